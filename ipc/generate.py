@@ -1,0 +1,280 @@
+"""Writes what messages.json says in the other places where it is read: TypeScript types with zod schemas, and the
+protocol page. Standard library only, so it runs before any environment exists.
+
+    python3 ipc/generate.py            write the files
+    python3 ipc/generate.py --check    write nothing; exit 1 when a file is stale
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCE = ROOT / "ipc" / "messages.json"
+TYPESCRIPT = ROOT / "ts-client" / "src" / "generated" / "messages.ts"
+PAGE = ROOT / "docs" / "protocol.md"
+WIDTH = 110
+
+Spec = dict[str, Any]
+SCALARS = {
+    "string": "string",
+    "int": "number",
+    "int64": "number | bigint",
+    "float": "number",
+    "bool": "boolean",
+    "null": "null",
+    "json": "unknown",
+}
+
+
+def pascal(name: str) -> str:
+    """`status_result` -> `StatusResult`."""
+    return "".join(part[:1].upper() + part[1:] for part in name.split("_"))
+
+
+def camel(name: str) -> str:
+    """`StatusResult` -> `statusResult`."""
+    return name[:1].lower() + name[1:]
+
+
+def structs(spec: Spec) -> dict[str, Spec]:
+    """Every named struct: the shared types, then request and result of each verb, then the envelope."""
+    found = {name: body for name, body in spec["types"].items() if "fields" in body}
+    for verb, body in spec["verbs"].items():
+        found[f"{pascal(verb)}Request"] = {"doc": body["doc"], "fields": body["request"]}
+        found[f"{pascal(verb)}Result"] = {"doc": f"Answer to `{verb}`.", "fields": body["result"]}
+    found["Reply"] = {"doc": "What a server sends for each request.", "fields": spec["envelope"]["reply"]}
+    return found
+
+
+def ts_type(field: Spec) -> str:
+    """The TypeScript type of a field, without its optional mark."""
+    kind = field["type"]
+    if kind == "list":
+        inner = ts_type(field["of"])
+        text = f"({inner})[]" if "|" in inner else f"{inner}[]"
+    elif kind == "map":
+        text = f"Record<string, {ts_type(field['of'])}>"
+    elif kind == "enum":
+        text = " | ".join(json.dumps(value) for value in field["values"])
+    else:
+        text = SCALARS.get(kind, kind)
+    return f"{text} | null" if field.get("nullable") else text
+
+
+def zod_bounds(field: Spec) -> str:
+    """`.min(1).max(8)` as far as the field states bounds."""
+    return "".join(f".{name}({field[name]})" for name in ("min", "max") if name in field)
+
+
+def zod_type(field: Spec, limits: Spec) -> str:
+    """The zod expression that accepts exactly what the field declares."""
+    kind = field["type"]
+    if kind == "string":
+        bounded = {"max": limits["string"]["value"], **field}
+        text = f"z.string(){zod_bounds(bounded)}"
+        text += f".regex(/{field['pattern']}/)" if "pattern" in field else ""
+    elif kind == "list":
+        bounded = {"max": limits["list"]["value"], **field}
+        text = f"z.array({zod_type(field['of'], limits)}){zod_bounds(bounded)}"
+    elif kind == "map":
+        text = f"z.record(z.string(), {zod_type(field['of'], limits)})"
+    elif kind == "enum":
+        text = f"z.enum({json.dumps(field['values'])})"
+    elif kind in SCALARS:
+        text = {
+            "int": f"z.int(){zod_bounds(field)}",
+            "int64": "z.union([z.int(), z.bigint()])",
+            "float": f"z.number(){zod_bounds(field)}",
+            "bool": "z.boolean()",
+            "null": "z.null()",
+            "json": "z.unknown()",
+        }[kind]
+    else:
+        text = camel(kind)
+    text += ".nullable()" if field.get("nullable") else ""
+    return text + (".optional()" if field.get("optional") else "")
+
+
+def ts_struct(name: str, body: Spec, limits: Spec) -> list[str]:
+    """An interface and the schema that checks it."""
+    if not body["fields"]:
+        return [
+            f"/** {body['doc']} */",
+            f"export type {name} = Record<string, never>;",
+            f"export const {camel(name)}: z.ZodType<{name}> = z.object({{}});",
+            "",
+        ]
+    lines = [f"/** {body['doc']} */", f"export interface {name} {{"]
+    for field_name, field in body["fields"].items():
+        lines.append(f"  /** {field['doc']} */")
+        mark, suffix = ("?", " | undefined") if field.get("optional") else ("", "")
+        lines.append(f"  {field_name}{mark}: {ts_type(field)}{suffix};")
+    lines += ["}", f"export const {camel(name)}: z.ZodType<{name}> = z.object({{"]
+    lines += [f"  {field_name}: {zod_type(field, limits)}," for field_name, field in body["fields"].items()]
+    return [*lines, "});", ""]
+
+
+def ts_alias(name: str, body: Spec, limits: Spec) -> list[str]:
+    """A named enumeration or union and its schema."""
+    if "enum" in body:
+        union = " | ".join(json.dumps(value) for value in body["enum"])
+        schema = f"z.enum({json.dumps(body['enum'])})"
+    else:
+        union = " | ".join(ts_type(member) for member in body["union"])
+        schema = f"z.union([{', '.join(zod_type(member, limits) for member in body['union'])}])"
+    return [
+        f"/** {body['doc']} */",
+        f"export type {name} = {union};",
+        f"export const {camel(name)}: z.ZodType<{name}> = {schema};",
+        "",
+    ]
+
+
+def ts_tables(spec: Spec) -> list[str]:
+    """Constants: protocol, limits, verbs with their types and schemas, and the remedy of each error."""
+    verbs = spec["verbs"]
+    lines = [f"export const PROTOCOL = {spec['protocol']};", ""]
+    lines += ["/** Bounds that both ends keep to. */", "export const LIMITS = {"]
+    for name, limit in spec["limits"].items():
+        lines += [f"  /** {limit['doc']} */", f"  {name}: {limit['value']},"]
+    lines += ["} as const;", "", "/** Request and result of each verb. */", "export interface Verbs {"]
+    lines += [f"  {verb}: {{ request: {pascal(verb)}Request; result: {pascal(verb)}Result }};" for verb in verbs]
+    lines += ["}", "export type Verb = keyof Verbs;", ""]
+    lines += ["/** The schema of each verb's result. */"]
+    lines += ['export const RESULTS: { [V in Verb]: z.ZodType<Verbs[V]["result"]> } = {']
+    lines += [f"  {verb}: {camel(pascal(verb))}Result," for verb in verbs]
+    lines += ["};", "", "/** Verbs that each service answers. */"]
+    lines += ["export const SERVICES: Record<Service, readonly Verb[]> = {"]
+    lines += [f"  {name}: {json.dumps(names)}," for name, names in spec["services"].items()]
+    lines += ["};", "", "/** What each error of the protocol means, and what to do. */", "export const ERRORS = {"]
+    lines += [f"  {code}:\n    {json.dumps(text)}," for code, text in spec["errors"].items()]
+    return [*lines, "} as const;", "export type ProtocolErrorCode = keyof typeof ERRORS;", ""]
+
+
+def typescript(spec: Spec) -> str:
+    """ts-client/src/generated/messages.ts."""
+    limits = spec["limits"]
+    lines = ["// Generated by ipc/generate.py from ipc/messages.json; do not edit.", 'import { z } from "zod";', ""]
+    declared: list[tuple[str, list[str], set[str]]] = []
+    for name, body in spec["types"].items():
+        if "fields" not in body:
+            declared.append((name, ts_alias(name, body, limits), references(body.get("union", []))))
+    for name, body in structs(spec).items():
+        declared.append((name, ts_struct(name, body, limits), references(body["fields"].values())))
+    for block in in_order(declared):
+        lines += block
+    return "\n".join(lines + ts_tables(spec))
+
+
+def references(fields: Any) -> set[str]:
+    """Names of the declared types that these fields mention, at any depth."""
+    named: set[str] = set()
+    for field in fields:
+        kind = field["type"]
+        if kind in ("list", "map"):
+            named |= references([field["of"]])
+        elif kind not in SCALARS and kind != "enum":
+            named.add(kind)
+    return named
+
+
+def in_order(declared: list[tuple[str, list[str], set[str]]]) -> list[list[str]]:
+    """A schema constant must be defined before another mentions it."""
+    done: set[str] = set()
+    blocks: list[list[str]] = []
+    while declared:
+        ready = [item for item in declared if item[2] <= done]
+        if not ready:
+            names = [item[0] for item in declared]
+            raise SystemExit(f"ipc/messages.json: types mention each other in a circle: {names}")
+        for name, block, _ in ready:
+            blocks.append(block)
+            done.add(name)
+        declared = [item for item in declared if item[0] not in done]
+    return blocks
+
+
+def md_type(field: Spec) -> str:
+    """The type of a field for the protocol page."""
+    kind = field["type"]
+    if kind in ("list", "map"):
+        text = f"{kind} of {md_type(field['of'])}"
+    elif kind == "enum":
+        text = ", ".join(f"`{value}`" for value in field["values"])
+    else:
+        text = kind
+    bounds = [f"{name} {field[name]}" for name in ("min", "max") if name in field]
+    text += f" ({', '.join(bounds)})" if bounds else ""
+    return text + (" or null" if field.get("nullable") else "") + (", optional" if field.get("optional") else "")
+
+
+def md_fields(fields: Spec) -> list[str]:
+    """A table of fields, or a line that says there are none."""
+    if not fields:
+        return ["No fields.", ""]
+    rows = [f"| `{name}` | {md_type(field)} | {field['doc']} |" for name, field in fields.items()]
+    return ["| field | type | meaning |", "| --- | --- | --- |", *rows, ""]
+
+
+PREAMBLE = """One MessagePack map in one ZeroMQ frame each way (DEALER to ROUTER) over `ipc://`. `hello` comes first on
+every connection. Unknown keys are ignored; an unknown verb, a missing or wrong field, or a message over its bound is
+refused with a code, a sentence and a remedy. Tensors never travel in a message: they lie in shared memory.
+
+An engine listens on `<engine>.sock` in `$OPSWAP_RUNTIME_DIR`, else `$XDG_RUNTIME_DIR/opswap/`, else
+`/tmp/opswap-<uid>/`, and describes itself in `<engine>.json` beside it. The sidecar is called `sidecar`."""
+
+
+def page(spec: Spec) -> str:
+    """docs/protocol.md."""
+    lines = ["<!-- Generated by ipc/generate.py from ipc/messages.json; do not edit. -->"]
+    lines += [f"# The protocol, version {spec['protocol']}", "", PREAMBLE, "", "## Messages", "", "Request:", ""]
+    lines += md_fields(spec["envelope"]["request"])
+    lines += ["and the fields of the verb beside them. Reply:", "", *md_fields(spec["envelope"]["reply"])]
+    lines += ["## Verbs", ""]
+    for verb, body in spec["verbs"].items():
+        served = " and ".join(name for name, verbs in spec["services"].items() if verb in verbs)
+        lines += [f"### `{verb}` ({served})", "", body["doc"], "", "Request:", "", *md_fields(body["request"])]
+        lines += ["Result:", "", *md_fields(body["result"])]
+    lines += ["## Types", ""]
+    for name, body in spec["types"].items():
+        lines += [f"### {name}", "", body["doc"], ""]
+        if "fields" in body:
+            lines += md_fields(body["fields"])
+        elif "enum" in body:
+            lines += ["One of " + ", ".join(f"`{value}`" for value in body["enum"]) + ".", ""]
+        else:
+            lines += ["One of " + ", ".join(md_type(member) for member in body["union"]) + ".", ""]
+    lines += ["## Bounds", "", "| name | value | meaning |", "| --- | --- | --- |"]
+    lines += [f"| `{name}` | {limit['value']} | {limit['doc']} |" for name, limit in spec["limits"].items()]
+    lines += ["", "## Errors", "", "Codes of the native library (`native/core/errors.def`) pass through unchanged.", ""]
+    lines += ["| code | meaning: what to do |", "| --- | --- |"]
+    return "\n".join(lines + [f"| `{code}` | {text} |" for code, text in spec["errors"].items()]) + "\n"
+
+
+def main() -> int:
+    """Writes or checks both files; the exit status says whether anything was stale under --check."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when a file is stale")
+    check = parser.parse_args().check
+    spec = json.loads(SOURCE.read_text("utf-8"))
+    stale = []
+    for path, text in ((TYPESCRIPT, typescript(spec)), (PAGE, page(spec))):
+        if path.exists() and path.read_text("utf-8") == text:
+            continue
+        stale.append(str(path.relative_to(ROOT)))
+        if not check:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, "utf-8")
+    if stale and check:
+        sys.stderr.write(f"stale: {', '.join(stale)}; run: python3 ipc/generate.py\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
