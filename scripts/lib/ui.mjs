@@ -1,0 +1,83 @@
+// What set-up says: one line a step, with its time, and one line for what is missing.
+
+/** A problem that the person at the keyboard can mend: printed as its message, never as a stack. */
+export class SetupError extends Error {}
+
+const live = process.stderr.isTTY === true && !process.env.CI;
+
+/** @param {string} text */
+export function say(text) {
+  process.stderr.write(`${text}\n`);
+}
+
+/** @param {number} ms */
+export function seconds(ms) {
+  return ms < 10_000 ? `${(ms / 1000).toFixed(1)} s` : `${Math.round(ms / 1000)} s`;
+}
+
+/** Shows that a step is running: a live line on a terminal, a line every half minute elsewhere. */
+class Progress {
+  /** @param {string} label */
+  constructor(label) {
+    this.label = label;
+    this.detail = "";
+    this.started = Date.now();
+    if (!live) say(`  ${label} ...`);
+    this.timer = setInterval(() => this.tick(), live ? 200 : 30_000);
+    this.timer.unref();
+  }
+
+  /** @param {string} text the newest line of the step's log */
+  note(text) {
+    this.detail = text;
+  }
+
+  tick() {
+    const elapsed = seconds(Date.now() - this.started);
+    if (!live) return say(`  ${this.label} ... ${elapsed} so far`);
+    const line = `  ${this.label} ... ${elapsed}  ${this.detail}`;
+    process.stderr.write(`\r\x1b[2K${line.slice(0, (process.stderr.columns || 80) - 1)}`);
+  }
+
+  /** @param {string} outcome */
+  end(outcome) {
+    clearInterval(this.timer);
+    if (live) process.stderr.write("\r\x1b[2K");
+    say(`  ${this.label}: ${outcome} (${seconds(Date.now() - this.started)})`);
+  }
+}
+
+/**
+ * Runs one step of the set-up and says how it ended.
+ * @template T
+ * @param {string} label
+ * @param {(progress: Progress) => Promise<T>} work
+ */
+export async function step(label, work) {
+  const progress = new Progress(label);
+  try {
+    const value = await work(progress);
+    progress.end("done");
+    return value;
+  } catch (error) {
+    progress.end("failed");
+    throw error;
+  }
+}
+
+/**
+ * Runs a script's main function; a SetupError is one line and exit code 1.
+ * @param {() => Promise<number | void>} main
+ */
+export async function runMain(main) {
+  // Exit listeners end children and give locks back, and a signal alone would not run them.
+  process.once("SIGINT", () => process.exit(130));
+  process.once("SIGTERM", () => process.exit(143));
+  try {
+    process.exitCode = (await main()) ?? 0;
+  } catch (error) {
+    if (!(error instanceof SetupError)) throw error;
+    say(`opswap: ${error.message}`);
+    process.exitCode = 1;
+  }
+}
