@@ -1,0 +1,36 @@
+"""Where an op call belongs: (rank, step, epoch). The step is counted here, at vLLM's own step boundary."""
+
+from __future__ import annotations
+
+import opswap
+
+
+class StepContext:
+    """Per process: the step that runs, and the epoch it runs with. Every op call is recorded with both."""
+
+    def __init__(self) -> None:
+        self.rank = 0
+        self.step = 0
+        self.epoch = 0
+
+    def begin_step(self, rank: int) -> None:
+        self.rank = rank
+        self.step += 1
+        opswap.set_context(rank, self.step, self.epoch)
+
+    def set_epoch(self, epoch: int) -> None:
+        """A commit has taken effect: calls from here on belong to `epoch`."""
+        self.epoch = epoch
+        opswap.set_context(self.rank, self.step, epoch)
+
+
+CONTEXT = StepContext()
+
+
+def begin_step(rank: int) -> None:
+    CONTEXT.begin_step(rank)
+
+
+def first_attention_layer(vllm_config) -> str | None:
+    """The name of the model's first attention layer, the same on every rank."""
+    return next(iter(vllm_config.compilation_config.static_forward_context), None)

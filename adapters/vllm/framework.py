@@ -1,0 +1,107 @@
+"""The `framework` implementation of each op: vLLM's own code on this machine, behind the same switch as ours.
+
+An entry is a callable on the op's torch arguments that writes the written ones, or the reason why vLLM has no kernel here.
+vLLM's layers are called by their public forward_native / forward_static, so what runs is what this version would run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import torch
+import torch.nn.functional as F
+
+IMPLEMENTATION = "framework"
+
+
+def rms_norm(out, x, weight, epsilon=1e-6) -> None:
+    out.copy_(_native_norm(x, None, weight, epsilon))
+
+
+def fused_add_rms_norm(x, residual, weight, epsilon=1e-6) -> None:
+    normed, summed = _native_norm(x, residual, weight, epsilon)
+    residual.copy_(summed)
+    x.copy_(normed)
+
+
+def _native_norm(x, residual, weight, epsilon):
+    from vllm.model_executor.layers.layernorm import RMSNorm
+
+    layer = SimpleNamespace(
+        weight=weight,
+        variance_epsilon=epsilon,
+        variance_size_override=None,
+        pass_weight=True,
+        pass_weight_add=True,
+    )
+    return RMSNorm.forward_native(layer, x, residual)
+
+
+def silu_and_mul(out, x) -> None:
+    from vllm.model_executor.layers.activation import SiluAndMul
+
+    out.copy_(SiluAndMul.forward_native(x))
+
+
+def gelu_tanh_and_mul(out, x) -> None:
+    from vllm.model_executor.layers.activation import GeluAndMul
+
+    out.copy_(GeluAndMul.forward_native(SimpleNamespace(approximate="tanh"), x))
+
+
+def rotary_embedding(positions, query, key, cos_sin_cache, is_neox=True) -> None:
+    from vllm.model_executor.layers.rotary_embedding.base import RotaryEmbedding
+
+    rotated = RotaryEmbedding.forward_static(
+        positions,
+        query,
+        key,
+        query.shape[-1],
+        cos_sin_cache.shape[-1],
+        cos_sin_cache.to(query.dtype),
+        is_neox,
+    )
+    query.copy_(rotated[0])
+    if key is not None:
+        key.copy_(rotated[1])
+
+
+def linear(out, x, weight, bias=None) -> None:
+    out.copy_(F.linear(x, weight, bias))
+
+
+def greedy_sample(token_ids, logits) -> None:
+    token_ids.copy_(logits.argmax(dim=-1))
+
+
+OFFERED: dict[str, Callable[..., None]] = {
+    "rms_norm": rms_norm,
+    "fused_add_rms_norm": fused_add_rms_norm,
+    "silu_and_mul": silu_and_mul,
+    "gelu_tanh_and_mul": gelu_tanh_and_mul,
+    "rotary_embedding": rotary_embedding,
+    "linear": linear,
+    "greedy_sample": greedy_sample,
+}
+
+_NO_ATTENTION = "this vLLM wheel has no attention kernel for a CPU, and its GPU kernels need another cache layout"
+ABSENT: dict[str, str] = {
+    "reshape_and_cache": "this vLLM wheel has no cache kernel for a CPU",
+    "paged_attention": _NO_ATTENTION,
+    "attention_prefill": _NO_ATTENTION,
+    "attention_decode": _NO_ATTENTION,
+    "gumbel_sample": "vLLM's own sampler draws from torch generators, not from the seeds that the op takes",
+}
+
+
+def register(ops: list[str]) -> None:
+    """Registers `framework` for each of `ops`: a callable, or absent with the reason."""
+    from opswap import torch_ops
+
+    for op in ops:
+        if op in OFFERED:
+            torch_ops.register_impl(op, IMPLEMENTATION, OFFERED[op])
+        else:
+            reason = ABSENT.get(op, "this adapter knows no vLLM kernel for it")
+            torch_ops.register_impl(op, IMPLEMENTATION, None, absent_reason=reason)

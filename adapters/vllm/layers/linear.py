@@ -1,0 +1,73 @@
+"""Unquantised linear layers, the LM head included.
+
+The seam is PluggableLayer.register_oot on the layer classes, which then swap their *unquantised* method for ours after
+the stock constructor has made the weights. The other candidates, and why not: faking `_C::create_onednn_mm_handler` exists
+only on CPUs, hides the weight behind a handle and adds a Python call per layer; `layer.cpu_linear` is an
+attribute that vLLM sets after loading, with no hook; a quantization config would need a flag and would exclude real ones.
+"""
+
+from __future__ import annotations
+
+import torch
+from vllm.model_executor.layers import linear, vocab_parallel_embedding
+from vllm.model_executor.layers.linear import UnquantizedLinearMethod
+from vllm.model_executor.layers.vocab_parallel_embedding import UnquantizedEmbeddingMethod
+
+LINEAR_CLASSES = (
+    linear.ReplicatedLinear,
+    linear.ColumnParallelLinear,
+    linear.MergedColumnParallelLinear,
+    linear.QKVParallelLinear,
+    linear.RowParallelLinear,
+)
+VOCAB_CLASSES = (vocab_parallel_embedding.VocabParallelEmbedding, vocab_parallel_embedding.ParallelLMHead)
+
+
+def opswap_linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+    """x [..., K] times weight [N, K] transposed; the call that vLLM's CPU dispatch expects of `layer.cpu_linear`."""
+    if x.dim() == 2:
+        out = torch.empty((x.shape[0], weight.shape[0]), dtype=x.dtype, device=x.device)
+        torch.ops.opswap.linear(out, x, weight, bias)
+        return out
+    out = torch.empty((*x.shape[:-1], weight.shape[0]), dtype=x.dtype, device=x.device)
+    torch.ops.opswap.linear(out.view(-1, weight.shape[0]), x.reshape(-1, x.shape[-1]), weight, bias)
+    return out
+
+
+class _OpswapApply:
+    """Mixin before a stock unquantised method: the weight stays as loaded, and every product is one opswap op."""
+
+    def process_weights_after_loading(self, layer: torch.nn.Module) -> None:
+        # A few vLLM call sites (MoE routers) reach past the method for this attribute.
+        layer.cpu_linear = opswap_linear
+
+    def apply(self, layer: torch.nn.Module, x: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+        return opswap_linear(x, layer.weight, bias)
+
+
+class OpswapLinearMethod(_OpswapApply, UnquantizedLinearMethod):
+    pass
+
+
+class OpswapEmbeddingMethod(_OpswapApply, UnquantizedEmbeddingMethod):
+    pass
+
+
+REPLACEMENTS = {UnquantizedLinearMethod: OpswapLinearMethod, UnquantizedEmbeddingMethod: OpswapEmbeddingMethod}
+
+
+def _take_over(cls: type) -> type:
+    """A subclass of a vLLM layer that differs only in its method, and only when that is exactly the stock one."""
+
+    def __init__(self, *args, **kwargs) -> None:
+        cls.__init__(self, *args, **kwargs)
+        method = REPLACEMENTS.get(type(self.quant_method))
+        if method is not None:
+            self.quant_method = method()
+
+    return type(f"Opswap{cls.__name__}", (cls,), {"__init__": __init__, "__module__": __name__})
+
+
+def install() -> None:
+    for cls in (*LINEAR_CLASSES, *VOCAB_CLASSES):
+        cls.register_oot(_take_over(cls))

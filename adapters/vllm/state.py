@@ -1,0 +1,39 @@
+"""What the plugin did in this process. Read by the worker's report and by the doctor; written only at start-up."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass, field
+
+
+@dataclass
+class PluginState:
+    """One record per process: which seams were installed, which were not and why, and what the layers left to vLLM."""
+
+    pid: int = 0
+    vllm_version: str = ""
+    installed: dict[str, str] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    bypassed: dict[str, int] = field(default_factory=dict)
+    error: str = ""
+
+    @property
+    def registered(self) -> bool:
+        """Whether the plugin ran in this very process; a forked child inherits the registrations, a spawned one nothing."""
+        return self.pid != 0 and not self.error
+
+    def begin(self) -> None:
+        """Starts the record of this process."""
+        self.pid = os.getpid()
+        self.error = ""
+
+    def bypass(self, layer: str, reason: str) -> None:
+        """Counts a layer that stays with vLLM's own code, so that it is never a silent fallback."""
+        key = f"{layer}: {reason}"
+        self.bypassed[key] = self.bypassed.get(key, 0) + 1
+
+    def as_dict(self) -> dict[str, object]:
+        return {**asdict(self), "registered": self.registered}
+
+
+STATE = PluginState()
