@@ -22,7 +22,10 @@ function filesBelow(path) {
 export function digest(paths, facts = []) {
   const hash = createHash("sha256");
   for (const file of paths.flatMap((path) => filesBelow(join(root, path)))) {
-    hash.update(`${relative(root, file)}\0`).update(readFileSync(file)).update("\0");
+    hash
+      .update(`${relative(root, file)}\0`)
+      .update(readFileSync(file))
+      .update("\0");
   }
   return hash.update(facts.join("\0")).digest("hex").slice(0, 16);
 }

@@ -56,7 +56,9 @@ export async function logged(name, command, args, options = {}) {
   const code = await exitOf(child);
   await new Promise((done) => log.end(done));
   if (code === 0) return;
-  throw new SetupError(`${name} failed (${code}); last lines of ${relative(root, file)}:\n${lastLines(file, 30)}`);
+  throw new SetupError(
+    `${name} failed (${code}); last lines of ${relative(root, file)}:\n${lastLines(file, 30)}`,
+  );
 }
 
 /**

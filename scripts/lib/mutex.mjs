@@ -55,7 +55,8 @@ async function take(folder, what) {
       rmSync(folder, { recursive: true, force: true });
       continue;
     }
-    if (waited === 2 * POLL_MS) say(`  ${what}: waiting for process ${ownerOf(folder)?.pid ?? "?"}, which is making it`);
+    if (waited === 2 * POLL_MS)
+      say(`  ${what}: waiting for process ${ownerOf(folder)?.pid ?? "?"}, which is making it`);
     await sleep(POLL_MS);
   }
 }

@@ -14,16 +14,20 @@ export function checkNodeVersion() {
   const [major = 0, minor = 0] = wanted.replace(">=", "").split(".").map(Number);
   const [haveMajor = 0, haveMinor = 0] = process.versions.node.split(".").map(Number);
   if (haveMajor > major || (haveMajor === major && haveMinor >= minor)) return;
-  throw new SetupError(`needs Node ${wanted}, this is ${process.versions.node}; install a newer one and run it again`);
+  throw new SetupError(
+    `needs Node ${wanted}, this is ${process.versions.node}; install a newer one and run it again`,
+  );
 }
 
 export async function ensureNodeModules() {
   checkNodeVersion();
-  const wanted = digest(["package.json", "package-lock.json"], [process.arch]);
+  const wanted = digest(["package-lock.json"], [process.arch]);
   if (stampIs(stamp, wanted)) return;
   await withLock(join(buildDir, ".npm.lock"), "node packages", async () => {
     if (stampIs(stamp, wanted)) return;
-    await step("node packages (npm ci)", (progress) => logged("npm-ci", "npm", ["ci", "--include=dev"], { progress }));
+    await step("node packages (npm ci)", (progress) =>
+      logged("npm-ci", "npm", ["ci", "--include=dev"], { progress }),
+    );
     writeStamp(stamp, wanted);
   });
 }

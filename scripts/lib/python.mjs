@@ -32,7 +32,9 @@ function missing(python) {
 
 /** @param {(Python & { major: number })[]} found */
 function explain(found) {
-  const inRange = found.find((python) => python.major === 3 && python.minor >= OLDEST && python.minor <= NEWEST);
+  const inRange = found.find(
+    (python) => python.major === 3 && python.minor >= OLDEST && python.minor <= NEWEST,
+  );
   if (inRange === undefined) {
     const seen = found.map((python) => python.version).join(", ") || "none";
     return `needs Python 3.10 to 3.13 with venv and headers, found: ${seen}; on Debian or Ubuntu: sudo apt install python3 python3-venv python3-dev`;
@@ -46,7 +48,8 @@ export async function findPython() {
   const commands = chosen ? [chosen] : CANDIDATES;
   const found = (await Promise.all(commands.map(examine))).filter((python) => python !== null);
   const usable = found.filter(
-    (python) => python.major === 3 && python.minor >= OLDEST && python.minor <= NEWEST && missing(python) === null,
+    (python) =>
+      python.major === 3 && python.minor >= OLDEST && python.minor <= NEWEST && missing(python) === null,
   );
   const best = usable.find((python) => python.minor >= OLDEST_FOR_ENGINE) ?? usable[0];
   if (best === undefined) throw new SetupError(explain(found));

@@ -1,0 +1,56 @@
+// Everything between a fresh clone and something that runs, in order; each part does nothing when it is up to date.
+import { join } from "node:path";
+import { findCompiler } from "./compiler.mjs";
+import { ensureEnv } from "./envs.mjs";
+import { withLock } from "./mutex.mjs";
+import { buildNative, buildPython } from "./native.mjs";
+import { ensureNodeModules } from "./node-modules.mjs";
+import { buildDir, pythonDir } from "./paths.mjs";
+import { engineObstacle, findPython } from "./python.mjs";
+import { buildTypeScript } from "./typescript.mjs";
+import { SetupError } from "./ui.mjs";
+
+/**
+ * @typedef {object} Workshop
+ * @property {import("./python.mjs").Python} python
+ * @property {string} tools folder of the tools environment
+ */
+
+/** Finds what must be there already, then makes the tools and the node packages. @returns {Promise<Workshop>} */
+export async function prepare() {
+  const python = await findPython();
+  await findCompiler();
+  await ensureNodeModules();
+  return { python, tools: await ensureEnv("tools", python) };
+}
+
+/** Builds the library, its bindings, the Python package and dist/. @returns {Promise<Workshop>} */
+export async function build() {
+  const workshop = await prepare();
+  await withLock(join(buildDir, ".lock"), "build", async () => {
+    await buildNative(workshop.tools);
+    await buildPython(workshop.tools);
+    await buildTypeScript();
+  });
+  return workshop;
+}
+
+/**
+ * Folder of the engine's environment; refused where this machine's Python is too old for it.
+ * @param {Workshop} workshop
+ */
+export async function engineEnv(workshop) {
+  const obstacle = engineObstacle(workshop.python);
+  if (obstacle !== null) throw new SetupError(obstacle);
+  return ensureEnv("engine", workshop.python);
+}
+
+/**
+ * Environment variables for Python processes that import opswap, and for the CLI that starts some.
+ * @param {string} folder of a Python environment
+ */
+export function pythonEnv(folder) {
+  const inherited = process.env.PYTHONPATH ? [process.env.PYTHONPATH] : [];
+  const PYTHONPATH = [pythonDir, ...inherited].join(":");
+  return { ...process.env, PYTHONPATH, OPSWAP_PYTHON: join(folder, "bin/python") };
+}

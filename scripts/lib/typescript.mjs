@@ -1,0 +1,18 @@
+// TypeScript into dist/, and dist/ only when the sources changed.
+import { chmodSync, existsSync } from "node:fs";
+import { join } from "node:path";
+import { digest, stampIs, writeStamp } from "./digest.mjs";
+import { logged } from "./exec.mjs";
+import { distDir, root } from "./paths.mjs";
+import { step } from "./ui.mjs";
+
+export async function buildTypeScript() {
+  const stamp = join(distDir, ".built-from");
+  const wanted = digest(["ts-client/src", "tsconfig.json", "tsconfig.build.json", "package-lock.json"]);
+  if (stampIs(stamp, wanted)) return;
+  const args = [join(root, "node_modules/typescript/bin/tsc"), "-p", "tsconfig.build.json"];
+  await step("TypeScript", (progress) => logged("typescript", process.execPath, args, { progress }));
+  const cli = join(distDir, "cli.js");
+  if (existsSync(cli)) chmodSync(cli, 0o755);
+  writeStamp(stamp, wanted);
+}
