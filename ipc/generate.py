@@ -152,7 +152,9 @@ def ts_tables(spec: Spec) -> list[str]:
     lines += ["export const SERVICES: Record<Service, readonly Verb[]> = {"]
     lines += [f"  {name}: {json.dumps(names)}," for name, names in spec["services"].items()]
     lines += ["};", "", "/** What each error of the protocol means, and what to do. */", "export const ERRORS = {"]
-    lines += [f"  {code}:\n    {json.dumps(text)}," for code, text in spec["errors"].items()]
+    for code, error in spec["errors"].items():
+        lines += [f"  {code}: {{", f"    meaning: {json.dumps(error['meaning'])},"]
+        lines += [f"    remedy: {json.dumps(error['remedy'])},", "  },"]
     return [*lines, "} as const;", "export type ProtocolErrorCode = keyof typeof ERRORS;", ""]
 
 
@@ -252,8 +254,9 @@ def page(spec: Spec) -> str:
     lines += ["## Bounds", "", "| name | value | meaning |", "| --- | --- | --- |"]
     lines += [f"| `{name}` | {limit['value']} | {limit['doc']} |" for name, limit in spec["limits"].items()]
     lines += ["", "## Errors", "", "Codes of the native library (`native/core/errors.def`) pass through unchanged.", ""]
-    lines += ["| code | meaning: what to do |", "| --- | --- |"]
-    return "\n".join(lines + [f"| `{code}` | {text} |" for code, text in spec["errors"].items()]) + "\n"
+    lines += ["| code | meaning | what to do |", "| --- | --- | --- |"]
+    lines += [f"| `{code}` | {error['meaning']} | {error['remedy']} |" for code, error in spec["errors"].items()]
+    return "\n".join(lines) + "\n"
 
 
 def main() -> int:

@@ -183,7 +183,7 @@ export interface TensorRef {
   segment: string;
   /** bytes from the start of the segment to element 0 */
   offset: number;
-  /** dtype of the manifest: f32, bf16, i64, ... */
+  /** dtype as the manifest names it: float32, bfloat16, int64, ... */
   dtype: string;
   /** elements per dimension */
   shape: number[];
@@ -360,8 +360,6 @@ export const helloResult: z.ZodType<HelloResult> = z.object({
 
 /** Answer to `status`. */
 export interface StatusResult {
-  /** what answers */
-  service: Service;
   /** name of the engine or sidecar */
   name: string;
   /** process that answers */
@@ -388,7 +386,6 @@ export interface StatusResult {
   counters: Record<string, number>;
 }
 export const statusResult: z.ZodType<StatusResult> = z.object({
-  service: service,
   name: z.string().max(4096),
   pid: z.int().min(0),
   started: z.int().min(0),
@@ -570,55 +567,105 @@ export const SERVICES: Record<Service, readonly Verb[]> = {
 
 /** What each error of the protocol means, and what to do. */
 export const ERRORS = {
-  OPSWAP_E_PROTOCOL:
-    "client and server speak different protocols: install the same opswap version on both sides",
-  OPSWAP_E_HELLO:
-    "the connection has not said hello, or the server was restarted: say hello, then ask again",
-  OPSWAP_E_MESSAGE:
-    "the frame is not a MessagePack map with an id and a verb: send one frame as docs/protocol.md describes",
-  OPSWAP_E_VERB:
-    "the service does not know the verb: use one of those it lists",
-  OPSWAP_E_FIELD:
-    "a field is missing or not as declared: correct it and send the request again",
-  OPSWAP_E_TOO_LARGE:
-    "a message is over its bound: ask for less at a time; tensors travel in shared memory",
-  OPSWAP_E_EXPIRED:
-    "the request was read after its deadline and was not run: ask again, with a longer time-out if it recurs",
-  OPSWAP_E_BUSY:
-    "more requests than the server queues, or a switch is under way: wait and ask again",
-  OPSWAP_E_TIMEOUT:
-    "no answer in time: look at `opswap status`; the engine may be busy with a long step",
-  OPSWAP_E_REFUSED:
-    "a rank refused the switch and nothing changed: follow the reason it gives",
-  OPSWAP_E_EPOCH:
-    "the epoch is not above the committed one, or was never prepared: another coordinator may be at work; ask again",
-  OPSWAP_E_BUILD:
-    "ranks run different builds of the library or versions of an op: restart the engine on one installation",
-  OPSWAP_E_UNUSABLE:
-    "the implementation cannot run here: `opswap why OP` says what can",
-  OPSWAP_E_NO_OP:
-    "no such op: `opswap ops` lists them",
-  OPSWAP_E_NO_IMPL:
-    "no such implementation of the op: `opswap why OP` lists them",
-  OPSWAP_E_DIVERGED:
-    "ranks did not switch together: see `divergence` in `opswap status`; if it persists, restart the engine",
-  OPSWAP_E_ENGINE_TAKEN:
-    "an engine of this name is already running: choose another with OPSWAP_ENGINE_NAME",
-  OPSWAP_E_NOT_RUNNING:
-    "nothing answers under this name: start the engine, or `opswap sidecar`",
-  OPSWAP_E_AMBIGUOUS:
-    "several engines are running: name one with --engine, or all with --all-engines",
-  OPSWAP_E_RUNTIME_DIR:
-    "the runtime folder is not private to this user: remove it or set OPSWAP_RUNTIME_DIR",
-  OPSWAP_E_SEGMENT:
-    "a shared-memory segment cannot be used: allocate tensors with the client that makes the call",
-  OPSWAP_E_UNSUPPORTED:
-    "this transport does not offer the call: use the one that the message names",
-  OPSWAP_E_NATIVE:
-    "the native library cannot be loaded: run `npm run build`",
-  OPSWAP_E_CLOSED:
-    "the client is closed: make a new one",
-  OPSWAP_E_INTERNAL:
-    "the server failed in a way it does not know: see its log",
+  OPSWAP_E_PROTOCOL: {
+    meaning: "client and server speak different protocols",
+    remedy: "install the same opswap version on both sides",
+  },
+  OPSWAP_E_HELLO: {
+    meaning: "the connection has not said hello, or the server was restarted",
+    remedy: "say hello, then ask again",
+  },
+  OPSWAP_E_MESSAGE: {
+    meaning: "the frame is not a MessagePack map with an id and a verb",
+    remedy: "send one frame as docs/protocol.md describes",
+  },
+  OPSWAP_E_VERB: {
+    meaning: "the service does not know the verb",
+    remedy: "use one of those it lists",
+  },
+  OPSWAP_E_FIELD: {
+    meaning: "a field is missing or not as declared",
+    remedy: "correct it and send the request again",
+  },
+  OPSWAP_E_TOO_LARGE: {
+    meaning: "a message is over its bound",
+    remedy: "ask for less at a time; tensors travel in shared memory",
+  },
+  OPSWAP_E_EXPIRED: {
+    meaning: "the request was read after its deadline and was not run",
+    remedy: "ask again, with a longer time-out if it recurs",
+  },
+  OPSWAP_E_BUSY: {
+    meaning: "more requests than the server queues, or a switch is under way",
+    remedy: "wait and ask again",
+  },
+  OPSWAP_E_TIMEOUT: {
+    meaning: "no answer in time",
+    remedy: "look at `opswap status`; the engine may be busy with a long step",
+  },
+  OPSWAP_E_REFUSED: {
+    meaning: "a rank refused the switch; nothing changed",
+    remedy: "follow the reason that the rank gives",
+  },
+  OPSWAP_E_EPOCH: {
+    meaning: "the epoch is not above the committed one, or was never prepared",
+    remedy: "another coordinator may be at work; ask again",
+  },
+  OPSWAP_E_BUILD: {
+    meaning: "ranks run different builds of the library or versions of an op",
+    remedy: "restart the engine on one installation",
+  },
+  OPSWAP_E_UNUSABLE: {
+    meaning: "the implementation cannot run here",
+    remedy: "`opswap why OP` says what can",
+  },
+  OPSWAP_E_NO_OP: {
+    meaning: "no such op",
+    remedy: "`opswap ops` lists them",
+  },
+  OPSWAP_E_NO_IMPL: {
+    meaning: "no such implementation of the op",
+    remedy: "`opswap why OP` lists them",
+  },
+  OPSWAP_E_DIVERGED: {
+    meaning: "ranks did not switch together",
+    remedy: "see `divergence` in `opswap status`; if it persists, restart the engine",
+  },
+  OPSWAP_E_ENGINE_TAKEN: {
+    meaning: "an engine of this name is already running",
+    remedy: "choose another with OPSWAP_ENGINE_NAME",
+  },
+  OPSWAP_E_NOT_RUNNING: {
+    meaning: "nothing answers under this name",
+    remedy: "start the engine, or `opswap sidecar`",
+  },
+  OPSWAP_E_AMBIGUOUS: {
+    meaning: "several engines are running",
+    remedy: "name one with --engine, or all with --all-engines",
+  },
+  OPSWAP_E_RUNTIME_DIR: {
+    meaning: "the runtime folder is not private to this user",
+    remedy: "remove it or set OPSWAP_RUNTIME_DIR",
+  },
+  OPSWAP_E_SEGMENT: {
+    meaning: "a shared-memory segment cannot be used",
+    remedy: "allocate tensors with the client that makes the call",
+  },
+  OPSWAP_E_UNSUPPORTED: {
+    meaning: "this transport does not offer the call",
+    remedy: "use the one that the message names",
+  },
+  OPSWAP_E_NATIVE: {
+    meaning: "the native library cannot be loaded",
+    remedy: "run `npm run build`",
+  },
+  OPSWAP_E_CLOSED: {
+    meaning: "the client is closed",
+    remedy: "make a new one",
+  },
+  OPSWAP_E_INTERNAL: {
+    meaning: "the server failed in a way it does not know",
+    remedy: "see its log",
+  },
 } as const;
 export type ProtocolErrorCode = keyof typeof ERRORS;

@@ -1,0 +1,183 @@
+import { Packr, Unpackr } from "msgpackr";
+import { Dealer } from "zeromq";
+import { LIMITS, PROTOCOL, RESULTS, reply, type Verb, type Verbs } from "../generated/messages.js";
+import { OpswapError } from "./errors.js";
+
+const packr = new Packr({ useRecords: false });
+// The protocol has no integer beyond 2^53, and a bigint would surprise every reader of a counter.
+const unpackr = new Unpackr({ useRecords: false, int64AsType: "number" });
+const HELLO_TIMEOUT_MS = 5_000;
+/** How long a message waits for a connection; past it the peer is taken to be gone. */
+const CONNECT_TIMEOUT_MS = 2_000;
+
+interface Pending {
+  settle(error: unknown, result?: unknown): void;
+}
+
+/**
+ * One DEALER socket: requests by id, each with its own time-out, and hello before anything else.
+ *
+ * After a loss the socket connects again by itself and hello is repeated. A request that was under way then is never
+ * sent a second time: it fails at once, because nobody can tell whether it ran.
+ */
+export class Connection {
+  readonly #socket: Dealer;
+  readonly #pending = new Map<number, Pending>();
+  readonly #address: string;
+  readonly #client: string;
+  #nextId = 1;
+  #sending: Promise<void> = Promise.resolve();
+  #greeted: Promise<Verbs["hello"]["result"]> | undefined;
+  #closed = false;
+
+  constructor(socketPath: string, client: string) {
+    this.#address = `ipc://${socketPath}`;
+    this.#client = client;
+    // `immediate` queues only to live connections, so that a request cannot reach a later process of the same name.
+    this.#socket = new Dealer({
+      linger: 0,
+      immediate: true,
+      sendTimeout: CONNECT_TIMEOUT_MS,
+      reconnectInterval: 50,
+      reconnectMaxInterval: 1_000,
+      maxMessageSize: LIMITS.reply_bytes,
+    });
+    this.#socket.events.on("disconnect", () => this.#lost());
+    this.#socket.connect(this.#address);
+    void this.#read();
+  }
+
+  /** Says hello, once per connection. */
+  hello(): Promise<Verbs["hello"]["result"]> {
+    this.#greeted ??= this.#ask("hello", { protocol: PROTOCOL, client: this.#client }, HELLO_TIMEOUT_MS);
+    this.#greeted.catch(() => {
+      this.#greeted = undefined;
+    });
+    return this.#greeted;
+  }
+
+  /** Sends a request and waits for its result, as the verb declares both. */
+  async request<V extends Verb>(
+    verb: V,
+    fields: Verbs[V]["request"],
+    timeoutMs: number,
+  ): Promise<Verbs[V]["result"]> {
+    await this.hello();
+    try {
+      return await this.#ask(verb, fields, timeoutMs);
+    } catch (error) {
+      // The server was restarted, or forgot us: it has run nothing, so asking again is safe.
+      if (!(error instanceof OpswapError) || error.code !== "OPSWAP_E_HELLO") throw error;
+      this.#greeted = undefined;
+      await this.hello();
+      return await this.#ask(verb, fields, timeoutMs);
+    }
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#fail(new OpswapError("OPSWAP_E_CLOSED", `${this.#address}: closed while a request was under way`));
+    this.#socket.close();
+  }
+
+  async #ask<V extends Verb>(
+    verb: V,
+    fields: Verbs[V]["request"],
+    timeoutMs: number,
+  ): Promise<Verbs[V]["result"]> {
+    if (this.#closed) throw new OpswapError("OPSWAP_E_CLOSED", `${this.#address}: the client is closed`);
+    if (this.#pending.size >= LIMITS.in_flight) {
+      const message = `${verb}: ${LIMITS.in_flight} requests of this client are waiting for a reply already`;
+      throw new OpswapError("OPSWAP_E_BUSY", message, { remedy: "wait for one of them" });
+    }
+    const id = this.#nextId++;
+    const frame = packr.pack({ id, verb, deadline: Date.now() + timeoutMs, ...fields });
+    if (frame.byteLength > LIMITS.request_bytes) {
+      const message = `${verb}: the request has ${frame.byteLength} bytes, at most ${LIMITS.request_bytes} are taken`;
+      throw new OpswapError("OPSWAP_E_TOO_LARGE", message);
+    }
+    const answer = this.#expect(id, verb, timeoutMs);
+    this.#sending = this.#sending.then(() => this.#send(id, frame));
+    return this.#checked(verb, await answer);
+  }
+
+  #expect(id: number, verb: Verb, timeoutMs: number): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      const settle = (error: unknown, result?: unknown) => {
+        clearTimeout(timer);
+        this.#pending.delete(id);
+        if (error) reject(error);
+        else resolve(result);
+      };
+      const late = () => settle(new OpswapError("OPSWAP_E_TIMEOUT", `${verb}: no answer in ${timeoutMs} ms`));
+      const timer = setTimeout(late, timeoutMs);
+      this.#pending.set(id, { settle });
+    });
+  }
+
+  /** Never rejects: a failure belongs to the request. A request that has timed out meanwhile is not sent. */
+  async #send(id: number, frame: Buffer): Promise<void> {
+    const pending = this.#pending.get(id);
+    if (!pending) return;
+    try {
+      await this.#socket.send(frame);
+    } catch (cause) {
+      const message = `${this.#address}: nobody took the connection`;
+      pending.settle(new OpswapError("OPSWAP_E_NOT_RUNNING", message, { cause }));
+    }
+  }
+
+  async #read(): Promise<void> {
+    try {
+      for await (const [frame] of this.#socket) if (frame) this.#take(frame);
+    } catch (cause) {
+      if (!this.#closed) this.#fail(new OpswapError("OPSWAP_E_NOT_RUNNING", `${this.#address}: ${cause}`));
+    }
+  }
+
+  /** A reply that nobody waits for any more is dropped. */
+  #take(frame: Buffer): void {
+    const answer = decode(frame);
+    if (!answer) {
+      this.#fail(
+        new OpswapError("OPSWAP_E_MESSAGE", `${this.#address}: a reply is not as the protocol declares`),
+      );
+      return;
+    }
+    const pending = answer.id === null ? undefined : this.#pending.get(answer.id);
+    if (answer.ok) {
+      pending?.settle(undefined, answer.result);
+    } else if (answer.error) {
+      const { code, message, remedy, ranks } = answer.error;
+      pending?.settle(new OpswapError(code, message, ranks ? { remedy, ranks } : { remedy }));
+    }
+  }
+
+  #checked<V extends Verb>(verb: V, result: unknown): Verbs[V]["result"] {
+    const parsed = RESULTS[verb].safeParse(result);
+    if (parsed.success) return parsed.data;
+    const issue = parsed.error.issues[0];
+    const where = `${verb} result, field ${issue?.path.join(".") || "(all)"}`;
+    throw new OpswapError("OPSWAP_E_MESSAGE", `${this.#address}: ${where}: ${issue?.message}`);
+  }
+
+  #lost(): void {
+    this.#greeted = undefined;
+    const message = `${this.#address}: the connection was lost; whether the request ran is not known`;
+    this.#fail(new OpswapError("OPSWAP_E_NOT_RUNNING", message));
+  }
+
+  #fail(error: OpswapError): void {
+    for (const { settle } of [...this.#pending.values()]) settle(error);
+  }
+}
+
+function decode(frame: Buffer) {
+  try {
+    const parsed = reply.safeParse(unpackr.unpack(frame));
+    return parsed.success ? parsed.data : undefined;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,26 @@
+import { LocalClient } from "./local.js";
+import type { OpswapClient } from "./types.js";
+import { type ConnectOptions, ZmqClient } from "./zmq.js";
+
+export { declared, packArguments, run } from "./args.js";
+export type { Found } from "./discovery.js";
+export { discover, runtimeDir } from "./discovery.js";
+export { OpswapError } from "./errors.js";
+export type { Manifest, ManifestArgument, ManifestOp } from "./manifest.js";
+export type { CallArgument, CallOptions, OpswapClient, OpTensor, UseOptions } from "./types.js";
+export type { ConnectOptions } from "./zmq.js";
+
+/** The library in this process; needs no Python and no server. */
+export async function connectLocal(): Promise<OpswapClient> {
+  return new LocalClient();
+}
+
+/** The agent of a running engine. */
+export function connectEngine(options: ConnectOptions = {}): Promise<OpswapClient> {
+  return ZmqClient.connect("engine", options);
+}
+
+/** A running sidecar, which runs ops on tensors in shared memory. */
+export function connectSidecar(options: ConnectOptions = {}): Promise<OpswapClient> {
+  return ZmqClient.connect("sidecar", { name: "sidecar", ...options });
+}

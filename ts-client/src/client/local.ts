@@ -1,0 +1,190 @@
+import { z } from "zod";
+import {
+  type CallResult,
+  type Change,
+  type Check,
+  type DoctorResult,
+  type OpStats,
+  type OpsResult,
+  opStats,
+  type RankAck,
+  type RankStatus,
+  type StatusResult,
+  type UseResult,
+  type Version,
+  version,
+  type WhyResult,
+} from "../generated/messages.js";
+import { loadNative, type Native, type NativeArgument, type NativeTensor } from "../native.js";
+import { declared } from "./args.js";
+import { asOpswapError, OpswapError } from "./errors.js";
+import { type Manifest, readManifest } from "./manifest.js";
+import { layout } from "./tensor.js";
+import type { CallArgument, CallOptions, OpswapClient, OpTensor } from "./types.js";
+
+const stats = z.object({ ops: z.array(opStats) });
+const whyImpl = z.object({
+  name: z.string(),
+  usable: z.boolean(),
+  reason: z.string().default(""),
+  external: z.boolean(),
+  priority: z.int(),
+});
+const why = z.object({ active: z.string(), impls: z.array(whyImpl) });
+
+class LocalTensor implements OpTensor {
+  constructor(
+    readonly dtype: string,
+    readonly shape: readonly number[],
+    readonly strides: readonly number[],
+    readonly bytes: Uint8Array,
+    readonly native: NativeTensor,
+  ) {}
+
+  release(): void {}
+}
+
+/** The library in this process: one rank, no engine, no Python. */
+export class LocalClient implements OpswapClient {
+  readonly transport = "local";
+  readonly service = "local";
+  readonly name = "local";
+  readonly #native: Native;
+  readonly #manifest: Manifest;
+  readonly #started = Date.now();
+  readonly #choice: Record<string, string> = {};
+  #epoch = 0;
+  #closed = false;
+
+  constructor(native: Native = loadNative()) {
+    this.#native = native;
+    this.#manifest = readManifest(JSON.parse(native.manifest()));
+  }
+
+  status(): Promise<StatusResult> {
+    return this.#run(() => {
+      const library = this.#version();
+      return {
+        name: this.name,
+        pid: process.pid,
+        started: this.#started,
+        version: library,
+        framework: null,
+        epoch: this.#epoch,
+        choice: { ...this.#choice },
+        ranks: [this.#rank(library)],
+        switching: false,
+        restored: { outcome: "none", message: "a process of its own keeps no choice" },
+        divergence: null,
+        counters: {},
+      };
+    });
+  }
+
+  ops(op?: string): Promise<OpsResult> {
+    return this.#run(() => {
+      const all: OpStats[] = stats.parse(JSON.parse(this.#native.stats())).ops;
+      if (op !== undefined) declared(this.#manifest, op);
+      const ops = op === undefined ? all : all.filter((row) => row.op === op);
+      return { ranks: [{ rank: 0, step: 0, epoch: this.#epoch, ops }] };
+    });
+  }
+
+  why(op: string): Promise<WhyResult> {
+    return this.#run(() => {
+      const answer = why.parse(JSON.parse(this.#native.why(op)));
+      return { op, ranks: [{ rank: 0, op_version: declared(this.#manifest, op).version, ...answer }] };
+    });
+  }
+
+  use(changes: readonly Change[]): Promise<UseResult> {
+    return this.#run(() => {
+      const previous = this.#switch(changes);
+      this.#epoch += 1;
+      for (const { op, impl } of changes) this.#choice[op] = impl;
+      const ack: RankAck = { rank: 0, step: 0, epoch: this.#epoch, previous, applied: "live" };
+      return { epoch: this.#epoch, step: 0, changes: [...changes], acks: [ack] };
+    });
+  }
+
+  doctor(): Promise<DoctorResult> {
+    return this.#run(() => {
+      const library = this.#version();
+      const checks: Check[] = [
+        { name: "library", state: "ok", message: `${library.pack_version}, ${library.cpu_isa}`, remedy: "" },
+        { name: "device", state: "ok", message: library.device_status, remedy: "" },
+      ];
+      return { healthy: true, checks };
+    });
+  }
+
+  manifest(): Promise<Manifest> {
+    return this.#run(() => this.#manifest);
+  }
+
+  tensor(dtype: string, shape: readonly number[], strides?: readonly number[]): OpTensor {
+    const placed = layout(dtype, shape, strides);
+    const bytes = new Uint8Array(new ArrayBuffer(placed.bytes));
+    const native = this.#native.tensor(bytes, dtype, placed.shape, placed.strides);
+    return new LocalTensor(dtype, placed.shape, placed.strides, bytes, native);
+  }
+
+  call(op: string, args: readonly CallArgument[], options: CallOptions = {}): Promise<CallResult> {
+    return this.#run(() => {
+      const natives = args.map(nativeArgument);
+      const impl = options.impl ?? why.parse(JSON.parse(this.#native.why(op))).active;
+      const before = process.hrtime.bigint();
+      this.#native.call(op, natives, options.impl);
+      return { op, impl, elapsed_ns: Number(process.hrtime.bigint() - before) };
+    });
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+  }
+
+  /** Applies every change, or puts back those that were applied and throws. */
+  #switch(changes: readonly Change[]): Record<string, string> {
+    const previous: Record<string, string> = {};
+    try {
+      for (const { op, impl } of changes) previous[op] = this.#native.use(op, impl);
+    } catch (error) {
+      for (const [op, impl] of Object.entries(previous)) this.#native.use(op, impl);
+      throw error;
+    }
+    return previous;
+  }
+
+  #version(): Version {
+    return version.parse(JSON.parse(this.#native.version()));
+  }
+
+  #rank(library: Version): RankStatus {
+    const digest = library.build_digest;
+    return {
+      rank: 0,
+      step: 0,
+      epoch: this.#epoch,
+      prepared: null,
+      build_digest: digest,
+      choice: { ...this.#choice },
+    };
+  }
+
+  async #run<T>(work: () => T): Promise<T> {
+    if (this.#closed) throw new OpswapError("OPSWAP_E_CLOSED", "local: the client is closed");
+    try {
+      return work();
+    } catch (error) {
+      throw asOpswapError(error, this.#manifest.errors);
+    }
+  }
+}
+
+function nativeArgument(argument: CallArgument): NativeArgument {
+  if (argument === null || typeof argument !== "object") return argument;
+  if (argument instanceof LocalTensor) return argument.native;
+  throw new OpswapError("OPSWAP_E_ARGUMENT", "call: a tensor was made by another client", {
+    remedy: "allocate it with the tensor() of the client that makes the call",
+  });
+}

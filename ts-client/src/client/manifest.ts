@@ -1,0 +1,53 @@
+import { z } from "zod";
+import { OpswapError } from "./errors.js";
+
+/** The newest manifest that this reader knows. */
+export const MANIFEST_SCHEMA = 1;
+
+const argument = z.looseObject({
+  name: z.string(),
+  kind: z.string(),
+  writes: z.boolean().optional(),
+  optional: z.boolean().optional(),
+  default: z.union([z.number(), z.boolean(), z.string(), z.null()]).optional(),
+  doc: z.string().optional(),
+});
+
+const op = z.looseObject({
+  op: z.string(),
+  version: z.int(),
+  hash: z.string(),
+  summary: z.string(),
+  args: z.array(argument),
+  toggle_class: z.string().optional(),
+});
+
+const error = z.looseObject({ name: z.string(), meaning: z.string(), remedy: z.string() });
+
+const manifest = z.looseObject({ schema: z.int(), errors: z.array(error), ops: z.array(op) });
+
+/** One argument of an op: what a caller needs of its declaration. */
+export type ManifestArgument = z.infer<typeof argument>;
+export type ManifestOp = z.infer<typeof op>;
+/** The manifest of a loaded library. Keys that this reader does not know are kept. */
+export type Manifest = z.infer<typeof manifest>;
+
+/** Checks a manifest; a newer schema is refused, naming both numbers. */
+export function readManifest(value: unknown): Manifest {
+  const parsed = manifest.safeParse(value);
+  if (!parsed.success) {
+    const at = parsed.error.issues[0];
+    throw new OpswapError(
+      "OPSWAP_E_MANIFEST",
+      `manifest: ${at?.path.join(".") ?? ""}: ${at?.message ?? "not as declared"}`,
+    );
+  }
+  if (parsed.data.schema > MANIFEST_SCHEMA) {
+    throw new OpswapError(
+      "OPSWAP_E_MANIFEST",
+      `the library's manifest has schema ${parsed.data.schema}, this client reads up to ${MANIFEST_SCHEMA}`,
+      { remedy: "update opswap on this side" },
+    );
+  }
+  return parsed.data;
+}

@@ -1,0 +1,85 @@
+import type { Native } from "../native.js";
+import { OpswapError } from "./errors.js";
+import { startTime } from "./process.js";
+
+/** A piece of shared memory that one tensor lies in. */
+export interface Segment {
+  readonly name: string;
+  readonly buffer: ArrayBuffer;
+}
+
+/** The part of the addon that the pool needs. */
+export type SharedMemory = Pick<Native, "shmCreate" | "shmUnlink">;
+
+const SMALLEST = 65_536;
+/** Free segments worth keeping: their pages are in memory, and touching new ones costs more than most ops. */
+const KEEP_BYTES = 2 ** 30;
+
+let segments = 0;
+const open = new Set<SegmentPool>();
+
+/** Segments by size class, used again as they are: making one and touching its pages costs milliseconds. */
+export class SegmentPool {
+  readonly #memory: SharedMemory;
+  readonly #prefix: string;
+  readonly #all = new Set<Segment>();
+  readonly #free = new Map<number, Segment[]>();
+  #freeBytes = 0;
+
+  constructor(memory: SharedMemory) {
+    this.#memory = memory;
+    this.#prefix = `opswap-${process.pid}-${startTime(process.pid) ?? 0}`;
+    if (open.size === 0) process.once("exit", closeAll);
+    open.add(this);
+  }
+
+  /** A segment of at least `bytes`; its content is what its last user left. */
+  take(bytes: number): Segment {
+    if (!open.has(this)) throw new OpswapError("OPSWAP_E_CLOSED", "shared memory: the pool is closed");
+    const size = sizeClass(bytes);
+    const reused = this.#free.get(size)?.pop();
+    if (reused) {
+      this.#freeBytes -= size;
+      return reused;
+    }
+    const name = `${this.#prefix}-${++segments}`;
+    const segment = { name, buffer: this.#memory.shmCreate(name, size) };
+    this.#all.add(segment);
+    return segment;
+  }
+
+  /** Gives a segment back; it must not be used after. */
+  release(segment: Segment): void {
+    if (!this.#all.has(segment)) return;
+    const size = segment.buffer.byteLength;
+    if (this.#freeBytes + size > KEEP_BYTES) {
+      this.#all.delete(segment);
+      this.#memory.shmUnlink(segment.name);
+      return;
+    }
+    this.#freeBytes += size;
+    const shelf = this.#free.get(size) ?? [];
+    shelf.push(segment);
+    this.#free.set(size, shelf);
+  }
+
+  /** Removes every name. Memory goes away when the last view of it does, here and in the sidecar. */
+  close(): void {
+    if (!open.delete(this)) return;
+    if (open.size === 0) process.removeListener("exit", closeAll);
+    for (const { name } of this.#all) this.#memory.shmUnlink(name);
+    this.#all.clear();
+    this.#free.clear();
+  }
+}
+
+/** Four classes per power of two: few shelves, and at most a quarter of the reserved memory is not asked for. */
+export function sizeClass(bytes: number): number {
+  if (bytes <= SMALLEST) return SMALLEST;
+  const step = 2 ** (Math.floor(Math.log2(bytes)) - 2);
+  return Math.ceil(bytes / step) * step;
+}
+
+function closeAll(): void {
+  for (const pool of open) pool.close();
+}

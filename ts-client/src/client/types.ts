@@ -1,0 +1,62 @@
+import type {
+  CallResult,
+  Change,
+  DoctorResult,
+  OpsResult,
+  Service,
+  StatusResult,
+  UseResult,
+  WhyResult,
+} from "../generated/messages.js";
+import type { Manifest } from "./manifest.js";
+
+/** A tensor in memory that the client which made it can hand to an op without a copy. */
+export interface OpTensor {
+  readonly dtype: string;
+  readonly shape: readonly number[];
+  /** In elements. */
+  readonly strides: readonly number[];
+  /** The storage, from element 0 to the last one. Do not touch it after `release`. */
+  readonly bytes: Uint8Array;
+  /** Gives the memory back to the client's pool. */
+  release(): void;
+}
+
+/** Numbers that are integers may be given as number or bigint; null is an optional tensor that is not given. */
+export type CallArgument = OpTensor | number | bigint | boolean | string | null;
+
+export interface UseOptions {
+  /** How long a rank may take for each of prepare and commit. */
+  timeoutMs?: number | undefined;
+}
+
+export interface CallOptions {
+  /** Run this implementation, whatever is active. */
+  impl?: string | undefined;
+}
+
+/**
+ * One interface over two transports: in-process through the addon, and ZeroMQ to an engine or a sidecar.
+ * Every method rejects with an OpswapError; what a service does not offer is OPSWAP_E_VERB or OPSWAP_E_UNSUPPORTED.
+ */
+export interface OpswapClient {
+  readonly transport: "local" | "zmq";
+  readonly service: Service | "local";
+  /** Name of the engine or sidecar, or "local". */
+  readonly name: string;
+  status(): Promise<StatusResult>;
+  /** Active implementation, calls and times of every op, or of one, per rank. */
+  ops(op?: string): Promise<OpsResult>;
+  /** Each implementation of an op: usable or not, and why, per rank. */
+  why(op: string): Promise<WhyResult>;
+  /** Switches all of `changes` on every rank at one step, or none. */
+  use(changes: readonly Change[], options?: UseOptions): Promise<UseResult>;
+  doctor(): Promise<DoctorResult>;
+  manifest(): Promise<Manifest>;
+  /** Memory for an op's argument; zeroed the first time a region is handed out, otherwise as its last user left it. */
+  tensor(dtype: string, shape: readonly number[], strides?: readonly number[]): OpTensor;
+  /** Runs one op; results are written into the tensors that it writes to. */
+  call(op: string, args: readonly CallArgument[], options?: CallOptions): Promise<CallResult>;
+  /** Ends the connection and gives all memory back. Idempotent. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,154 @@
+import type {
+  CallArg,
+  CallResult,
+  Change,
+  DoctorResult,
+  OpsResult,
+  Service,
+  StatusResult,
+  UseResult,
+  WhyResult,
+} from "../generated/messages.js";
+import { loadNative } from "../native.js";
+import { Connection } from "./connection.js";
+import { type Found, find } from "./discovery.js";
+import { OpswapError } from "./errors.js";
+import { type Manifest, readManifest } from "./manifest.js";
+import { type Segment, SegmentPool, type SharedMemory } from "./shm.js";
+import { layout } from "./tensor.js";
+import type { CallArgument, CallOptions, OpswapClient, OpTensor, UseOptions } from "./types.js";
+
+const DEFAULT_TIMEOUT_MS = 10_000;
+const USE_TIMEOUT_MS = 30_000;
+const CALL_TIMEOUT_MS = 600_000;
+const CLIENT = "opswap ts-client";
+
+export interface ConnectOptions {
+  /** Which engine or sidecar; may be left out when exactly one is running. */
+  name?: string | undefined;
+  /** Folder of the sockets; found through the environment when left out. */
+  runtimeDir?: string | undefined;
+  /** For every verb but `use` and `call`, which state their own. */
+  timeoutMs?: number | undefined;
+  /** Where tensors are allocated; the addon when left out. */
+  memory?: SharedMemory | undefined;
+}
+
+class SharedTensor implements OpTensor {
+  #released = false;
+
+  constructor(
+    readonly dtype: string,
+    readonly shape: readonly number[],
+    readonly strides: readonly number[],
+    readonly bytes: Uint8Array,
+    readonly segment: Segment,
+    readonly pool: SegmentPool,
+  ) {}
+
+  release(): void {
+    if (this.#released) return;
+    this.#released = true;
+    this.pool.release(this.segment);
+  }
+}
+
+/** An engine's agent or a sidecar, over its socket. */
+export class ZmqClient implements OpswapClient {
+  readonly transport = "zmq";
+  readonly service: Service;
+  readonly name: string;
+  readonly #connection: Connection;
+  readonly #timeoutMs: number;
+  readonly #memory: SharedMemory | undefined;
+  #pool: SegmentPool | undefined;
+
+  private constructor(found: Found, options: ConnectOptions) {
+    this.service = found.service;
+    this.name = found.name;
+    this.#timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
+    this.#memory = options.memory;
+    this.#connection = new Connection(found.socket, CLIENT);
+  }
+
+  /** Finds the server, connects, and says hello, so that a wrong protocol is known here and not at the first call. */
+  static async connect(service: Service, options: ConnectOptions = {}): Promise<ZmqClient> {
+    const found = find(service, options.name, options.runtimeDir);
+    const client = new ZmqClient(found, options);
+    try {
+      await client.#connection.hello();
+      return client;
+    } catch (error) {
+      await client.close();
+      throw error;
+    }
+  }
+
+  status(): Promise<StatusResult> {
+    return this.#connection.request("status", {}, this.#timeoutMs);
+  }
+
+  ops(op?: string): Promise<OpsResult> {
+    return this.#connection.request("ops", op === undefined ? {} : { op }, this.#timeoutMs);
+  }
+
+  why(op: string): Promise<WhyResult> {
+    return this.#connection.request("why", { op }, this.#timeoutMs);
+  }
+
+  use(changes: readonly Change[], options: UseOptions = {}): Promise<UseResult> {
+    const timeout = options.timeoutMs ?? USE_TIMEOUT_MS;
+    const fields = { changes: [...changes], timeout_ms: timeout };
+    // Prepare, commit, and both again when a commit that went wrong is taken back.
+    return this.#connection.request("use", fields, 4 * timeout + this.#timeoutMs);
+  }
+
+  doctor(): Promise<DoctorResult> {
+    return this.#connection.request("doctor", {}, this.#timeoutMs);
+  }
+
+  async manifest(): Promise<Manifest> {
+    const { manifest } = await this.#connection.request("manifest", {}, this.#timeoutMs);
+    return readManifest(manifest);
+  }
+
+  tensor(dtype: string, shape: readonly number[], strides?: readonly number[]): OpTensor {
+    if (this.service !== "sidecar") {
+      const message = `${this.name} is an engine, which runs no ops on request`;
+      throw new OpswapError("OPSWAP_E_UNSUPPORTED", message, { remedy: "use the sidecar: `opswap sidecar`" });
+    }
+    const placed = layout(dtype, shape, strides);
+    this.#pool ??= new SegmentPool(this.#memory ?? loadNative());
+    const segment = this.#pool.take(placed.bytes);
+    const bytes = new Uint8Array(segment.buffer, 0, placed.bytes);
+    return new SharedTensor(dtype, placed.shape, placed.strides, bytes, segment, this.#pool);
+  }
+
+  call(op: string, args: readonly CallArgument[], options: CallOptions = {}): Promise<CallResult> {
+    const wire = args.map((argument) => this.#wire(argument));
+    const fields = options.impl === undefined ? { op, args: wire } : { op, args: wire, impl: options.impl };
+    return this.#connection.request("call", fields, CALL_TIMEOUT_MS);
+  }
+
+  async close(): Promise<void> {
+    this.#connection.close();
+    this.#pool?.close();
+  }
+
+  #wire(argument: CallArgument): CallArg {
+    if (argument === null || typeof argument !== "object") return argument;
+    if (argument instanceof SharedTensor && argument.pool === this.#pool) {
+      const { dtype, segment } = argument;
+      return {
+        segment: segment.name,
+        offset: 0,
+        dtype,
+        shape: [...argument.shape],
+        strides: [...argument.strides],
+      };
+    }
+    throw new OpswapError("OPSWAP_E_ARGUMENT", "call: a tensor was made by another client", {
+      remedy: "allocate it with the tensor() of the client that makes the call",
+    });
+  }
+}
