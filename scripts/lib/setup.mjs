@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import { findCompiler } from "./compiler.mjs";
 import { ensureEnv } from "./envs.mjs";
+import { generate } from "./generate.mjs";
 import { withLock } from "./mutex.mjs";
 import { buildNative, buildPython } from "./native.mjs";
 import { ensureNodeModules } from "./node-modules.mjs";
@@ -28,6 +29,7 @@ export async function prepare() {
 export async function build() {
   const workshop = await prepare();
   await withLock(join(buildDir, ".lock"), "build", async () => {
+    await generate(workshop.tools);
     await buildNative(workshop.tools);
     await buildPython(workshop.tools);
     await buildTypeScript();

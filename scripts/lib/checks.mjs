@@ -1,0 +1,53 @@
+// What `npm run check` looks at. Each check is a command that prints what is wrong and exits with 1.
+import { execFileSync } from "node:child_process";
+import { join } from "node:path";
+import { root } from "./paths.mjs";
+
+/** @typedef {{ name: string, command: string, args: string[], cwd?: string }} Check */
+
+/** @param {string[]} patterns @returns {string[]} tracked and new files, not the ignored ones */
+function files(...patterns) {
+  const args = ["ls-files", "-co", "--exclude-standard", "--deduplicate", "--", ...patterns];
+  const out = execFileSync("git", args, { cwd: root, encoding: "utf8" });
+  return out.split("\n").filter(Boolean);
+}
+
+/** @param {string} tools folder of the tools environment @param {boolean} fix @returns {Check[]} */
+export function allChecks(tools, fix) {
+  const node = process.execPath;
+  const program = (/** @type {string} */ name) => join(tools, "bin", name);
+  const cpp = files("native/*.cpp", "native/*.h", "kernels/*.cpp", "kernels/*.h", "test/*.cpp", "test/*.h");
+  const own = cpp.filter((file) => !file.endsWith("opswap_dlpack.h"));
+  const biome = ["node_modules/@biomejs/biome/bin/biome", fix ? "check" : "ci", "--error-on-warnings"];
+  return [
+    {
+      name: "generated files",
+      command: program("python"),
+      args: ["-m", "gen", root, fix ? "commit" : "check"],
+      cwd: "native",
+    },
+    {
+      name: "protocol files",
+      command: program("python"),
+      args: ["ipc/generate.py", ...(fix ? [] : ["--check"])],
+    },
+    { name: "types", command: node, args: ["node_modules/typescript/bin/tsc", "-p", "."] },
+    { name: "TypeScript style", command: node, args: fix ? [...biome, "--write"] : biome },
+    { name: "Python style", command: program("ruff"), args: ["check", "--quiet", ...(fix ? ["--fix"] : [])] },
+    {
+      name: "Python format",
+      command: program("ruff"),
+      args: ["format", "--quiet", ...(fix ? [] : ["--check", "--diff"])],
+    },
+    {
+      name: "C++ format",
+      command: program("clang-format"),
+      args: [...(fix ? ["-i"] : ["--dry-run", "--Werror"]), ...own],
+    },
+    {
+      name: "house rules",
+      command: program("python"),
+      args: ["-m", "pytest", "-q", "test/house", "-m", "not slow"],
+    },
+  ];
+}

@@ -1,0 +1,132 @@
+// The test suites, fast ones first. Each runs a runner in the right environment and reads what it reported.
+import { spawn } from "node:child_process";
+import { existsSync, mkdirSync, readdirSync, rmSync } from "node:fs";
+import { availableParallelism } from "node:os";
+import { delimiter, join } from "node:path";
+import { endWithParent, exitOf, logged } from "./exec.mjs";
+import { buildDir, root } from "./paths.mjs";
+import { engineObstacle } from "./python.mjs";
+import { collect, readJUnit } from "./results.mjs";
+import { engineEnv, pythonEnv } from "./setup.mjs";
+import { say, step } from "./ui.mjs";
+
+/** @typedef {import("./setup.mjs").Workshop} Workshop */
+/** @typedef {import("./results.mjs").Results} Results */
+/** @typedef {{ name: string, tier: "fast" | "engine", run(workshop: Workshop): Promise<Results> }} Suite */
+
+/** Python tests that need torch, and so the engine's environment: these files, and all of test/adapters. */
+const TORCH_TEST = /(^|\/)test_torch_\w+\.py$/;
+
+function torchTests() {
+  const names = readdirSync(join(root, "test"), { recursive: true, encoding: "utf8" });
+  return names
+    .filter((name) => TORCH_TEST.test(name) && !name.startsWith("adapters/"))
+    .map((name) => `test/${name}`);
+}
+
+/** @param {string} name */
+function resultFile(name) {
+  const folder = join(buildDir, "test-results");
+  mkdirSync(folder, { recursive: true });
+  const file = join(folder, name);
+  rmSync(file, { force: true });
+  return file;
+}
+
+/** @param {string} command @param {string[]} args @param {NodeJS.ProcessEnv} env */
+async function visibly(command, args, env) {
+  const child = spawn(command, args, { cwd: root, env, stdio: ["ignore", "inherit", "inherit"] });
+  endWithParent(child);
+  return exitOf(child);
+}
+
+/** @param {string} project @param {NodeJS.ProcessEnv} env */
+async function vitest(project, env) {
+  const file = resultFile(`vitest-${project}.json`);
+  const args = [
+    join(root, "node_modules/vitest/vitest.mjs"),
+    "run",
+    "--project",
+    project,
+    "--reporter=default",
+  ];
+  args.push(`--reporter=${join(root, "scripts/lib/vitest-reporter.mjs")}`, "--passWithNoTests");
+  const code = await visibly(process.execPath, args, { ...env, OPSWAP_RESULTS: file });
+  return collect(file, JSON.parse, code);
+}
+
+/** @param {string} name @param {string} environment @param {string[]} args */
+async function pytest(name, environment, args) {
+  const file = resultFile(`pytest-${name}.xml`);
+  const all = ["-m", "pytest", "-q", "-rs", `--junitxml=${file}`, ...args];
+  const env = {
+    ...pythonEnv(environment),
+    PATH: `${join(environment, "bin")}${delimiter}${process.env.PATH}`,
+  };
+  return collect(file, readJUnit, await visibly(join(environment, "bin/python"), all, env));
+}
+
+/** @param {Workshop} workshop @returns {Promise<string>} folder of the built C++ tests */
+async function buildNativeTests({ tools }) {
+  const folder = join(buildDir, "native-tests");
+  const cmake = join(tools, "bin/cmake");
+  const env = { PATH: `${join(tools, "bin")}${delimiter}${process.env.PATH}` };
+  const configure = ["-G", "Ninja", "-S", join(root, "test/native"), "-B", folder];
+  configure.push(`-DOPSWAP_PYTHON=${join(tools, "bin/python")}`);
+  await step("C++ tests", async (progress) => {
+    await logged("native-tests-configure", cmake, configure, { env, progress });
+    const args = ["--build", folder, "--parallel", String(availableParallelism())];
+    await logged("native-tests-build", cmake, args, { env, progress });
+  });
+  return folder;
+}
+
+/** @param {Workshop} workshop */
+async function ctest(workshop) {
+  const folder = await buildNativeTests(workshop);
+  const file = resultFile("ctest.xml");
+  const args = ["--test-dir", folder, "--output-on-failure", "--output-junit", file];
+  const code = await visibly(join(workshop.tools, "bin/ctest"), args, process.env);
+  return collect(file, readJUnit, code);
+}
+
+/** @param {Suite[]} suites those of a machine whose Python cannot run the engine are skips, with the reason */
+function unlessImpossible(suites) {
+  return suites.map((suite) => ({
+    ...suite,
+    /** @param {Workshop} workshop @returns {Promise<Results>} */
+    async run(workshop) {
+      const obstacle = engineObstacle(workshop.python);
+      if (obstacle === null) return suite.run(workshop);
+      say(`  ${suite.name}: skipped: ${obstacle}`);
+      return { passed: 0, failed: 0, skipped: [{ name: suite.name, reason: obstacle }] };
+    },
+  }));
+}
+
+/** @returns {Suite[]} */
+export function allSuites() {
+  const fastPython = ["test", "--ignore=test/adapters", "--ignore-glob=*/test_torch_*.py"];
+  /** @type {Suite[]} */
+  const fast = [
+    { name: "TypeScript", tier: "fast", run: ({ tools }) => vitest("fast", pythonEnv(tools)) },
+    { name: "Python", tier: "fast", run: ({ tools }) => pytest("fast", tools, fastPython) },
+    { name: "C++", tier: "fast", run: ctest },
+  ];
+  /** @type {Suite[]} */
+  const engine = [
+    {
+      name: "Python with vLLM",
+      tier: "engine",
+      run: async (workshop) =>
+        pytest("engine", await engineEnv(workshop), ["test/adapters", ...torchTests()]),
+    },
+    {
+      name: "TypeScript with vLLM",
+      tier: "engine",
+      run: async (workshop) => vitest("engine", pythonEnv(await engineEnv(workshop))),
+    },
+  ];
+  const present = existsSync(join(root, "test/native/CMakeLists.txt")) ? fast : fast.slice(0, 2);
+  return [...present, ...unlessImpossible(engine)];
+}

@@ -1,0 +1,5 @@
+import numpy as np
+
+
+def ref(out, input):
+    return {"out": input.astype(np.float64)}
