@@ -1,0 +1,132 @@
+// The vec layer on a CPU: kLanes floats at a time, typed loads and stores, the few functions that kernels need.
+// Written with the compiler's vector extensions, so that one source serves every instruction set of a pass.
+#pragma once
+
+#include <cstring>
+
+#include "common/scalar.h"
+
+#if defined(__F16C__) || defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
+namespace opswap::OPSWAP_ISA {
+
+#if defined(__AVX512F__)
+constexpr int kLanes = 16;
+#elif defined(__AVX2__)
+constexpr int kLanes = 8;
+#else
+constexpr int kLanes = 4;
+#endif
+
+typedef float vf __attribute__((vector_size(kLanes * 4)));
+typedef int32_t vi __attribute__((vector_size(kLanes * 4)));
+typedef uint32_t vu __attribute__((vector_size(kLanes * 4)));
+typedef uint16_t vh __attribute__((vector_size(kLanes * 2)));
+
+inline vf splat(float x) { return x - vf{}; }
+inline vf min(vf a, vf b) { return a < b ? a : b; }
+inline vf max(vf a, vf b) { return a > b ? a : b; }
+inline vf abs(vf a) { return (vf)((vi)a & 0x7fffffff); }
+
+// Loads kLanes elements as float32.
+inline vf load(const float *p) {
+  vf v;
+  std::memcpy(&v, p, sizeof v);
+  return v;
+}
+inline vf load(const bf16 *p) {
+  vh h;
+  std::memcpy(&h, p, sizeof h);
+  return (vf)(__builtin_convertvector(h, vu) << 16);
+}
+inline vf load(const fp16 *p) {
+#if defined(__AVX512F__)
+  return (vf)_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i *>(p)));
+#elif defined(__F16C__)
+  return (vf)_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i *>(p)));
+#else
+  vf v;
+  for (int i = 0; i < kLanes; ++i) v[i] = to_float(p[i]);
+  return v;
+#endif
+}
+
+// Stores kLanes elements, rounded to nearest even.
+inline void store(float *p, vf v) { std::memcpy(p, &v, sizeof v); }
+inline void store(bf16 *p, vf v) {
+  const vu u = (vu)v;
+  const vu rounded = (u + 0x7fff + (u >> 16 & 1)) >> 16, nan = u >> 16 | 0x40;
+  const vh h = __builtin_convertvector((u & 0x7fffffff) > 0x7f800000 ? nan : rounded, vh);
+  std::memcpy(p, &h, sizeof h);
+}
+inline void store(fp16 *p, vf v) {
+#if defined(__AVX512F__)
+  _mm256_storeu_si256(reinterpret_cast<__m256i *>(p), _mm512_cvtps_ph((__m512)v, _MM_FROUND_TO_NEAREST_INT));
+#elif defined(__F16C__)
+  _mm_storeu_si128(reinterpret_cast<__m128i *>(p), _mm256_cvtps_ph((__m256)v, _MM_FROUND_TO_NEAREST_INT));
+#else
+  for (int i = 0; i < kLanes; ++i) p[i] = from_float<fp16>(v[i]);
+#endif
+}
+
+// The first n < kLanes elements; the other lanes are `fill` and are not touched in memory.
+template <class T>
+inline vf load_tail(const T *p, int64_t n, float fill = 0.0f) {
+  vf v = splat(fill);
+  for (int64_t i = 0; i < n; ++i) v[i] = to_float(p[i]);
+  return v;
+}
+template <class T>
+inline void store_tail(T *p, vf v, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) p[i] = from_float<T>(v[i]);
+}
+
+inline float sum(vf v) {
+  float parts[kLanes];
+  std::memcpy(parts, &v, sizeof parts);
+  for (int width = kLanes / 2; width; width /= 2)
+    for (int i = 0; i < width; ++i) parts[i] += parts[i + width];
+  return parts[0];
+}
+inline float max_lane(vf v) {
+  float best = v[0];
+  for (int i = 1; i < kLanes; ++i) best = v[i] > best ? v[i] : best;
+  return best;
+}
+
+// e^x, within 2 ulp; 0 below -87.3, inf above 88.7, NaN stays NaN. Cody-Waite reduction and a degree-6 polynomial.
+inline vf exp(vf x) {
+  const vf clamped = min(max(x, splat(-87.33654f)), splat(88.72283f));
+  const vf magic = splat(0x1.8p23f), n = (clamped * 1.44269504f + magic) - magic;
+  const vf r = (clamped - n * 0.693145752f) - n * 1.42860677e-6f;
+  vf p = splat(1.0f / 720);
+  for (float c : {1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f, 1.0f, 1.0f}) p = p * r + c;
+  // 2^n in two factors, so that n = 128 does not overflow on its own.
+  const vi whole = __builtin_convertvector(n, vi), half = whole >> 1;
+  vf y = p * (vf)((half + 127) << 23) * (vf)((whole - half + 127) << 23);
+  y = x < -87.33654f ? vf{} : y;
+  y = x > 88.72283f ? splat(__builtin_inff()) : y;
+  return x == x ? y : x;
+}
+
+// ln(x) for normal x > 0, within 3 ulp. Mantissa in [sqrt(1/2), sqrt(2)), atanh series.
+inline vf log(vf x) {
+  const vi bits = (vi)x, e = (bits - 0x3f3504f3) >> 23;
+  const vf m = (vf)(bits - (e << 23)), f = (m - 1.0f) / (m + 1.0f), s = f * f;
+  vf p = splat(1.0f / 11);
+  for (float c : {1.0f / 9, 1.0f / 7, 1.0f / 5, 1.0f / 3}) p = p * s + c;
+  const vf n = __builtin_convertvector(e, vf);
+  return n * 0.693145752f + (n * 1.42860677e-6f + 2.0f * (f + f * s * p));
+}
+
+// tanh(x), within 4 ulp away from 0; odd series below 0.1 where 1 - 2/(e^2x + 1) would cancel.
+inline vf tanh(vf x) {
+  const vf a = abs(x), s = x * x;
+  const vf small = x * (1.0f + s * (-1.0f / 3 + s * (2.0f / 15 + s * (-17.0f / 315 + s * (62.0f / 2835)))));
+  const vf big = 1.0f - 2.0f / (exp(2.0f * a) + 1.0f);
+  return a < 0.1f ? small : (x < 0.0f ? -big : big);
+}
+
+}  // namespace opswap::OPSWAP_ISA

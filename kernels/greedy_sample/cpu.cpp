@@ -1,0 +1,31 @@
+#include "greedy_sample.gen.h"
+
+#include "common/argmax.h"
+#include "common/op.h"
+#include "common/rows.h"
+
+namespace opswap::OPSWAP_ISA {
+
+OPSWAP_REF(greedy_sample) {
+  return with_float_type(a.scalar_dtype, [&]<class E>(E) {
+    for (int64_t b = 0; b < a.B; ++b) {
+      const E *x = row<E>(a.logits, b);
+      int64_t best = 0;
+      for (int64_t v = 1; v < a.V; ++v)
+        if (to_float(x[v]) > to_float(x[best])) best = v;
+      *row<int64_t>(a.token_ids, b) = best;
+    }
+    return opswap_status{OPSWAP_OK};
+  });
+}
+
+OPSWAP_CPU(greedy_sample) {
+  return with_float_type(a.scalar_dtype, [&]<class E>(E) {
+    return argmax_rows(a.token_ids, a.B, a.V, [&](int64_t b) {
+      const E *x = row<E>(a.logits, b);
+      return [x](int64_t v, int64_t left) { return left ? load_tail(x + v, left, -__builtin_inff()) : load(x + v); };
+    });
+  });
+}
+
+}  // namespace opswap::OPSWAP_ISA

@@ -1,0 +1,17 @@
+import numpy as np
+
+
+def ref(token_ids, logits):
+    return {"token_ids": np.argmax(logits.astype(np.float64), axis=-1)}
+
+
+def inputs(case, rng, make):
+    """Random rows; with `ties` the maximum stands twice, with `infinite` it is +inf among -inf."""
+    arrays = make()
+    logits = arrays["logits"]
+    if case.get("ties"):
+        logits[:, [11, 61]] = 9.0
+    if case.get("infinite"):
+        logits[:] = -np.inf
+        logits[:, 17] = np.inf
+    return arrays

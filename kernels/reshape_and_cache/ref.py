@@ -1,0 +1,7 @@
+def ref(key, value, key_cache, value_cache, slot_mapping):
+    keys, values, block_size = key_cache.copy(), value_cache.copy(), key_cache.shape[2]
+    for t, slot in enumerate(slot_mapping):
+        if slot >= 0:
+            keys[slot // block_size, :, slot % block_size] = key[t]
+            values[slot // block_size, :, slot % block_size] = value[t]
+    return {"key_cache": keys, "value_cache": values}

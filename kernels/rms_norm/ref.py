@@ -1,0 +1,7 @@
+import numpy as np
+
+
+def ref(out, input, weight, epsilon):
+    x = input.astype(np.float64)
+    mean_square = np.mean(x * x, axis=-1, keepdims=True)
+    return {"out": x / np.sqrt(mean_square + epsilon) * weight.astype(np.float64)}

@@ -1,0 +1,17 @@
+#include "silu_and_mul.gen.h"
+
+#include <cmath>
+
+#include "common/gated.h"
+
+namespace opswap::OPSWAP_ISA {
+
+OPSWAP_REF(silu_and_mul) {
+  return gated_rows_plain(a, [](double x) { return x / (1 + std::exp(-x)); });
+}
+
+OPSWAP_CPU(silu_and_mul) {
+  return gated_rows(a, [](vf x) { return x / (1.0f + exp(-x)); });
+}
+
+}  // namespace opswap::OPSWAP_ISA

@@ -1,0 +1,183 @@
+// opswap._opswap: the C ABI for Python. It names no op; arguments are Tensor descriptors and plain scalars.
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "opswap.h"
+#include "torch_ops.h"
+
+namespace py = pybind11;
+
+namespace {
+
+struct DTypeCode {
+  const char *name;
+  uint8_t code, bits;
+};
+constexpr DTypeCode kDTypes[] = {
+#define X(name, code, bits, bytes) {#name, code, bits},
+#include "../../core/dtypes.def"
+#undef X
+};
+
+// A status that is not success, on its way to opswap.OpswapError(code, message).
+struct Failure {
+  std::string code, message;
+};
+
+void check(opswap_status status) {
+  if (status) throw Failure{opswap_status_name(status), opswap_last_error()};
+}
+
+DLDataType dtype_named(const std::string &name) {
+  for (const DTypeCode &d : kDTypes)
+    if (name == d.name || name + "_" == d.name) return {d.code, d.bits, 1};
+  throw Failure{"OPSWAP_E_DTYPE", "dtype '" + name + "' is none of the library's"};
+}
+
+// Memory that Python owns, described for one call; the caller keeps the array alive.
+struct TensorRef {
+  DLTensor dl;
+  std::vector<int64_t> shape, strides;
+
+  TensorRef(uintptr_t data, const std::string &dtype, std::vector<int64_t> shape_, std::vector<int64_t> strides_)
+      : shape(std::move(shape_)), strides(std::move(strides_)) {
+    if (shape.size() != strides.size()) throw Failure{"OPSWAP_E_RANK", "shape and strides differ in length"};
+    dl = {reinterpret_cast<void *>(data), {kDLCPU, 0}, int32_t(shape.size()), dtype_named(dtype), shape.data(), strides.data(), 0};
+  }
+  TensorRef(const TensorRef &) = delete;
+};
+
+opswap_arg to_arg(const py::handle &value) {
+  opswap_arg arg{};
+  if (value.is_none()) {
+    arg.tag = OPSWAP_NONE;
+  } else if (py::isinstance<py::bool_>(value)) {
+    arg.tag = OPSWAP_BOOL;
+    arg.v.i = value.cast<bool>();
+  } else if (py::isinstance<py::int_>(value)) {
+    arg.tag = OPSWAP_INT;
+    arg.v.i = value.cast<int64_t>();
+  } else if (py::isinstance<py::float_>(value)) {
+    arg.tag = OPSWAP_FLOAT;
+    arg.v.f = value.cast<double>();
+  } else if (py::isinstance<py::str>(value)) {
+    arg.tag = OPSWAP_STRING;
+    arg.v.s = PyUnicode_AsUTF8(value.ptr());
+  } else if (py::isinstance<TensorRef>(value)) {
+    arg.tag = OPSWAP_TENSOR;
+    arg.v.tensor = &value.cast<TensorRef &>().dl;
+  } else {
+    throw Failure{"OPSWAP_E_ARGUMENT", "an argument is a " + std::string(py::str(py::type::of(value))) +
+                                           ", needs a tensor, int, float, bool, str or None"};
+  }
+  return arg;
+}
+
+std::vector<opswap_arg> to_args(const py::sequence &values) {
+  std::vector<opswap_arg> args;
+  for (const py::handle &v : values) args.push_back(to_arg(v));
+  return args;
+}
+
+void call(const std::string &op, const py::sequence &values, const std::optional<std::string> &impl) {
+  const std::vector<opswap_arg> args = to_args(values);
+  opswap_exec exec{};
+  exec.struct_size = sizeof exec;
+  exec.impl = impl ? impl->c_str() : nullptr;
+  opswap_status status;
+  std::string code, message;
+  {
+    py::gil_scoped_release release;
+    status = opswap_call(op.c_str(), args.data(), int32_t(args.size()), &exec);
+    if (status) message = opswap_last_error();
+  }
+  if (status) throw Failure{opswap_status_name(status), message};
+}
+
+// Calls a function of the (buffer, size) pattern twice: for the size, then for the text.
+template <class F>
+std::string read_text(F &&read) {
+  size_t size = 0;
+  opswap_status status = read(nullptr, &size);
+  std::string text;
+  for (int attempt = 0; attempt < 8 && size && status; ++attempt) {
+    text.resize(size);
+    status = read(text.data(), &size);
+    if (!status) break;
+    if (std::string(opswap_status_name(status)) != "OPSWAP_E_BUFFER") break;
+  }
+  check(status);
+  text.resize(size ? size - 1 : 0);
+  return text;
+}
+
+std::string why(const std::string &op, const std::optional<py::sequence> &values) {
+  const std::vector<opswap_arg> args = values ? to_args(*values) : std::vector<opswap_arg>{};
+  return read_text([&](char *buf, size_t *size) {
+    return opswap_why(op.c_str(), values ? args.data() : nullptr, int32_t(args.size()), buf, size);
+  });
+}
+
+py::dict version() {
+  opswap_version v{};
+  v.struct_size = sizeof v;
+  check(opswap_get_version(&v));
+  if (v.abi_major != OPSWAP_ABI_MAJOR)
+    throw Failure{"OPSWAP_E_ABI", "libopswap.so has ABI " + std::to_string(v.abi_major) + ", this module was built for ABI " +
+                                      std::to_string(OPSWAP_ABI_MAJOR)};
+  using namespace py::literals;
+  return py::dict("abi_major"_a = v.abi_major, "abi_minor"_a = v.abi_minor, "manifest_schema"_a = v.manifest_schema,
+                  "pack_version"_a = v.pack_version, "build_digest"_a = v.build_digest, "cpu_isa"_a = v.cpu_isa,
+                  "device_status"_a = v.device_status);
+}
+
+py::list trace_read(uint64_t after, uint64_t most) {
+  std::vector<opswap_trace_record> records(most);
+  uint64_t count = records.size();
+  check(opswap_trace_read(after, records.data(), &count));
+  py::list out;
+  for (uint64_t i = 0; i < count; ++i) {
+    const opswap_trace_record &r = records[i];
+    out.append(py::make_tuple(r.sequence, r.step, r.epoch, r.rank, r.op, r.impl));
+  }
+  return out;
+}
+
+void define_calls(py::module_ &m) {
+  m.def("manifest", [] { return std::string(opswap_manifest()); });
+  m.def("version", &version);
+  m.def("call", &call, py::arg("op"), py::arg("args"), py::arg("impl") = py::none());
+  m.def("why", &why, py::arg("op"), py::arg("args") = py::none());
+  m.def("use", [](const std::string &op, const std::string &impl) { check(opswap_use(op.c_str(), impl.c_str())); });
+  m.def("stats", [] { return read_text([](char *buf, size_t *size) { return opswap_stats(buf, size); }); });
+  m.def("reset_stats", [] { check(opswap_reset_stats()); });
+  m.def("set_context", [](int32_t rank, int64_t step, int64_t epoch) { check(opswap_set_context(rank, step, epoch)); });
+  m.def("trace_start", [](uint64_t capacity) { check(opswap_trace_start(capacity)); });
+  m.def("trace_read", &trace_read, py::arg("after"), py::arg("most"));
+  m.def("set_threads", [](int32_t n) { check(opswap_set_threads(n)); });
+  m.def("get_threads", [] { return opswap_get_threads(); });
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_opswap, m) {
+  m.attr("ABI_MAJOR") = OPSWAP_ABI_MAJOR;
+  py::object error = py::module_::import("opswap.errors").attr("OpswapError");
+  static py::handle error_type = error.release();  // lives as long as the process, like the module
+  py::register_exception_translator([](std::exception_ptr p) {
+    try {
+      if (p) std::rethrow_exception(p);
+    } catch (const Failure &f) {
+      PyErr_SetObject(error_type.ptr(), error_type(f.code, f.message).ptr());
+    }
+  });
+  py::class_<TensorRef>(m, "Tensor")
+      .def(py::init<uintptr_t, const std::string &, std::vector<int64_t>, std::vector<int64_t>>(), py::arg("data"),
+           py::arg("dtype"), py::arg("shape"), py::arg("strides"));
+  define_calls(m);
+  opswap_torch::define(m, [](const std::string &code, const std::string &message) { throw Failure{code, message}; });
+}

@@ -1,0 +1,67 @@
+# libopswap.so: the frame plus every room under kernels/. Target `opswap`.
+if(OPSWAP_PREBUILT_LIB)
+  add_library(opswap SHARED IMPORTED GLOBAL)
+  set_target_properties(opswap PROPERTIES IMPORTED_LOCATION "${OPSWAP_PREBUILT_LIB}"
+    INTERFACE_INCLUDE_DIRECTORIES "${OPSWAP_ROOT}/native/include")
+  return()
+endif()
+
+# Generated C++: made anew when any declaration or the generator changes, at configure time and at build time.
+set(OPSWAP_GEN_DIR "${CMAKE_CURRENT_BINARY_DIR}/gen")
+file(GLOB OPSWAP_ROOMS CONFIGURE_DEPENDS "${OPSWAP_ROOT}/kernels/*/op.json")
+file(GLOB OPSWAP_ROOM_SOURCES CONFIGURE_DEPENDS "${OPSWAP_ROOT}/kernels/*/cpu.cpp" "${OPSWAP_ROOT}/kernels/common/*.h")
+file(GLOB OPSWAP_CORE CONFIGURE_DEPENDS "${OPSWAP_ROOT}/native/core/*.cpp")
+file(GLOB OPSWAP_GENERATOR CONFIGURE_DEPENDS "${OPSWAP_ROOT}/native/gen/*.py" "${OPSWAP_ROOT}/native/core/*"
+  "${OPSWAP_ROOT}/native/include/*.h")
+add_custom_command(
+  OUTPUT "${OPSWAP_GEN_DIR}/registry.gen.cpp"
+  COMMAND ${CMAKE_COMMAND} -E env "PYTHONPATH=${OPSWAP_ROOT}/native" PYTHONDONTWRITEBYTECODE=1
+    "${OPSWAP_PYTHON}" -m gen "${OPSWAP_ROOT}" build "${OPSWAP_GEN_DIR}"
+  COMMAND ${CMAKE_COMMAND} -E touch "${OPSWAP_GEN_DIR}/registry.gen.cpp"
+  DEPENDS ${OPSWAP_ROOMS} ${OPSWAP_ROOM_SOURCES} ${OPSWAP_GENERATOR} "${OPSWAP_ROOT}/package.json"
+  COMMENT "Generating C++ from kernels/*/op.json" VERBATIM)
+add_custom_target(opswap_generate DEPENDS "${OPSWAP_GEN_DIR}/registry.gen.cpp")
+
+set(OPSWAP_INCLUDES "${OPSWAP_ROOT}/native/include" "${OPSWAP_ROOT}/native/core" "${OPSWAP_ROOT}/kernels" "${OPSWAP_GEN_DIR}")
+set(OPSWAP_WARNINGS -Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers)
+# -Wno-psabi: vector types of every width are passed only inside one pass, never across an ABI.
+# -Wno-maybe-uninitialized: GCC 12's own AVX-512 header sets it off (GCC bug 105593).
+set(OPSWAP_KERNEL_FLAGS -O3 -fno-math-errno -fno-trapping-math -ffp-contract=fast -fno-exceptions -fno-rtti -Wno-psabi
+  -Wno-maybe-uninitialized)
+
+# One pass over a room's cpu.cpp: its own namespace and instruction set, so no two passes share a symbol.
+set(OPSWAP_OBJECTS)
+function(opswap_pass room name level)
+  set(target "room_${room}_${name}")
+  add_library(${target} OBJECT "${OPSWAP_ROOT}/kernels/${room}/cpu.cpp")
+  add_dependencies(${target} opswap_generate)
+  target_include_directories(${target} PRIVATE ${OPSWAP_INCLUDES})
+  target_compile_definitions(${target} PRIVATE OPSWAP_ISA=isa_${name} OPSWAP_ISA_LEVEL=Isa::${level})
+  target_compile_options(${target} PRIVATE ${OPSWAP_WARNINGS} ${OPSWAP_KERNEL_FLAGS} ${ARGN})
+  if(name STREQUAL "ref")
+    target_compile_definitions(${target} PRIVATE OPSWAP_PASS_REF)
+  endif()
+  set(OPSWAP_OBJECTS ${OPSWAP_OBJECTS} $<TARGET_OBJECTS:${target}> PARENT_SCOPE)
+endfunction()
+
+foreach(declaration ${OPSWAP_ROOMS})
+  get_filename_component(folder "${declaration}" DIRECTORY)
+  get_filename_component(room "${folder}" NAME)
+  opswap_pass(${room} ref portable)
+  opswap_pass(${room} portable portable)
+  if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+    opswap_pass(${room} avx2 avx2 -mavx2 -mfma -mf16c -mbmi2)
+    opswap_pass(${room} avx512 avx512 -mavx2 -mfma -mf16c -mbmi2 -mavx512f -mavx512bw -mavx512vl -mavx512dq -mprefer-vector-width=512)
+  endif()
+endforeach()
+
+find_package(Threads REQUIRED)
+add_library(opswap SHARED ${OPSWAP_CORE} "${OPSWAP_GEN_DIR}/registry.gen.cpp" ${OPSWAP_OBJECTS})
+add_dependencies(opswap opswap_generate)
+target_include_directories(opswap PUBLIC "${OPSWAP_ROOT}/native/include" PRIVATE ${OPSWAP_INCLUDES})
+target_compile_options(opswap PRIVATE ${OPSWAP_WARNINGS})
+target_link_libraries(opswap PRIVATE Threads::Threads)
+target_link_options(opswap PRIVATE -Wl,--exclude-libs,ALL)
+if(NOT OPSWAP_SANITIZE)
+  target_link_options(opswap PRIVATE -Wl,-z,defs)
+endif()

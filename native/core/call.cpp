@@ -1,0 +1,127 @@
+// opswap_call and its relatives: find, check, run the active implementation, count.
+#include <cstring>
+
+#include "check.h"
+#include "registry.h"
+#include "trace.h"
+
+using namespace opswap;
+
+namespace {
+
+constexpr opswap_exec kDefaultExec = {sizeof(opswap_exec), 0, nullptr, nullptr, 0, nullptr, 0, nullptr};
+
+struct Bound {
+  alignas(16) unsigned char args[kArgsRoom];
+  const ArgsBase &base() const { return *reinterpret_cast<const ArgsBase *>(args); }
+};
+
+opswap_status bind(const Op &op, const opswap_arg *args, int32_t nargs, Bound &bound) {
+  if (nargs != op.spec->nargs) [[unlikely]]
+    return cold::count(op.spec->name, nargs, op.spec->nargs);
+  if (!args) [[unlikely]]
+    return fail(OPSWAP_E_NULL, "%s: the argument array is null", op.spec->name);
+  if (opswap_status e = op.spec->bind(args, bound.args)) [[unlikely]]
+    return e;
+  if (op.check && bound.base().device_type == kDLCPU) return op.check(bound.args);
+  return OPSWAP_OK;
+}
+
+// nullptr, or why this implementation cannot run these arguments.
+const char *refusal(const Impl &impl, const Bound &bound) {
+  if (impl.external) return impl.external_fn ? nullptr : impl.absent_reason;
+  if (bound.base().device_type != impl.device_type)
+    return impl.device_type == kDLCPU ? "it computes on the CPU and the tensors are on another device"
+                                      : "it computes on a CUDA device and the tensors are not there";
+  return impl.record->can ? impl.record->can(bound.args) : nullptr;
+}
+
+[[gnu::cold]] opswap_status refuse(const Op &op, const Impl &impl, const char *reason) {
+  return fail(OPSWAP_E_UNUSABLE, "%s: implementation '%s' cannot run: %s", op.spec->name, impl.name, reason);
+}
+
+opswap_status run(const Op &op, Impl &impl, const Bound &bound, const opswap_arg *args, int32_t nargs,
+                  const opswap_exec &exec) {
+  if (const char *reason = refusal(impl, bound)) [[unlikely]]
+    return refuse(op, impl, reason);
+  return impl.external ? impl.external_fn(impl.external_ctx, args, nargs, &exec) : impl.record->run(bound.args, exec);
+}
+
+opswap_status resolve(const char *name, const opswap_exec *exec, Op *&op, Impl *&impl) {
+  if (exec && exec->struct_size < sizeof(opswap_exec)) [[unlikely]]
+    return fail(OPSWAP_E_ABI, "opswap_exec has %u bytes, this build needs %zu", exec->struct_size, sizeof(opswap_exec));
+  op = find_op(name);
+  if (!op) [[unlikely]]
+    return OPSWAP_E_NO_OP;
+  impl = exec && exec->impl ? find_impl(*op, exec->impl) : op->active.load(std::memory_order_acquire);
+  if (!impl) [[unlikely]]
+    return exec && exec->impl ? OPSWAP_E_NO_IMPL
+                              : fail(OPSWAP_E_UNUSABLE, "%s: no implementation of it can run here", op->spec->name);
+  return OPSWAP_OK;
+}
+
+}  // namespace
+
+extern "C" {
+
+opswap_status opswap_call(const char *name, const opswap_arg *args, int32_t nargs, const opswap_exec *exec) {
+  Op *op = nullptr;
+  Impl *impl = nullptr;
+  if (opswap_status e = resolve(name, exec, op, impl)) [[unlikely]]
+    return e;
+  const opswap_exec &x = exec ? *exec : kDefaultExec;
+  Bound bound;
+  if (opswap_status e = bind(*op, args, nargs, bound)) [[unlikely]]
+    return e;
+  trace_call(*op, *impl);
+  opswap_status status;
+  if (impl->stats.count()) {
+    const uint64_t start = ticks_now();
+    status = run(*op, *impl, bound, args, nargs, x);
+    impl->stats.time(ticks_now() - start);
+  } else {
+    status = run(*op, *impl, bound, args, nargs, x);
+  }
+  if (status) [[unlikely]]
+    impl->stats.errors.fetch_add(1, std::memory_order_relaxed);
+  return status;
+}
+
+opswap_status opswap_plan(const char *name, const opswap_arg *args, int32_t nargs, const opswap_exec *exec, void *buf,
+                          size_t *size) {
+  if (!size) return fail(OPSWAP_E_NULL, "opswap_plan: size is null");
+  Op *op = nullptr;
+  Impl *impl = nullptr;
+  if (opswap_status e = resolve(name, exec, op, impl)) return e;
+  const opswap_exec &x = exec ? *exec : kDefaultExec;
+  Bound bound;
+  if (opswap_status e = bind(*op, args, nargs, bound)) return e;
+  const size_t room = *size;
+  *size = impl->record && impl->record->plan_size ? impl->record->plan_size(bound.args, x) : 0;
+  if (!buf || !*size) return OPSWAP_OK;
+  if (room < *size) return fail(OPSWAP_E_BUFFER, "opswap_plan: %s needs %zu bytes, got %zu", name, *size, room);
+  return impl->record->plan(bound.args, x, buf);
+}
+
+opswap_status opswap_workspace_size(const char *name, const opswap_arg *args, int32_t nargs, const opswap_exec *exec,
+                                    size_t *size) {
+  if (!size) return fail(OPSWAP_E_NULL, "opswap_workspace_size: size is null");
+  Op *op = nullptr;
+  Impl *impl = nullptr;
+  if (opswap_status e = resolve(name, exec, op, impl)) return e;
+  Bound bound;
+  if (opswap_status e = bind(*op, args, nargs, bound)) return e;
+  *size = impl->record && impl->record->workspace ? impl->record->workspace(bound.args, exec ? *exec : kDefaultExec) : 0;
+  return OPSWAP_OK;
+}
+
+opswap_status opswap_use(const char *op_name, const char *impl_name) {
+  Op *op = find_op(op_name);
+  if (!op) return OPSWAP_E_NO_OP;
+  Impl *impl = find_impl(*op, impl_name);
+  if (!impl) return OPSWAP_E_NO_IMPL;
+  if (impl->external && !impl->external_fn) return refuse(*op, *impl, impl->absent_reason);
+  op->active.store(impl, std::memory_order_release);
+  return OPSWAP_OK;
+}
+}

@@ -1,0 +1,176 @@
+#include "check.h"
+
+#include <algorithm>
+#include <array>
+#include <cinttypes>
+#include <cstdio>
+#include <cstring>
+
+namespace opswap {
+namespace {
+
+constexpr const char *kTags[] = {"none", "a tensor", "a quantised tensor", "an int", "a float", "a bool", "a string"};
+
+const char *tag_name(int32_t tag) { return tag >= 0 && tag <= OPSWAP_STRING ? kTags[tag] : "an unknown kind"; }
+
+struct Text {
+  char value[256] = "";
+};
+
+Text list_dtypes(uint32_t mask) {
+  Text text;
+  for (int32_t d = 0; d < static_cast<int32_t>(DType::count); ++d) {
+    if (!(mask & 1u << d)) continue;
+    if (text.value[0]) std::strncat(text.value, " or ", sizeof text.value - std::strlen(text.value) - 1);
+    std::strncat(text.value, dtype_name(static_cast<DType>(d)), sizeof text.value - std::strlen(text.value) - 1);
+  }
+  return text;
+}
+
+const char *device_name(int32_t type) { return type == kDLCPU ? "cpu" : type == kDLCUDA ? "cuda" : "another device"; }
+
+}  // namespace
+
+const char *dtype_name(DType dtype) {
+  static constexpr const char *names[] = {
+#define X(name, code, bits, bytes) #name,
+#include "dtypes.def"
+#undef X
+      "unknown"};
+  return dtype == DType::bool_ ? "bool" : names[static_cast<int32_t>(std::min(dtype, DType::count))];
+}
+
+int64_t dtype_bytes(DType dtype) {
+  static constexpr int64_t sizes[] = {
+#define X(name, code, bits, bytes) bytes,
+#include "dtypes.def"
+#undef X
+      0};
+  return sizes[static_cast<int32_t>(dtype)];
+}
+
+DLDataType dlpack_type(DType dtype) {
+  static constexpr DLDataType types[] = {
+#define X(name, code, bits, bytes) {code, bits, 1},
+#include "dtypes.def"
+#undef X
+      {0, 0, 0}};
+  return types[static_cast<int32_t>(dtype)];
+}
+
+opswap_status check_values(const TensorSpec &s, const Tensor &t, int64_t low, int64_t high) {
+  if (!t) return OPSWAP_OK;
+  int64_t count = 1;
+  for (int d = 0; d < t.ndim; ++d) count *= t.shape[d];
+  if (t.ndim > 1) return fail(OPSWAP_E_INTERNAL, "%s: %s: value ranges are checked for one dimension only", s.op, s.name);
+  const int64_t stride = t.ndim ? t.stride[0] : 1;
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t v = t.dtype == DType::int64 ? t.as<int64_t>()[i * stride] : t.as<int32_t>()[i * stride];
+    if (v < low || v > high)
+      return fail(OPSWAP_E_VALUE, "%s: %s[%" PRId64 "] is %" PRId64 ", needs %" PRId64 " to %" PRId64, s.op, s.name, i, v,
+                  low, high);
+  }
+  return OPSWAP_OK;
+}
+
+namespace cold {
+
+opswap_status kind(const TensorSpec &s, const opswap_arg &a) {
+  if (a.tag == OPSWAP_TENSOR) return null_pointer(s, "tensor");
+  return fail(OPSWAP_E_ARGUMENT, "%s: %s is %s, needs a tensor", s.op, s.name, tag_name(a.tag));
+}
+
+opswap_status scalar_kind(const char *op, const char *arg, const char *needs, int32_t tag) {
+  return fail(OPSWAP_E_ARGUMENT, "%s: %s is %s, needs %s", op, arg, tag_name(tag), needs);
+}
+
+opswap_status rank(const TensorSpec &s, const DLTensor &t) {
+  return fail(OPSWAP_E_RANK, "%s: %s has %d dimensions, needs %d", s.op, s.name, t.ndim, s.ndim);
+}
+
+opswap_status dtype(const TensorSpec &s, const DLTensor &t) {
+  const DType is = dtype_of(t.dtype);
+  const Text needs = list_dtypes(s.dtypes);
+  if (is == DType::count)
+    return fail(OPSWAP_E_DTYPE, "%s: %s has DLPack dtype (code %d, %d bits, %d lanes), needs %s", s.op, s.name,
+                t.dtype.code, t.dtype.bits, t.dtype.lanes, needs.value);
+  return fail(OPSWAP_E_DTYPE, "%s: %s is %s, needs %s", s.op, s.name, dtype_name(is), needs.value);
+}
+
+opswap_status dtype_differs(const TensorSpec &s, DType is, const char *variable, DType needs) {
+  return fail(OPSWAP_E_DTYPE, "%s: %s is %s, needs %s like the other %s tensors", s.op, s.name, dtype_name(is),
+              dtype_name(needs), variable);
+}
+
+opswap_status null_pointer(const TensorSpec &s, const char *what) {
+  return fail(OPSWAP_E_NULL, "%s: %s has a null %s pointer", s.op, s.name, what);
+}
+
+opswap_status device(const TensorSpec &s, const DLTensor &t, const ArgsBase &base) {
+  return fail(OPSWAP_E_DEVICE, "%s: %s is on %s:%d, the first tensor is on %s:%d", s.op, s.name,
+              device_name(t.device.device_type), t.device.device_id, device_name(base.device_type), base.device_id);
+}
+
+opswap_status stride(const TensorSpec &s, const DLTensor &t, int dim, int64_t needs) {
+  return fail(OPSWAP_E_STRIDE, "%s: %s.stride[%d] is %" PRId64 ", needs %" PRId64 "%s", s.op, s.name, dim, t.strides[dim],
+              needs, s.dense ? " (contiguous)" : "");
+}
+
+opswap_status negative(const TensorSpec &s, const DLTensor &t, int dim) {
+  const bool shape = t.shape[dim] < 0;
+  return fail(shape ? OPSWAP_E_SHAPE : OPSWAP_E_STRIDE, "%s: %s.%s[%d] is %" PRId64 ", needs 0 or more", s.op, s.name,
+              shape ? "shape" : "stride", dim, shape ? t.shape[dim] : t.strides[dim]);
+}
+
+opswap_status self_overlap(const TensorSpec &s, int dim) {
+  return fail(OPSWAP_E_OVERLAP, "%s: %s is written, but its stride in dimension %d makes two elements share memory", s.op,
+              s.name, dim);
+}
+
+opswap_status shape(const TensorSpec &s, int dim, int64_t is, const char *expression, int64_t needs) {
+  return fail(OPSWAP_E_SHAPE, "%s: %s.shape[%d] is %" PRId64 ", needs %s = %" PRId64, s.op, s.name, dim, is, expression,
+              needs);
+}
+
+opswap_status require(const char *op, const char *expression, const char *facts) {
+  return fail(OPSWAP_E_ARGUMENT, "%s: needs %s, but %s", op, expression, facts);
+}
+
+opswap_status count(const char *op, int32_t is, int32_t needs) {
+  return fail(OPSWAP_E_COUNT, "%s: got %d arguments, needs %d", op, is, needs);
+}
+
+opswap_status overlap(const TensorSpec &ws, const Tensor &w, const TensorSpec &os, const Tensor &o) {
+  // Two views of one buffer that interleave (K and V halves of a fused cache row) are apart although their ranges meet.
+  if (w.ndim == o.ndim && w.dtype == o.dtype && w.ndim > 1) {
+    int64_t period = INT64_MAX;
+    bool same = true;
+    for (int d = 0; d < w.ndim - 1; ++d) {
+      same &= w.stride[d] == o.stride[d] && w.shape[d] == o.shape[d];
+      if (w.shape[d] > 1) period = std::min(period, w.stride[d]);
+    }
+    const int64_t bytes = dtype_bytes(w.dtype), delta = static_cast<char *>(o.data) - static_cast<char *>(w.data);
+    const int64_t first = delta >= 0 ? w.shape[w.ndim - 1] : o.shape[o.ndim - 1];
+    const int64_t second = delta >= 0 ? o.shape[o.ndim - 1] : w.shape[w.ndim - 1];
+    const int64_t gap = (delta >= 0 ? delta : -delta) / bytes;
+    if (same && delta % bytes == 0 && gap >= first && gap + second <= period) return OPSWAP_OK;
+  }
+  return fail(OPSWAP_E_OVERLAP, "%s: %s is written, but shares memory with %s", ws.op, ws.name, os.name);
+}
+
+opswap_status distinct_elements(const TensorSpec &s, const Tensor &t) {
+  std::array<int, 8> order{};
+  int n = 0;
+  for (int d = 0; d < t.ndim && n < int(order.size()); ++d)
+    if (t.shape[d] > 1) order[n++] = d;
+  std::sort(order.begin(), order.begin() + n, [&](int a, int b) { return t.stride[a] < t.stride[b]; });
+  int64_t reach = 0;  // offset of the last element of the dimensions seen so far
+  for (int i = 0; i < n; ++i) {
+    if (t.stride[order[i]] <= reach) return self_overlap(s, order[i]);
+    reach += (t.shape[order[i]] - 1) * t.stride[order[i]];
+  }
+  return OPSWAP_OK;
+}
+
+}  // namespace cold
+}  // namespace opswap

@@ -1,0 +1,102 @@
+// The registry: every op of the manifest, its implementations, and which one is active.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "error.h"
+#include "stats.h"
+#include "types.h"
+
+namespace opswap {
+
+enum class Isa : int32_t { portable, avx2, avx512 };
+
+using BindFn = opswap_status (*)(const opswap_arg *, void *out);
+using RunFn = opswap_status (*)(const void *args, const opswap_exec &exec);
+using CheckFn = opswap_status (*)(const void *args);
+using CanFn = const char *(*)(const void *args);  // nullptr, or the reason why not
+using SizeFn = size_t (*)(const void *args, const opswap_exec &exec);
+using PlanFn = opswap_status (*)(const void *args, const opswap_exec &exec, void *plan);
+
+// One op as the generator writes it.
+struct OpSpec {
+  const char *name;
+  int32_t nargs;
+  BindFn bind;
+};
+
+// One implementation as a room registers it; a static object in the room's translation unit, never destroyed.
+struct ImplRecord {
+  const char *op;
+  const char *name;
+  Isa isa;           // instruction set that the code was compiled for
+  int32_t priority;  // highest usable one is active at load
+  int32_t device_type;
+  RunFn run;
+  CanFn can = nullptr;
+  SizeFn workspace = nullptr;
+  SizeFn plan_size = nullptr;
+  PlanFn plan = nullptr;
+  ImplRecord *next = nullptr;
+};
+
+// A room's own check of values that op.json cannot say (page ids); runs before any implementation, CPU tensors only.
+struct CheckRecord {
+  const char *op;
+  CheckFn check;
+  CheckRecord *next = nullptr;
+};
+
+struct RegisterImpl {
+  explicit RegisterImpl(ImplRecord &record);
+};
+struct RegisterCheck {
+  explicit RegisterCheck(CheckRecord &record);
+};
+
+constexpr int kMaxImpls = 16;
+constexpr size_t kArgsRoom = 1024;  // bytes on the stack for one generated argument struct
+
+// One implementation as the registry runs it.
+struct Impl {
+  const char *name = nullptr;
+  const char *isa = nullptr;  // nullptr when it does not matter
+  int32_t priority = 0;
+  int32_t device_type = kDLCPU;
+  bool external = false;
+  const ImplRecord *record = nullptr;        // built in
+  opswap_external_fn external_fn = nullptr;  // outside the library; null: absent
+  void *external_ctx = nullptr;
+  const char *absent_reason = nullptr;
+  ImplStats stats;
+};
+
+struct Op {
+  const OpSpec *spec = nullptr;
+  CheckFn check = nullptr;
+  std::atomic<Impl *> active{nullptr};
+  std::atomic<int32_t> count{0};  // impls[0..count) are published
+  Impl *impls[kMaxImpls] = {};
+  int16_t index = 0;
+};
+
+Op *find_op(const char *name);  // nullptr: unknown; the error is set, with the nearest names
+Impl *find_impl(Op &op, const char *name);
+int32_t op_count();
+Op &op_at(int32_t index);
+int16_t impl_index(const Op &op, const Impl *impl);
+
+// The generator's table.
+extern const OpSpec kOps[];
+extern const int32_t kOpCount;
+extern const char kManifest[];
+extern const char kBuildDigest[];
+extern const char kPackVersion[];
+constexpr int32_t kManifestSchema = 1;
+
+// Highest instruction set of this CPU, capped by the environment variable OPSWAP_CPU_ISA (portable, avx2, avx512).
+Isa cpu_isa();
+const char *isa_name(Isa isa);
+
+}  // namespace opswap

@@ -1,0 +1,124 @@
+// JSON for people and tools: versions, why, stats.
+#include <cinttypes>
+#include <cstdio>
+#include <cstring>
+#include <string>
+
+#include "registry.h"
+#include "trace.h"
+
+using namespace opswap;
+
+namespace {
+
+constexpr const char *kNoDevice = "no CUDA device is used: this build has no CUDA implementations";
+
+std::string quoted(const char *text) {
+  std::string out = "\"";
+  for (const char *p = text ? text : ""; *p; ++p) {
+    if (*p == '"' || *p == '\\') out += '\\';
+    if (static_cast<unsigned char>(*p) < 0x20) {
+      char escape[8];
+      std::snprintf(escape, sizeof escape, "\\u%04x", *p);
+      out += escape;
+    } else {
+      out += *p;
+    }
+  }
+  return out + "\"";
+}
+
+opswap_status copy_out(const char *call, const std::string &text, char *buf, size_t *size) {
+  if (!size) return fail(OPSWAP_E_NULL, "%s: size is null", call);
+  const size_t room = *size;
+  *size = text.size() + 1;
+  if (!buf || room < *size) return fail(OPSWAP_E_BUFFER, "%s: needs %zu bytes, got %zu", call, *size, buf ? room : 0);
+  std::memcpy(buf, text.c_str(), text.size() + 1);
+  return OPSWAP_OK;
+}
+
+// "" or the reason why `impl` cannot run; with args, a dry run of the checks that a call makes.
+std::string refusal(const Op &op, const Impl &impl, const opswap_arg *args, int32_t nargs) {
+  if (impl.external) return impl.external_fn ? "" : impl.absent_reason;
+  if (!args) return "";
+  alignas(16) unsigned char bound[kArgsRoom];
+  if (nargs != op.spec->nargs) return "the number of arguments is not the op's";
+  if (op.spec->bind(args, bound)) return opswap_last_error();
+  if (reinterpret_cast<ArgsBase *>(bound)->device_type != impl.device_type) return "the tensors are on another device";
+  const char *reason = impl.record->can ? impl.record->can(bound) : nullptr;
+  return reason ? reason : "";
+}
+
+std::string impl_json(const Op &op, const Impl &impl, const opswap_arg *args, int32_t nargs) {
+  const std::string reason = refusal(op, impl, args, nargs);
+  std::string json = "{\"name\":" + quoted(impl.name) + ",\"priority\":" + std::to_string(impl.priority) +
+                     ",\"external\":" + (impl.external ? "true" : "false") + ",\"usable\":" + (reason.empty() ? "true" : "false");
+  if (impl.isa) json += ",\"isa\":" + quoted(impl.isa);
+  if (!reason.empty()) json += ",\"reason\":" + quoted(reason.c_str());
+  return json + "}";
+}
+
+std::string stats_json(const Impl &impl) {
+  char text[256];
+  std::snprintf(text, sizeof text,
+                ",\"calls\":%" PRIu64 ",\"errors\":%" PRIu64 ",\"mean_ns\":%.1f,\"p50_ns\":%.1f,\"p99_ns\":%.1f}",
+                impl.stats.calls.load(), impl.stats.errors.load(), impl.stats.mean_ns(), impl.stats.percentile_ns(0.50),
+                impl.stats.percentile_ns(0.99));
+  return "{\"name\":" + quoted(impl.name) + text;
+}
+
+template <class F>
+std::string each_impl(const Op &op, F &&json) {
+  std::string out = "[";
+  for (int32_t i = 0; i < op.count.load(std::memory_order_acquire); ++i) out += (i ? "," : "") + json(*op.impls[i]);
+  return out + "]";
+}
+
+const char *active_name(const Op &op) {
+  const Impl *impl = op.active.load(std::memory_order_acquire);
+  return impl ? impl->name : "";
+}
+
+}  // namespace
+
+extern "C" {
+
+const char *opswap_manifest(void) { return kManifest; }
+
+opswap_status opswap_get_version(opswap_version *out) {
+  if (!out || out->struct_size < sizeof(opswap_version))
+    return fail(OPSWAP_E_ABI, "opswap_get_version: struct_size is %u, this build needs %zu", out ? out->struct_size : 0,
+                sizeof(opswap_version));
+  *out = {uint32_t(sizeof(opswap_version)), OPSWAP_ABI_MAJOR, OPSWAP_ABI_MINOR,  kManifestSchema, kPackVersion,
+          kBuildDigest,                     isa_name(cpu_isa()), kNoDevice};
+  return OPSWAP_OK;
+}
+
+opswap_status opswap_why(const char *name, const opswap_arg *args, int32_t nargs, char *buf, size_t *size) {
+  Op *op = find_op(name);
+  if (!op) return OPSWAP_E_NO_OP;
+  const std::string json = "{\"op\":" + quoted(name) + ",\"active\":" + quoted(active_name(*op)) + ",\"impls\":" +
+                           each_impl(*op, [&](const Impl &i) { return impl_json(*op, i, args, nargs); }) + "}";
+  return copy_out("opswap_why", json, buf, size);
+}
+
+opswap_status opswap_stats(char *buf, size_t *size) {
+  int32_t rank;
+  int64_t step, epoch;
+  get_context(rank, step, epoch);
+  std::string json = "{\"context\":{\"rank\":" + std::to_string(rank) + ",\"step\":" + std::to_string(step) +
+                     ",\"epoch\":" + std::to_string(epoch) + "},\"ops\":[";
+  for (int32_t i = 0; i < op_count(); ++i) {
+    Op &op = op_at(i);
+    json += (i ? "," : "") + std::string("{\"op\":") + quoted(op.spec->name) + ",\"active\":" + quoted(active_name(op)) +
+            ",\"impls\":" + each_impl(op, stats_json) + "}";
+  }
+  return copy_out("opswap_stats", json + "]}", buf, size);
+}
+
+opswap_status opswap_reset_stats(void) {
+  for (int32_t i = 0; i < op_count(); ++i)
+    for (int32_t k = 0; k < op_at(i).count.load(std::memory_order_acquire); ++k) op_at(i).impls[k]->stats.reset();
+  return OPSWAP_OK;
+}
+}

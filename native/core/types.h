@@ -1,0 +1,38 @@
+// What a room's code sees of its arguments: checked tensors, dtypes and the execution context.
+#pragma once
+
+#include <cstdint>
+
+#include "opswap.h"
+
+namespace opswap {
+
+enum class DType : int32_t {
+#define X(name, code, bits, bytes) name,
+#include "dtypes.def"
+#undef X
+  count
+};
+
+// A checked view of one tensor argument; shape and stride point into the caller's DLTensor.
+struct Tensor {
+  void *data = nullptr;
+  const int64_t *shape = nullptr;
+  const int64_t *stride = nullptr;  // in elements
+  int32_t ndim = 0;
+  DType dtype = DType::float32;
+
+  explicit operator bool() const { return shape != nullptr; }  // false: optional and not given
+  template <class T>
+  T *as() const {
+    return static_cast<T *>(data);
+  }
+};
+
+// Base of every generated argument struct.
+struct ArgsBase {
+  int32_t device_type = kDLCPU;
+  int32_t device_id = 0;
+};
+
+}  // namespace opswap

@@ -1,0 +1,60 @@
+"""python -m gen ROOT build DIR   writes the C++ of a build
+python -m gen ROOT commit      writes the generated files that are committed
+python -m gen ROOT check       exits 1 when a committed file differs from what would be generated"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from . import cpp, docs, spec, ts
+
+
+def committed(ops: list[spec.Op], manifest: dict) -> dict[str, str]:
+    return {
+        "ts-client/src/generated/ops.ts": ts.source(ops),
+        "docs/ops.md": docs.ops_page(ops),
+        "docs/errors.md": docs.errors_page(manifest["errors"]),
+    }
+
+
+def built(ops: list[spec.Op], manifest: dict) -> dict[str, str]:
+    files = {f"{o.name}.gen.h": cpp.room_header(o) for o in ops}
+    return {**files, "registry.gen.cpp": cpp.registry_source(ops, manifest)}
+
+
+def write(folder: Path, files: dict[str, str]) -> None:
+    """Leaves files that would not change alone, so that nothing is rebuilt for them."""
+    for name, text in files.items():
+        path = folder / name
+        if path.exists() and path.read_text() == text:
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+def stale(root: Path, files: dict[str, str]) -> list[str]:
+    return [n for n, text in files.items() if not (root / n).exists() or (root / n).read_text() != text]
+
+
+def main(argv: list[str]) -> int:
+    root, verb = Path(argv[0]), argv[1]
+    ops = spec.load(root)
+    manifest = spec.manifest(root, ops)
+    if verb == "build":
+        write(Path(argv[2]), built(ops, manifest))
+    elif verb == "commit":
+        write(root, committed(ops, manifest))
+    elif verb == "check":
+        names = stale(root, committed(ops, manifest))
+        for name in names:
+            print(f"{name} is not what kernels/*/op.json generates; run: npm run build")
+        return 1 if names else 0
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except spec.SpecError as error:
+        sys.exit(f"op.json: {error}")

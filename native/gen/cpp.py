@@ -1,0 +1,188 @@
+"""C++ out of op.json: per op an argument struct with checked binding, plus the table of ops and the manifest."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from .spec import Op, is_symbol
+
+FIELD = {"float": "double", "int": "int64_t", "bool": "bool", "string": "const char *"}
+NEEDS = {"float": "a float", "int": "an int", "bool": "a bool", "string": "a string"}
+WORDS = {"and": "&&", "or": "||"}
+
+
+def expression(text: str) -> str:
+    """op.json's arithmetic over dims and scalars as C++ over the struct `s`."""
+    return re.sub(r"[A-Za-z_][A-Za-z0-9_]*", lambda m: WORDS.get(m[0], f"s.{m[0]}"), text)
+
+
+def struct(op: Op) -> list[str]:
+    lines = [f"struct {op.name}_args : ArgsBase {{"]
+    for a in op.args:
+        if a["kind"] == "tensor":
+            note = f"  // [{', '.join(a['shape'])}]{' or not given' if a.get('optional') else ''}"
+            lines.append(f"  Tensor {a['name']};{note}")
+        else:
+            lines.append(f"  {FIELD[a['kind']]} {a['name']} = {{}};")
+    lines.append(f"  int64_t {', '.join(f'{d} = 0' for d in op.dims)};")
+    lines += [f"  DType {t}_dtype = DType::float32;" for t in op.data["types"]]
+    return [*lines, "};"]
+
+
+def spec_name(arg: dict) -> str:
+    return f"k_{arg['name']}"
+
+
+def spec_table(op: Op) -> list[str]:
+    lines = []
+    for a in op.tensors:
+        mask = " | ".join(f"dtype_bit(DType::{d})" for d in op.data["types"][a["dtype"]])
+        flags = f"{str(bool(a.get('dense'))).lower()}, {str(bool(a.get('writes'))).lower()}"
+        lines.append(f'static constexpr TensorSpec {spec_name(a)} = {{"{op.name}", "{a["name"]}", {len(a["shape"])}, {mask}, {flags}}};')
+    return lines
+
+
+def bind_scalar(op: Op, i: int, a: dict) -> list[str]:
+    tag = {"float": "is_number(a[%d])", "int": "a[%d].tag == OPSWAP_INT", "bool": "a[%d].tag == OPSWAP_BOOL", "string": "a[%d].tag == OPSWAP_STRING"}
+    value = {"float": "number(a[%d])", "int": "a[%d].v.i", "bool": "a[%d].v.i != 0", "string": "a[%d].v.s"}
+    return [
+        f"if (!({tag[a['kind']] % i})) [[unlikely]]",
+        f'  return cold::scalar_kind("{op.name}", "{a["name"]}", "{NEEDS[a["kind"]]}", a[{i}].tag);',
+        f"s.{a['name']} = {value[a['kind']] % i};",
+    ]
+
+
+def bind_tensor(i: int, a: dict, seen_dims: set[str], seen_types: set[str]) -> list[str]:
+    """Kind, rank, dtype, device, strides; then the dims that this tensor is the first to state."""
+    lines = [f"if (opswap_status e = bind_tensor({spec_name(a)}, a[{i}], s.{a['name']}, s)) [[unlikely]]", "  return e;"]
+    variable = f"s.{a['dtype']}_dtype"
+    if a["dtype"] in seen_types:
+        lines += [
+            f"if (s.{a['name']}.dtype != {variable}) [[unlikely]]",
+            f'  return cold::dtype_differs({spec_name(a)}, s.{a["name"]}.dtype, "{a["dtype"]}", {variable});',
+        ]
+    else:
+        seen_types.add(a["dtype"])
+        lines.append(f"{variable} = s.{a['name']}.dtype;")
+    for d, dim in enumerate(a["shape"]):
+        if is_symbol(dim) and dim not in seen_dims:
+            seen_dims.add(dim)
+            lines.append(f"s.{dim} = s.{a['name']}.shape[{d}];")
+    if a.get("optional"):
+        lines = [f"if (a[{i}].tag != OPSWAP_NONE) {{", *("  " + line for line in lines), "}"]
+    return lines
+
+
+def check_shapes(op: Op) -> list[str]:
+    lines, stated = [], set()
+    for a in op.tensors:
+        checks = []
+        for d, dim in enumerate(a["shape"]):
+            if is_symbol(dim) and dim not in stated:
+                stated.add(dim)
+                continue
+            value = expression(dim)
+            checks += [
+                f"if (s.{a['name']}.shape[{d}] != {value}) [[unlikely]]",
+                f'  return cold::shape({spec_name(a)}, {d}, s.{a["name"]}.shape[{d}], "{dim}", {value});',
+            ]
+        if checks and a.get("optional"):
+            checks = [f"if (s.{a['name']}) {{", *("  " + c for c in checks), "}"]
+        lines += checks
+    return lines
+
+
+def check_requirements(op: Op) -> list[str]:
+    lines = []
+    kinds = {a["name"]: a["kind"] for a in op.args}
+    for text in op.data.get("require", []):
+        names = list(dict.fromkeys(n for n in re.findall(r"[A-Za-z_][A-Za-z0-9_]*", text) if n not in WORDS))
+        formats = ", ".join(f"{n} is {'%g' if kinds.get(n) == 'float' else '%lld'}" for n in names)
+        values = ", ".join(f"s.{n}" if kinds.get(n) == "float" else f"static_cast<long long>(s.{n})" for n in names)
+        lines += [
+            f"if (!({expression(text)})) [[unlikely]] {{",
+            "  char facts[200];",
+            f'  std::snprintf(facts, sizeof facts, "{formats}", {values});',
+            f'  return cold::require("{op.name}", "{text}", facts);',
+            "}",
+        ]
+    return lines
+
+
+def check_overlap(op: Op) -> list[str]:
+    lines = []
+    for i, w in enumerate(op.tensors):
+        for k, other in enumerate(op.tensors):
+            if not w.get("writes") or i == k or (other.get("writes") and k < i):
+                continue
+            lines += [
+                f"if (opswap_status e = check_apart({spec_name(w)}, s.{w['name']}, {spec_name(other)}, s.{other['name']})) [[unlikely]]",
+                "  return e;",
+            ]
+    return lines
+
+
+def check_values(op: Op) -> list[str]:
+    lines = []
+    for a in op.tensors:
+        if "values" in a:
+            low, high = expression(a["values"]["min"]), expression(a["values"]["max"])
+            lines += [
+                f"if (opswap_status e = check_values({spec_name(a)}, s.{a['name']}, {low}, {high})) [[unlikely]]",
+                "  return e;",
+            ]
+    return ["if (s.device_type == kDLCPU) {", *("  " + line for line in lines), "}"] if lines else []
+
+
+def bind(op: Op) -> list[str]:
+    seen_dims: set[str] = set()
+    seen_types: set[str] = set()
+    body = ["if (a[0].tag == OPSWAP_TENSOR && a[0].v.tensor) {"]
+    body += ["  s.device_type = a[0].v.tensor->device.device_type;", "  s.device_id = a[0].v.tensor->device.device_id;", "}"]
+    for i, a in enumerate(op.args):
+        body += bind_tensor(i, a, seen_dims, seen_types) if a["kind"] == "tensor" else bind_scalar(op, i, a)
+    body += check_shapes(op) + check_requirements(op) + check_overlap(op) + check_values(op)
+    return [
+        f"namespace bind_{op.name} {{",
+        *spec_table(op),
+        "static opswap_status bind(const opswap_arg *a, void *out) {",
+        f"  {op.name}_args &s = *new (out) {op.name}_args{{}};",
+        *("  " + line for line in body),
+        "  return OPSWAP_OK;",
+        "}",
+        f"}}  // namespace bind_{op.name}",
+        f"static_assert(sizeof({op.name}_args) <= kArgsRoom && std::is_trivially_destructible_v<{op.name}_args>);",
+    ]
+
+
+def room_header(op: Op) -> str:
+    """What the room's cpu.cpp includes: the checked arguments."""
+    lines = ["#pragma once", '#include "types.h"', "namespace opswap {", f"// {op.data['summary']}", *struct(op), "}  // namespace opswap"]
+    return "\n".join(lines) + "\n"
+
+
+def chunks(text: str, size: int = 8000) -> str:
+    """A long JSON text as adjacent string literals."""
+    return "\n".join(json.dumps(text[i : i + size], ensure_ascii=True) for i in range(0, len(text), size))
+
+
+def registry_source(ops: list[Op], manifest: dict) -> str:
+    lines = [f'#include "{o.name}.gen.h"' for o in ops]
+    lines += ["#include <cstdio>", "#include <new>", "#include <type_traits>", '#include "check.h"', '#include "registry.h"', "namespace opswap {"]
+    for op in ops:
+        lines += bind(op)
+    rows = ",\n".join(f'    {{"{o.name}", {len(o.args)}, bind_{o.name}::bind}}' for o in ops)
+    pack = manifest["pack"]
+    lines += [
+        f"const OpSpec kOps[] = {{\n{rows}}};",
+        f"const int32_t kOpCount = {len(ops)};",
+        f'const char kBuildDigest[] = "{pack["build_digest"]}";',
+        f'const char kPackVersion[] = "{pack["version"]}";',
+        f"const char kManifest[] =\n{chunks(json.dumps(manifest, separators=(',', ':')))};",
+        "}  // namespace opswap",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+

@@ -1,0 +1,189 @@
+"""Reads kernels/*/op.json, checks every declaration, and derives what all outputs share: dims, schema, hash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+SYMBOL = re.compile(r"[A-Z][A-Z0-9]*")
+IDENTIFIER = re.compile(r"[a-z][a-z0-9_]*")
+EXPRESSION = re.compile(r"[A-Za-z0-9_ +*/%()<>=!|&.-]+")
+KINDS = {"tensor", "float", "int", "bool", "string"}
+TOGGLE_CLASSES = {"live", "recapture", "restart"}
+ARG_KEYS = {"name", "kind", "dtype", "shape", "doc", "writes", "optional", "dense", "values", "default"}
+OP_KEYS = {
+    "op", "version", "summary", "source", "types", "args", "require", "tolerance", "toggle_class", "composes",
+    "cases", "bench",
+}  # fmt: skip
+
+
+class SpecError(Exception):
+    """A declaration that cannot be built; the message names the file and what it needs."""
+
+
+@dataclass
+class Op:
+    """One op.json: its data, and what the generator derives from it."""
+
+    data: dict
+    path: Path
+    dims: list[str] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        return self.data["op"]
+
+    @property
+    def args(self) -> list[dict]:
+        return self.data["args"]
+
+    @property
+    def tensors(self) -> list[dict]:
+        return [a for a in self.args if a["kind"] == "tensor"]
+
+    @property
+    def schema(self) -> str:
+        return torch_schema(self)
+
+    @property
+    def hash(self) -> str:
+        """Digest of everything a caller relies on: name, version, arguments."""
+        text = json.dumps([self.name, self.data["version"], self.data["types"], self.args], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def torch_schema(op: Op) -> str:
+    """The op as torch.library writes it; written tensors carry an alias letter, nothing is returned."""
+    letters = iter("abcdefghijklmnop")
+    parts = []
+    for a in op.args:
+        kind = {"float": "float", "int": "int", "bool": "bool", "string": "str"}.get(a["kind"], "Tensor")
+        if a.get("writes"):
+            kind += f"({next(letters)}!)"
+        if a.get("optional"):
+            kind += "?"
+        default = f"={a['default']}" if "default" in a else ""
+        parts.append(f"{kind} {a['name']}{default}")
+    return f"{op.name}({', '.join(parts)}) -> ()"
+
+
+def symbols(expression: str) -> list[str]:
+    return SYMBOL.findall(expression)
+
+
+def is_symbol(expression: str) -> bool:
+    return SYMBOL.fullmatch(expression) is not None
+
+
+def require(condition: bool, path: Path, message: str) -> None:
+    if not condition:
+        raise SpecError(f"{path}: {message}")
+
+
+def check_arg(op: Op, arg: dict, dtypes: set[str]) -> None:
+    where = f"argument {arg.get('name', arg)}"
+    unknown = set(arg) - ARG_KEYS
+    require(not unknown, op.path, f"{where} has unknown keys {sorted(unknown)}; known are {sorted(ARG_KEYS)}")
+    require(bool(IDENTIFIER.fullmatch(arg.get("name", ""))), op.path, f"{where} needs a lower-case name")
+    require(arg.get("kind") in KINDS, op.path, f"{where} has kind {arg.get('kind')}, needs one of {sorted(KINDS)}")
+    require(bool(arg.get("doc")), op.path, f"{where} needs a doc")
+    if arg["kind"] != "tensor":
+        return
+    require(arg.get("dtype") in op.data["types"], op.path, f"{where} needs a dtype out of 'types'")
+    require(bool(arg.get("shape")), op.path, f"{where} needs a shape")
+    for name in op.data["types"][arg["dtype"]]:
+        require(name in dtypes, op.path, f"type {arg['dtype']} has dtype {name}, known are {sorted(dtypes)}")
+
+
+def check_op(op: Op, dtypes: set[str]) -> None:
+    data, path = op.data, op.path
+    unknown = set(data) - OP_KEYS
+    require(not unknown, path, f"unknown keys {sorted(unknown)}; known are {sorted(OP_KEYS)}")
+    for key in ("op", "version", "summary", "source", "types", "args", "tolerance", "toggle_class", "cases"):
+        require(key in data, path, f"needs the key '{key}'")
+    require(data["op"] == path.parent.name, path, f"names the op {data['op']}, but lies in {path.parent.name}/")
+    require(isinstance(data["version"], int) and data["version"] > 0, path, "version needs to be an integer above 0")
+    require(data["toggle_class"] in TOGGLE_CLASSES, path, f"toggle_class needs to be one of {sorted(TOGGLE_CLASSES)}")
+    require(bool(data["cases"]), path, "needs at least one case")
+    for arg in op.args:
+        check_arg(op, arg, dtypes)
+    names = [a["name"] for a in op.args]
+    require(len(names) == len(set(names)), path, "two arguments have one name")
+    require(bool(op.tensors) and not op.args[0].get("optional"), path, "the first argument needs to be a given tensor")
+    for expression in data.get("require", []):
+        require(bool(EXPRESSION.fullmatch(expression)), path, f"require '{expression}' has characters outside the grammar")
+
+
+def collect_dims(op: Op) -> list[str]:
+    """Symbols in order of first appearance; one that appears only inside an expression cannot be bound."""
+    bound: list[str] = []
+    for a in op.tensors:
+        bound += [s for s in a["shape"] if is_symbol(s) and s not in bound]
+    for a in op.tensors:
+        for dim in a["shape"]:
+            for s in symbols(dim):
+                require(s in bound, op.path, f"dimension {dim} of {a['name']} uses {s}, which no shape states alone")
+    return bound
+
+
+def read_table(path: Path) -> list[list[str]]:
+    """Rows of an X-macro table: X(a, b, "c") as lists of strings."""
+    rows = []
+    for line in path.read_text().splitlines():
+        match = re.fullmatch(r"X\((.*)\)", line.strip())
+        if match:
+            rows.append([c.strip().strip('"') for c in re.split(r',\s*(?=(?:[^"]*"[^"]*")*[^"]*$)', match[1])])
+    return rows
+
+
+def dtype_table(root: Path) -> list[str]:
+    return [row[0].rstrip("_") for row in read_table(root / "native/core/dtypes.def")]
+
+
+def load(root: Path) -> list[Op]:
+    """All ops, by name."""
+    dtypes = set(dtype_table(root))
+    ops = []
+    for path in sorted(root.glob("kernels/*/op.json")):
+        try:
+            op = Op(json.loads(path.read_text()), path)
+        except json.JSONDecodeError as error:
+            raise SpecError(f"{path}: is not JSON: {error}") from error
+        check_op(op, dtypes)
+        op.dims = collect_dims(op)
+        ops.append(op)
+    if not ops:
+        raise SpecError(f"{root}/kernels: has no room with an op.json")
+    return ops
+
+
+def build_digest(root: Path) -> str:
+    """sha256 over every source that the library is made of, names included."""
+    digest = hashlib.sha256()
+    paths = [p for d in ("native/core", "native/include", "native/gen", "kernels") for p in (root / d).rglob("*")]
+    for path in sorted(p for p in paths if p.suffix in {".h", ".cpp", ".cu", ".cuh", ".def", ".json", ".py"}):
+        if path.name in {"ref.py", "cases.py"} or "__pycache__" in path.parts:
+            continue
+        digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def manifest(root: Path, ops: list[Op]) -> dict:
+    """What the library carries and every reader sees (docs/manifest.md)."""
+    version = json.loads((root / "package.json").read_text())["version"]
+    keep = [k for k in ("version", "summary", "source", "types", "args", "require", "tolerance", "toggle_class", "composes")]
+    return {
+        "schema": 1,
+        "pack": {"name": "opswap", "version": version, "build_digest": build_digest(root)},
+        "dtypes": dtype_table(root),
+        "errors": [
+            {"code": int(n), "name": name, "meaning": meaning, "remedy": remedy}
+            for n, name, meaning, remedy in read_table(root / "native/core/errors.def")
+        ],
+        "ops": [
+            {"op": o.name, "schema": o.schema, "hash": o.hash, **{k: o.data[k] for k in keep if k in o.data}} for o in ops
+        ],
+    }

@@ -1,0 +1,39 @@
+/* The part of DLPack's C struct layout that opswap uses (dlpack.h, ABI 1.x; field order and values are the format). */
+#ifndef OPSWAP_DLPACK_H
+#define OPSWAP_DLPACK_H
+#ifndef DLPACK_DLPACK_H_
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum { kDLCPU = 1, kDLCUDA = 2 };
+
+typedef struct {
+  int32_t device_type;
+  int32_t device_id;
+} DLDevice;
+
+typedef struct {
+  uint8_t code;
+  uint8_t bits;
+  uint16_t lanes;
+} DLDataType;
+
+typedef struct {
+  void *data;
+  DLDevice device;
+  int32_t ndim;
+  DLDataType dtype;
+  int64_t *shape;
+  int64_t *strides;
+  uint64_t byte_offset;
+} DLTensor;
+
+#ifdef __cplusplus
+}
+#endif
+#endif
+#endif

@@ -1,0 +1,161 @@
+"""opswap: a kernel pack whose implementations are compared, switched and taken back live.
+
+The C ABI for Python: every name of an op, an implementation or an argument comes from the library's manifest.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from typing import Any
+
+from opswap import _opswap
+from opswap._arrays import to_native
+from opswap.errors import OpswapError
+
+MANIFEST_SCHEMA = 1
+
+__all__ = [
+    "OpswapError",
+    "active",
+    "call",
+    "get_threads",
+    "manifest",
+    "op_spec",
+    "reset_stats",
+    "set_context",
+    "set_threads",
+    "stats",
+    "trace_read",
+    "trace_start",
+    "use",
+    "version",
+    "why",
+]
+
+
+@cache
+def manifest() -> dict[str, Any]:
+    """The manifest inside the library: ops, arguments, tolerances, errors (docs/manifest.md).
+
+    Raises:
+        OpswapError: OPSWAP_E_MANIFEST when its schema is newer than this reader.
+    """
+    data = json.loads(_opswap.manifest())
+    if data.get("schema") != MANIFEST_SCHEMA:
+        raise OpswapError(
+            "OPSWAP_E_MANIFEST",
+            f"the manifest has schema {data.get('schema')}, this reader knows {MANIFEST_SCHEMA}; install one version of opswap",
+        )
+    return data
+
+
+@cache
+def _ops() -> dict[str, dict[str, Any]]:
+    return {op["op"]: op for op in manifest()["ops"]}
+
+
+def op_spec(op: str) -> dict[str, Any]:
+    """The manifest's entry for one op."""
+    if op not in _ops():
+        why(op)  # raises OPSWAP_E_NO_OP with the nearest names
+    return _ops()[op]
+
+
+def version() -> dict[str, Any]:
+    """Versions of the loaded library: ABI, manifest schema, pack, build digest, instruction set, device status."""
+    return _opswap.version()
+
+
+def _with_defaults(op: str, args: tuple[Any, ...]) -> list[Any]:
+    spec = op_spec(op)["args"]
+    rest = spec[len(args) :]
+    missing = [a["name"] for a in rest if "default" not in a and not a.get("optional")]
+    if missing or len(args) > len(spec):
+        raise OpswapError("OPSWAP_E_COUNT", f"{op}: got {len(args)} arguments of {len(spec)}; missing: {missing or 'none'}")
+    return [*args, *(a.get("default") for a in rest)]
+
+
+def _pack(op: str, args: tuple[Any, ...]) -> list[Any]:
+    spec = op_spec(op)["args"]
+    values = _with_defaults(op, args)
+    return [float(v) if a["kind"] == "float" and isinstance(v, int) else to_native(v) for a, v in zip(spec, values, strict=True)]
+
+
+def call(op: str, *args: Any, impl: str | None = None) -> None:
+    """Runs an op on host memory, in place of its written arguments.
+
+    Args:
+        op: name of the op.
+        args: numpy arrays (ml_dtypes.bfloat16 included) or torch CPU tensors, scalars, None; trailing defaults may be left out.
+        impl: run this implementation whatever is active.
+
+    Raises:
+        OpswapError: with the library's code; nothing has been written.
+    """
+    _opswap.call(op, _pack(op, args), impl)
+
+
+def why(op: str, *args: Any) -> dict[str, Any]:
+    """Each implementation of an op: whether it can run here (these arguments, when given), and why not."""
+    report = json.loads(_opswap.why(op, _pack(op, args) if args else None))
+    return {**report, "op_version": op_spec(op)["version"]}
+
+
+def active(op: str) -> str:
+    """Name of the active implementation."""
+    return why(op)["active"]
+
+
+def use(op: str, impl: str) -> str:
+    """Makes `impl` active and returns the name of the one before."""
+    previous = active(op)
+    _opswap.use(op, impl)
+    return previous
+
+
+def stats() -> dict[str, Any]:
+    """Per op and implementation: calls, errors, mean and percentiles in nanoseconds; plus rank, step and epoch."""
+    return json.loads(_opswap.stats())
+
+
+def reset_stats() -> None:
+    """Sets every counter to zero."""
+    _opswap.reset_stats()
+
+
+def set_context(rank: int, step: int, epoch: int) -> None:
+    """Where the calls from now on belong; written into every trace record."""
+    _opswap.set_context(rank, step, epoch)
+
+
+def trace_start(capacity: int) -> None:
+    """Keeps the last `capacity` op calls; 0 stops."""
+    _opswap.trace_start(capacity)
+
+
+def trace_read(after: int = 0, most: int = 65536) -> list[dict[str, Any]]:
+    """Recorded calls with a sequence number above `after`, oldest first."""
+    names = [op["op"] for op in manifest()["ops"]]
+    impls = {name: [i["name"] for i in why(name)["impls"]] for name in names}
+    records = []
+    for sequence, step, epoch, rank, op, impl in _opswap.trace_read(after, most):
+        name = names[op]
+        records.append(
+            {"sequence": sequence, "step": step, "epoch": epoch, "rank": rank, "op": name, "impl": impls[name][impl]}
+        )
+    return records
+
+
+def set_threads(n: int) -> None:
+    """Threads for CPU implementations; 0 means every CPU of the affinity mask."""
+    _opswap.set_threads(n)
+
+
+def get_threads() -> int:
+    """Threads that CPU implementations may use now."""
+    return _opswap.get_threads()
+
+
+if _opswap.version()["abi_major"] != _opswap.ABI_MAJOR:
+    raise OpswapError("OPSWAP_E_ABI", f"libopswap.so and its Python module differ in ABI: {_opswap.version()['abi_major']}, {_opswap.ABI_MAJOR}")

@@ -1,0 +1,15 @@
+"""The one exception of the library."""
+
+
+class OpswapError(Exception):
+    """A call that the library refused.
+
+    Attributes:
+        code: stable name of the error, e.g. ``OPSWAP_E_SHAPE`` (docs/errors.md).
+        message: a sentence that names the call, what was expected and what came.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message

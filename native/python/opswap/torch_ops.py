@@ -1,0 +1,78 @@
+"""Every op of the manifest as torch.ops.opswap.<op>: one loop, no op named, no torch headers.
+
+The kernels are boxed functions over torch's stable C shim; this module only defines schemas and fakes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import opswap
+from opswap import _opswap
+
+_libraries: dict[str, torch.library.Library] = {}
+
+
+def register() -> None:
+    """Registers all ops; idempotent per process.
+
+    Ops return nothing and declare what they write, so one no-op serves as the fake of all of them.
+
+    Raises:
+        OpswapError: OPSWAP_E_ABI when this torch lacks the stable C shim (torch 2.9 or later).
+    """
+    if "opswap" in _libraries:
+        return
+    _opswap.torch_open(str(Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"))
+    library = torch.library.Library("opswap", "DEF")
+    for op in opswap.manifest()["ops"]:
+        library.define(op["schema"], tags=(torch.Tag.pt2_compliant_tag,))
+        _opswap.torch_bind(op["op"], [_kind(a) for a in op["args"]], "CPU")
+        torch.library.register_fake(f"opswap::{op['op']}", _writes_only, lib=library)
+    _libraries["opswap"] = library
+
+
+def _kind(arg: dict[str, Any]) -> str:
+    return arg["kind"] + ("?" if arg.get("optional") else "")
+
+
+def _writes_only(*_args: Any, **_kwargs: Any) -> None:
+    return None
+
+
+def register_impl(op: str, name: str, fn: Callable[..., None] | None, absent_reason: str | None = None) -> None:
+    """Adds an implementation that lives in Python, e.g. the engine's own kernel.
+
+    Args:
+        op: op of the manifest.
+        name: name for `why`, `use` and the counters.
+        fn: called with the op's arguments in order; writes into the written tensors, returns nothing. None: absent.
+        absent_reason: why there is none on this machine; needed when fn is None.
+
+    Raises:
+        OpswapError: OPSWAP_E_EXISTS for a second one of that name.
+    """
+    register()
+    spec = opswap.op_spec(op)
+    if fn is None:
+        _opswap.torch_external(op, name, "", absent_reason or "no reason was given")
+        return
+    library = _libraries.setdefault("opswap_ext", torch.library.Library("opswap_ext", "DEF"))
+    own = f"{op}__{name}"
+    library.define(spec["schema"].replace(op, own, 1))
+    library.impl(own, _with_defaults(spec, fn), "CompositeExplicitAutograd")
+    _opswap.torch_external(op, name, f"opswap_ext::{own}", "")
+
+
+def _with_defaults(spec: dict[str, Any], fn: Callable[..., None]) -> Callable[..., None]:
+    """torch leaves out trailing arguments that equal their default before it calls a Python kernel."""
+    defaults = [a.get("default") for a in spec["args"]]
+
+    def call(*args: Any) -> None:
+        fn(*args, *defaults[len(args) :])
+
+    return call
