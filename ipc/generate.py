@@ -62,7 +62,7 @@ def ts_type(field: Spec) -> str:
     elif kind == "enum":
         text = " | ".join(json.dumps(value) for value in field["values"])
     else:
-        text = SCALARS.get(kind, kind)
+        text = SCALARS.get(kind) or str(kind)
     return f"{text} | null" if field.get("nullable") else text
 
 

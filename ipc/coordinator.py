@@ -1,0 +1,176 @@
+"""A switch on every rank at one step, or on none.
+
+    status of all -> prepare on all -- all ok --> commit on all -- acks agree --> done
+                          |                            |
+                   a refusal or silence          acks missing or different
+                          v                            v
+                     abort on all              say so, switch all back
+
+The acknowledgements must name the same ranks, one epoch and one step: anything else means that some step may have run
+with two choices, and is reported as a divergence even after the ranks have been brought back together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from .errors import IpcError
+
+log = logging.getLogger("opswap.coordinator")
+Answers = list[dict[str, Any]]
+
+
+class RankGroup(Protocol):
+    """All ranks of one engine world, reached in order: what is called first runs first, on every rank."""
+
+    async def call(self, method: str, *args: Any) -> Answers:
+        """Runs a method of RankSwitch on every rank; one answer per rank. Raises when a rank cannot be reached."""
+        ...
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A committed switch, as the verb `use` reports it."""
+
+    epoch: int
+    step: int
+    acks: Answers
+
+
+class Diverged(Exception):
+    """The acknowledgements of a commit do not show that all ranks switched together; `args[0]` says what is known."""
+
+
+class Coordinator:
+    """Drives the ranks; its caller sees to it that one switch runs at a time."""
+
+    def __init__(self, ranks: RankGroup, build_digest: str, op_versions: Mapping[str, int]) -> None:
+        self.ranks = ranks
+        self.build_digest = build_digest
+        self.op_versions = dict(op_versions)
+        self.epoch = 0
+        self.divergence: str | None = None
+
+    async def use(self, changes: Mapping[str, str], timeout: float) -> Outcome:
+        """Makes `changes` (op to implementation) active everywhere; each phase may take `timeout` seconds.
+
+        Raises IpcError: REFUSED or the rank's own code, TIMEOUT, DIVERGED. Only the last may leave the ranks apart,
+        and then `divergence` says so until a later switch succeeds.
+        """
+        epoch = await self._next_epoch(timeout)
+        previous = await self._prepare(epoch, changes, timeout)
+        try:
+            outcome = await self._commit(epoch, set(previous), timeout)
+        except Diverged as diverged:
+            raise await self._take_back(str(diverged), previous, timeout) from diverged
+        self.epoch, self.divergence = epoch, None
+        return outcome
+
+    async def _next_epoch(self, timeout: float) -> int:
+        statuses = await self._ask("status", timeout)
+        return 1 + max([self.epoch, *(int(status["epoch"]) for status in statuses), *_waiting(statuses)])
+
+    async def _prepare(self, epoch: int, changes: Mapping[str, str], timeout: float) -> dict[int, dict[str, str]]:
+        """What each rank runs now, once all of them have agreed to switch."""
+        try:
+            answers = await self._ask("prepare", timeout, epoch, dict(changes), self.build_digest, self.op_versions)
+        except IpcError:
+            await self._abort(epoch, timeout)
+            raise
+        refusals = [answer for answer in answers if not answer["ok"]]
+        if refusals:
+            await self._abort(epoch, timeout)
+            raise _refused(refusals, len(answers))
+        return {answer["rank"]: answer["previous"] for answer in answers}
+
+    async def _commit(self, epoch: int, ranks: set[int], timeout: float) -> Outcome:
+        try:
+            acks = await self._ask("commit", timeout, epoch)
+        except IpcError as error:
+            raise Diverged(f"commit of epoch {epoch}: {error.message}") from error
+        complaint = _disagreement(acks, epoch, ranks)
+        if complaint:
+            raise Diverged(f"commit of epoch {epoch}: {complaint}")
+        return Outcome(epoch, acks[0]["step"], sorted(acks, key=_rank))
+
+    async def _take_back(self, what: str, previous: dict[int, dict[str, str]], timeout: float) -> IpcError:
+        """Switches every rank to what the lowest rank ran before, and returns the error that tells the whole story."""
+        log.error("ranks diverged: %s", what)
+        self.divergence = what
+        before = previous[min(previous)]
+        try:
+            epoch = await self._next_epoch(timeout)
+            ranks = set(await self._prepare(epoch, before, timeout))
+            outcome = await self._commit(epoch, ranks, timeout)
+        except (IpcError, Diverged) as failure:
+            self.divergence = f"{what}; switching back failed too: {failure}"
+            log.error("%s", self.divergence)
+            return IpcError("OPSWAP_E_DIVERGED", self.divergence)
+        self.epoch, self.divergence = epoch, None
+        told = ", ".join(f"{op} to {impl}" for op, impl in before.items())
+        return IpcError(
+            "OPSWAP_E_DIVERGED",
+            f"{what}; all ranks were switched back ({told}) at step {outcome.step}, epoch {epoch}",
+            "steps in between may have mixed implementations: repeat what they computed, and report this",
+        )
+
+    async def _abort(self, epoch: int, timeout: float) -> None:
+        """Best effort: a rank that misses it stays on its old choice and drops the epoch at the next prepare."""
+        try:
+            await self._ask("abort", timeout, epoch)
+        except IpcError as error:
+            log.warning("abort of epoch %d: %s", epoch, error.message)
+
+    async def _ask(self, method: str, timeout: float, *args: Any) -> Answers:
+        return await ask(self.ranks, method, timeout, *args)
+
+
+async def ask(ranks: RankGroup, method: str, timeout: float, *args: Any) -> Answers:
+    """One answer per rank in order of rank, or an IpcError: TIMEOUT, or INTERNAL when the broadcast itself failed."""
+    try:
+        answers = await asyncio.wait_for(ranks.call(method, *args), timeout)
+    except asyncio.TimeoutError:
+        raise IpcError("OPSWAP_E_TIMEOUT", f"{method}: not every rank answered in {timeout:g} s") from None
+    except Exception as error:
+        raise IpcError("OPSWAP_E_INTERNAL", f"{method}: the ranks cannot be reached: {error}") from error
+    if not answers:
+        raise IpcError("OPSWAP_E_INTERNAL", f"{method}: no rank answered")
+    return sorted(answers, key=_rank)
+
+
+def _rank(answer: dict[str, Any]) -> int:
+    return int(answer["rank"])
+
+
+def _waiting(statuses: Answers) -> list[int]:
+    return [int(status["prepared"]) for status in statuses if status["prepared"] is not None]
+
+
+def _disagreement(acks: Answers, epoch: int, ranks: set[int]) -> str:
+    """Why these acknowledgements do not prove that every rank switched at one step; empty when they do."""
+    refusals = [f"rank {ack['rank']} refused: {ack['reason']}" for ack in acks if not ack["ok"]]
+    if refusals:
+        return "; ".join(refusals)
+    answered = {ack["rank"] for ack in acks}
+    if answered != ranks or len(acks) != len(ranks):
+        return f"expected one ack of each of the ranks {sorted(ranks)}; got {[ack['rank'] for ack in acks]}"
+    for key, expected in (("epoch", {epoch}), ("step", {acks[0]["step"]})):
+        if {ack[key] for ack in acks} != expected:
+            told = ", ".join(f"rank {ack['rank']}: {ack[key]}" for ack in acks)
+            return f"ranks applied it at different {key}s ({told})"
+    return ""
+
+
+def _refused(refusals: Answers, total: int) -> IpcError:
+    """One error for all refusals; a code that all of them share is kept, since its remedy is the better one."""
+    codes = {refusal["code"] for refusal in refusals}
+    code = codes.pop() if len(codes) == 1 and len(refusals) == total else "OPSWAP_E_REFUSED"
+    reasons = {refusal["reason"] for refusal in refusals}
+    told = reasons.pop() if len(reasons) == 1 else "; ".join(f"rank {r['rank']}: {r['reason']}" for r in refusals)
+    who = "" if len(refusals) == total else f"{len(refusals)} of {total} ranks refused, nothing changed: "
+    ranks = [{"rank": r["rank"], "code": r["code"], "reason": r["reason"]} for r in refusals]
+    return IpcError(code, who + told, ranks=ranks)

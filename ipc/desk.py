@@ -1,0 +1,112 @@
+"""Where frames arrive, in the agent and in the sidecar: handshake, validation, and the shape of every answer."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any
+
+from .errors import IpcError
+from .messages import ENVELOPE, PROTOCOL, REQUESTS, SERVICES, FieldError
+from .wire import decode, encode
+
+PEERS = 1024
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request that has passed every check: `fields` holds the declared fields of `verb`, and nothing else."""
+
+    id: int
+    verb: str
+    fields: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A reply that needs no work, ready to be sent."""
+
+    frame: bytes
+    refused: bool
+
+
+class Desk:
+    """One per server; not shared between threads."""
+
+    def __init__(self, service: str, name: str) -> None:
+        self.service = service
+        self.name = name
+        # Peers that said hello; the one silent for longest is forgotten first and has to say it again.
+        self._peers: OrderedDict[bytes, None] = OrderedDict()
+
+    def read(self, peer: bytes, frame: bytes | memoryview) -> Request | Answer:
+        """What to do with a frame: a request to carry out, or an answer to send at once."""
+        request_id: int | None = None
+        try:
+            value = decode(frame)
+            request_id = _id_of(value)
+            envelope = _checked("request", ENVELOPE, value)
+            request = Request(request_id or 0, envelope["verb"], self._fields(envelope["verb"], value))
+            if request.verb == "hello":
+                return Answer(succeeded(request.id, self._hello(peer, request.fields)), refused=False)
+            self._admit(peer)
+            _in_time(envelope)
+            return request
+        except IpcError as error:
+            return Answer(failed(request_id, error), refused=True)
+
+    def _fields(self, verb: str, value: dict[str, Any]) -> dict[str, Any]:
+        verbs = SERVICES[self.service]
+        if verb in verbs:
+            fields: dict[str, Any] = _checked(verb, REQUESTS[verb], value)
+            return fields
+        near = difflib.get_close_matches(verb, verbs, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise IpcError("OPSWAP_E_VERB", f"{self.service} {self.name} answers {', '.join(verbs)}; got {verb!r}{hint}")
+
+    def _hello(self, peer: bytes, fields: dict[str, Any]) -> dict[str, Any]:
+        if fields["protocol"] != PROTOCOL:
+            theirs = f"{fields['client']} speaks {fields['protocol']}"
+            raise IpcError("OPSWAP_E_PROTOCOL", f"{self.service} {self.name} speaks protocol {PROTOCOL}; {theirs}")
+        self._peers[peer] = None
+        if len(self._peers) > PEERS:
+            self._peers.popitem(last=False)
+        return {"protocol": PROTOCOL, "service": self.service, "name": self.name, "pid": os.getpid()}
+
+    def _admit(self, peer: bytes) -> None:
+        if peer not in self._peers:
+            raise IpcError("OPSWAP_E_HELLO", f"{self.service} {self.name} has not had a hello on this connection")
+        self._peers.move_to_end(peer)
+
+
+def succeeded(request_id: int, result: dict[str, Any]) -> bytes:
+    """The frame of a result."""
+    return encode({"id": request_id, "ok": True, "result": result})
+
+
+def failed(request_id: int | None, error: IpcError) -> bytes:
+    """The frame of a refusal."""
+    return encode({"id": request_id, "ok": False, "error": error.wire()})
+
+
+def _id_of(value: Any) -> int | None:
+    """The id of a request that may be wrong in every other way, so that its sender learns why."""
+    found = value.get("id") if isinstance(value, dict) else None
+    return found if type(found) is int and 0 <= found < 2**53 else None
+
+
+def _checked(what: str, validate: Any, value: Any) -> Any:
+    try:
+        return validate(value)
+    except FieldError as error:
+        code = "OPSWAP_E_FIELD" if isinstance(value, dict) else "OPSWAP_E_MESSAGE"
+        raise IpcError(code, f"{what}: {error.path or 'the message'}: {error.problem}") from None
+
+
+def _in_time(envelope: dict[str, Any]) -> None:
+    late = time.time() * 1000 - envelope.get("deadline", float("inf"))
+    if late > 0:
+        raise IpcError("OPSWAP_E_EXPIRED", f"{envelope['verb']}: its deadline passed {late:.0f} ms before it was read")

@@ -1,0 +1,138 @@
+"""Where servers are found: a private folder with a socket and a card (JSON) per server.
+
+`<name>.sock` is the socket, `<name>.json` the card, `<name>.lock` the lock that makes the name unique. The card's
+modification time is the server's sign of life. The folder may be on a path that others can write to, such as /tmp, so
+it is used only when it belongs to this user and to nobody else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import stat
+import time
+from pathlib import Path
+from typing import IO, Any
+
+from .errors import IpcError
+from .messages import PROTOCOL
+from .process import start_time
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+SOCKET_PATH_MAX = 107  # sun_path less its final zero
+_held_here: set[Path] = set()
+
+
+def runtime_dir() -> Path:
+    """The folder of sockets and cards; made if need be. Raises IpcError RUNTIME_DIR when others could write to it."""
+    folder = _choose_dir()
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700, parents=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o077:
+        raise IpcError(
+            "OPSWAP_E_RUNTIME_DIR",
+            f"{folder} must be a folder of this user's with mode 700; "
+            f"it has owner {found.st_uid} and mode {stat.S_IMODE(found.st_mode):o}",
+        )
+    return folder
+
+
+def _choose_dir() -> Path:
+    explicit, session = os.environ.get("OPSWAP_RUNTIME_DIR"), os.environ.get("XDG_RUNTIME_DIR")
+    if explicit:
+        return Path(explicit).absolute()
+    if session and Path(session).is_dir():
+        return Path(session) / "opswap"
+    return Path(f"/tmp/opswap-{os.getuid()}")
+
+
+class Post:
+    """A server's place in the runtime folder: taken once, given up when the server stops or its process ends."""
+
+    def __init__(self, service: str, name: str, folder: Path | None = None) -> None:
+        """Takes the name, and clears away what a dead server of this name left.
+
+        Raises IpcError ENGINE_TAKEN when a running process has it, FIELD when it cannot be a file name.
+        """
+        if not NAME.fullmatch(name):
+            raise IpcError(
+                "OPSWAP_E_FIELD", f"{service} name: expected 1 to 64 letters, digits, '.', '_' or '-'; got {name!r}"
+            )
+        self.service, self.name = service, name
+        folder = folder or runtime_dir()
+        self.socket, self.card = folder / f"{name}.sock", folder / f"{name}.json"
+        if len(os.fsencode(self.socket)) > SOCKET_PATH_MAX:
+            raise IpcError(
+                "OPSWAP_E_RUNTIME_DIR",
+                f"{self.socket}: a socket path has at most {SOCKET_PATH_MAX} bytes",
+                "set OPSWAP_RUNTIME_DIR to a shorter folder",
+            )
+        self._started = int(time.time() * 1000)
+        self._lock = self._take(folder / f"{name}.lock")
+        self.socket.unlink(missing_ok=True)
+
+    @property
+    def address(self) -> str:
+        """The ZeroMQ endpoint."""
+        return f"ipc://{self.socket}"
+
+    def publish(self) -> None:
+        """Writes the card; call when the socket is bound, since a card says that there is somebody to talk to."""
+        draft = self.card.with_suffix(f".{os.getpid()}.tmp")
+        draft.write_text(json.dumps(self._describe()), "utf-8")
+        draft.replace(self.card)
+
+    def touch(self) -> None:
+        """A sign of life; writes the card again when somebody removed it."""
+        try:
+            os.utime(self.card)
+        except FileNotFoundError:
+            self.publish()
+
+    def close(self) -> None:
+        """Gives the name up. Idempotent."""
+        if self._lock.closed:
+            return
+        self.card.unlink(missing_ok=True)
+        self.socket.unlink(missing_ok=True)
+        _held_here.discard(self.card)
+        self._lock.close()
+
+    def _take(self, path: Path) -> IO[bytes]:
+        # A record lock ends with its process and is not inherited by workers that the engine forks, unlike flock.
+        # Within one process it does not exclude anybody: the set does.
+        if self.card in _held_here:
+            raise self._taken(os.getpid())
+        lock = path.open("ab")
+        try:
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.close()
+            raise self._taken(_pid_on(self.card)) from None
+        _held_here.add(self.card)
+        return lock
+
+    def _taken(self, pid: int | None) -> IpcError:
+        who = f"process {pid}" if pid else "another process"
+        return IpcError("OPSWAP_E_ENGINE_TAKEN", f"{self.service} {self.name} is running already ({who})")
+
+    def _describe(self) -> dict[str, Any]:
+        return {
+            "protocol": PROTOCOL,
+            "service": self.service,
+            "name": self.name,
+            "pid": os.getpid(),
+            "start_time": start_time(os.getpid()),
+            "started": self._started,
+        }
+
+
+def _pid_on(card: Path) -> int | None:
+    with contextlib.suppress(OSError, ValueError, TypeError, AttributeError):
+        pid = json.loads(card.read_text("utf-8")).get("pid")
+        return pid if isinstance(pid, int) else None
+    return None

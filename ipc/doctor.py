@@ -1,0 +1,59 @@
+"""What can be told from the outside about the health of an engine's ranks; the adapter adds what only it can see."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Status = dict[str, Any]
+Check = dict[str, str]
+WORST_FIRST = ("fail", "warn", "ok")
+
+
+def diagnose(status: Status, others: list[Check]) -> dict[str, Any]:
+    """The result of `doctor`, from the result of `status` and the adapter's checks."""
+    checks = [_ranks(status), _builds(status), _switch(status), _memory(status), *others]
+    checks.sort(key=lambda check: WORST_FIRST.index(check["state"]))
+    return {"healthy": all(check["state"] != "fail" for check in checks), "checks": checks}
+
+
+def _check(name: str, state: str, message: str, remedy: str = "") -> Check:
+    return {"name": name, "state": state, "message": message, "remedy": remedy}
+
+
+def _ranks(status: Status) -> Check:
+    ranks = status["ranks"]
+    epochs = {rank["epoch"] for rank in ranks}
+    choices = {tuple(sorted(rank["choice"].items())) for rank in ranks}
+    if len(epochs) == 1 and len(choices) == 1:
+        return _check("ranks", "ok", f"{len(ranks)} at epoch {epochs.pop()}, all with the same choice")
+    told = ", ".join(f"rank {rank['rank']}: epoch {rank['epoch']}" for rank in ranks)
+    return _check(
+        "ranks", "fail", f"ranks differ ({told})", "switch the op again; if they still differ, restart the engine"
+    )
+
+
+def _builds(status: Status) -> Check:
+    mine = status["version"]["build_digest"]
+    others = [rank["rank"] for rank in status["ranks"] if rank["build_digest"] != mine]
+    if not others:
+        return _check("build", "ok", f"{status['version']['pack_version']}, build {mine[:16]} on every rank")
+    return _check(
+        "build", "fail", f"ranks {others} run another build than the agent", "restart the engine on one installation"
+    )
+
+
+def _switch(status: Status) -> Check:
+    if status["divergence"] is None:
+        return _check("switch", "ok", "the last switch was confirmed by every rank")
+    return _check("switch", "fail", status["divergence"], "switch the op again; if that fails, restart the engine")
+
+
+def _memory(status: Status) -> Check:
+    restored, unsaved = status["restored"], status["counters"].get("not_saved", 0)
+    if unsaved:
+        return _check(
+            "saved choice", "warn", f"{unsaved} switches could not be saved", "make the runtime folder writable"
+        )
+    if restored["outcome"] in ("none", "restored"):
+        return _check("saved choice", "ok", restored["message"])
+    return _check("saved choice", "warn", restored["message"], "switch to what you want; the file is written anew")

@@ -1,0 +1,211 @@
+"""One rank's side of a switch: prepare, then commit, or neither.
+
+    idle --prepare ok--> prepared --commit--> idle (new choice, new epoch)
+                             |--abort, or a prepare with a higher epoch--> idle (old choice)
+
+Calls arrive between two steps of the model, on the thread that runs them, through the engine's ordered broadcast; so
+there are no locks. Nothing raises for a refusal: the answer says `ok: False` with a code and a reason, because an
+exception on one rank would hide the answers of the others. After a refusal the rank runs what it ran before.
+"""
+
+from __future__ import annotations
+
+import difflib
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from .errors import code_of
+
+log = logging.getLogger("opswap.rank")
+Answer = dict[str, Any]
+#: From the least disturbing to the most: the worst of a switch's ops is what its acknowledgement says.
+TOGGLE_CLASSES = ("live", "recapture", "restart")
+
+
+class Native(Protocol):
+    """What the switch needs of the package `opswap`."""
+
+    def manifest(self) -> dict[str, Any]: ...
+    def version(self) -> dict[str, Any]: ...
+    def why(self, op: str) -> dict[str, Any]: ...
+    def use(self, op: str, impl: str) -> str: ...
+    def stats(self) -> dict[str, Any]: ...
+
+
+class Context(Protocol):
+    """Where this process stands; `set_epoch` also labels the calls that follow."""
+
+    rank: int
+    step: int
+    epoch: int
+
+    def set_epoch(self, epoch: int) -> None: ...
+
+
+@dataclass
+class Refusal(Exception):
+    """Why a rank will not switch; never leaves this module as an exception."""
+
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A switch that was found possible and waits for its commit."""
+
+    epoch: int
+    changes: dict[str, str]
+
+
+@dataclass
+class RankSwitch:
+    """The state machine of one rank. `native` is the package opswap, or a stand-in with the same calls."""
+
+    native: Native
+    context: Context
+    _choice: dict[str, str] = field(default_factory=dict)
+    _prepared: Prepared | None = None
+    _last_ack: Answer | None = None
+
+    def __post_init__(self) -> None:
+        self._ops = {op["op"]: op for op in self.native.manifest()["ops"]}
+        self._digest: str = self.native.version()["build_digest"]
+
+    def prepare(
+        self, epoch: int, changes: Mapping[str, str], build_digest: str, op_versions: Mapping[str, int]
+    ) -> Answer:
+        """Whether `changes` (op to implementation) could be committed here as `epoch`. Changes nothing that runs."""
+        try:
+            self._above_current(epoch)
+            self._same_build(build_digest)
+            previous = {op: self._possible(op, impl, op_versions) for op, impl in changes.items()}
+        except Refusal as refusal:
+            return self._no(refusal)
+        self._prepared = Prepared(epoch, dict(changes))
+        return {"rank": self.context.rank, "ok": True, "epoch": epoch, "previous": previous}
+
+    def commit(self, epoch: int) -> Answer:
+        """Applies what was prepared as `epoch`, wholly or not at all; asked twice, it acknowledges twice."""
+        if self._last_ack and self._last_ack["epoch"] == epoch:
+            return self._last_ack
+        if self._prepared is None or self._prepared.epoch != epoch:
+            waits = "nothing" if self._prepared is None else f"epoch {self._prepared.epoch}"
+            return self._no(Refusal("OPSWAP_E_EPOCH", f"commit of epoch {epoch}, but {waits} is prepared"))
+        changes = self._prepared.changes
+        self._prepared = None
+        try:
+            previous = self._apply(changes)
+        except Refusal as refusal:
+            return self._no(refusal)
+        self._choice.update(changes)
+        self.context.set_epoch(epoch)
+        self._last_ack = {
+            "rank": self.context.rank,
+            "ok": True,
+            # Calls arrive between steps, so the next one is the first that sees the new choice.
+            "step": self.context.step + 1,
+            "epoch": epoch,
+            "previous": previous,
+            "applied": self._applied(changes),
+        }
+        return self._last_ack
+
+    def abort(self, epoch: int) -> Answer:
+        """Forgets what was prepared as `epoch`; forgetting what is not there is fine."""
+        if self._prepared is not None and self._prepared.epoch == epoch:
+            self._prepared = None
+        return {"rank": self.context.rank, "ok": True}
+
+    def status(self) -> Answer:
+        """`RankStatus` of messages.json."""
+        return {
+            "rank": self.context.rank,
+            "ok": True,
+            "step": self.context.step,
+            "epoch": self.context.epoch,
+            "prepared": self._prepared.epoch if self._prepared else None,
+            "build_digest": self._digest,
+            "choice": dict(self._choice),
+        }
+
+    def ops(self) -> Answer:
+        """`RankOps` of messages.json."""
+        return {
+            "rank": self.context.rank,
+            "ok": True,
+            "step": self.context.step,
+            "epoch": self.context.epoch,
+            "ops": self.native.stats()["ops"],
+        }
+
+    def why(self, op: str) -> Answer:
+        """`RankWhy` of messages.json, or a refusal with the nearest name when there is no such op."""
+        try:
+            found = self._declared(op)
+        except Refusal as refusal:
+            return self._no(refusal)
+        told = self.native.why(op)
+        impls = [{**impl, "reason": impl.get("reason", "")} for impl in told["impls"]]
+        answer = {"rank": self.context.rank, "ok": True, "op_version": found["version"]}
+        return {**answer, "active": told["active"], "impls": impls}
+
+    def _above_current(self, epoch: int) -> None:
+        current = max(self.context.epoch, self._prepared.epoch if self._prepared else 0)
+        if epoch <= current:
+            raise Refusal("OPSWAP_E_EPOCH", f"expected an epoch above {current}; got {epoch}")
+
+    def _same_build(self, digest: str) -> None:
+        if digest != self._digest:
+            raise Refusal("OPSWAP_E_BUILD", f"this rank runs build {self._digest[:16]}, asked for {digest[:16]}")
+
+    def _possible(self, op: str, impl: str, versions: Mapping[str, int]) -> str:
+        """The implementation that is active now, after checking that `impl` could take its place."""
+        here, asked = self._declared(op)["version"], versions.get(op)
+        if here != asked:
+            raise Refusal("OPSWAP_E_BUILD", f"{op}: this rank has version {here} of the op, asked for {asked}")
+        told = self.native.why(op)
+        found = next((entry for entry in told["impls"] if entry["name"] == impl), None)
+        if found is None:
+            names = [entry["name"] for entry in told["impls"]]
+            hint = _nearest(impl, names)
+            raise Refusal("OPSWAP_E_NO_IMPL", f"{op} has no implementation {impl!r}{hint}; it has {', '.join(names)}")
+        if not found["usable"]:
+            raise Refusal(
+                "OPSWAP_E_UNUSABLE", f"{op}: {impl} cannot run here: {found.get('reason') or 'no reason given'}"
+            )
+        return str(told["active"])
+
+    def _declared(self, op: str) -> dict[str, Any]:
+        if op not in self._ops:
+            raise Refusal("OPSWAP_E_NO_OP", f"no op named {op!r}{_nearest(op, list(self._ops))}")
+        declared: dict[str, Any] = self._ops[op]
+        return declared
+
+    def _apply(self, changes: Mapping[str, str]) -> dict[str, str]:
+        """All of `changes`, or none: what was switched already is switched back before the refusal goes out."""
+        previous: dict[str, str] = {}
+        try:
+            for op, impl in changes.items():
+                previous[op] = self.native.use(op, impl)
+        # The library's error class is not imported here: a stand-in has its own.
+        except Exception as error:
+            for op, impl in previous.items():
+                self.native.use(op, impl)
+            log.warning("rank %d: commit refused by the library: %s", self.context.rank, error)
+            raise Refusal(code_of(error, "OPSWAP_E_UNUSABLE"), f"the library refused at commit: {error}") from error
+        return previous
+
+    def _applied(self, changes: Mapping[str, str]) -> str:
+        classes = [self._ops[op].get("toggle_class", "live") for op in changes]
+        return max(classes, key=TOGGLE_CLASSES.index, default="live")
+
+    def _no(self, refusal: Refusal) -> Answer:
+        return {"rank": self.context.rank, "ok": False, "code": refusal.code, "reason": refusal.reason}
+
+
+def _nearest(name: str, names: list[str]) -> str:
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    return f"; did you mean {' or '.join(near)}?" if near else ""

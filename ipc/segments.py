@@ -1,0 +1,117 @@
+"""Clients' shared memory as the sidecar sees it: mapped by checked name, kept for a while, swept when its owner died.
+
+Plain open and mmap on /dev/shm: `multiprocessing.shared_memory` would register segments with a resource tracker that
+removes them when this process ends, although whoever creates a segment unlinks it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import re
+import stat
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from pathlib import Path
+
+from .errors import IpcError
+from .messages import LIMITS, SPEC
+from .process import is_alive
+
+SHM = Path("/dev/shm")
+NAME = re.compile(SPEC["types"]["TensorRef"]["fields"]["segment"]["pattern"])
+KEPT = 256
+
+
+class Segments:
+    """Mapped segments, the least recently used dropped first. Safe to use from several threads.
+
+    A dropped mapping lives on while an array still looks into it: the array holds the buffer, the buffer the mapping.
+    """
+
+    def __init__(self, kept: int = KEPT) -> None:
+        self._kept = kept
+        self._maps: OrderedDict[str, mmap.mmap] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._maps)
+
+    def get(self, name: str, end: int) -> mmap.mmap:
+        """The mapping of a segment that holds at least `end` bytes. Raises IpcError SEGMENT when there is none."""
+        with self._lock:
+            found = self._maps.get(name)
+            if found is None:
+                found = self._maps[name] = _map(name)
+                if len(self._maps) > self._kept:
+                    self._maps.popitem(last=False)
+            else:
+                self._maps.move_to_end(name)
+        # The file is asked, not the mapping: pages that its owner cut off would raise SIGBUS.
+        if end > min(found.size(), len(found)):
+            raise IpcError("OPSWAP_E_SEGMENT", f"{name}: a tensor ends at byte {end}, the segment has {found.size()}")
+        return found
+
+    def forget_removed(self) -> None:
+        """Drops mappings whose name is gone, so that a closed client's memory is not held on to."""
+        with self._lock:
+            for name in [name for name in self._maps if not (SHM / name).exists()]:
+                del self._maps[name]
+
+
+def _map(name: str) -> mmap.mmap:
+    if not NAME.fullmatch(name):
+        raise IpcError("OPSWAP_E_SEGMENT", f"{name!r} is not a segment name of opswap")
+    try:
+        descriptor = os.open(SHM / name, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        raise IpcError("OPSWAP_E_SEGMENT", f"{name}: {error.strerror}") from error
+    try:
+        return mmap.mmap(descriptor, _checked_size(name, os.fstat(descriptor)))
+    except (OSError, ValueError) as error:
+        raise IpcError("OPSWAP_E_SEGMENT", f"{name}: cannot be mapped: {error}") from error
+    finally:
+        os.close(descriptor)
+
+
+def _checked_size(name: str, found: os.stat_result) -> int:
+    """Only a private file of this user's: what others can write to is not taken for a tensor."""
+    if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o077:
+        mode = stat.S_IMODE(found.st_mode)
+        raise IpcError(
+            "OPSWAP_E_SEGMENT",
+            f"{name}: expected a file of user {os.geteuid()} with mode 600; got owner {found.st_uid}, mode {mode:o}",
+        )
+    if not 0 < found.st_size <= LIMITS["segment_bytes"]:
+        raise IpcError(
+            "OPSWAP_E_SEGMENT", f"{name}: expected 1 to {LIMITS['segment_bytes']} bytes; got {found.st_size}"
+        )
+    return found.st_size
+
+
+def sweep() -> list[str]:
+    """Removes segments of this user whose owner has ended, and returns their names."""
+    removed = []
+    alive: dict[tuple[int, str], bool] = {}
+    for name, owner in _owned():
+        if owner not in alive:
+            alive[owner] = is_alive(*owner)
+        if not alive[owner]:
+            with contextlib.suppress(FileNotFoundError):
+                (SHM / name).unlink()
+                removed.append(name)
+    return removed
+
+
+def _owned() -> Iterator[tuple[str, tuple[int, str]]]:
+    """Names of this user's segments, with pid and start time of the process that made them."""
+    with os.scandir(SHM) as entries:
+        for entry in entries:
+            if not NAME.fullmatch(entry.name):
+                continue
+            with contextlib.suppress(FileNotFoundError):
+                if entry.stat(follow_symlinks=False).st_uid == os.geteuid():
+                    _, pid, start, _ = entry.name.split("-")
+                    yield entry.name, (int(pid), start)
