@@ -61,8 +61,9 @@ def register_impl(op: str, name: str, fn: Callable[..., None] | None, absent_rea
     if fn is None:
         _opswap.torch_external(op, name, "", absent_reason or "no reason was given")
         return
-    library = _libraries.setdefault("opswap_ext", torch.library.Library("opswap_ext", "DEF"))
-    own = f"{op}__{name}"
+    if "opswap_ext" not in _libraries:
+        _libraries["opswap_ext"] = torch.library.Library("opswap_ext", "DEF")
+    library, own = _libraries["opswap_ext"], f"{op}__{name}"
     library.define(spec["schema"].replace(op, own, 1))
     library.impl(own, _with_defaults(spec, fn), "CompositeExplicitAutograd")
     _opswap.torch_external(op, name, f"opswap_ext::{own}", "")
