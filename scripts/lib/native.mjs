@@ -26,7 +26,8 @@ async function buildEnv(tools) {
 function dropStaleConfiguration(folder, facts) {
   const stamp = join(folder, ".configured-with");
   const wanted = digest([], facts);
-  if (!stampIs(stamp, wanted)) rmSync(folder, { recursive: true, force: true });
+  const configured = existsSync(join(folder, "build.ninja"));
+  if (!configured || !stampIs(stamp, wanted)) rmSync(folder, { recursive: true, force: true });
   writeStamp(stamp, wanted);
 }
 

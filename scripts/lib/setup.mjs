@@ -1,4 +1,5 @@
 // Everything between a fresh clone and something that runs, in order; each part does nothing when it is up to date.
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { findCompiler } from "./compiler.mjs";
 import { ensureEnv } from "./envs.mjs";
@@ -22,7 +23,22 @@ export async function prepare() {
   const python = await findPython();
   await findCompiler();
   await ensureNodeModules();
-  return { python, tools: await ensureEnv("tools", python) };
+  const tools = await ensureEnv("tools", python);
+  record("tools", tools);
+  return { python, tools };
+}
+
+/**
+ * Tells the command line where the environments are (build/environments.json).
+ * @param {"tools" | "engine"} name
+ * @param {string} folder
+ */
+function record(name, folder) {
+  const file = join(buildDir, "environments.json");
+  const known = existsSync(file) ? JSON.parse(readFileSync(file, "utf8")) : {};
+  if (known[name] === folder) return;
+  mkdirSync(buildDir, { recursive: true });
+  writeFileSync(file, `${JSON.stringify({ ...known, [name]: folder }, null, 2)}\n`);
 }
 
 /** Builds the library, its bindings, the Python package and dist/. @returns {Promise<Workshop>} */
@@ -44,7 +60,9 @@ export async function build() {
 export async function engineEnv(workshop) {
   const obstacle = engineObstacle(workshop.python);
   if (obstacle !== null) throw new SetupError(obstacle);
-  return ensureEnv("engine", workshop.python);
+  const engine = await ensureEnv("engine", workshop.python);
+  record("engine", engine);
+  return engine;
 }
 
 /**

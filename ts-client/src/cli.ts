@@ -1,0 +1,81 @@
+#!/usr/bin/env node
+import { readFileSync, realpathSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { Command, CommanderError } from "commander";
+import { OpswapError } from "./client/index.js";
+import { callCommand } from "./commands/call.js";
+import { consoleCommand } from "./commands/console.js";
+import { type Context, EXIT, type ExitCode, type Io } from "./commands/context.js";
+import { doctorCommand } from "./commands/doctor.js";
+import { errorJson, errorLines, exitCodeOf } from "./commands/errors.js";
+import { manifestCommand } from "./commands/manifest.js";
+import { opsCommand } from "./commands/ops.js";
+import { sidecarCommand } from "./commands/sidecar.js";
+import { statusCommand } from "./commands/status.js";
+import { useCommand } from "./commands/use.js";
+import { whyCommand } from "./commands/why.js";
+
+const VERBS = [
+  opsCommand,
+  whyCommand,
+  useCommand,
+  statusCommand,
+  doctorCommand,
+  callCommand,
+  manifestCommand,
+  sidecarCommand,
+  consoleCommand,
+];
+
+const EXIT_CODES = `
+Exit codes:
+  0  done
+  1  failed, refused, or not healthy
+  2  the command line is wrong: an unknown verb, option, op, implementation or file
+  3  nothing to talk to: no engine, no sidecar, or no native library`;
+
+/** The command line, ready to parse. */
+export function program(context: Context): Command {
+  const root = new Command("opswap")
+    .description("see which kernels an inference engine runs, and switch them while it serves")
+    .version(packageVersion(), "-V, --version")
+    .addHelpText("after", EXIT_CODES);
+  for (const verb of VERBS) root.addCommand(verb(context));
+  for (const command of [root, ...root.commands]) {
+    command.exitOverride();
+    command.showHelpAfterError(`(opswap ${command === root ? "" : `${command.name()} `}--help says more)`);
+    command.configureOutput({
+      writeOut: (text) => context.io.out(text.trimEnd()),
+      writeErr: (text) => context.io.err(text.trimEnd()),
+    });
+  }
+  return root;
+}
+
+function packageVersion(): string {
+  return JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")).version;
+}
+
+/** Runs one command line; never throws for what a user can cause. */
+export async function main(args: readonly string[], io: Io): Promise<ExitCode> {
+  const context: Context = { io, exitCode: EXIT.ok };
+  try {
+    await program(context).parseAsync([...args], { from: "user" });
+    return context.exitCode;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+    if (!(error instanceof OpswapError)) throw error;
+    if (args.includes("--json")) io.out(errorJson(error));
+    else for (const line of errorLines(error)) io.err(line);
+    return exitCodeOf(error);
+  }
+}
+
+const invoked =
+  process.argv[1] !== undefined && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url);
+if (invoked) {
+  const io: Io = { out: (line) => console.log(line), err: (line) => console.error(line) };
+  // A reader that goes away, such as `head`, is not an error.
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 1));
+  process.exitCode = await main(process.argv.slice(2), io);
+}

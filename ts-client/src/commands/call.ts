@@ -1,0 +1,100 @@
+import { Command } from "commander";
+import {
+  type CallArgument,
+  connectLocal,
+  connectSidecar,
+  declared,
+  type ManifestOp,
+  type OpswapClient,
+  type OpTensor,
+  packArguments,
+} from "../client/index.js";
+import type { CallResult } from "../generated/messages.js";
+import { type FileTensor, writeTensors } from "../tensorfile/index.js";
+import { duration } from "../view/format.js";
+import { isTensor, missingOutputs, readArguments } from "./call-arguments.js";
+import { type Context, EXIT, examples, show } from "./context.js";
+
+interface Options {
+  impl?: string;
+  save?: string;
+  local?: boolean;
+  json?: boolean;
+}
+
+/** What a call did, with the tensors it wrote described but not printed. */
+interface Report extends CallResult {
+  written: { name: string; dtype: string; shape: readonly number[] }[];
+  saved: string | null;
+}
+
+const HELP = `
+A tensor is FILE.npy, FILE.safetensors (the tensor of the argument's name) or FILE.safetensors#NAME; "none" leaves an
+optional one out. Tensors that are only written need not be given. The sidecar must be running; --local needs none.
+`;
+
+export function callCommand(context: Context): Command {
+  return new Command("call")
+    .description("run one op on tensors from files, in the sidecar")
+    .argument("<op>", "the op")
+    .argument("[arguments...]", "NAME=VALUE, by the names that `opswap manifest OP` lists")
+    .option("-i, --impl <name>", "this implementation, whatever is active")
+    .option("-o, --save <file>", "save the written tensors: .safetensors, or .npy for one")
+    .option("--local", "the library in this process instead of the sidecar")
+    .option("--json", "print JSON")
+    .addHelpText("after", HELP)
+    .addHelpText("after", examples("call rms_norm input=x.npy weight=w.npy epsilon=1e-5 --save y.npy"))
+    .action(async (op: string, words: string[], options: Options) => {
+      const client = options.local ? await connectLocal() : await connectSidecar();
+      try {
+        show(context.io, options.json, await call(client, op, words, options), reportLines);
+      } finally {
+        await client.close();
+      }
+      context.exitCode = EXIT.ok;
+    });
+}
+
+async function call(
+  client: OpswapClient,
+  name: string,
+  words: readonly string[],
+  options: Options,
+): Promise<Report> {
+  const op = declared(await client.manifest(), name);
+  const { named, written } = place(client, op, words);
+  const result = await client.call(op.op, packArguments(op, named), { impl: options.impl });
+  if (options.save !== undefined) writeTensors(options.save, written);
+  const tensors = [...written].map(([tensor, { dtype, shape }]) => ({ name: tensor, dtype, shape }));
+  return { ...result, written: tensors, saved: options.save ?? null };
+}
+
+/** Copies tensors to where the op can reach them, and makes those that it only writes. */
+function place(client: OpswapClient, op: ManifestOp, words: readonly string[]) {
+  const given = readArguments(op, words);
+  const named: Record<string, CallArgument> = {};
+  for (const [name, value] of given) named[name] = isTensor(value) ? copied(client, value) : value;
+  for (const [name, { dtype, shape }] of missingOutputs(op, given)) named[name] = client.tensor(dtype, shape);
+  const writes = op.args.filter((argument) => argument.writes).map((argument) => argument.name);
+  const written = new Map<string, FileTensor>();
+  for (const name of writes) {
+    const value = named[name];
+    if (typeof value === "object" && value !== null) written.set(name, value);
+  }
+  return { named, written };
+}
+
+function copied(client: OpswapClient, { dtype, shape, bytes }: FileTensor): OpTensor {
+  const tensor = client.tensor(dtype, shape);
+  tensor.bytes.set(bytes);
+  return tensor;
+}
+
+function reportLines({ op, impl, elapsed_ns, written, saved }: Report): string[] {
+  const lines = written.map(({ name, dtype, shape }) => `  ${name}: ${dtype} [${shape.join(", ")}]`);
+  return [
+    `${op} ran on ${impl} in ${duration(elapsed_ns)}, wrote`,
+    ...lines,
+    ...(saved ? [`saved ${saved}`] : []),
+  ];
+}

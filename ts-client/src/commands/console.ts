@@ -1,0 +1,36 @@
+import { Command } from "commander";
+import { connectEngine, connectLocal, OpswapError } from "../client/index.js";
+import { type Context, EXIT, examples } from "./context.js";
+
+interface Options {
+  engine?: string;
+  local?: boolean;
+  interval: string;
+}
+
+export function consoleCommand(context: Context): Command {
+  return new Command("console")
+    .description("watch the ops of an engine live, and switch them")
+    .option("-e, --engine <name>", "the engine to watch; needed when several are running")
+    .option("--local", "the library in this process instead of an engine")
+    .option("--interval <ms>", "how often to look", "1000")
+    .addHelpText("after", examples("console", "console --engine smollm2"))
+    .action(async (options: Options) => {
+      const interval = checkedInterval(options.interval);
+      if (!process.stdin.isTTY || !process.stdout.isTTY) {
+        const message = "console needs a terminal for input and output";
+        throw new OpswapError("OPSWAP_E_ARGUMENT", message, { remedy: "use `opswap ops --json` in scripts" });
+      }
+      // Loaded here only: no other verb needs React.
+      const { runConsole } = await import("../console/index.js");
+      const connect = () => (options.local ? connectLocal() : connectEngine({ name: options.engine }));
+      await runConsole(connect, interval);
+      context.exitCode = EXIT.ok;
+    });
+}
+
+function checkedInterval(text: string): number {
+  const value = Number(text);
+  if (Number.isInteger(value) && value >= 100 && value <= 60_000) return value;
+  throw new OpswapError("OPSWAP_E_ARGUMENT", `--interval needs 100 to 60000 milliseconds; got ${text}`);
+}

@@ -1,0 +1,154 @@
+import { switchLines } from "../commands/use.js";
+import { groupRanks } from "../commands/why.js";
+import { age, count, duration } from "../view/format.js";
+import type { OpRow } from "../view/op-rows.js";
+import { toWidth } from "../view/table.js";
+import type { Order, Sort } from "./rows.js";
+import type { Mode, State } from "./state.js";
+
+/** A look older than this is marked: the numbers on the screen are not the engine's any more. */
+const STALE_MS = 5_000;
+
+export type Tone = "plain" | "good" | "warn" | "bad" | "dim";
+export interface Line {
+  text: string;
+  tone: Tone;
+}
+
+const COLUMNS: { head: string; sort: Sort; width: number; right: boolean; cell(row: OpRow): string }[] = [
+  {
+    head: "RANK",
+    sort: "rank",
+    width: 5,
+    right: true,
+    cell: (row) => (row.rank === null ? "all" : String(row.rank)),
+  },
+  {
+    head: "ACTIVE",
+    sort: "active",
+    width: 14,
+    right: false,
+    cell: (row) => (row.mixed ? `!${row.active}` : row.active),
+  },
+  { head: "CALLS", sort: "calls", width: 11, right: true, cell: (row) => count(row.calls) },
+  { head: "MEAN", sort: "mean", width: 8, right: true, cell: (row) => duration(row.meanNs) },
+  { head: "P99", sort: "p99", width: 8, right: true, cell: (row) => duration(row.p99Ns) },
+  { head: "EPOCH", sort: "epoch", width: 6, right: true, cell: (row) => String(row.epoch) },
+];
+const FIXED = COLUMNS.reduce((sum, column) => sum + column.width + 1, 2);
+
+/** The head of the table; the column it is sorted by carries an arrow. */
+export function headLine(width: number, order: Order): string {
+  const mark = (head: string, sort: Sort) =>
+    order.by === sort ? `${head}${order.descending ? "v" : "^"}` : head;
+  const cells = COLUMNS.map((column) => toWidth(mark(column.head, column.sort), column.width, column.right));
+  return `  ${toWidth(mark("OP", "op"), opWidth(width))} ${cells.join(" ")}`;
+}
+
+/** One row; the selected one is marked by a sign, not by colour alone. */
+export function rowLine(row: OpRow, width: number, selected: boolean): string {
+  const cells = COLUMNS.map((column) => toWidth(column.cell(row), column.width, column.right));
+  return `${selected ? ">" : " "} ${toWidth(row.op, opWidth(width))} ${cells.join(" ")}`;
+}
+
+function opWidth(width: number): number {
+  return Math.max(8, width - FIXED - 1);
+}
+
+/** Whom we look at and whether the numbers are fresh. */
+export function titleLine(state: State): string {
+  const { status } = state;
+  if (!status) return "opswap console";
+  const host = status.framework ? ` · ${status.framework.name} ${status.framework.version}` : "";
+  const ranks = `${status.ranks.length} rank${status.ranks.length === 1 ? "" : "s"}`;
+  return `${status.name}${host} · ${ranks} · epoch ${status.epoch}`;
+}
+
+export function healthLine(state: State, now: number): Line {
+  const { lost, seen, status } = state;
+  if (seen === null)
+    return lost
+      ? { text: `waiting: ${lost.message}`, tone: "warn" }
+      : { text: "connecting ...", tone: "dim" };
+  const ago = now - seen;
+  if (lost) return { text: `STALE, last seen ${age(ago)} ago: ${lost.message}`, tone: "bad" };
+  if (status?.divergence) return { text: `RANKS DIFFER: ${status.divergence}`, tone: "bad" };
+  if (ago > STALE_MS) return { text: `STALE, last seen ${age(ago)} ago`, tone: "warn" };
+  return { text: "live", tone: "good" };
+}
+
+/** What the table says when it has no rows. */
+export function emptyLine(state: State): string {
+  if (state.seen === null) return state.lost?.remedy ?? "";
+  return state.filter
+    ? `nothing matches "${state.filter}"; esc clears the filter`
+    : "this library has no ops";
+}
+
+/** The bottom line: keys that work now. */
+export function hintLine(state: State): string {
+  const { mode } = state;
+  if (mode.kind === "filter") return `/${state.filter}_   enter keeps, esc takes back`;
+  if (mode.kind === "confirm") return "y switches, n leaves it as it is";
+  if (mode.kind === "switching") return "waiting for every rank";
+  if (mode.kind === "impls" && mode.choosing) return "up/down choose, enter goes on, esc leaves";
+  if (mode.kind !== "table") return "esc goes back";
+  const filter = state.filter ? `filter: ${state.filter} · ` : "";
+  return `${filter}? help  / filter  s sort  r ranks  w why  u switch  q quit`;
+}
+
+export const HELP: readonly string[] = [
+  "up, down, j, k   move              g, G   first, last row",
+  "/                filter: words that op, implementation or rank (rank0) contain",
+  "s, S             sort by the next column, turn the order round",
+  "r                one row per rank, or all ranks in one row",
+  "w                why: which implementations can run, and why not",
+  "u, enter         switch the op, on every rank at one step or on none",
+  "esc              back, or clear the filter",
+  "q, ctrl-c        quit; nothing is undone by that",
+  "",
+  "CALLS are of all implementations, MEAN and P99 of the active one. A ! before ACTIVE: ranks differ.",
+];
+
+/** The lines of whatever covers the table. */
+export function overlayLines(mode: Mode): Line[] {
+  switch (mode.kind) {
+    case "help":
+      return HELP.map((text) => ({ text, tone: "plain" }));
+    case "impls":
+      return implLines(mode);
+    case "confirm":
+      return [{ text: `Switch ${mode.op} from ${mode.active} to ${mode.impl} on every rank?`, tone: "warn" }];
+    case "switching":
+      return [{ text: `Switching ${mode.op} to ${mode.impl} ...`, tone: "plain" }];
+    case "switched":
+      return switchLines(mode.result).map((text) => ({ text, tone: "good" }));
+    case "failed":
+      return failureLines(mode);
+    default:
+      return [];
+  }
+}
+
+function implLines({ op, choosing, why, index }: Extract<Mode, { kind: "impls" }>): Line[] {
+  if (!why) return [{ text: `asking about ${op} ...`, tone: "dim" }];
+  return groupRanks(why.ranks).flatMap(({ where, why: rank }, group) => {
+    const head: Line = { text: `${op} version ${rank.op_version}, ${where}`, tone: "plain" };
+    const impls = rank.impls.map((impl, i): Line => {
+      const sign = choosing && group === 0 && i === index ? ">" : " ";
+      const what = impl.name === rank.active ? "active" : impl.usable ? "usable" : "cannot run";
+      const tone = impl.name === rank.active ? "good" : impl.usable ? "plain" : "dim";
+      return {
+        text: `${sign} ${toWidth(impl.name, 14)} ${toWidth(what, 11)} ${impl.reason}`.trimEnd(),
+        tone,
+      };
+    });
+    return [head, ...impls];
+  });
+}
+
+function failureLines({ title, failure }: Extract<Mode, { kind: "failed" }>): Line[] {
+  const ranks = failure.ranks.map(({ rank, reason }) => `rank ${rank}: ${reason}`);
+  const texts = [title, `${failure.message} [${failure.code}]`, ...ranks, failure.remedy].filter(Boolean);
+  return texts.map((text, i) => ({ text, tone: i === 0 ? "bad" : "plain" }));
+}

@@ -1,0 +1,61 @@
+import type { RankOps } from "../generated/messages.js";
+import { type OpRow, opRows, rankRows } from "../view/op-rows.js";
+
+/** Columns that the table can be sorted by, in the order in which `s` goes through them. */
+export const SORTS = ["op", "rank", "active", "calls", "mean", "p99", "epoch"] as const;
+export type Sort = (typeof SORTS)[number];
+
+export interface Order {
+  by: Sort;
+  descending: boolean;
+}
+
+const KEYS: Record<Sort, (row: OpRow) => string | number> = {
+  op: (row) => row.op,
+  rank: (row) => row.rank ?? -1,
+  active: (row) => row.active,
+  calls: (row) => row.calls,
+  mean: (row) => row.meanNs,
+  p99: (row) => row.p99Ns,
+  epoch: (row) => row.epoch,
+};
+
+/** Identity of a row, which the selection follows when the order changes. */
+export function rowKey(row: OpRow): string {
+  return `${row.op}#${row.rank ?? "*"}`;
+}
+
+/** The rows that pass the filter, in order. A filter is words that op, implementation or rank must contain. */
+export function tableRows(
+  ranks: readonly RankOps[],
+  perRank: boolean,
+  filter: string,
+  order: Order,
+): OpRow[] {
+  const rows = perRank ? rankRows(ranks) : opRows(ranks);
+  return rows.filter((row) => passes(row, filter)).sort((a, b) => compare(a, b, order));
+}
+
+function passes(row: OpRow, filter: string): boolean {
+  const text = `${row.op} ${row.active} ${row.rank === null ? "" : `rank${row.rank}`}`.toLowerCase();
+  return filter
+    .toLowerCase()
+    .split(/\s+/)
+    .every((word) => text.includes(word));
+}
+
+/** Ties fall back to op and rank, so that rows do not jump about. */
+function compare(a: OpRow, b: OpRow, { by, descending }: Order): number {
+  const main = compareValues(KEYS[by](a), KEYS[by](b)) * (descending ? -1 : 1);
+  return main || compareValues(a.op, b.op) || (a.rank ?? -1) - (b.rank ?? -1);
+}
+
+function compareValues(a: string | number, b: string | number): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+/** The part of a list that fits `height` lines and contains `index`, as first and end. */
+export function visiblePart(length: number, index: number, height: number): [number, number] {
+  const first = Math.min(Math.max(0, index - Math.floor(height / 2)), Math.max(0, length - height));
+  return [first, Math.min(length, first + height)];
+}

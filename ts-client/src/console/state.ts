@@ -1,0 +1,121 @@
+import type { RankOps, RankRefusal, StatusResult, UseResult, WhyResult } from "../generated/messages.js";
+import { type Order, rowKey, SORTS, tableRows } from "./rows.js";
+
+/** What the table is covered by, and what keys mean then. */
+export type Mode =
+  | { kind: "table" }
+  | { kind: "filter"; before: string }
+  | { kind: "help" }
+  | { kind: "impls"; op: string; choosing: boolean; why: WhyResult | null; index: number }
+  | { kind: "confirm"; op: string; impl: string; active: string }
+  | { kind: "switching"; op: string; impl: string }
+  | { kind: "switched"; result: UseResult }
+  | { kind: "failed"; title: string; failure: Failure };
+
+export interface Failure {
+  code: string;
+  message: string;
+  remedy: string;
+  ranks: RankRefusal[];
+}
+
+export interface State {
+  /** Whom we talk to; null until the first answer. */
+  status: StatusResult | null;
+  ranks: RankOps[];
+  /** When `ranks` came; null before. */
+  seen: number | null;
+  /** Why the last look failed; null when it did not. */
+  lost: Failure | null;
+  perRank: boolean;
+  filter: string;
+  order: Order;
+  /** Key of the selected row. */
+  selected: string | null;
+  mode: Mode;
+}
+
+export type Action =
+  | { type: "seen"; status: StatusResult; ranks: RankOps[]; at: number }
+  | { type: "lost"; failure: Failure }
+  | { type: "move"; by: number }
+  | { type: "sort" }
+  | { type: "reverse" }
+  | { type: "ranks" }
+  | { type: "filter"; text: string }
+  /** Leaves the filter line with this text as the filter. */
+  | { type: "unfilter"; text: string }
+  | { type: "mode"; mode: Mode }
+  | { type: "why"; why: WhyResult }
+  | { type: "pick"; by: number };
+
+export const INITIAL: State = {
+  status: null,
+  ranks: [],
+  seen: null,
+  lost: null,
+  perRank: true,
+  filter: "",
+  order: { by: "op", descending: false },
+  selected: null,
+  mode: { kind: "table" },
+};
+
+export function rowsOf(state: State) {
+  return tableRows(state.ranks, state.perRank, state.filter, state.order);
+}
+
+/** Index of the selected row; the first one when it has gone. */
+export function selectedIndex(state: State): number {
+  const index = rowsOf(state).findIndex((row) => rowKey(row) === state.selected);
+  return Math.max(0, index);
+}
+
+export function selectedRow(state: State) {
+  return rowsOf(state)[selectedIndex(state)];
+}
+
+export function reduce(state: State, action: Action): State {
+  switch (action.type) {
+    case "seen":
+      return { ...state, status: action.status, ranks: action.ranks, seen: action.at, lost: null };
+    case "lost":
+      return { ...state, lost: action.failure };
+    case "move":
+      return moved(state, action.by);
+    case "sort":
+      return { ...state, order: { ...state.order, by: nextSort(state.order) } };
+    case "reverse":
+      return { ...state, order: { ...state.order, descending: !state.order.descending } };
+    case "ranks":
+      return { ...state, perRank: !state.perRank, selected: null };
+    case "filter":
+      return { ...state, filter: action.text };
+    case "unfilter":
+      return { ...state, filter: action.text, mode: { kind: "table" } };
+    case "mode":
+      return { ...state, mode: action.mode };
+    case "why":
+    case "pick":
+      return { ...state, mode: implsMode(state.mode, action) };
+  }
+}
+
+function moved(state: State, by: number): State {
+  const rows = rowsOf(state);
+  const index = Math.min(Math.max(0, selectedIndex(state) + by), rows.length - 1);
+  const row = rows[index];
+  return row ? { ...state, selected: rowKey(row) } : state;
+}
+
+function nextSort({ by }: Order) {
+  return SORTS[(SORTS.indexOf(by) + 1) % SORTS.length] ?? "op";
+}
+
+/** An answer about another op, or one that comes after the view was left, changes nothing. */
+function implsMode(mode: Mode, action: Extract<Action, { type: "why" | "pick" }>): Mode {
+  if (mode.kind !== "impls") return mode;
+  if (action.type === "why") return action.why.op === mode.op ? { ...mode, why: action.why } : mode;
+  const last = (mode.why?.ranks[0]?.impls.length ?? 1) - 1;
+  return { ...mode, index: Math.min(Math.max(0, mode.index + action.by), last) };
+}

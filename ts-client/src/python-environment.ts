@@ -1,0 +1,36 @@
+import { existsSync, readFileSync } from "node:fs";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import { z } from "zod";
+import { OpswapError } from "./client/index.js";
+
+const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "..");
+/** Written by the set-up: where the Python environments of this checkout are. */
+const RECORD = path.join(root, "build", "environments.json");
+const record = z.object({ tools: z.string().optional(), engine: z.string().optional() });
+
+export interface PythonEnvironment {
+  python: string;
+  env: NodeJS.ProcessEnv;
+}
+
+/** The Python that hosts opswap: OPSWAP_PYTHON when set, else the engine's environment, else the tools'. */
+export function pythonEnvironment(): PythonEnvironment {
+  const python = process.env.OPSWAP_PYTHON ?? recorded();
+  if (python === undefined || !existsSync(python)) {
+    const found = python === undefined ? `${RECORD} is not there` : `${python} does not exist`;
+    throw new OpswapError("OPSWAP_E_NATIVE", `no Python environment: ${found}`, {
+      remedy: "run `npm run build`, or set OPSWAP_PYTHON to a Python that can import opswap",
+    });
+  }
+  const inherited = process.env.PYTHONPATH?.split(path.delimiter) ?? [];
+  const PYTHONPATH = [path.join(root, "build", "python"), ...inherited].join(path.delimiter);
+  return { python, env: { ...process.env, PYTHONPATH } };
+}
+
+function recorded(): string | undefined {
+  if (!existsSync(RECORD)) return undefined;
+  const { engine, tools } = record.parse(JSON.parse(readFileSync(RECORD, "utf8")));
+  const folder = engine ?? tools;
+  return folder === undefined ? undefined : path.join(folder, "bin", "python");
+}

@@ -1,0 +1,20 @@
+import { OpswapError } from "../client/index.js";
+
+/** A tensor as a file holds it: row-major bytes. */
+export interface FileTensor {
+  /** As the manifest names it: float32, bfloat16, int64, ... */
+  dtype: string;
+  shape: readonly number[];
+  bytes: Uint8Array;
+}
+
+/** A file that cannot be used, and why. */
+export function fileError(file: string, problem: string): OpswapError {
+  return new OpswapError("OPSWAP_E_FILE", `${file}: ${problem}`, {
+    remedy: "give a .npy or .safetensors file that numpy or safetensors can read",
+  });
+}
+
+export function elements(shape: readonly number[]): number {
+  return shape.reduce((product, extent) => product * extent, 1);
+}

@@ -1,0 +1,73 @@
+import type { ImplStats, RankOps } from "../generated/messages.js";
+
+/** One op as one line: on one rank, or over all of them. */
+export interface OpRow {
+  op: string;
+  /** One rank, or null for all together. */
+  rank: number | null;
+  /** The active implementation; several, joined by "/", when ranks differ. */
+  active: string;
+  /** Ranks do not run the same implementation. */
+  mixed: boolean;
+  /** Every implementation, in the library's order. */
+  impls: string[];
+  /** Of all implementations since the last reset. */
+  calls: number;
+  errors: number;
+  /** Of the active implementation, weighted by calls. */
+  meanNs: number;
+  /** Of the active implementation, on the slowest rank. */
+  p99Ns: number;
+  /** Committed epoch; the lowest, when ranks differ. */
+  epoch: number;
+}
+
+/** One row per op and rank. */
+export function rankRows(ranks: readonly RankOps[]): OpRow[] {
+  return ranks.flatMap(({ rank, epoch, ops }) =>
+    ops.map(({ op, active, impls }) => {
+      const used = impls.find((impl) => impl.name === active);
+      return {
+        op,
+        rank,
+        active,
+        mixed: false,
+        impls: impls.map((impl) => impl.name),
+        calls: sum(impls, "calls"),
+        errors: sum(impls, "errors"),
+        meanNs: used?.mean_ns ?? 0,
+        p99Ns: used?.p99_ns ?? 0,
+        epoch,
+      };
+    }),
+  );
+}
+
+/** One row per op over all ranks, in the first rank's order. */
+export function opRows(ranks: readonly RankOps[]): OpRow[] {
+  const byOp = new Map<string, OpRow[]>();
+  for (const row of rankRows(ranks)) byOp.set(row.op, [...(byOp.get(row.op) ?? []), row]);
+  return [...byOp.values()].map(merge);
+}
+
+function merge(rows: readonly OpRow[]): OpRow {
+  const actives = [...new Set(rows.map((row) => row.active))];
+  const calls = rows.reduce((total, row) => total + row.calls, 0);
+  const weighted = rows.reduce((total, row) => total + row.meanNs * row.calls, 0);
+  return {
+    op: rows[0]?.op ?? "",
+    rank: null,
+    active: actives.join("/"),
+    mixed: actives.length > 1,
+    impls: [...new Set(rows.flatMap((row) => row.impls))],
+    calls,
+    errors: rows.reduce((total, row) => total + row.errors, 0),
+    meanNs: calls === 0 ? 0 : weighted / calls,
+    p99Ns: Math.max(...rows.map((row) => row.p99Ns)),
+    epoch: Math.min(...rows.map((row) => row.epoch)),
+  };
+}
+
+function sum(impls: readonly ImplStats[], key: "calls" | "errors"): number {
+  return impls.reduce((total, impl) => total + impl[key], 0);
+}
