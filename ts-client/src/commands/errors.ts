@@ -8,7 +8,6 @@ const USAGE = new Set([
   "OPSWAP_E_NO_IMPL",
   "OPSWAP_E_ARGUMENT",
   "OPSWAP_E_COUNT",
-  "OPSWAP_E_FILE",
 ]);
 const UNREACHABLE = new Set(["OPSWAP_E_NOT_RUNNING", "OPSWAP_E_NATIVE"]);
 

@@ -10,7 +10,7 @@ export interface FileTensor {
 
 /** A file that cannot be used, and why. */
 export function fileError(file: string, problem: string): OpswapError {
-  return new OpswapError("OPSWAP_E_FILE", `${file}: ${problem}`, {
+  return new OpswapError("OPSWAP_E_ARGUMENT", `${file}: ${problem}`, {
     remedy: "give a .npy or .safetensors file that numpy or safetensors can read",
   });
 }
