@@ -4,7 +4,9 @@ import numpy as np
 def rotate(x, cos, sin, is_neox):
     x = x.astype(np.float64)
     half = cos.shape[-1]
-    first, second = (slice(0, half), slice(half, 2 * half)) if is_neox else (slice(0, 2 * half, 2), slice(1, 2 * half, 2))
+    first, second = (
+        (slice(0, half), slice(half, 2 * half)) if is_neox else (slice(0, 2 * half, 2), slice(1, 2 * half, 2))
+    )
     a, b = x[..., first], x[..., second]
     out = x.copy()
     out[..., first] = a * cos - b * sin

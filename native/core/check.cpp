@@ -140,21 +140,32 @@ opswap_status count(const char *op, int32_t is, int32_t needs) {
   return fail(OPSWAP_E_COUNT, "%s: got %d arguments, needs %d", op, is, needs);
 }
 
-opswap_status overlap(const TensorSpec &ws, const Tensor &w, const TensorSpec &os, const Tensor &o) {
-  // Two views of one buffer that interleave (K and V halves of a fused cache row) are apart although their ranges meet.
-  if (w.ndim == o.ndim && w.dtype == o.dtype && w.ndim > 1) {
-    int64_t period = INT64_MAX;
-    bool same = true;
-    for (int d = 0; d < w.ndim - 1; ++d) {
-      same &= w.stride[d] == o.stride[d] && w.shape[d] == o.shape[d];
-      if (w.shape[d] > 1) period = std::min(period, w.stride[d]);
-    }
-    const int64_t bytes = dtype_bytes(w.dtype), delta = static_cast<char *>(o.data) - static_cast<char *>(w.data);
-    const int64_t first = delta >= 0 ? w.shape[w.ndim - 1] : o.shape[o.ndim - 1];
-    const int64_t second = delta >= 0 ? o.shape[o.ndim - 1] : w.shape[w.ndim - 1];
-    const int64_t gap = (delta >= 0 ? delta : -delta) / bytes;
-    if (same && delta % bytes == 0 && gap >= first && gap + second <= period) return OPSWAP_OK;
+// Elements from the first to one past the last of the dimensions from `dim` on.
+static int64_t row_extent(const Tensor &t, int dim) {
+  int64_t last = 0;
+  for (int d = dim; d < t.ndim; ++d) last += (t.shape[d] - 1) * t.stride[d];
+  return last + 1;
+}
+
+// Two views of one buffer that interleave are apart although their ranges meet: K and V halves of a fused cache row, or
+// the query and key heads in the rows of one fused projection. Rows are what is left after `lead` equal dimensions.
+static bool interleaved(const Tensor &w, const Tensor &o) {
+  if (w.ndim != o.ndim || w.dtype != o.dtype) return false;
+  const int64_t bytes = dtype_bytes(w.dtype), delta = static_cast<char *>(o.data) - static_cast<char *>(w.data);
+  if (delta % bytes) return false;
+  const int64_t gap = (delta >= 0 ? delta : -delta) / bytes;
+  int64_t period = INT64_MAX;
+  for (int lead = 1; lead < w.ndim; ++lead) {
+    if (w.stride[lead - 1] != o.stride[lead - 1] || w.shape[lead - 1] != o.shape[lead - 1]) return false;
+    if (w.shape[lead - 1] > 1) period = std::min(period, w.stride[lead - 1]);
+    const int64_t first = row_extent(delta >= 0 ? w : o, lead), second = row_extent(delta >= 0 ? o : w, lead);
+    if (gap >= first && gap + second <= period) return true;
   }
+  return false;
+}
+
+opswap_status overlap(const TensorSpec &ws, const Tensor &w, const TensorSpec &os, const Tensor &o) {
+  if (interleaved(w, o)) return OPSWAP_OK;
   return fail(OPSWAP_E_OVERLAP, "%s: %s is written, but shares memory with %s", ws.op, ws.name, os.name);
 }
 

@@ -73,27 +73,25 @@ struct Table {
     return op.impls[n];
   }
 
-  // Of each name, the variant for the best instruction set that this CPU has.
+  // The variant for the best instruction set keeps the plain name; the others are there by name, as in cpu@avx2.
   void add_records(Op &op) {
-    std::vector<const ImplRecord *> best;
-    for (ImplRecord *r = impl_records; r; r = r->next) {
-      if (std::strcmp(r->op, op.spec->name) || r->isa > cpu_isa()) continue;
-      auto same = std::find_if(best.begin(), best.end(), [&](auto *b) { return !std::strcmp(b->name, r->name); });
-      if (same == best.end())
-        best.push_back(r);
-      else if ((*same)->isa < r->isa)
-        *same = r;
-    }
-    std::sort(best.begin(), best.end(), [](auto *a, auto *b) { return a->priority < b->priority; });
-    for (const ImplRecord *r : best) {
+    std::vector<const ImplRecord *> runnable;
+    for (ImplRecord *r = impl_records; r; r = r->next)
+      if (!std::strcmp(r->op, op.spec->name) && r->isa <= cpu_isa()) runnable.push_back(r);
+    std::sort(runnable.begin(), runnable.end(), [](auto *a, auto *b) {
+      return a->priority != b->priority ? a->priority < b->priority : a->isa < b->isa;
+    });
+    for (size_t i = 0; i < runnable.size(); ++i) {
+      const ImplRecord *r = runnable[i];
+      const bool best = i + 1 == runnable.size() || std::strcmp(runnable[i + 1]->name, r->name);
       Impl *impl = add(op);
-      impl->name = r->name;
+      impl->name = best ? r->name : strdup((std::string(r->name) + "@" + isa_name(r->isa)).c_str());
       impl->isa = r->priority > 0 ? isa_name(r->isa) : nullptr;
-      impl->priority = r->priority;
+      impl->priority = best ? r->priority : 0;
       impl->device_type = r->device_type;
       impl->record = r;
       op.count.fetch_add(1, std::memory_order_release);
-      op.active.store(impl, std::memory_order_release);  // ascending priority: the last one wins
+      op.active.store(impl, std::memory_order_release);  // ascending: the last one is the choice
     }
   }
 };

@@ -39,12 +39,18 @@ def spec_table(op: Op) -> list[str]:
     for a in op.tensors:
         mask = " | ".join(f"dtype_bit(DType::{d})" for d in op.data["types"][a["dtype"]])
         flags = f"{str(bool(a.get('dense'))).lower()}, {str(bool(a.get('writes'))).lower()}"
-        lines.append(f'static constexpr TensorSpec {spec_name(a)} = {{"{op.name}", "{a["name"]}", {len(a["shape"])}, {mask}, {flags}}};')
+        fields = f'"{op.name}", "{a["name"]}", {len(a["shape"])}, {mask}, {flags}'
+        lines.append(f"static constexpr TensorSpec {spec_name(a)} = {{{fields}}};")
     return lines
 
 
 def bind_scalar(op: Op, i: int, a: dict) -> list[str]:
-    tag = {"float": "is_number(a[%d])", "int": "a[%d].tag == OPSWAP_INT", "bool": "a[%d].tag == OPSWAP_BOOL", "string": "a[%d].tag == OPSWAP_STRING"}
+    tag = {
+        "float": "is_number(a[%d])",
+        "int": "a[%d].tag == OPSWAP_INT",
+        "bool": "a[%d].tag == OPSWAP_BOOL",
+        "string": "a[%d].tag == OPSWAP_STRING",
+    }
     value = {"float": "number(a[%d])", "int": "a[%d].v.i", "bool": "a[%d].v.i != 0", "string": "a[%d].v.s"}
     return [
         f"if (!({tag[a['kind']] % i})) [[unlikely]]",
@@ -55,7 +61,10 @@ def bind_scalar(op: Op, i: int, a: dict) -> list[str]:
 
 def bind_tensor(i: int, a: dict, seen_dims: set[str], seen_types: set[str]) -> list[str]:
     """Kind, rank, dtype, device, strides; then the dims that this tensor is the first to state."""
-    lines = [f"if (opswap_status e = bind_tensor({spec_name(a)}, a[{i}], s.{a['name']}, s)) [[unlikely]]", "  return e;"]
+    lines = [
+        f"if (opswap_status e = bind_tensor({spec_name(a)}, a[{i}], s.{a['name']}, s)) [[unlikely]]",
+        "  return e;",
+    ]
     variable = f"s.{a['dtype']}_dtype"
     if a["dtype"] in seen_types:
         lines += [
@@ -116,10 +125,8 @@ def check_overlap(op: Op) -> list[str]:
         for k, other in enumerate(op.tensors):
             if not w.get("writes") or i == k or (other.get("writes") and k < i):
                 continue
-            lines += [
-                f"if (opswap_status e = check_apart({spec_name(w)}, s.{w['name']}, {spec_name(other)}, s.{other['name']})) [[unlikely]]",
-                "  return e;",
-            ]
+            pair = f"{spec_name(w)}, s.{w['name']}, {spec_name(other)}, s.{other['name']}"
+            lines += [f"if (opswap_status e = check_apart({pair})) [[unlikely]]", "  return e;"]
     return lines
 
 
@@ -139,7 +146,11 @@ def bind(op: Op) -> list[str]:
     seen_dims: set[str] = set()
     seen_types: set[str] = set()
     body = ["if (a[0].tag == OPSWAP_TENSOR && a[0].v.tensor) {"]
-    body += ["  s.device_type = a[0].v.tensor->device.device_type;", "  s.device_id = a[0].v.tensor->device.device_id;", "}"]
+    body += [
+        "  s.device_type = a[0].v.tensor->device.device_type;",
+        "  s.device_id = a[0].v.tensor->device.device_id;",
+        "}",
+    ]
     for i, a in enumerate(op.args):
         body += bind_tensor(i, a, seen_dims, seen_types) if a["kind"] == "tensor" else bind_scalar(op, i, a)
     body += check_shapes(op) + check_requirements(op) + check_overlap(op) + check_values(op)
@@ -158,7 +169,14 @@ def bind(op: Op) -> list[str]:
 
 def room_header(op: Op) -> str:
     """What the room's cpu.cpp includes: the checked arguments."""
-    lines = ["#pragma once", '#include "types.h"', "namespace opswap {", f"// {op.data['summary']}", *struct(op), "}  // namespace opswap"]
+    lines = [
+        "#pragma once",
+        '#include "types.h"',
+        "namespace opswap {",
+        f"// {op.data['summary']}",
+        *struct(op),
+        "}  // namespace opswap",
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -169,7 +187,14 @@ def chunks(text: str, size: int = 8000) -> str:
 
 def registry_source(ops: list[Op], manifest: dict) -> str:
     lines = [f'#include "{o.name}.gen.h"' for o in ops]
-    lines += ["#include <cstdio>", "#include <new>", "#include <type_traits>", '#include "check.h"', '#include "registry.h"', "namespace opswap {"]
+    lines += [
+        "#include <cstdio>",
+        "#include <new>",
+        "#include <type_traits>",
+        '#include "check.h"',
+        '#include "registry.h"',
+        "namespace opswap {",
+    ]
     for op in ops:
         lines += bind(op)
     rows = ",\n".join(f'    {{"{o.name}", {len(o.args)}, bind_{o.name}::bind}}' for o in ops)
@@ -183,6 +208,3 @@ def registry_source(ops: list[Op], manifest: dict) -> str:
         "}  // namespace opswap",
     ]
     return "\n".join(lines) + "\n"
-
-
-

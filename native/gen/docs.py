@@ -22,7 +22,7 @@ def arg_row(op: Op, a: dict) -> str:
     if a["kind"] == "tensor":
         kind = f"`[{', '.join(a['shape'])}]` {', '.join(op.data['types'][a['dtype']])}"
         kind += " (contiguous)" if a.get("dense") else ""
-        kind += ", **written**" if a.get("writes") else ""
+        kind += (", **written in place**" if a.get("reads") else ", **written**") if a.get("writes") else ""
     else:
         kind = a["kind"]
     doc = a["doc"] + (f"; values {a['values']['min']} to {a['values']['max']}" if "values" in a else "")
@@ -37,14 +37,15 @@ def op_section(op: Op) -> str:
     if op.data.get("composes"):
         lines += ["Composed of " + ", ".join(f"`{c}`" for c in op.data["composes"]) + ".", ""]
     tolerance = "; ".join(f"{d}: atol {t['atol']:g}, rtol {t['rtol']:g}" for d, t in op.data["tolerance"].items())
-    lines += [f"Version {op.data['version']}, toggle class `{op.data['toggle_class']}`. Tolerance: {tolerance}.", ""]
-    return "\n".join([*lines, f"Source: {op.data['source']}. Room: [kernels/{op.name}](../kernels/{op.name}/README.md).", ""])
+    facts = f"Version {op.data['version']}, toggle class `{op.data['toggle_class']}`. Tolerance: {tolerance}."
+    source = f"Source: {op.data['source']}. Room: [kernels/{op.name}](../kernels/{op.name}/README.md)."
+    return "\n".join([*lines, facts, "", source, ""])
 
 
 def ops_page(ops: list[Op]) -> str:
     intro = (
-        "# Ops\n\nOps return nothing: they write into the arguments marked **written**. Dimensions are symbols that must agree\n"
-        "within a call. Strides are free except in the last dimension, which is contiguous. "
+        "# Ops\n\nOps return nothing: they write into the arguments marked **written**. Dimensions are symbols that\n"
+        "must agree within a call. Strides are free except in the last dimension, which is contiguous.\n"
         "Errors: [errors.md](errors.md).\n"
     )
     rows = "\n".join(f"| [{o.name}](#{o.name}) | {cell(o.data['summary'])} |" for o in ops)
@@ -53,5 +54,8 @@ def ops_page(ops: list[Op]) -> str:
 
 def errors_page(errors: list[dict]) -> str:
     rows = "\n".join(f"| {e['code']} | `{e['name']}` | {e['meaning']} | {e['remedy'] or 'nothing'} |" for e in errors)
-    intro = "# Errors of the library\n\nNumbers and names are stable. Every error also carries a sentence with the op, the argument, what was expected and what came.\n\n"
+    intro = (
+        "# Errors of the library\n\nNumbers and names are stable. Every error also carries a sentence with the op, the\n"
+        "argument, what was expected and what came.\n\n"
+    )
     return HEADER + intro + "| number | name | meaning | what to do |\n|---|---|---|---|\n" + rows + "\n"

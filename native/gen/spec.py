@@ -13,7 +13,7 @@ IDENTIFIER = re.compile(r"[a-z][a-z0-9_]*")
 EXPRESSION = re.compile(r"[A-Za-z0-9_ +*/%()<>=!|&.-]+")
 KINDS = {"tensor", "float", "int", "bool", "string"}
 TOGGLE_CLASSES = {"live", "recapture", "restart"}
-ARG_KEYS = {"name", "kind", "dtype", "shape", "doc", "writes", "optional", "dense", "values", "default"}
+ARG_KEYS = {"name", "kind", "dtype", "shape", "doc", "writes", "reads", "optional", "dense", "values", "default"}
 OP_KEYS = {
     "op", "version", "summary", "source", "types", "args", "require", "tolerance", "toggle_class", "composes",
     "cases", "bench",
@@ -114,7 +114,9 @@ def check_op(op: Op, dtypes: set[str]) -> None:
     require(len(names) == len(set(names)), path, "two arguments have one name")
     require(bool(op.tensors) and not op.args[0].get("optional"), path, "the first argument needs to be a given tensor")
     for expression in data.get("require", []):
-        require(bool(EXPRESSION.fullmatch(expression)), path, f"require '{expression}' has characters outside the grammar")
+        require(
+            bool(EXPRESSION.fullmatch(expression)), path, f"require '{expression}' has characters outside the grammar"
+        )
 
 
 def collect_dims(op: Op) -> list[str]:
@@ -174,7 +176,7 @@ def build_digest(root: Path) -> str:
 def manifest(root: Path, ops: list[Op]) -> dict:
     """What the library carries and every reader sees (docs/manifest.md)."""
     version = json.loads((root / "package.json").read_text())["version"]
-    keep = [k for k in ("version", "summary", "source", "types", "args", "require", "tolerance", "toggle_class", "composes")]
+    keep = ("version", "summary", "source", "types", "args", "require", "tolerance", "toggle_class", "composes")
     return {
         "schema": 1,
         "pack": {"name": "opswap", "version": version, "build_digest": build_digest(root)},
@@ -184,6 +186,7 @@ def manifest(root: Path, ops: list[Op]) -> dict:
             for n, name, meaning, remedy in read_table(root / "native/core/errors.def")
         ],
         "ops": [
-            {"op": o.name, "schema": o.schema, "hash": o.hash, **{k: o.data[k] for k in keep if k in o.data}} for o in ops
+            {"op": o.name, "schema": o.schema, "hash": o.hash, **{k: o.data[k] for k in keep if k in o.data}}
+            for o in ops
         ],
     }

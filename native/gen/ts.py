@@ -16,7 +16,7 @@ def pascal(name: str) -> str:
 def arg_doc(op: Op, a: dict) -> str:
     if a["kind"] != "tensor":
         return a["doc"]
-    access = ", written" if a.get("writes") else ""
+    access = (", written in place" if a.get("reads") else ", written") if a.get("writes") else ""
     return f"[{', '.join(a['shape'])}] {' | '.join(op.data['types'][a['dtype']])}{access}: {a['doc']}"
 
 
@@ -31,7 +31,7 @@ def interface(op: Op) -> str:
 
 
 def fact(op: Op) -> str:
-    args = [{k: a[k] for k in ("name", "kind", "writes", "optional", "default") if k in a} for a in op.args]
+    args = [{k: a[k] for k in ("name", "kind", "writes", "reads", "optional", "default") if k in a} for a in op.args]
     return f'  {op.name}: {{ version: {op.data["version"]}, hash: "{op.hash}", args: {json.dumps(args)} }},'
 
 
@@ -54,12 +54,20 @@ def source(ops: list[Op]) -> str:
         "  readonly name: string;",
         '  readonly kind: "tensor" | "float" | "int" | "bool" | "string";',
         "  readonly writes?: boolean;",
+        "  /** Of a written argument: its old values are used. */",
+        "  readonly reads?: boolean;",
         "  readonly optional?: boolean;",
         "  readonly default?: number | boolean | string;",
         "}",
         "",
-        "/** Version and schema hash of every op that these types were generated from, arguments in call order. */",
-        "export const opFacts: { readonly [K in OpName]: { version: number; hash: string; args: readonly ArgFact[] } } = {",
+        "/** Version and schema hash that the types of an op were generated from, arguments in call order. */",
+        "export interface OpFact {",
+        "  readonly version: number;",
+        "  readonly hash: string;",
+        "  readonly args: readonly ArgFact[];",
+        "}",
+        "",
+        "export const opFacts: { readonly [K in OpName]: OpFact } = {",
         *[fact(o) for o in ops],
         "};",
     ]

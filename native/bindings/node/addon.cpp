@@ -15,7 +15,7 @@ constexpr size_t kLongestName = 128;
 
 // A short string argument without an allocation; the hot path of a call.
 struct Name {
-  char text[kLongestName] = "";
+  char text[kLongestName];
 
   Name(napi_env env, napi_value value, const char *what) {
     size_t length = 0;
@@ -27,7 +27,7 @@ struct Name {
 
 // The arguments of one call; DLTensors stay owned by their NativeTensor objects, which the caller's array keeps alive.
 struct Arguments {
-  std::array<opswap_arg, kMostArgs> values{};
+  std::array<opswap_arg, kMostArgs> values;  // the first `count` are set
   uint32_t count = 0;
 };
 

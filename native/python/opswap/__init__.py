@@ -45,7 +45,7 @@ def manifest() -> dict[str, Any]:
     if data.get("schema") != MANIFEST_SCHEMA:
         raise OpswapError(
             "OPSWAP_E_MANIFEST",
-            f"the manifest has schema {data.get('schema')}, this reader knows {MANIFEST_SCHEMA}; install one version of opswap",
+            f"the manifest has schema {data.get('schema')}, this reader knows {MANIFEST_SCHEMA}",
         )
     return data
 
@@ -72,14 +72,19 @@ def _with_defaults(op: str, args: tuple[Any, ...]) -> list[Any]:
     rest = spec[len(args) :]
     missing = [a["name"] for a in rest if "default" not in a and not a.get("optional")]
     if missing or len(args) > len(spec):
-        raise OpswapError("OPSWAP_E_COUNT", f"{op}: got {len(args)} arguments of {len(spec)}; missing: {missing or 'none'}")
+        raise OpswapError(
+            "OPSWAP_E_COUNT", f"{op}: got {len(args)} arguments of {len(spec)}; missing: {missing or 'none'}"
+        )
     return [*args, *(a.get("default") for a in rest)]
 
 
 def _pack(op: str, args: tuple[Any, ...]) -> list[Any]:
     spec = op_spec(op)["args"]
     values = _with_defaults(op, args)
-    return [float(v) if a["kind"] == "float" and isinstance(v, int) else to_native(v) for a, v in zip(spec, values, strict=True)]
+    return [
+        float(v) if a["kind"] == "float" and isinstance(v, int) else to_native(v)
+        for a, v in zip(spec, values, strict=True)
+    ]
 
 
 def call(op: str, *args: Any, impl: str | None = None) -> None:
@@ -87,7 +92,8 @@ def call(op: str, *args: Any, impl: str | None = None) -> None:
 
     Args:
         op: name of the op.
-        args: numpy arrays (ml_dtypes.bfloat16 included) or torch CPU tensors, scalars, None; trailing defaults may be left out.
+        args: numpy arrays (ml_dtypes.bfloat16 included) or torch CPU tensors, scalars, None; trailing arguments that
+            have a default may be left out.
         impl: run this implementation whatever is active.
 
     Raises:
@@ -158,4 +164,7 @@ def get_threads() -> int:
 
 
 if _opswap.version()["abi_major"] != _opswap.ABI_MAJOR:
-    raise OpswapError("OPSWAP_E_ABI", f"libopswap.so and its Python module differ in ABI: {_opswap.version()['abi_major']}, {_opswap.ABI_MAJOR}")
+    raise OpswapError(
+        "OPSWAP_E_ABI",
+        f"libopswap.so and its Python module differ in ABI: {_opswap.version()['abi_major']}, {_opswap.ABI_MAJOR}",
+    )

@@ -20,7 +20,9 @@ def to_native(value: Any) -> Any:
         return _from_torch(value)
     if hasattr(value, "item"):
         return value.item()
-    raise OpswapError("OPSWAP_E_ARGUMENT", f"an argument is a {type(value).__name__}, needs a numpy array, torch tensor or scalar")
+    raise OpswapError(
+        "OPSWAP_E_ARGUMENT", f"an argument is a {type(value).__name__}, needs a numpy array, torch tensor or scalar"
+    )
 
 
 def _from_numpy(array: Any) -> _opswap.Tensor:
@@ -32,6 +34,8 @@ def _from_numpy(array: Any) -> _opswap.Tensor:
 
 def _from_torch(tensor: Any) -> _opswap.Tensor:
     if tensor.device.type != "cpu":
-        raise OpswapError("OPSWAP_E_DEVICE", f"a tensor is on {tensor.device}; call device tensors through torch.ops.opswap")
+        raise OpswapError(
+            "OPSWAP_E_DEVICE", f"a tensor is on {tensor.device}; call device tensors through torch.ops.opswap"
+        )
     dtype = str(tensor.dtype).removeprefix("torch.")
     return _opswap.Tensor(tensor.data_ptr(), dtype, list(tensor.shape), list(tensor.stride()))

@@ -64,9 +64,9 @@ export interface AttentionPrefillArgs {
  * Source: arXiv:1910.07467; argument order of vLLM 0.33.0 fused_add_rms_norm.
  */
 export interface FusedAddRmsNormArgs {
-  /** [T, H] float32 | bfloat16 | float16, written: T tokens of H features; receives the normalised rows */
+  /** [T, H] float32 | bfloat16 | float16, written in place: T tokens of H features; receives the normalised rows */
   input: TensorLike;
-  /** [T, H] float32 | bfloat16 | float16, written: residual stream; receives the sum */
+  /** [T, H] float32 | bfloat16 | float16, written in place: residual stream; receives the sum */
   residual: TensorLike;
   /** [H] float32 | bfloat16 | float16: gain per feature */
   weight: TensorLike;
@@ -164,9 +164,9 @@ export interface ReshapeAndCacheArgs {
   key: TensorLike;
   /** [T, KH, V] float32 | bfloat16 | float16: values */
   value: TensorLike;
-  /** [NB, KH, BS, D] float32 | bfloat16 | float16, written: NB blocks of BS slots */
+  /** [NB, KH, BS, D] float32 | bfloat16 | float16, written in place: NB blocks of BS slots */
   key_cache: TensorLike;
-  /** [NB, KH, BS, V] float32 | bfloat16 | float16, written: may be the other half of one fused buffer */
+  /** [NB, KH, BS, V] float32 | bfloat16 | float16, written in place: may be the other half of one fused buffer */
   value_cache: TensorLike;
   /** [S] int32 | int64: block * BS + offset of each token; -1 skips it */
   slot_mapping: TensorLike;
@@ -194,9 +194,9 @@ export interface RmsNormArgs {
 export interface RotaryEmbeddingArgs {
   /** [T] int32 | int64: position of each token */
   positions: TensorLike;
-  /** [T, QH, D] float32 | bfloat16 | float16, written: query heads, rotated in place */
+  /** [T, QH, D] float32 | bfloat16 | float16, written in place: query heads, rotated in place */
   query: TensorLike;
-  /** [T, KH, D] float32 | bfloat16 | float16, written: key heads, rotated in place */
+  /** [T, KH, D] float32 | bfloat16 | float16, written in place: key heads, rotated in place */
   key: TensorLike | null;
   /** [P, R] float32 | bfloat16 | float16: per position R/2 cosines, then R/2 sines */
   cos_sin_cache: TensorLike;
@@ -238,22 +238,30 @@ export interface ArgFact {
   readonly name: string;
   readonly kind: "tensor" | "float" | "int" | "bool" | "string";
   readonly writes?: boolean;
+  /** Of a written argument: its old values are used. */
+  readonly reads?: boolean;
   readonly optional?: boolean;
   readonly default?: number | boolean | string;
 }
 
-/** Version and schema hash of every op that these types were generated from, arguments in call order. */
-export const opFacts: { readonly [K in OpName]: { version: number; hash: string; args: readonly ArgFact[] } } = {
+/** Version and schema hash that the types of an op were generated from, arguments in call order. */
+export interface OpFact {
+  readonly version: number;
+  readonly hash: string;
+  readonly args: readonly ArgFact[];
+}
+
+export const opFacts: { readonly [K in OpName]: OpFact } = {
   attention_decode: { version: 1, hash: "db344e300b7835fb", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "lse", "kind": "tensor", "writes": true, "optional": true}, {"name": "query", "kind": "tensor"}, {"name": "key_cache", "kind": "tensor"}, {"name": "value_cache", "kind": "tensor"}, {"name": "block_table", "kind": "tensor"}, {"name": "seq_lens", "kind": "tensor"}, {"name": "softmax_scale", "kind": "float"}, {"name": "sliding_window", "kind": "int", "default": -1}, {"name": "softcap", "kind": "float", "default": 0.0}] },
   attention_prefill: { version: 1, hash: "a9325855e8cd5800", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "lse", "kind": "tensor", "writes": true, "optional": true}, {"name": "query", "kind": "tensor"}, {"name": "key_cache", "kind": "tensor"}, {"name": "value_cache", "kind": "tensor"}, {"name": "block_table", "kind": "tensor"}, {"name": "query_start_loc", "kind": "tensor"}, {"name": "seq_lens", "kind": "tensor"}, {"name": "softmax_scale", "kind": "float"}, {"name": "causal", "kind": "bool", "default": true}, {"name": "sliding_window", "kind": "int", "default": -1}, {"name": "softcap", "kind": "float", "default": 0.0}] },
-  fused_add_rms_norm: { version: 1, hash: "c697f65044f39b26", args: [{"name": "input", "kind": "tensor", "writes": true}, {"name": "residual", "kind": "tensor", "writes": true}, {"name": "weight", "kind": "tensor"}, {"name": "epsilon", "kind": "float", "default": 1e-06}] },
+  fused_add_rms_norm: { version: 1, hash: "6b40c53a55226637", args: [{"name": "input", "kind": "tensor", "writes": true, "reads": true}, {"name": "residual", "kind": "tensor", "writes": true, "reads": true}, {"name": "weight", "kind": "tensor"}, {"name": "epsilon", "kind": "float", "default": 1e-06}] },
   gelu_tanh_and_mul: { version: 1, hash: "2976c5b8e1a88a59", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}] },
   greedy_sample: { version: 1, hash: "fb544cd8a09e7f50", args: [{"name": "token_ids", "kind": "tensor", "writes": true}, {"name": "logits", "kind": "tensor"}] },
   gumbel_sample: { version: 1, hash: "b070974cfaa41cf8", args: [{"name": "token_ids", "kind": "tensor", "writes": true}, {"name": "logits", "kind": "tensor"}, {"name": "seeds", "kind": "tensor"}] },
   linear: { version: 1, hash: "0c6d19d7fc87910b", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}, {"name": "weight", "kind": "tensor"}, {"name": "bias", "kind": "tensor", "optional": true}] },
   paged_attention: { version: 1, hash: "aac9e6e98c216abb", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "lse", "kind": "tensor", "writes": true, "optional": true}, {"name": "query", "kind": "tensor"}, {"name": "key_cache", "kind": "tensor"}, {"name": "value_cache", "kind": "tensor"}, {"name": "block_table", "kind": "tensor"}, {"name": "query_start_loc", "kind": "tensor"}, {"name": "seq_lens", "kind": "tensor"}, {"name": "softmax_scale", "kind": "float"}, {"name": "causal", "kind": "bool", "default": true}, {"name": "sliding_window", "kind": "int", "default": -1}, {"name": "softcap", "kind": "float", "default": 0.0}] },
-  reshape_and_cache: { version: 1, hash: "82d9dd1525b1cc45", args: [{"name": "key", "kind": "tensor"}, {"name": "value", "kind": "tensor"}, {"name": "key_cache", "kind": "tensor", "writes": true}, {"name": "value_cache", "kind": "tensor", "writes": true}, {"name": "slot_mapping", "kind": "tensor"}] },
+  reshape_and_cache: { version: 1, hash: "2390455ffe583113", args: [{"name": "key", "kind": "tensor"}, {"name": "value", "kind": "tensor"}, {"name": "key_cache", "kind": "tensor", "writes": true, "reads": true}, {"name": "value_cache", "kind": "tensor", "writes": true, "reads": true}, {"name": "slot_mapping", "kind": "tensor"}] },
   rms_norm: { version: 1, hash: "e5cbe24a8f9be212", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}, {"name": "weight", "kind": "tensor"}, {"name": "epsilon", "kind": "float", "default": 1e-06}] },
-  rotary_embedding: { version: 1, hash: "e6ad2380873d9ea3", args: [{"name": "positions", "kind": "tensor"}, {"name": "query", "kind": "tensor", "writes": true}, {"name": "key", "kind": "tensor", "writes": true, "optional": true}, {"name": "cos_sin_cache", "kind": "tensor"}, {"name": "is_neox", "kind": "bool", "default": true}] },
+  rotary_embedding: { version: 1, hash: "e013cf3fab543ff3", args: [{"name": "positions", "kind": "tensor"}, {"name": "query", "kind": "tensor", "writes": true, "reads": true}, {"name": "key", "kind": "tensor", "writes": true, "reads": true, "optional": true}, {"name": "cos_sin_cache", "kind": "tensor"}, {"name": "is_neox", "kind": "bool", "default": true}] },
   silu_and_mul: { version: 1, hash: "525ee0a9b201e4bd", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}] },
 };

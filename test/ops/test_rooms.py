@@ -1,0 +1,68 @@
+"""Every room x every implementation x every case x every dtype against ref.py in float64."""
+
+from __future__ import annotations
+
+import json
+
+import opswap
+import pytest
+from rooms import Placed, Room, assert_close, build, rooms
+
+
+def case_id(case: dict) -> str:
+    return ",".join(f"{k}={json.dumps(v, separators=(',', ':'))}" for k, v in case.items())
+
+
+def all_cases() -> list:
+    return [
+        pytest.param(room, case, types, id=f"{room.name}[{case_id(case)}|{'-'.join(types.values())}]")
+        for room in rooms()
+        for case in room.spec["cases"]
+        for types in room.type_choices()
+    ]
+
+
+def implementations(op: str) -> list[str]:
+    return [i["name"] for i in opswap.why(op)["impls"] if not i["external"]]
+
+
+def check(room: Room, case: dict, types: dict[str, str], impl: str) -> None:
+    placed = Placed(room, case, build(room, case, types))
+    expected = room.module.ref(**build(room, case, types))
+    opswap.call(room.name, *placed.values.values(), impl=impl)
+    placed.assert_untouched()
+    written = [a["name"] for a in room.args if a.get("writes") and placed.values[a["name"]] is not None]
+    assert sorted(expected) == sorted(written), "ref.py returns exactly the written arguments that are given"
+    for name in written:
+        assert_close(f"{room.name}:{impl}:{name}", placed.values[name], expected[name], room.spec["tolerance"])
+
+
+@pytest.mark.parametrize(("room", "case", "types"), all_cases())
+def test_matches_reference(room: Room, case: dict, types: dict[str, str]) -> None:
+    for impl in implementations(room.name):
+        check(room, case, types, impl)
+
+
+def test_every_room_has_ref_and_a_fast_implementation() -> None:
+    for room in rooms():
+        names = set(implementations(room.name))
+        assert "ref" in names and names & {"cpu", "composed"}, f"{room.name} has {sorted(names)}"
+
+
+def test_every_instruction_set_of_this_machine_is_tried() -> None:
+    names = implementations("rms_norm")
+    levels = {"portable": 0, "avx2": 1, "avx512": 2}
+    assert len([n for n in names if n.startswith("cpu")]) == levels[opswap.version()["cpu_isa"]] + 1
+
+
+@pytest.mark.parametrize("room", rooms(), ids=lambda r: r.name)
+def test_an_error_in_the_result_is_found(room: Room) -> None:
+    """The comparison itself can fail: a wrong reference is noticed in every room."""
+    case = next(c for c in room.spec["cases"] if all(v for k, v in c.items() if k.isupper()) and c.get("lens", True))
+    values = build(room, case, room.type_choices()[0])
+    expected = room.module.ref(**values)
+    name, wrong = next((k, v) for k, v in expected.items() if v.size)
+    with pytest.raises(AssertionError, match="elements differ"):
+        assert_close(name, (wrong + 1).astype("float32"), wrong, room.spec["tolerance"])
+    with pytest.raises(AssertionError, match="elements differ"):
+        assert_close(name, (wrong * float("nan")).astype("float32"), wrong, room.spec["tolerance"])
