@@ -231,7 +231,8 @@ def _bind(address: str) -> zmq.asyncio.Socket:
     socket = zmq.asyncio.Context.instance().socket(zmq.ROUTER)
     socket.setsockopt(zmq.MAXMSGSIZE, LIMITS["frame_bytes"])
     socket.setsockopt(zmq.RCVHWM, QUEUE)
-    socket.setsockopt(zmq.SNDHWM, QUEUE)
+    # Room for every reply that one well-behaved client can wait for, several times over.
+    socket.setsockopt(zmq.SNDHWM, 4 * LIMITS["in_flight"])
     socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
     socket.bind(address)
     return socket

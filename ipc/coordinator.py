@@ -53,6 +53,8 @@ class Coordinator:
         self.build_digest = build_digest
         self.op_versions = dict(op_versions)
         self.epoch = 0
+        # An epoch that was tried and aborted is not tried again: a rank might still hold its prepare.
+        self._tried = 0
         self.divergence: str | None = None
 
     async def use(self, changes: Mapping[str, str], timeout: float) -> Outcome:
@@ -72,7 +74,9 @@ class Coordinator:
 
     async def _next_epoch(self, timeout: float) -> int:
         statuses = await self._ask("status", timeout)
-        return 1 + max([self.epoch, *(int(status["epoch"]) for status in statuses), *_waiting(statuses)])
+        seen = [int(status["epoch"]) for status in statuses]
+        self._tried = 1 + max([self.epoch, self._tried, *seen, *_waiting(statuses)])
+        return self._tried
 
     async def _prepare(self, epoch: int, changes: Mapping[str, str], timeout: float) -> dict[int, dict[str, str]]:
         """What each rank runs now, once all of them have agreed to switch."""

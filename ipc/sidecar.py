@@ -179,7 +179,7 @@ def _bind(address: str) -> zmq.Socket[bytes]:
     socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.ROUTER)
     socket.setsockopt(zmq.MAXMSGSIZE, LIMITS["frame_bytes"])
     socket.setsockopt(zmq.RCVHWM, LIMITS["in_flight"])
-    socket.setsockopt(zmq.SNDHWM, LIMITS["in_flight"])
+    socket.setsockopt(zmq.SNDHWM, 4 * LIMITS["in_flight"])
     socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
     socket.bind(address)
     return socket

@@ -1,0 +1,184 @@
+"""All ranks at one step, or none; and every way in which that can go wrong is seen."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from ipc_fakes import DIGEST, OPS, FakeNative, FakeRanks
+from opswap.ipc.coordinator import Coordinator, Outcome
+from opswap.ipc.errors import IpcError
+
+VERSIONS = dict.fromkeys(OPS, 1)
+TIMEOUT = 5.0
+
+
+def coordinator(ranks: FakeRanks) -> Coordinator:
+    return Coordinator(ranks, DIGEST, VERSIONS)
+
+
+def use(made: Coordinator, timeout: float = TIMEOUT, **changes: str) -> Outcome:
+    return asyncio.run(made.use(changes, timeout))
+
+
+def refused(made: Coordinator, timeout: float = TIMEOUT, **changes: str) -> IpcError:
+    with pytest.raises(IpcError) as caught:
+        use(made, timeout, **changes)
+    return caught.value
+
+
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_every_rank_switches_at_one_step_and_epochs_rise(size: int) -> None:
+    ranks = FakeRanks(size)
+    made = coordinator(ranks)
+    for epoch, impl in enumerate(["ref", "framework", "cpu"], start=1):
+        ranks.begin_step()
+        outcome = use(made, rms_norm=impl)
+        assert (outcome.epoch, outcome.step) == (epoch, epoch + 1)
+        assert [ack["rank"] for ack in outcome.acks] == list(range(size))
+        assert ranks.active("rms_norm") == [impl] * size
+
+
+def test_one_refusal_aborts_on_all_and_is_told_by_rank() -> None:
+    ranks = FakeRanks(3)
+    ranks.natives[1].impls["rms_norm"]["ref"] = "out of memory"
+    error = refused(coordinator(ranks), rms_norm="ref")
+    assert error.code == "OPSWAP_E_REFUSED"
+    assert "1 of 3 ranks refused, nothing changed" in error.message
+    assert error.ranks == [
+        {"rank": 1, "code": "OPSWAP_E_UNUSABLE", "reason": "rms_norm: ref cannot run here: out of memory"}
+    ]
+    assert ranks.calls == ["status", "prepare", "abort"]
+    assert ranks.active("rms_norm") == ["cpu"] * 3
+    assert all(switch.status()["prepared"] is None for switch in ranks.switches)
+
+
+def test_a_refusal_that_all_share_keeps_its_own_code() -> None:
+    error = refused(coordinator(FakeRanks()), rms_norms="ref")
+    assert error.code == "OPSWAP_E_NO_OP"
+    assert error.message == "no op named 'rms_norms'; did you mean rms_norm?"
+
+
+def test_ranks_with_another_build_refuse() -> None:
+    ranks = FakeRanks()
+    ranks.natives[1] = FakeNative(digest="e" * 64)
+    ranks.make()
+    assert refused(coordinator(ranks), rms_norm="ref").ranks[0]["code"] == "OPSWAP_E_BUILD"
+    assert ranks.active("rms_norm") == ["cpu"] * 2
+
+
+@pytest.mark.parametrize("method", ["status", "prepare"])
+def test_silence_before_the_commit_changes_nothing(method: str) -> None:
+    ranks = FakeRanks()
+    ranks.delay = lambda called: 5.0 if called == method else 0.0
+    error = refused(coordinator(ranks), timeout=0.05, rms_norm="ref")
+    assert error.code == "OPSWAP_E_TIMEOUT"
+    assert method in error.message
+    assert ranks.active("rms_norm") == ["cpu"] * 2
+    assert "commit" not in ranks.calls
+    assert ("abort" in ranks.calls) == (method == "prepare")
+
+
+def test_a_broken_broadcast_is_an_error_of_its_own() -> None:
+    class Broken(FakeRanks):
+        async def call(self, method: str, *args: Any) -> list[dict[str, Any]]:
+            raise ConnectionResetError("worker died")
+
+    assert "worker died" in refused(coordinator(Broken()), rms_norm="ref").message
+
+
+def once(ranks: FakeRanks, wrong: Any) -> None:
+    """Plants `wrong(rank, ack)` into the first commit only, as a passing fault would be."""
+    seen: list[int] = []
+
+    def fault(method: str, rank: int, answer: dict[str, Any]) -> dict[str, Any] | None:
+        if method != "commit" or len(seen) >= len(ranks.switches):
+            return answer
+        seen.append(rank)
+        result: dict[str, Any] | None = wrong(rank, answer)
+        return result
+
+    ranks.fault = fault
+
+
+def test_a_rank_skewed_commit_is_detected_and_taken_back() -> None:
+    """The planted fault: rank 1 runs one more step before it commits."""
+    ranks = FakeRanks()
+    made = coordinator(ranks)
+    once(ranks, lambda rank, ack: {**ack, "step": ack["step"] + rank})
+    error = refused(made, rms_norm="ref")
+    assert error.code == "OPSWAP_E_DIVERGED"
+    assert "ranks applied it at different steps (rank 0: 1, rank 1: 2)" in error.message
+    assert "switched back (rms_norm to cpu)" in error.message
+    assert ranks.active("rms_norm") == ["cpu"] * 2
+    assert made.divergence is None
+    assert {context.epoch for context in ranks.contexts} == {2}
+    assert use(made, rms_norm="ref").epoch == 3
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (lambda rank, ack: None if rank == 1 else ack, "expected one ack of each of the ranks [0, 1]; got [0]"),
+        (lambda rank, ack: {**ack, "rank": 0}, "got [0, 0]"),
+        (lambda rank, ack: {**ack, "epoch": ack["epoch"] + rank}, "at different epochs"),
+        (
+            lambda rank, ack: {"rank": rank, "ok": False, "code": "X", "reason": "no"} if rank else ack,
+            "rank 1 refused: no",
+        ),
+    ],
+)
+def test_acks_that_are_missing_or_disagree_are_taken_back(wrong: Any, told: str) -> None:
+    ranks = FakeRanks()
+    made = coordinator(ranks)
+    once(ranks, wrong)
+    error = refused(made, rms_norm="ref")
+    assert error.code == "OPSWAP_E_DIVERGED"
+    assert told in error.message
+    assert ranks.active("rms_norm") == ["cpu"] * 2
+    assert made.divergence is None
+
+
+def test_a_rank_that_fails_at_commit_alone_is_brought_back_with_the_others() -> None:
+    ranks = FakeRanks()
+    broken = [True]
+
+    def fail_once(_op: str, _impl: str) -> None:
+        if broken and broken.pop():
+            raise RuntimeError("driver hiccup")
+
+    ranks.natives[1].on_use = fail_once
+    error = refused(coordinator(ranks), rms_norm="ref")
+    assert "driver hiccup" in error.message
+    assert ranks.active("rms_norm") == ["cpu"] * 2
+
+
+def test_a_divergence_that_cannot_be_mended_stays_on_record_until_a_switch_succeeds() -> None:
+    ranks = FakeRanks()
+    made = coordinator(ranks)
+    ranks.fault = lambda method, rank, answer: {**answer, "step": rank} if method == "commit" else answer
+    error = refused(made, rms_norm="ref")
+    assert error.code == "OPSWAP_E_DIVERGED"
+    assert "switching back failed too" in error.message
+    assert made.divergence is not None
+    ranks.fault = lambda _method, _rank, answer: answer
+    use(made, rms_norm="framework")
+    assert made.divergence is None
+    assert ranks.active("rms_norm") == ["framework"] * 2
+
+
+def test_silence_at_the_commit_is_a_divergence() -> None:
+    ranks = FakeRanks()
+    made = coordinator(ranks)
+    ranks.delay = lambda method: 5.0 if method == "commit" else 0.0
+    error = refused(made, timeout=0.05, rms_norm="ref")
+    assert error.code == "OPSWAP_E_DIVERGED"
+    assert made.divergence is not None
+
+
+def test_the_epoch_goes_above_what_any_rank_has_seen() -> None:
+    ranks = FakeRanks()
+    ranks.contexts[0].epoch = ranks.contexts[1].epoch = 40
+    ranks.switches[1].prepare(57, {"rms_norm": "ref"}, DIGEST, VERSIONS)
+    assert use(coordinator(ranks), rms_norm="ref").epoch == 58

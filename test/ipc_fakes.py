@@ -1,0 +1,165 @@
+"""Stand-ins for the library, a rank's context and an engine's ranks, so that faults can be planted."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import zmq
+from opswap.ipc.messages import PROTOCOL, REPLY, RESULTS
+from opswap.ipc.rank import RankSwitch
+
+DIGEST = "d" * 64
+OPS = ("rms_norm", "silu_and_mul", "linear")
+IMPLS = {"cpu": "", "ref": "", "framework": "", "sm90": "no usable CUDA device"}
+
+
+class FakeError(Exception):
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code, self.message = code, message
+
+
+class FakeNative:
+    """The calls of the package `opswap`; `on_use` and `on_call` may raise or block to plant a fault."""
+
+    def __init__(self, digest: str = DIGEST, versions: dict[str, int] | None = None) -> None:
+        self.digest = digest
+        self.versions = dict.fromkeys(OPS, 1) | (versions or {})
+        self.impls = {op: dict(IMPLS) for op in OPS}
+        self.chosen = dict.fromkeys(OPS, "cpu")
+        self.on_use: Callable[[str, str], None] = lambda _op, _impl: None
+        self.on_call: Callable[[str, tuple[Any, ...], str | None], None] = lambda _op, _args, _impl: None
+
+    def manifest(self) -> dict[str, Any]:
+        ops = [
+            {"op": op, "version": self.versions[op], "summary": "", "args": [], "toggle_class": "live"} for op in OPS
+        ]
+        errors = [{"name": "OPSWAP_E_SHAPE", "meaning": "shapes differ", "remedy": "compare the shapes"}]
+        return {"schema": 1, "errors": errors, "ops": [{**op, "hash": "0"} for op in ops]}
+
+    def version(self) -> dict[str, Any]:
+        return {
+            "abi_major": 1,
+            "abi_minor": 0,
+            "manifest_schema": 1,
+            "pack_version": "0.1.0",
+            "build_digest": self.digest,
+            "cpu_isa": "avx2",
+            "device_status": "no CUDA device",
+        }
+
+    def why(self, op: str) -> dict[str, Any]:
+        impls = []
+        for name, reason in self.impls[op].items():
+            entry = {"name": name, "usable": not reason, "external": name == "framework", "priority": 1}
+            impls.append({**entry, "reason": reason} if reason else entry)
+        return {"op": op, "active": self.chosen[op], "impls": impls}
+
+    def active(self, op: str) -> str:
+        return self.chosen[op]
+
+    def use(self, op: str, impl: str) -> str:
+        self.on_use(op, impl)
+        previous, self.chosen[op] = self.chosen[op], impl
+        return previous
+
+    def stats(self) -> dict[str, Any]:
+        zero = {"calls": 0, "errors": 0, "mean_ns": 0.0, "p50_ns": 0.0, "p99_ns": 0.0}
+        rows = [{"op": op, "active": self.chosen[op], "impls": [{"name": n, **zero} for n in IMPLS]} for op in OPS]
+        return {"context": {}, "ops": rows}
+
+    def call(self, op: str, *args: Any, impl: str | None = None) -> None:
+        self.on_call(op, args, impl)
+
+
+class FakeContext:
+    def __init__(self, rank: int) -> None:
+        self.rank, self.step, self.epoch = rank, 0, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+
+class FakeRanks:
+    """Ranks in this process. `fault(method, rank, answer)` may change an answer, raise, or drop it by None."""
+
+    def __init__(self, size: int = 2) -> None:
+        self.natives = [FakeNative() for _ in range(size)]
+        self.contexts = [FakeContext(rank) for rank in range(size)]
+        self.make()
+        self.fault: Callable[[str, int, dict[str, Any]], dict[str, Any] | None] = lambda _method, _rank, answer: answer
+        self.delay: Callable[[str], float] = lambda _method: 0.0
+        self.calls: list[str] = []
+
+    def make(self) -> None:
+        """The switches, from natives and contexts as they are now."""
+        self.switches = [RankSwitch(n, c) for n, c in zip(self.natives, self.contexts, strict=True)]
+
+    async def call(self, method: str, *args: Any) -> list[dict[str, Any]]:
+        self.calls.append(method)
+        await asyncio.sleep(self.delay(method))
+        answers = [self.fault(method, i, getattr(s, method)(*args)) for i, s in enumerate(self.switches)]
+        return [answer for answer in answers if answer is not None]
+
+    def begin_step(self) -> None:
+        for context in self.contexts:
+            context.step += 1
+
+    def active(self, op: str) -> list[str]:
+        return [native.chosen[op] for native in self.natives]
+
+
+class Client:
+    """A blocking client that checks each answer against messages.json."""
+
+    def __init__(self, socket: Path, timeout_ms: int = 10_000) -> None:
+        self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.DEALER)
+        self._socket.setsockopt(zmq.LINGER, 0)
+        self._socket.setsockopt(zmq.RCVTIMEO, timeout_ms)
+        self._socket.connect(f"ipc://{socket}")
+        self._ids = itertools.count(1)
+
+    def raw(self, frame: bytes) -> dict[str, Any]:
+        self._socket.send(frame)
+        return self.receive()
+
+    def send(self, verb: str, **fields: Any) -> int:
+        request_id = next(self._ids)
+        self._socket.send(msgpack.packb({"id": request_id, "verb": verb, **fields}))
+        return request_id
+
+    def receive(self) -> dict[str, Any]:
+        return REPLY(msgpack.unpackb(self._socket.recv()))
+
+    def ask(self, verb: str, **fields: Any) -> dict[str, Any]:
+        request_id = self.send(verb, **fields)
+        reply = self.receive()
+        assert reply["id"] == request_id
+        if reply["ok"]:
+            RESULTS[verb](reply["result"])
+        else:
+            assert reply["error"]["message"]
+        return reply
+
+    def hello(self) -> Client:
+        assert self.ask("hello", protocol=PROTOCOL, client="test")["ok"]
+        return self
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+@contextmanager
+def client(socket: Path, timeout_ms: int = 10_000) -> Iterator[Client]:
+    """A client that has said hello."""
+    made = Client(socket, timeout_ms)
+    try:
+        yield made.hello()
+    finally:
+        made.close()
