@@ -1,0 +1,341 @@
+"""The sidecar over real sockets and real shared memory, with a stand-in for the library."""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ipc_fakes import FakeError, FakeNative, client
+from opswap.ipc.errors import IpcError
+from opswap.ipc.process import is_alive, start_time
+from opswap.ipc.segments import SHM, Segments, sweep
+from opswap.ipc.sidecar import Sidecar
+from opswap.ipc.tensors import DTYPES, unpack
+
+ME = f"opswap-{os.getpid()}-{start_time(os.getpid())}"
+
+
+@contextmanager
+def segment(number: int, data: bytes, mode: int = 0o600) -> Iterator[str]:
+    """A segment as a client makes it."""
+    path = SHM / f"{ME}-{number}"
+    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, mode)
+    try:
+        os.write(descriptor, data)
+        yield path.name
+    finally:
+        os.close(descriptor)
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def running(library: FakeNative, threads: int = 4) -> Iterator[Sidecar]:
+    sidecar = Sidecar(library, "sidecar", threads)
+    thread = threading.Thread(target=sidecar.run)
+    thread.start()
+    try:
+        yield sidecar
+    finally:
+        sidecar.stop()
+        thread.join(20)
+        assert not thread.is_alive()
+
+
+def ref(name: str, shape: list[int], dtype: str = "float32", offset: int = 0, strides: list[int] | None = None) -> Any:
+    steps = strides
+    if steps is None:
+        steps = [int(np.prod(shape[d + 1 :])) for d in range(len(shape))]
+    return {"segment": name, "offset": offset, "dtype": dtype, "shape": shape, "strides": steps}
+
+
+def double(_op: str, args: tuple[Any, ...], _impl: str | None) -> None:
+    args[0][...] = 2 * args[1]
+
+
+def test_a_call_works_on_the_clients_memory_in_place(runtime: Path) -> None:
+    library = FakeNative()
+    library.on_call = double
+    data = np.arange(6, dtype=np.float32)
+    with running(library), client(runtime / "sidecar.sock") as c, segment(1, bytes(24)) as out:
+        with segment(2, data.tobytes()) as source:
+            reply = c.ask("call", op="rms_norm", args=[ref(out, [2, 3]), ref(source, [2, 3])])
+        assert reply["result"]["impl"] == "cpu"
+        assert reply["result"]["elapsed_ns"] > 0
+        assert np.array_equal(np.fromfile(SHM / out, np.float32), 2 * data)
+
+
+def test_every_kind_of_argument_and_the_chosen_implementation_reach_the_library(runtime: Path) -> None:
+    library = FakeNative()
+    seen: list[Any] = []
+    library.on_call = lambda op, args, impl: seen.append((op, args, impl))
+    with running(library), client(runtime / "sidecar.sock") as c:
+        args = [1, 2.5, True, None, "text", -(2**63)]
+        assert c.ask("call", op="linear", impl="ref", args=args)["result"]["impl"] == "ref"
+    assert seen == [("linear", tuple(args), "ref")]
+    assert [type(arg) for arg in seen[0][1]] == [type(arg) for arg in args]
+
+
+def test_the_librarys_refusal_keeps_its_code_and_gets_the_manifests_remedy(runtime: Path) -> None:
+    library = FakeNative()
+
+    def refuse(_op: str, _args: tuple[Any, ...], _impl: str | None) -> None:
+        raise FakeError("OPSWAP_E_SHAPE", "rms_norm: weight has 3 elements, expected 4")
+
+    library.on_call = refuse
+    with running(library), client(runtime / "sidecar.sock") as c:
+        error = c.ask("call", op="rms_norm", args=[])["error"]
+        assert error == {
+            "code": "OPSWAP_E_SHAPE",
+            "message": "rms_norm: weight has 3 elements, expected 4",
+            "remedy": "compare the shapes",
+        }
+
+
+def test_a_defect_in_an_op_is_told_and_the_sidecar_lives(runtime: Path) -> None:
+    library = FakeNative()
+    library.on_call = lambda *_: 1 // 0
+    with running(library), client(runtime / "sidecar.sock") as c:
+        error = c.ask("call", op="rms_norm", args=[])["error"]
+        assert error["code"] == "OPSWAP_E_INTERNAL"
+        assert "ZeroDivisionError" in error["message"]
+        assert c.ask("status")["ok"]
+
+
+def test_the_other_verbs(runtime: Path) -> None:
+    with running(FakeNative()), client(runtime / "sidecar.sock") as c:
+        assert c.ask("status")["result"]["framework"] is None
+        assert c.ask("manifest")["ok"]
+        assert len(c.ask("ops", op="linear")["result"]["ranks"][0]["ops"]) == 1
+        assert c.ask("why", op="linear")["result"]["ranks"][0]["active"] == "cpu"
+        assert c.ask("why", op="lineal")["error"]["code"] == "OPSWAP_E_NO_OP"
+        assert c.ask("use", changes=[])["error"]["code"] == "OPSWAP_E_VERB"
+
+
+def test_a_long_op_of_one_client_does_not_hold_up_another(runtime: Path) -> None:
+    library = FakeNative()
+    release = threading.Event()
+    library.on_call = lambda op, *_: release.wait(20) if op == "linear" else None
+    with running(library), client(runtime / "sidecar.sock") as slow, client(runtime / "sidecar.sock") as quick:
+        slow.send("call", op="linear", args=[])
+        for _ in range(20):
+            assert quick.ask("call", op="rms_norm", args=[])["ok"]
+        release.set()
+        assert slow.receive()["ok"]
+
+
+def test_many_clients_at_once_each_get_their_own_answers(runtime: Path) -> None:
+    library = FakeNative()
+    library.on_call = double
+    clients, calls = 6, 60
+
+    def work(number: int) -> None:
+        data = np.full(64, number, np.float32)
+        with (
+            client(runtime / "sidecar.sock") as c,
+            segment(10 + 2 * number, bytes(256)) as out,
+            segment(11 + 2 * number, data.tobytes()) as source,
+        ):
+            waiting = set()
+            for _ in range(calls):
+                waiting.add(c.send("call", op="rms_norm", args=[ref(out, [64]), ref(source, [64])]))
+                if len(waiting) >= 8:
+                    waiting.remove(c.receive()["id"])
+            while waiting:
+                waiting.remove(c.receive()["id"])
+            assert np.array_equal(np.fromfile(SHM / out, np.float32), 2 * data)
+
+    with running(library) as sidecar:
+        with ThreadPoolExecutor(clients) as pool:
+            for done in [pool.submit(work, number) for number in range(clients)]:
+                done.result(60)
+        assert sidecar.counters["requests"] == clients * (calls + 1)
+
+
+def test_requests_under_way_are_answered_before_the_sidecar_ends(runtime: Path) -> None:
+    library = FakeNative()
+    started = threading.Event()
+
+    def slow(*_: Any) -> None:
+        started.set()
+        time.sleep(0.3)
+
+    library.on_call = slow
+    with running(library) as sidecar, client(runtime / "sidecar.sock") as c:
+        c.send("call", op="rms_norm", args=[])
+        started.wait(5)
+        sidecar.stop()
+        assert c.receive()["ok"]
+
+
+def test_a_second_sidecar_of_the_name_is_refused(runtime: Path) -> None:
+    with running(FakeNative()), pytest.raises(IpcError) as caught:
+        Sidecar(FakeNative())
+    assert caught.value.code == "OPSWAP_E_ENGINE_TAKEN"
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"shape": [7]}, "ends at byte 28, the segment has 24"),
+        ({"offset": 24}, "ends at byte 48"),
+        ({"offset": 2}, "not a multiple of the 4 bytes"),
+        ({"shape": [2, 2], "strides": [5, 1]}, "ends at byte 28"),
+        ({"shape": [2**53 - 1], "strides": [2**53 - 1]}, "the segment has 24"),
+        ({"shape": [2, 3], "strides": [1]}, "shape has 2 dimensions, strides have 1"),
+        ({"dtype": "float33"}, "expected a dtype of"),
+        ({"segment": f"{ME}-77"}, "No such file"),
+        ({"shape": [0, 2**53 - 1, 2**53 - 1], "strides": [1, 1, 1]}, "shape [0"),
+    ],
+)
+def test_references_outside_their_segment_are_refused(change: dict[str, Any], told: str) -> None:
+    with segment(3, bytes(24)) as name, pytest.raises(IpcError) as caught:
+        unpack([{**ref(name, [6]), **change}], Segments())
+    assert told in caught.value.message
+
+
+@given(
+    st.lists(st.integers(0, 5), max_size=4),
+    st.lists(st.integers(0, 2**40), min_size=4, max_size=4),
+    st.integers(0, 40),
+    st.sampled_from(sorted(DTYPES)),
+)
+@settings(max_examples=300, deadline=None)
+def test_an_array_never_reaches_past_its_segment(shape: list[int], strides: list[int], slot: int, dtype: str) -> None:
+    item = DTYPES[dtype].itemsize
+    wanted = ref("", shape, dtype, slot * item, strides[: len(shape)])
+    with segment(4, bytes(96)) as name:
+        try:
+            array = unpack([{**wanted, "segment": name}], Segments())[0]
+        except IpcError:
+            return
+        last = sum((extent - 1) * step for extent, step in zip(shape, strides, strict=False))
+        assert 0 in shape or slot * item + (last + 1) * item <= 96
+        assert list(array.shape) == shape
+        array.fill(1)
+
+
+def test_strides_offset_and_bfloat16_mean_what_they_say() -> None:
+    data = np.arange(12, dtype=np.float32).astype(DTYPES["bfloat16"])
+    with segment(5, data.tobytes()) as name:
+        array = unpack([ref(name, [2, 3], "bfloat16", 2, [6, 2])], Segments())[0]
+        assert array.astype(np.float32).tolist() == [[1, 3, 5], [7, 9, 11]]
+
+
+def test_a_segment_that_others_may_write_is_refused() -> None:
+    with segment(6, bytes(8)) as name:
+        (SHM / name).chmod(0o666)
+        with pytest.raises(IpcError) as caught:
+            Segments().get(name, 8)
+    assert "mode 666" in caught.value.message
+
+
+def test_a_link_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(bytes(64))
+    link = SHM / f"{ME}-8"
+    link.symlink_to(tmp_path / "secret")
+    try:
+        with pytest.raises(IpcError):
+            Segments().get(link.name, 8)
+    finally:
+        link.unlink()
+
+
+def test_a_segment_that_shrinks_is_refused_instead_of_read() -> None:
+    kept = Segments()
+    with segment(9, bytes(8192)) as name:
+        assert isinstance(kept.get(name, 8192), mmap.mmap)
+        os.truncate(SHM / name, 100)
+        with pytest.raises(IpcError) as caught:
+            kept.get(name, 8192)
+    assert "the segment has 100" in caught.value.message
+
+
+def test_mappings_are_kept_in_bounded_number_and_dropped_when_the_name_is_gone() -> None:
+    kept = Segments(kept=2)
+    with contextlib.ExitStack() as stack:
+        names = [stack.enter_context(segment(20 + n, bytes([n] * 16))) for n in range(3)]
+        arrays = [unpack([ref(name, [16], "uint8")], kept)[0] for name in names]
+        assert len(kept) == 2
+        assert [int(array[0]) for array in arrays] == [0, 1, 2], "a dropped mapping lives while an array looks into it"
+    kept.forget_removed()
+    assert len(kept) == 0
+
+
+CLIENT = """
+import os, sys, time
+from opswap.ipc.process import start_time
+for n in range(3):
+    fd = os.open(f"/dev/shm/opswap-{os.getpid()}-{start_time(os.getpid())}-{n}", os.O_CREAT | os.O_RDWR, 0o600)
+    os.truncate(fd, 1 << 20)
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+
+def mine(pid: int) -> list[str]:
+    return [path.name for path in SHM.glob(f"opswap-{pid}-*")]
+
+
+def test_a_client_that_is_killed_leaves_nothing_behind(runtime: Path) -> None:
+    child = subprocess.Popen([sys.executable, "-c", CLIENT], stdout=subprocess.PIPE, text=True)
+    try:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "ready\n"
+        with running(FakeNative()) as sidecar, segment(30, bytes(8)) as alive:
+            assert len(mine(child.pid)) == 3, "the living are left alone"
+            # Nobody has waited for the child yet: a process that is only a name in the table owns nothing either.
+            child.send_signal(signal.SIGKILL)
+            deadline = time.monotonic() + 10
+            while mine(child.pid) and time.monotonic() < deadline:
+                time.sleep(0.05)
+            assert mine(child.pid) == []
+            assert (SHM / alive).exists()
+            assert sidecar.counters["swept"] >= 3
+    finally:
+        child.kill()
+        child.communicate()
+
+
+def test_the_sweep_runs_at_start_and_knows_a_pid_that_is_used_again(runtime: Path) -> None:
+    reused = SHM / f"opswap-{os.getpid()}-1-1"
+    other = SHM / f"not-opswap-{os.getpid()}-1-1"
+    reused.write_bytes(b"x")
+    other.write_bytes(b"x")
+    try:
+        with running(FakeNative()):
+            assert not reused.exists()
+            assert other.exists()
+        assert sweep() == []
+    finally:
+        reused.unlink(missing_ok=True)
+        other.unlink()
+
+
+def test_start_times_tell_processes_apart() -> None:
+    start = start_time(os.getpid())
+    assert start is not None and is_alive(os.getpid(), start)
+    assert not is_alive(os.getpid(), "1")
+    assert start_time(2**22 + 1) is None
+
+
+def test_a_frame_of_two_parts_is_dropped(runtime: Path) -> None:
+    with running(FakeNative()) as sidecar, client(runtime / "sidecar.sock") as c:
+        c._socket.send_multipart([b"two", msgpack.packb({"id": 1, "verb": "status"})])
+        assert c.ask("status")["result"]["counters"]["dropped"] == 1
+        assert sidecar.counters["failed"] == 0
