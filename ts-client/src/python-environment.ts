@@ -4,7 +4,11 @@ import { fileURLToPath } from "node:url";
 import { z } from "zod";
 import { OpswapError } from "./client/index.js";
 
-const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "..");
+const here = path.dirname(fileURLToPath(import.meta.url));
+/** The checkout, seen from dist/ or from ts-client/src/. */
+const root = existsSync(path.join(here, "..", "package.json"))
+  ? path.join(here, "..")
+  : path.join(here, "..", "..");
 /** Written by the set-up: where the Python environments of this checkout are. */
 const RECORD = path.join(root, "build", "environments.json");
 const record = z.object({ tools: z.string().optional(), engine: z.string().optional() });

@@ -92,7 +92,9 @@ export class Connection {
       throw new OpswapError("OPSWAP_E_BUSY", message, { remedy: "wait for one of them" });
     }
     const id = this.#nextId++;
-    const frame = packr.pack({ id, verb, deadline: Date.now() + timeoutMs, ...fields });
+    // msgpackr writes a number beyond 32 bits as a float, which the server refuses for an integer.
+    const deadline = BigInt(Date.now() + timeoutMs);
+    const frame = packr.pack({ id, verb, deadline, ...fields });
     if (frame.byteLength > LIMITS.request_bytes) {
       const message = `${verb}: the request has ${frame.byteLength} bytes, at most ${LIMITS.request_bytes} are taken`;
       throw new OpswapError("OPSWAP_E_TOO_LARGE", message);

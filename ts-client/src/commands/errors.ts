@@ -14,7 +14,8 @@ const UNREACHABLE = new Set(["OPSWAP_E_NOT_RUNNING", "OPSWAP_E_NATIVE"]);
 /** The exit code that tells a script what kind of failure this was. */
 export function exitCodeOf(error: OpswapError): ExitCode {
   if (UNREACHABLE.has(error.code)) return EXIT.unreachable;
-  return USAGE.has(error.code) ? EXIT.usage : EXIT.failed;
+  const codes = error.ranks.length > 0 ? error.ranks.map((rank) => rank.code) : [error.code];
+  return codes.every((code) => USAGE.has(code)) ? EXIT.usage : EXIT.failed;
 }
 
 /** What a person reads: the sentence, the ranks' reasons, what to do, and the code to search for. */

@@ -1,0 +1,46 @@
+"""A real agent over fake ranks, for tests of the command line that need an engine to talk to but no model.
+
+python fake_engine.py NAME [--ranks N] [--unhealthy]   prints "ready"; ends when its input is closed
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+
+from ipc_fakes import FakeRanks
+from opswap.ipc.agent import Agent, AgentInfo
+
+
+async def serve(name: str, size: int, unhealthy: bool) -> None:
+    ranks = FakeRanks(size)
+    native = ranks.natives[0]
+
+    async def checks() -> list[dict[str, str]]:
+        state = "fail" if unhealthy else "ok"
+        return [{"name": "seams", "state": state, "message": "planted by the test", "remedy": "none, it is a test"}]
+
+    framework = {"name": "fake", "version": "0", "model": "no model"}
+    agent = Agent(name, ranks, AgentInfo(native.version(), native.manifest(), framework, checks))
+    await agent.start()
+    print("ready", flush=True)
+    steps = asyncio.create_task(_step(ranks))
+    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+    steps.cancel()
+    await agent.stop()
+
+
+async def _step(ranks: FakeRanks) -> None:
+    while True:
+        ranks.begin_step()
+        await asyncio.sleep(0.02)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("name")
+    parser.add_argument("--ranks", type=int, default=2)
+    parser.add_argument("--unhealthy", action="store_true")
+    given = parser.parse_args()
+    asyncio.run(serve(given.name, given.ranks, given.unhealthy))
