@@ -83,6 +83,7 @@ def ensure_model(out: Path, dtype: str = "bfloat16") -> Path:
     scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:
         write_model(gguf, scratch, dtype)
+        scratch.chmod(0o755)  # mkdtemp makes it private, but the model is not
         (scratch / STAMP).write_text(json.dumps(stamp) + "\n")
         _move_into_place(scratch, out, stamp)
     finally:

@@ -33,6 +33,6 @@ def _register() -> None:
     rows = seams.chosen(on_cpu)
     probe.require(STATE.vllm_version, [seam.name for seam in rows])
     torch_ops.register()
-    framework.register([op["name"] for op in manifest()["ops"]])
+    framework.register([op["op"] for op in manifest()["ops"]])
     for seam in rows:
         seams.install(seam, on_cpu)
