@@ -162,7 +162,7 @@ describe("with two engines", () => {
     expect(ran.code).toBe(1);
     const outcomes = JSON.parse(ran.out);
     expect(outcomes.map((outcome: { engine: string }) => outcome.engine)).toEqual(["one", "two"]);
-    for (const outcome of outcomes) expect(outcome.error.code).toBe("OPSWAP_E_REFUSED");
+    for (const outcome of outcomes) expect(outcome.error.code).toBe("OPSWAP_E_UNUSABLE");
   });
 
   it("has doctor exit 1 for the one that is not well", async () => {

@@ -75,8 +75,7 @@ function tableKey(state: State, key: Key): Wish {
 
 function filterKey(state: State, mode: Extract<Mode, { kind: "filter" }>, key: Key): Wish {
   if (key.return) return toTable();
-  if (key.escape)
-    return mode.before === state.filter ? toTable() : show({ type: "filter", text: mode.before });
+  if (key.escape) return show({ type: "unfilter", text: mode.before });
   if (key.backspace || key.delete) return show({ type: "filter", text: state.filter.slice(0, -1) });
   if (key.ctrl || key.input === "") return NOTHING;
   return show({ type: "filter", text: state.filter + key.input });

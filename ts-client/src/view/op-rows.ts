@@ -14,7 +14,9 @@ export interface OpRow {
   /** Of all implementations since the last reset. */
   calls: number;
   errors: number;
-  /** Of the active implementation, weighted by calls. */
+  /** Calls of the active implementation. */
+  activeCalls: number;
+  /** Of the active implementation, weighted by its calls. */
   meanNs: number;
   /** Of the active implementation, on the slowest rank. */
   p99Ns: number;
@@ -35,6 +37,7 @@ export function rankRows(ranks: readonly RankOps[]): OpRow[] {
         impls: impls.map((impl) => impl.name),
         calls: sum(impls, "calls"),
         errors: sum(impls, "errors"),
+        activeCalls: used?.calls ?? 0,
         meanNs: used?.mean_ns ?? 0,
         p99Ns: used?.p99_ns ?? 0,
         epoch,
@@ -52,17 +55,18 @@ export function opRows(ranks: readonly RankOps[]): OpRow[] {
 
 function merge(rows: readonly OpRow[]): OpRow {
   const actives = [...new Set(rows.map((row) => row.active))];
-  const calls = rows.reduce((total, row) => total + row.calls, 0);
-  const weighted = rows.reduce((total, row) => total + row.meanNs * row.calls, 0);
+  const add = (value: (row: OpRow) => number) => rows.reduce((total, row) => total + value(row), 0);
+  const activeCalls = add((row) => row.activeCalls);
   return {
     op: rows[0]?.op ?? "",
     rank: null,
     active: actives.join("/"),
     mixed: actives.length > 1,
     impls: [...new Set(rows.flatMap((row) => row.impls))],
-    calls,
-    errors: rows.reduce((total, row) => total + row.errors, 0),
-    meanNs: calls === 0 ? 0 : weighted / calls,
+    calls: add((row) => row.calls),
+    errors: add((row) => row.errors),
+    activeCalls,
+    meanNs: activeCalls === 0 ? 0 : add((row) => row.meanNs * row.activeCalls) / activeCalls,
     p99Ns: Math.max(...rows.map((row) => row.p99Ns)),
     epoch: Math.min(...rows.map((row) => row.epoch)),
   };
