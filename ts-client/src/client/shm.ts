@@ -22,7 +22,8 @@ const open = new Set<SegmentPool>();
 export class SegmentPool {
   readonly #memory: SharedMemory;
   readonly #prefix: string;
-  readonly #all = new Set<Segment>();
+  /** Those in use; a segment is here or on a shelf, so that releasing it twice is harmless. */
+  readonly #used = new Set<Segment>();
   readonly #free = new Map<number, Segment[]>();
   #freeBytes = 0;
 
@@ -37,23 +38,18 @@ export class SegmentPool {
   take(bytes: number): Segment {
     if (!open.has(this)) throw new OpswapError("OPSWAP_E_CLOSED", "shared memory: the pool is closed");
     const size = sizeClass(bytes);
-    const reused = this.#free.get(size)?.pop();
-    if (reused) {
-      this.#freeBytes -= size;
-      return reused;
-    }
-    const name = `${this.#prefix}-${++segments}`;
-    const segment = { name, buffer: this.#memory.shmCreate(name, size) };
-    this.#all.add(segment);
-    return segment;
+    const segment = this.#free.get(size)?.pop();
+    if (segment) this.#freeBytes -= size;
+    const taken = segment ?? this.#make(size);
+    this.#used.add(taken);
+    return taken;
   }
 
   /** Gives a segment back; it must not be used after. */
   release(segment: Segment): void {
-    if (!this.#all.has(segment)) return;
+    if (!this.#used.delete(segment)) return;
     const size = segment.buffer.byteLength;
     if (this.#freeBytes + size > KEEP_BYTES) {
-      this.#all.delete(segment);
       this.#memory.shmUnlink(segment.name);
       return;
     }
@@ -67,9 +63,14 @@ export class SegmentPool {
   close(): void {
     if (!open.delete(this)) return;
     if (open.size === 0) process.removeListener("exit", closeAll);
-    for (const { name } of this.#all) this.#memory.shmUnlink(name);
-    this.#all.clear();
+    for (const { name } of [...this.#used, ...[...this.#free.values()].flat()]) this.#memory.shmUnlink(name);
+    this.#used.clear();
     this.#free.clear();
+  }
+
+  #make(size: number): Segment {
+    const name = `${this.#prefix}-${++segments}`;
+    return { name, buffer: this.#memory.shmCreate(name, size) };
   }
 }
 

@@ -124,7 +124,7 @@ export class ZmqClient implements OpswapClient {
     return new SharedTensor(dtype, placed.shape, placed.strides, bytes, segment, this.#pool);
   }
 
-  call(op: string, args: readonly CallArgument[], options: CallOptions = {}): Promise<CallResult> {
+  async call(op: string, args: readonly CallArgument[], options: CallOptions = {}): Promise<CallResult> {
     const wire = args.map((argument) => this.#wire(argument));
     const fields = options.impl === undefined ? { op, args: wire } : { op, args: wire, impl: options.impl };
     return this.#connection.request("call", fields, CALL_TIMEOUT_MS);

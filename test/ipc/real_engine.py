@@ -1,0 +1,51 @@
+"""An engine of one rank without a framework: the real library behind a real agent, for tests of clients.
+
+python test/ipc/real_engine.py NAME        serves until SIGTERM
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from typing import Any
+
+import opswap
+from opswap.ipc.agent import Agent, AgentInfo
+from opswap.ipc.rank import RankSwitch
+
+
+class Steps:
+    """A context that begins a step before every broadcast, as an engine does between them."""
+
+    def __init__(self) -> None:
+        self.rank, self.step, self.epoch = 0, 0, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+        opswap.set_context(self.rank, self.step, epoch)
+
+
+class OneRank:
+    def __init__(self) -> None:
+        self.steps = Steps()
+        self.switch = RankSwitch(opswap, self.steps)
+
+    async def call(self, method: str, *args: Any) -> list[dict[str, Any]]:
+        self.steps.step += 1
+        return [getattr(self.switch, method)(*args)]
+
+
+async def serve(name: str) -> None:
+    framework = {"name": "none", "version": "0", "model": "none"}
+    agent = Agent(name, OneRank(), AgentInfo(opswap.version(), opswap.manifest(), framework))
+    stopped = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    await agent.start()
+    await stopped.wait()
+    await agent.stop()
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(sys.argv[1]))
