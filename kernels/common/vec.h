@@ -72,6 +72,25 @@ inline void store(fp16 *p, vf v) {
 }
 
 // The first n < kLanes elements; the other lanes are `fill` and are not touched in memory.
+#if defined(__AVX512F__)
+inline vf load_tail(const float *p, int64_t n, float fill = 0.0f) {
+  return (vf)_mm512_mask_loadu_ps((__m512)splat(fill), __mmask16((1u << n) - 1), p);
+}
+template <class T>
+inline vf load_tail(const T *p, int64_t n, float fill = 0.0f) {
+  T part[kLanes];
+  const __mmask16 mask = __mmask16((1u << n) - 1);
+  _mm256_storeu_si256(reinterpret_cast<__m256i *>(part), _mm256_maskz_loadu_epi16(mask, p));
+  return (vf)_mm512_mask_mov_ps((__m512)splat(fill), mask, (__m512)load(part));
+}
+inline void store_tail(float *p, vf v, int64_t n) { _mm512_mask_storeu_ps(p, __mmask16((1u << n) - 1), (__m512)v); }
+template <class T>
+inline void store_tail(T *p, vf v, int64_t n) {
+  T part[kLanes];
+  store(part, v);
+  _mm256_mask_storeu_epi16(p, __mmask16((1u << n) - 1), _mm256_loadu_si256(reinterpret_cast<const __m256i *>(part)));
+}
+#else
 template <class T>
 inline vf load_tail(const T *p, int64_t n, float fill = 0.0f) {
   vf v = splat(fill);
@@ -82,6 +101,7 @@ template <class T>
 inline void store_tail(T *p, vf v, int64_t n) {
   for (int64_t i = 0; i < n; ++i) p[i] = from_float<T>(v[i]);
 }
+#endif
 
 inline float sum(vf v) {
   float parts[kLanes];

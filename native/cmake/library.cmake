@@ -9,7 +9,7 @@ endif()
 # Generated C++: made anew when any declaration or the generator changes, at configure time and at build time.
 set(OPSWAP_GEN_DIR "${CMAKE_CURRENT_BINARY_DIR}/gen")
 file(GLOB OPSWAP_ROOMS CONFIGURE_DEPENDS "${OPSWAP_ROOT}/kernels/*/op.json")
-file(GLOB OPSWAP_ROOM_SOURCES CONFIGURE_DEPENDS "${OPSWAP_ROOT}/kernels/*/cpu.cpp" "${OPSWAP_ROOT}/kernels/common/*.h")
+file(GLOB OPSWAP_ROOM_SOURCES CONFIGURE_DEPENDS "${OPSWAP_ROOT}/kernels/*/cpu.cpp" "${OPSWAP_ROOT}/kernels/*/*.h")
 file(GLOB OPSWAP_CORE CONFIGURE_DEPENDS "${OPSWAP_ROOT}/native/core/*.cpp")
 file(GLOB OPSWAP_GENERATOR CONFIGURE_DEPENDS "${OPSWAP_ROOT}/native/gen/*.py" "${OPSWAP_ROOT}/native/core/*"
   "${OPSWAP_ROOT}/native/include/*.h")
