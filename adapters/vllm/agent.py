@@ -59,15 +59,16 @@ class EndpointPlugin:
         await agent.start()
         state.opswap_agent = agent
         # vLLM has no hook for the end of an endpoint plugin, but a loop that ends cancels its tasks.
-        state.opswap_until_end = asyncio.create_task(_stop_with_the_loop(agent))
+        state.opswap_until_end = asyncio.create_task(_stop_with_the_loop(agent, ranks))
         log.info("opswap agent %s is listening", agent.name)
 
 
-async def _stop_with_the_loop(agent: Any) -> None:
+async def _stop_with_the_loop(agent: Any, ranks: EngineRanks) -> None:
     try:
         await asyncio.Event().wait()
     finally:
         await agent.stop()
+        await ranks.stop()
 
 
 def create() -> EndpointPlugin:

@@ -117,8 +117,8 @@ class Attached:
         self._llm_engine = llm.llm_engine
         self._core = self._llm_engine.engine_core
         turnstile = Turnstile()
-        ranks = EngineRanks(OfflineEngine(self._core, turnstile))
-        self.agent = make_agent(name, ranks, str(self._llm_engine.model_config.model))
+        self._ranks = EngineRanks(OfflineEngine(self._core, turnstile))
+        self.agent = make_agent(name, self._ranks, str(self._llm_engine.model_config.model))
         self._llm_engine.engine_core = SharedCore(self._core, turnstile)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="opswap-agent", daemon=True)
@@ -136,6 +136,7 @@ class Attached:
             return
         atexit.unregister(self.stop)
         self._await(self.agent.stop())
+        self._await(self._ranks.stop())
         self._detach()
 
     def _await(self, coroutine: Any) -> Any:

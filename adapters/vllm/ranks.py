@@ -54,6 +54,8 @@ class EngineRanks:
             await asyncio.sleep(RETRY_S)
 
     async def stop(self) -> None:
+        """Gives up on a reset that still waits for the engine to be free."""
         if self._reset is not None:
             self._reset.cancel()
+            await asyncio.gather(self._reset, return_exceptions=True)
 
