@@ -26,8 +26,13 @@ set(OPSWAP_INCLUDES "${OPSWAP_ROOT}/native/include" "${OPSWAP_ROOT}/native/core"
 set(OPSWAP_WARNINGS -Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers)
 # -Wno-psabi: vector types of every width are passed only inside one pass, never across an ABI.
 # -Wno-maybe-uninitialized: GCC 12's own AVX-512 header sets it off (GCC bug 105593).
-set(OPSWAP_KERNEL_FLAGS -O3 -fno-math-errno -fno-trapping-math -ffp-contract=fast -fno-exceptions -fno-rtti -Wno-psabi
+set(OPSWAP_KERNEL_FLAGS -fno-math-errno -fno-trapping-math -ffp-contract=fast -fno-exceptions -fno-rtti -Wno-psabi
   -Wno-maybe-uninitialized)
+if(OPSWAP_SANITIZE)
+  list(APPEND OPSWAP_KERNEL_FLAGS -O1)  # instrumented and fully unrolled, one kernel takes minutes to compile
+else()
+  list(APPEND OPSWAP_KERNEL_FLAGS -O3)
+endif()
 
 # One pass over a room's cpu.cpp: its own namespace and instruction set, so no two passes share a symbol.
 set(OPSWAP_OBJECTS)
@@ -44,15 +49,16 @@ function(opswap_pass room name level)
   set(OPSWAP_OBJECTS ${OPSWAP_OBJECTS} $<TARGET_OBJECTS:${target}> PARENT_SCOPE)
 endfunction()
 
+set(OPSWAP_FLAGS_portable)
+set(OPSWAP_FLAGS_avx2 -mavx2 -mfma -mf16c -mbmi2)
+set(OPSWAP_FLAGS_avx512 ${OPSWAP_FLAGS_avx2} -mavx512f -mavx512bw -mavx512vl -mavx512dq -mprefer-vector-width=512)
 foreach(declaration ${OPSWAP_ROOMS})
   get_filename_component(folder "${declaration}" DIRECTORY)
   get_filename_component(room "${folder}" NAME)
   opswap_pass(${room} ref portable)
-  opswap_pass(${room} portable portable)
-  if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
-    opswap_pass(${room} avx2 avx2 -mavx2 -mfma -mf16c -mbmi2)
-    opswap_pass(${room} avx512 avx512 -mavx2 -mfma -mf16c -mbmi2 -mavx512f -mavx512bw -mavx512vl -mavx512dq -mprefer-vector-width=512)
-  endif()
+  foreach(level ${OPSWAP_LEVELS})
+    opswap_pass(${room} ${level} ${level} ${OPSWAP_FLAGS_${level}})
+  endforeach()
 endforeach()
 
 find_package(Threads REQUIRED)

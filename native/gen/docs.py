@@ -55,7 +55,7 @@ def ops_page(ops: list[Op]) -> str:
 def errors_page(errors: list[dict]) -> str:
     rows = "\n".join(f"| {e['code']} | `{e['name']}` | {e['meaning']} | {e['remedy'] or 'nothing'} |" for e in errors)
     intro = (
-        "# Errors of the library\n\nNumbers and names are stable. Every error also carries a sentence with the op, the\n"
-        "argument, what was expected and what came.\n\n"
+        "# Errors of the library\n\nNumbers and names are stable. Every error also carries a sentence with the op,\n"
+        "the argument, what was expected and what came.\n\n"
     )
     return HEADER + intro + "| number | name | meaning | what to do |\n|---|---|---|---|\n" + rows + "\n"

@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, readdirSync, rmSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { delimiter, join } from "node:path";
 import { endWithParent, exitOf, logged } from "./exec.mjs";
-import { buildDir, root } from "./paths.mjs";
+import { buildDir, pythonDir, root } from "./paths.mjs";
 import { engineObstacle } from "./python.mjs";
 import { collect, readJUnit } from "./results.mjs";
 import { engineEnv, pythonEnv } from "./setup.mjs";
@@ -72,7 +72,7 @@ async function buildNativeTests({ tools }) {
   const cmake = join(tools, "bin/cmake");
   const env = { PATH: `${join(tools, "bin")}${delimiter}${process.env.PATH}` };
   const configure = ["-G", "Ninja", "-S", join(root, "test/native"), "-B", folder];
-  configure.push(`-DOPSWAP_PYTHON=${join(tools, "bin/python")}`);
+  configure.push(`-DOPSWAP_PYTHON=${join(tools, "bin/python")}`, `-DOPSWAP_PYTHONPATH=${pythonDir}`);
   await step("C++ tests", async (progress) => {
     await logged("native-tests-configure", cmake, configure, { env, progress });
     const args = ["--build", folder, "--parallel", String(availableParallelism())];

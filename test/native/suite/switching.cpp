@@ -1,0 +1,118 @@
+// Live switches beside running calls: none fails, none is lost from the counters or the trace.
+#include <atomic>
+#include <thread>
+
+#include "harness.h"
+
+static constexpr int kCallers = 3, kCalls = 4000;
+
+static std::string stats() {
+  size_t size = 0;
+  opswap_stats(nullptr, &size);
+  std::string text(size + 4096, 0);
+  size = text.size();
+  CHECK_EQ(name(opswap_stats(text.data(), &size)), "OPSWAP_OK");
+  return text.c_str();
+}
+
+// Sum of the "calls" of one op over its implementations.
+static long calls_of(const std::string &op) {
+  const std::string json = stats();
+  size_t at = json.find("{\"op\":\"" + op + "\"");
+  const size_t end = json.find("{\"op\":", at + 1);
+  long total = 0;
+  while ((at = json.find("\"calls\":", at)) < end) total += std::atol(json.c_str() + (at += 8));
+  return total;
+}
+
+TEST(toggle) {
+  std::atomic<bool> done{false};
+  std::atomic<int> wrong{0};
+  std::vector<std::thread> callers;
+  for (int c = 0; c < kCallers; ++c)
+    callers.emplace_back([&] {
+      NormCall call(2, 96);
+      for (int i = 0; i < kCalls; ++i) wrong += call.run() != 0 || !call.right();
+    });
+  std::thread switcher([&] {
+    for (int i = 0; !done; ++i) CHECK_EQ(opswap_use("rms_norm", i % 2 ? "ref" : "cpu"), 0);
+  });
+  for (auto &t : callers) t.join();
+  done = true;
+  switcher.join();
+  CHECK_EQ(wrong.load(), 0);
+  CHECK_EQ(calls_of("rms_norm"), long(kCallers) * kCalls);
+}
+
+TEST(stats) {
+  CHECK_EQ(calls_of("rms_norm"), 0L);
+  NormCall call(1, 64);
+  for (int i = 0; i < 1000; ++i) CHECK_EQ(call.run(), 0);
+  call.args[3].tag = OPSWAP_STRING;
+  CHECK_EQ(name(call.run()), "OPSWAP_E_ARGUMENT");
+  CHECK_EQ(calls_of("rms_norm"), 1000L);  // a refused call is not a call of an implementation
+  CHECK(stats().find("\"p99_ns\":0.0}") != std::string::npos);
+  opswap_reset_stats();
+  CHECK_EQ(calls_of("rms_norm"), 0L);
+}
+
+TEST(trace) {
+  CHECK_EQ(opswap_trace_start(1 << 10), 0);
+  opswap_set_context(3, 1, 1);
+  std::atomic<bool> done{false};
+  std::thread reader([&] {
+    std::vector<opswap_trace_record> records(4096);
+    uint64_t after = 0;
+    while (!done) {
+      uint64_t count = records.size();
+      CHECK_EQ(opswap_trace_read(after, records.data(), &count), 0);
+      for (uint64_t i = 0; i < count; ++i) {
+        CHECK(records[i].sequence > after);
+        CHECK_EQ(records[i].rank, 3);
+        after = records[i].sequence;
+      }
+    }
+  });
+  std::vector<std::thread> callers;
+  for (int c = 0; c < kCallers; ++c)
+    callers.emplace_back([&] {
+      NormCall call(1, 8);
+      for (int i = 0; i < kCalls; ++i) call.run();
+    });
+  for (auto &t : callers) t.join();
+  done = true;
+  reader.join();
+  opswap_trace_record last[8];
+  uint64_t count = 8;
+  CHECK_EQ(opswap_trace_read(uint64_t(kCallers) * kCalls - 8, last, &count), 0);
+  CHECK_EQ(count, 8u);
+  CHECK_EQ(last[7].sequence, uint64_t(kCallers) * kCalls);
+}
+
+static opswap_status triple(void *ctx, const opswap_arg *args, int32_t nargs, const opswap_exec *) {
+  CHECK_EQ(nargs, 4);
+  if (*static_cast<bool *>(ctx)) return opswap_set_error(19, "it was told to fail");
+  float *out = static_cast<float *>(args[0].v.tensor->data);
+  for (int64_t i = 0; i < args[0].v.tensor->shape[1]; ++i) out[i] = 3;
+  return 0;
+}
+
+TEST(external) {
+  bool fails = false;
+  opswap_external external{sizeof external, -1, triple, &fails, nullptr};
+  CHECK_EQ(opswap_register("rms_norm", "framework", &external), 0);
+  CHECK_EQ(name(opswap_register("rms_norm", "framework", &external)), "OPSWAP_E_EXISTS");
+  NormCall call(1, 4);
+  CHECK_EQ(call.run(), 0);
+  CHECK(call.right());  // registering switches nothing
+  CHECK_EQ(opswap_use("rms_norm", "framework"), 0);
+  CHECK_EQ(call.run(), 0);
+  CHECK_EQ(call.out.data[3], 3.0f);
+  fails = true;
+  CHECK_EQ(name(call.run()), "OPSWAP_E_EXTERNAL");
+  CHECK_EQ(std::string(opswap_last_error()), "it was told to fail");
+  opswap_external absent{sizeof absent, -1, nullptr, nullptr, "this engine has none"};
+  CHECK_EQ(opswap_register("silu_and_mul", "framework", &absent), 0);
+  CHECK_EQ(name(opswap_use("silu_and_mul", "framework")), "OPSWAP_E_UNUSABLE");
+  CHECK(std::string(opswap_last_error()).find("this engine has none") != std::string::npos);
+}
