@@ -65,14 +65,28 @@ export async function step(label, work) {
   }
 }
 
+/** @type {[NodeJS.Signals, number][]} */
+const SIGNALS = [
+  ["SIGINT", 130],
+  ["SIGTERM", 143],
+];
+
+/**
+ * Exit listeners end children and give locks back, and a signal alone would not run them. A part that listens for the
+ * signal too ends in its own way.
+ * @param {NodeJS.Signals} signal
+ * @param {number} code
+ */
+function leave(signal, code) {
+  if (process.listenerCount(signal) === 1) process.exit(code);
+}
+
 /**
  * Runs a script's main function; a SetupError is one line and exit code 1.
  * @param {() => Promise<number | void>} main
  */
 export async function runMain(main) {
-  // Exit listeners end children and give locks back, and a signal alone would not run them.
-  process.once("SIGINT", () => process.exit(130));
-  process.once("SIGTERM", () => process.exit(143));
+  for (const [signal, code] of SIGNALS) process.on(signal, () => leave(signal, code));
   try {
     process.exitCode = (await main()) ?? 0;
   } catch (error) {

@@ -1,0 +1,40 @@
+// `npm start`: set-up, the model, real vLLM with opswap, a question, a live switch; `-- --once` ends after that.
+import { join } from "node:path";
+import { logged } from "./lib/exec.mjs";
+import { buildDir, cacheDir, distDir, logDir, pythonDir } from "./lib/paths.mjs";
+import { build, engineEnv, pythonEnv } from "./lib/setup.mjs";
+import { runMain, SetupError, say, step } from "./lib/ui.mjs";
+
+/** The model, dequantised once into the cache. @param {string} engine folder of the engine's environment */
+async function prepareModel(engine) {
+  const folder = join(cacheDir(), "models", "smollm2-135m-instruct-bf16");
+  const args = ["-m", "opswap.adapters.vllm.model", "--out", folder];
+  const env = pythonEnv(engine);
+  await step("model SmolLM2-135M-Instruct", (progress) =>
+    logged("model", join(engine, "bin/python"), args, { env, progress }),
+  );
+  return folder;
+}
+
+/** @returns {Promise<typeof import("../ts-client/src/demo/index.js")>} */
+function loadDemo() {
+  return import(join(distDir, "demo/index.js"));
+}
+
+await runMain(async () => {
+  const engine = await engineEnv(await build());
+  const model = await prepareModel(engine);
+  const setup = { engine, packages: pythonDir, model, log: join(logDir, "vllm-serve.log") };
+  const { runDemo, DemoError } = await loadDemo();
+  const stage = {
+    say: (/** @type {string} */ line) => console.log(line),
+    /** @template T @param {string} label @param {(note: (line: string) => void) => Promise<T>} work */
+    step: (label, work) => step(label, (progress) => work((line) => progress.note(line))),
+  };
+  try {
+    await runDemo(setup, process.argv.includes("--once"), stage);
+  } catch (error) {
+    throw error instanceof DemoError ? new SetupError(error.message) : error;
+  }
+  say(`  done; logs are in ${buildDir}/logs`);
+});

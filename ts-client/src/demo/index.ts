@@ -1,0 +1,108 @@
+import { connectEngine, type OpswapClient, OpswapError } from "../client/index.js";
+import { errorLines } from "../commands/errors.js";
+import { opLines } from "../commands/ops.js";
+import { switchLines } from "../commands/use.js";
+import type { RankOps } from "../generated/messages.js";
+import { count } from "../view/format.js";
+import { type Answer, ask, compare, QUESTION } from "./ask.js";
+import { DemoError, Server, type Setup } from "./server.js";
+
+export { DemoError, type Setup } from "./server.js";
+
+/** What a Llama step must have run through opswap; a zero here means that vLLM went around a seam. */
+const MUST_RUN = [
+  "rms_norm",
+  "fused_add_rms_norm",
+  "silu_and_mul",
+  "rotary_embedding",
+  "reshape_and_cache",
+  "attention_prefill",
+  "attention_decode",
+];
+const SWITCH = { op: "silu_and_mul", impl: "ref" };
+
+/** Shows progress and prints results. */
+export interface Stage {
+  say(line: string): void;
+  /** Runs a long part under a label; `note` shows what it is at. */
+  step<T>(label: string, work: (note: (line: string) => void) => Promise<T>): Promise<T>;
+}
+
+/** Serves the model, asks, switches an op live, asks again; with `once` it ends then, else it stays up. */
+export async function runDemo(setup: Setup, once: boolean, stage: Stage): Promise<void> {
+  const server = await Server.start(setup);
+  try {
+    await stage.step("vllm serve", (note) => server.ready(note));
+    const client = await connectEngine({ name: server.engine });
+    try {
+      await show(server, client, stage);
+    } finally {
+      await client.close();
+    }
+    if (!once) await stayUp(server, stage);
+  } catch (error) {
+    throw error instanceof OpswapError ? new DemoError(errorLines(error).join("\n")) : error;
+  } finally {
+    await server.stop();
+  }
+}
+
+async function show(server: Server, client: OpswapClient, stage: Stage): Promise<void> {
+  const before = await answered(server, stage);
+  if (!before.text.includes("Paris"))
+    throw new DemoError(`expected an answer with Paris in it; got: ${before.text}`);
+  const { ranks } = await client.ops();
+  stage.say("");
+  for (const line of opLines(ranks)) stage.say(line);
+  const idle = MUST_RUN.filter((op) => calls(ranks, op) === 0);
+  if (idle.length > 0)
+    throw new DemoError(`no call of ${idle.join(", ")} was counted; \`opswap doctor\` says why`);
+  await switchLive(server, client, before, stage);
+}
+
+async function answered(server: Server, stage: Stage): Promise<Answer> {
+  const answer = await ask(server.url);
+  stage.say("");
+  stage.say(`question: ${QUESTION}`);
+  stage.say(`answer:   ${answer.text}   (${answer.tokens.length} tokens in ${answer.seconds.toFixed(2)} s)`);
+  return answer;
+}
+
+async function switchLive(server: Server, client: OpswapClient, before: Answer, stage: Stage): Promise<void> {
+  const { op, impl } = SWITCH;
+  const counted = calls((await client.ops(op)).ranks, op, impl);
+  const result = await client.use([SWITCH]);
+  stage.say("");
+  for (const line of switchLines(result)) stage.say(line);
+  const after = await answered(server, stage);
+  const used = calls((await client.ops(op)).ranks, op, impl) - counted;
+  const { same, largest } = compare(before, after);
+  stage.say(
+    `${op} ran on ${impl} ${count(used)} times; answers ${same ? "agree token by token" : "DIFFER"}, log-probabilities within ${largest.toFixed(4)}`,
+  );
+  if (used === 0) throw new DemoError(`${op} was switched to ${impl}, but no call of it was counted`);
+  if (!same) throw new DemoError(`the answers differ: "${before.text}" and "${after.text}"`);
+}
+
+/** Calls of an op on all ranks, of one implementation or of all. */
+function calls(ranks: readonly RankOps[], op: string, impl?: string): number {
+  const rows = ranks.flatMap((rank) => rank.ops).filter((row) => row.op === op);
+  const impls = rows.flatMap((row) => row.impls).filter((row) => impl === undefined || row.name === impl);
+  return impls.reduce((sum, row) => sum + row.calls, 0);
+}
+
+async function stayUp(server: Server, stage: Stage): Promise<void> {
+  const lines = [
+    "",
+    `vLLM serves on ${server.url}; try in another terminal, in this folder:`,
+    "  npx opswap console                      watch and switch",
+    `  npx opswap why ${SWITCH.op}`,
+    `  npx opswap use ${SWITCH.op} cpu         take the switch back`,
+    "  npx opswap doctor",
+    "ctrl-c ends it.",
+  ];
+  for (const line of lines) stage.say(line);
+  const interrupted = new Promise<void>((done) => process.once("SIGINT", done).once("SIGTERM", done));
+  const outcome = await Promise.race([interrupted.then(() => "stop"), server.ended().then(() => "ended")]);
+  if (outcome === "ended") throw new DemoError("vllm serve ended by itself");
+}

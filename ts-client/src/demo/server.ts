@@ -1,0 +1,161 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { closeSync, openSync, readFileSync } from "node:fs";
+import { createServer } from "node:net";
+import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+
+/** Where the pieces are that a server is started from. */
+export interface Setup {
+  /** Folder of the engine's Python environment. */
+  engine: string;
+  /** Folder with the `opswap` package. */
+  packages: string;
+  /** Folder of the model. */
+  model: string;
+  /** Everything that the server prints. */
+  log: string;
+}
+
+/** Something that the person who ran the demo should read as a sentence. */
+export class DemoError extends Error {}
+
+const HOST = "127.0.0.1";
+const START_TIMEOUT_MS = 900_000;
+const STOP_TIMEOUT_MS = 30_000;
+export const MODEL_NAME = "smollm2";
+
+/** The whole of opswap's configuration is the first line here and the first of `arguments`. */
+function environment({ engine, packages }: Setup): NodeJS.ProcessEnv {
+  const opswap = { VLLM_PLUGINS: "opswap", PYTHONPATH: packages };
+  // The wheel is the CUDA one, so vLLM has to be told that there is no GPU; and nothing is asked of a hub.
+  const cpu = { VLLM_TARGET_DEVICE: "cpu", HF_HUB_OFFLINE: "1", VLLM_NO_USAGE_STATS: "1" };
+  const PATH = [path.join(engine, "bin"), process.env.PATH].join(path.delimiter);
+  return { ...process.env, ...opswap, ...cpu, PATH };
+}
+
+function serveArguments(model: string, port: number): string[] {
+  const opswap = ["--worker-extension-cls", "opswap.adapters.vllm.worker.WorkerExtension"];
+  const small = [
+    "--max-model-len",
+    "1024",
+    "--max-num-seqs",
+    "8",
+    "--kv-cache-memory-bytes",
+    String(128 << 20),
+  ];
+  return [
+    "serve",
+    model,
+    ...opswap,
+    "--served-model-name",
+    MODEL_NAME,
+    "--host",
+    HOST,
+    "--port",
+    String(port),
+    ...small,
+  ];
+}
+
+/** A `vllm serve` process of ours. */
+export class Server {
+  readonly url: string;
+  /** The engine's name for `opswap`, as the adapter chooses it. */
+  readonly engine: string;
+  readonly #child: ChildProcess;
+  readonly #log: string;
+
+  private constructor(child: ChildProcess, port: number, log: string) {
+    this.#child = child;
+    this.#log = log;
+    this.url = `http://${HOST}:${port}`;
+    this.engine = `vllm-${port}`;
+  }
+
+  /** Starts it on a free port; it is not up yet. */
+  static async start(setup: Setup): Promise<Server> {
+    const port = await freePort();
+    const log = openSync(setup.log, "w");
+    // A process group of its own, so that its engine and workers end with it.
+    const child = spawn(path.join(setup.engine, "bin", "vllm"), serveArguments(setup.model, port), {
+      env: environment(setup),
+      stdio: ["ignore", log, log],
+      detached: true,
+    });
+    closeSync(log);
+    const server = new Server(child, port, setup.log);
+    process.once("exit", () => server.#signal("SIGKILL"));
+    return server;
+  }
+
+  /** Waits until it answers; `tick` is called about every second with the newest line of its log. */
+  async ready(tick: (line: string) => void): Promise<void> {
+    const deadline = Date.now() + START_TIMEOUT_MS;
+    while (!(await this.#healthy())) {
+      if (this.#ended())
+        throw this.#failure(`vllm serve ended with ${this.#child.exitCode ?? this.#child.signalCode}`);
+      if (Date.now() > deadline)
+        throw this.#failure(`vllm serve did not answer in ${START_TIMEOUT_MS / 1000} s`);
+      tick(lastLine(this.#log));
+      await sleep(1_000);
+    }
+  }
+
+  /** Ends it in an orderly way, and by force when that takes too long. */
+  async stop(): Promise<void> {
+    this.#signal("SIGTERM");
+    const deadline = Date.now() + STOP_TIMEOUT_MS;
+    while (!this.#ended() && Date.now() < deadline) await sleep(100);
+    this.#signal("SIGKILL");
+  }
+
+  /** Resolves when it ends by itself. */
+  async ended(): Promise<void> {
+    while (!this.#ended()) await sleep(500);
+  }
+
+  #ended(): boolean {
+    return this.#child.exitCode !== null || this.#child.signalCode !== null;
+  }
+
+  async #healthy(): Promise<boolean> {
+    try {
+      return (await fetch(`${this.url}/health`)).ok;
+    } catch {
+      return false;
+    }
+  }
+
+  #signal(signal: NodeJS.Signals): void {
+    if (this.#child.pid === undefined) return;
+    try {
+      process.kill(-this.#child.pid, signal);
+    } catch {
+      // The whole group has ended already.
+    }
+  }
+
+  #failure(what: string): DemoError {
+    return new DemoError(`${what}; the end of ${this.#log}:\n${tail(this.#log, 20)}`);
+  }
+}
+
+function tail(file: string, lines: number): string {
+  return readFileSync(file, "utf8").trimEnd().split("\n").slice(-lines).join("\n");
+}
+
+function lastLine(file: string): string {
+  return tail(file, 1).replace(/^\([^)]*\) /, "");
+}
+
+function freePort(): Promise<number> {
+  return new Promise((done, fail) => {
+    const probe = createServer();
+    probe.once("error", fail);
+    probe.listen(0, HOST, () => {
+      const address = probe.address();
+      const port = typeof address === "object" && address ? address.port : 0;
+      probe.close(() => done(port));
+    });
+  });
+}
