@@ -1,13 +1,14 @@
-"""Threads that share one ROUTER socket: one waits for frames, the others work, and whoever is free waits next.
+"""Threads that share one ROUTER socket: whichever is free takes the next request, runs it, and answers.
 
 A request is run by the thread that received it, so an answer costs no hand-over between threads. A ZeroMQ socket may
 be used by one thread at a time: every call on it happens under a lock, and waiting happens outside of it, on the
-socket's descriptor. That descriptor tells of changes only once, so a sender that has swallowed the sign of an arrival
-says so through `_wake`.
+socket's descriptor. The kernel wakes one waiting thread per event (EPOLLEXCLUSIVE). The descriptor tells of arrivals
+only once and any call on the socket may swallow the sign, so whoever has used the socket passes the word on.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import select
@@ -20,7 +21,7 @@ log = logging.getLogger("opswap.crew")
 Frame = bytes
 Work = Callable[[], Frame]
 Read = Callable[[bytes, Frame], Work]
-POLL_MS = 1000
+POLL_S = 1.0
 
 
 class Crew:
@@ -29,9 +30,8 @@ class Crew:
     def __init__(self, socket: zmq.Socket[bytes], read: Read, threads: int) -> None:
         self._socket = socket
         self._read = read
-        self._leading = threading.Lock()
         self._io = threading.Lock()
-        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._more = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._stopping = False
         self.dropped = 0
         names = [f"opswap-{index}" for index in range(threads)]
@@ -42,52 +42,39 @@ class Crew:
     def stop(self) -> None:
         """Lets every thread finish the request it is on."""
         self._stopping = True
-        os.eventfd_write(self._wake, 1)
+        os.eventfd_write(self._more, 1)
         for thread in self._threads:
             thread.join()
-        os.close(self._wake)
+        os.close(self._more)
 
     def _run(self) -> None:
-        poller = select.poll()
-        poller.register(self._socket.fileno(), select.POLLIN)
-        poller.register(self._wake, select.POLLIN)
-        while not self._stopping:
-            with self._leading:
-                arrived = self._next(poller)
+        with select.epoll() as waiting:
+            for descriptor in (self._socket.fileno(), self._more):
+                waiting.register(descriptor, select.EPOLLIN | select.EPOLLEXCLUSIVE)
+            while not self._stopping:
+                arrived = self._take()
                 if arrived is None:
-                    continue
-                peer, work = arrived
-            self._send(peer, work())
+                    self._rest(waiting)
+                else:
+                    peer, work = arrived
+                    self._send(peer, work())
+        # An event wakes one thread only: each that leaves wakes the next.
+        os.eventfd_write(self._more, 1)
 
-    def _next(self, poller: select.poll) -> tuple[bytes, Work] | None:
-        """Waits for a frame and reads it; None when the crew stops, or when what came was not one frame."""
-        while not self._stopping:
-            frames = self._receive()
-            if frames is None:
-                self._rest(poller)
-            elif len(frames) == 2:
-                peer, frame = frames
-                return peer, self._read(peer, frame)
-            else:
+    def _take(self) -> tuple[bytes, Work] | None:
+        """The next request, read and ready to run; None when there is none."""
+        with self._io:
+            while True:
+                try:
+                    frames = self._socket.recv_multipart(zmq.NOBLOCK)
+                except zmq.Again:
+                    return None
+                if len(frames) == 2:
+                    peer, frame = frames
+                    self._pass_on()
+                    return peer, self._read(peer, frame)
                 log.warning("a message of %d frames was dropped", len(frames) - 1)
                 self.dropped += 1
-        return None
-
-    def _receive(self) -> list[bytes] | None:
-        with self._io:
-            try:
-                return self._socket.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
-                return None
-
-    def _rest(self, poller: select.poll) -> None:
-        poller.poll(POLL_MS)
-        # While stopping the sign stays up: every thread has to see it.
-        if not self._stopping:
-            try:
-                os.eventfd_read(self._wake)
-            except BlockingIOError:
-                return
 
     def _send(self, peer: bytes, frame: Frame) -> None:
         with self._io:
@@ -96,6 +83,15 @@ class Crew:
             except zmq.ZMQError:
                 # The client is gone (EHOSTUNREACH) or does not read (EAGAIN).
                 self.dropped += 1
-            arrived = int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN
-        if arrived:
-            os.eventfd_write(self._wake, 1)
+            self._pass_on()
+
+    def _pass_on(self) -> None:
+        """Tells a waiting thread of requests whose sign this thread may have swallowed. The lock is held."""
+        if int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
+            os.eventfd_write(self._more, 1)
+
+    def _rest(self, waiting: select.epoll) -> None:
+        if any(descriptor == self._more for descriptor, _event in waiting.poll(POLL_S)):
+            # Another thread may have been quicker.
+            with contextlib.suppress(BlockingIOError):
+                os.eventfd_read(self._more)

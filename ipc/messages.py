@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -94,15 +94,22 @@ def _list(item: Validator, low: int, high: int) -> Validator:
             raise FieldError(f"expected a list; got {shown(value)}")
         if not low <= len(value) <= high:
             raise FieldError(f"expected {low} to {high} entries; got {len(value)}")
-        checked: list[Any] = []
         try:
-            for entry in value:
-                checked.append(item(entry))
+            return [item(entry) for entry in value]
         except FieldError as error:
-            raise error.inside(f"[{len(checked)}]") from None
-        return checked
+            raise error.inside(f"[{_first_refused(item, value)}]") from None
 
     return check
+
+
+def _first_refused(item: Validator, value: Sequence[Any]) -> int:
+    """Where a list goes wrong; looked for afterwards, so that the good case counts nothing."""
+    for index, entry in enumerate(value):
+        try:
+            item(entry)
+        except FieldError:
+            return index
+    return len(value)
 
 
 def _map(item: Validator, high: int) -> Validator:

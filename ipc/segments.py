@@ -7,6 +7,7 @@ removes them when this process ends, although whoever creates a segment unlinks 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import mmap
 import os
 import re
@@ -15,6 +16,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from .errors import IpcError
 from .messages import LIMITS, SPEC
@@ -25,34 +27,49 @@ NAME = re.compile(SPEC["types"]["TensorRef"]["fields"]["segment"]["pattern"])
 KEPT = 256
 
 
-class Segments:
-    """Mapped segments, the least recently used dropped first. Safe to use from several threads.
+class Mapped:
+    """A mapped segment: its address, and the views that calls have made of it.
 
-    A dropped mapping lives on while an array still looks into it: the array holds the buffer, the buffer the mapping.
+    It is unmapped with the last reference, so whoever uses the address keeps the object.
     """
+
+    def __init__(self, name: str, memory: mmap.mmap) -> None:
+        self.name = name
+        self.views: dict[tuple[Any, ...], tuple[int, Any]] = {}
+        self._memory = memory
+        # The export pins the mapping: it cannot be closed under an address that somebody has.
+        self._pin = ctypes.c_char.from_buffer(memory)
+        self.address = ctypes.addressof(self._pin)
+
+    def reaches(self, end: int) -> None:
+        """Raises IpcError SEGMENT unless the segment, as it is now, has at least `end` bytes."""
+        size = min(self._memory.size(), len(self._memory))
+        if end > size:
+            raise IpcError("OPSWAP_E_SEGMENT", f"{self.name}: a tensor ends at byte {end}, the segment has {size}")
+
+
+class Segments:
+    """Mapped segments, the least recently used dropped first. Safe to use from several threads."""
 
     def __init__(self, kept: int = KEPT) -> None:
         self._kept = kept
-        self._maps: OrderedDict[str, mmap.mmap] = OrderedDict()
+        self._maps: OrderedDict[str, Mapped] = OrderedDict()
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._maps)
 
-    def get(self, name: str, end: int) -> mmap.mmap:
-        """The mapping of a segment that holds at least `end` bytes. Raises IpcError SEGMENT when there is none."""
+    def get(self, name: str) -> Mapped:
+        """The mapping of a segment. Raises IpcError SEGMENT when there is none, or it is not this user's own."""
         with self._lock:
             found = self._maps.get(name)
             if found is None:
-                found = self._maps[name] = _map(name)
+                found = self._maps[name] = Mapped(name, _map(name))
                 if len(self._maps) > self._kept:
                     self._maps.popitem(last=False)
             else:
                 self._maps.move_to_end(name)
-        # The file is asked, not the mapping: pages that its owner cut off would raise SIGBUS.
-        if end > min(found.size(), len(found)):
-            raise IpcError("OPSWAP_E_SEGMENT", f"{name}: a tensor ends at byte {end}, the segment has {found.size()}")
-        return found
+            return found
 
     def forget_removed(self) -> None:
         """Drops mappings whose name is gone, so that a closed client's memory is not held on to."""

@@ -27,7 +27,7 @@ from .discovery import Post
 from .errors import IpcError, code_of
 from .messages import LIMITS
 from .segments import Segments, sweep
-from .tensors import unpack
+from .tensors import Arguments, MakeTensor
 
 log = logging.getLogger("opswap.sidecar")
 SWEEP_S = 1.0
@@ -50,13 +50,16 @@ class Library(Protocol):
 class Sidecar:
     """Serves until `stop`; `run` keeps house on the calling thread meanwhile."""
 
-    def __init__(self, library: Library, name: str = "sidecar", threads: int = THREADS) -> None:
+    def __init__(
+        self, library: Library, make_tensor: MakeTensor, name: str = "sidecar", threads: int = THREADS
+    ) -> None:
         """Takes the name and starts to answer. Raises IpcError when a live sidecar has the name."""
         self.library = library
         self.name = name
         self.counters: Counter[str] = Counter()
         self._started = int(time.time() * 1000)
         self._segments = Segments()
+        self._arguments = Arguments(make_tensor, self._segments)
         self._at_load: dict[str, str] = {}
         self._desk = Desk("sidecar", name)
         self._stop = threading.Event()
@@ -127,11 +130,13 @@ class Sidecar:
 
     def _call(self, fields: Fields) -> Fields:
         op, impl = fields["op"], fields.get("impl")
-        args = unpack(fields["args"], self._segments)
+        args, held = self._arguments.unpack(fields["args"])
         ran = impl or self._active(op)
         before = time.perf_counter_ns()
         self.library.call(op, *args, impl=ran)
-        return {"op": op, "impl": ran, "elapsed_ns": time.perf_counter_ns() - before}
+        elapsed = time.perf_counter_ns() - before
+        del held
+        return {"op": op, "impl": ran, "elapsed_ns": elapsed}
 
     def _active(self, op: str) -> str:
         """Nothing switches ops in a sidecar, so what is active at first stays so."""
@@ -214,10 +219,11 @@ def main(argv: list[str] | None = None) -> int:
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(name)s: %(message)s")
     try:
         import opswap
+        from opswap._opswap import Tensor
 
         library = cast(Library, opswap)
         _add_variants(options.variants, [op["op"] for op in library.manifest()["ops"]])
-        sidecar = Sidecar(library, options.name, max(1, options.threads))
+        sidecar = Sidecar(library, Tensor, options.name, max(1, options.threads))
     except IpcError as error:
         log.error("%s: %s; %s", error.code, error.message, error.remedy)
         return 1

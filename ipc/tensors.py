@@ -1,60 +1,72 @@
-"""Arguments of `call` from the wire to arrays over shared memory, without a copy."""
+"""Arguments of `call` from the wire to descriptors of shared memory, without a copy and without numpy."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-import ml_dtypes
-import numpy as np
-
 from .errors import IpcError
-from .segments import Segments
+from .segments import Mapped, Segments
 
-DTYPES: dict[str, np.dtype[Any]] = {
-    name: np.dtype(kind)
-    for name, kind in {
-        "float64": np.float64,
-        "float32": np.float32,
-        "float16": np.float16,
-        "bfloat16": ml_dtypes.bfloat16,
-        "float8_e4m3fn": ml_dtypes.float8_e4m3fn,
-        "float8_e5m2": ml_dtypes.float8_e5m2,
-        "int64": np.int64,
-        "int32": np.int32,
-        "int8": np.int8,
-        "uint8": np.uint8,
-        "bool": np.bool_,
-    }.items()
+#: Bytes of an element, by the manifest's dtype names.
+ITEM_BYTES = {
+    "float64": 8,
+    "float32": 4,
+    "float16": 2,
+    "bfloat16": 2,
+    "float8_e4m3fn": 1,
+    "float8_e5m2": 1,
+    "int64": 8,
+    "int32": 4,
+    "int8": 1,
+    "uint8": 1,
+    "bool": 1,
 }
+#: Makes a descriptor of (address, dtype, shape, strides in elements): opswap's Tensor, or a test's own.
+MakeTensor = Callable[[int, str, list[int], list[int]], Any]
+VIEWS_KEPT = 64
 
 
-def unpack(args: list[Any], segments: Segments) -> list[Any]:
-    """Tensor references become arrays; scalars and None stay as they are."""
-    return [_array(arg, segments) if isinstance(arg, dict) else arg for arg in args]
+class Arguments:
+    """Turns references into descriptors; one that was seen before is found, not made again, since A/B runs repeat."""
+
+    def __init__(self, make: MakeTensor, segments: Segments) -> None:
+        self._make = make
+        self._segments = segments
+
+    def unpack(self, args: list[Any]) -> tuple[list[Any], list[Mapped]]:
+        """The library's arguments, and the mappings that must outlive the call."""
+        held: list[Mapped] = []
+        return [self._tensor(arg, held) if type(arg) is dict else arg for arg in args], held
+
+    def _tensor(self, ref: dict[str, Any], held: list[Mapped]) -> Any:
+        shape, strides, offset, dtype = ref["shape"], ref["strides"], ref["offset"], ref["dtype"]
+        mapped = self._segments.get(ref["segment"])
+        held.append(mapped)
+        key = (offset, dtype, *shape, *strides)
+        found = mapped.views.get(key)
+        if found is None:
+            end = _end(ref)
+            mapped.reaches(end)
+            if len(mapped.views) >= VIEWS_KEPT:
+                mapped.views.clear()
+            found = mapped.views[key] = (end, self._make(mapped.address + offset, dtype, shape, strides))
+        # Asked every time: pages that the owner has cut off since would raise SIGBUS.
+        mapped.reaches(found[0])
+        return found[1]
 
 
-def _array(ref: dict[str, Any], segments: Segments) -> np.ndarray[Any, Any]:
-    """Bounds are worked out in Python integers, which do not overflow, before anything is mapped."""
-    dtype = DTYPES.get(ref["dtype"])
-    if dtype is None:
-        raise IpcError("OPSWAP_E_DTYPE", f"expected a dtype of {', '.join(DTYPES)}; got {ref['dtype']!r}")
-    shape, strides, offset, item = ref["shape"], ref["strides"], ref["offset"], dtype.itemsize
+def _end(ref: dict[str, Any]) -> int:
+    """First byte after the tensor, worked out in Python integers, which do not overflow."""
+    shape, strides, offset = ref["shape"], ref["strides"], ref["offset"]
+    item = ITEM_BYTES.get(ref["dtype"])
+    if item is None:
+        raise IpcError("OPSWAP_E_DTYPE", f"expected a dtype of {', '.join(ITEM_BYTES)}; got {ref['dtype']!r}")
     if len(shape) != len(strides):
         raise IpcError("OPSWAP_E_STRIDE", f"shape has {len(shape)} dimensions, strides have {len(strides)}")
     if offset % item:
         raise IpcError("OPSWAP_E_SEGMENT", f"offset {offset} is not a multiple of the {item} bytes of {ref['dtype']}")
     if 0 in shape:
-        return _empty(shape, dtype)
+        return int(offset)
     last = sum((extent - 1) * step for extent, step in zip(shape, strides, strict=True))
-    memory = segments.get(ref["segment"], offset + (last + 1) * item)
-    # The stride of a dimension of one is never used, and numpy would refuse a huge one.
-    steps = [step * item if extent > 1 else item for extent, step in zip(shape, strides, strict=True)]
-    array: np.ndarray[Any, Any] = np.ndarray(shape, dtype, memory, offset, steps)
-    return array
-
-
-def _empty(shape: list[int], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
-    try:
-        return np.empty(shape, dtype)
-    except ValueError as error:
-        raise IpcError("OPSWAP_E_SHAPE", f"shape {shape}: {error}") from error
+    return int(offset + (last + 1) * item)
