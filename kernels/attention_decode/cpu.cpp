@@ -26,23 +26,91 @@ OPSWAP_REF(attention_decode) {
   return with_float_type(a.scalar_dtype, [&]<class E>(E) {
     for (int64_t b = 0; b < a.B; ++b)
       for (int64_t h = 0; h < a.QH; ++h)
-        attend_plain<E>(a, row<E>(a.query, b) + h * a.query.stride[1], row<int32_t>(a.block_table, b), h / (a.QH / a.KH),
-                        keys_of(a, b), row<E>(a.out, b) + h * a.out.stride[1], lse_of<E>(a, b, h));
+        attend_plain<E>(a, row<E>(a.query, b) + h * a.query.stride[1], row<int32_t>(a.block_table, b),
+                        h / (a.QH / a.KH), keys_of(a, b), row<E>(a.out, b) + h * a.out.stride[1], lse_of<E>(a, b, h));
     return opswap_status{OPSWAP_OK};
   });
 }
 
+// Few sequences are split over their keys as well, so that every thread has work; parts are merged in order, so the
+// result depends on the shape only.
+constexpr int64_t kPart = 256, kEnoughTasks = 32;
+
+struct Split {
+  int64_t parts, length;  // parts of `length` keys; parts of one sequence may be empty
+};
+static Split split_of(const attention_decode_args &a) {
+  int64_t longest = 0;
+  for (int64_t b = 0; b < a.B; ++b) {
+    const KeyRange keys = keys_of(a, b);
+    longest = keys.last - keys.first > longest ? keys.last - keys.first : longest;
+  }
+  return a.B * a.KH >= kEnoughTasks ? Split{1, longest} : Split{(longest + kPart - 1) / kPart, kPart};
+}
+
+// Part p of the keys of sequence b for one KV head.
+static QueryTile tile_of(const attention_decode_args &a, int64_t b, int64_t kv_head, int64_t p, Split split) {
+  const KeyRange keys = keys_of(a, b);
+  const int64_t first = keys.first + p * split.length, last = first + split.length;
+  return {b,   kv_head, b, 1, a.QH / a.KH, index_at(a.seq_lens, b) - 1, {first, last < keys.last ? last : keys.last},
+          true};
+}
+
+// What a part leaves behind for each of its rows: m, l and o.
+static void save_part(float *part, int64_t size, const Attention &w, int64_t rows) {
+  for (int64_t r = 0; r < rows; ++r, part += size) {
+    part[0] = w.m[r];
+    part[1] = sum(load(w.l + r * kLanes));
+    std::memcpy(part + kLanes, w.o + r * w.columns, size_t(w.columns) * sizeof(float));
+  }
+}
+
+// Merges the parts of one row into the first one; `step` floats lie between parts.
+static void merge_parts(float *part, int64_t step, int64_t parts, int64_t columns) {
+  float m = part[0];
+  for (int64_t p = 1; p < parts; ++p) m = part[p * step] > m ? part[p * step] : m;
+  float l = 0;
+  for (int64_t p = 0; p < parts; ++p) {
+    const float *from = part + p * step;
+    const float weight = m > -__builtin_inff() ? exp(splat(from[0] - m))[0] : 0.0f;
+    l += weight * from[1];
+    for (int64_t v = kLanes; v < kLanes + columns; v += kLanes)
+      store(part + v, (p ? load(part + v) : vf{}) + weight * load(from + v));
+  }
+  part[0] = m;
+  part[1] = l;
+}
+
+template <class Math, class E>
+static opswap_status decode(const attention_decode_args &a) {
+  const Split split = split_of(a);
+  const int64_t heads = a.QH / a.KH, parts = split.parts ? split.parts : 1, columns = round_up(a.V, kLanes);
+  const int64_t row_size = columns + kLanes, part_size = row_size * heads;
+  float *saved =
+      parts > 1 ? static_cast<float *>(scratch(1, size_t(a.B * a.KH * parts * part_size) * sizeof(float))) : nullptr;
+  if (parts > 1 && !saved)
+    return fail(OPSWAP_E_MEMORY, "attention_decode: no memory for %lld partial results",
+                (long long)(a.B * a.KH * parts));
+  parallel_for(a.B * a.KH * parts, 1, [&](int64_t begin, int64_t end) {
+    Attention w;
+    if (!w.reserve(heads, words_of<Math>(a.D), columns)) return;
+    for (int64_t i = begin; i < end; ++i) {
+      const QueryTile tile = tile_of(a, i / parts / a.KH, i / parts % a.KH, i % parts, split);
+      attend_tile<Math, E>(a, tile, w);
+      parts > 1 ? save_part(saved + i * part_size, row_size, w, heads) : write_tile<E>(a, tile, w);
+    }
+  });
+  for (int64_t i = 0; saved && i < a.B * a.QH; ++i) {
+    float *part = saved + i / heads * parts * part_size + i % heads * row_size;
+    merge_parts(part, part_size, parts, columns);
+    write_row<E>(a, i / a.QH, i % a.QH, part + kLanes, part[0], part[1]);
+  }
+  return OPSWAP_OK;
+}
+
 OPSWAP_CPU(attention_decode) {
   return with_float_type(a.scalar_dtype, [&]<class E>(E) {
-    parallel_for(a.B * a.QH, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        const int64_t b = i / a.QH, h = i % a.QH;
-        float *scores = static_cast<float *>(scratch(0, size_t(index_at(a.seq_lens, b) + a.V) * sizeof(float)));
-        attend<E>(a, row<E>(a.query, b) + h * a.query.stride[1], row<int32_t>(a.block_table, b), h / (a.QH / a.KH),
-                  keys_of(a, b), row<E>(a.out, b) + h * a.out.stride[1], lse_of<E>(a, b, h), scores + a.V, scores);
-      }
-    });
-    return opswap_status{OPSWAP_OK};
+    return with_math<E, E>([&]<class Math>(Math) { return decode<Math, E>(a); });
   });
 }
 

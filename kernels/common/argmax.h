@@ -43,7 +43,8 @@ inline opswap_status argmax_rows(const Tensor &token_ids, int64_t rows, int64_t 
   constexpr int64_t kChunk = 4096;  // columns of one task; a multiple of kLanes
   const int64_t chunks = (columns + kChunk - 1) / kChunk;
   Best *parts = static_cast<Best *>(scratch(0, size_t(rows * chunks) * sizeof(Best)));
-  if (!parts && rows) return fail(OPSWAP_E_MEMORY, "sampling: no memory for %lld partial results", (long long)(rows * chunks));
+  if (!parts && rows)
+    return fail(OPSWAP_E_MEMORY, "sampling: no memory for %lld partial results", (long long)(rows * chunks));
   parallel_for(rows * chunks, 2, [&](int64_t begin, int64_t end) {
     for (int64_t p = begin; p < end; ++p) {
       const int64_t from = p % chunks * kChunk, to = from + kChunk < columns ? from + kChunk : columns;

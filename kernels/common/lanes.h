@@ -1,13 +1,9 @@
 // Work across the lanes of several vectors at once: transposing kLanes vectors, and summing each of them.
 #pragma once
 
-#include <utility>
-
 #include "common/vec.h"
 
 namespace opswap::OPSWAP_ISA {
-
-using Lanes = std::make_integer_sequence<int, kLanes>;
 
 // Of each group of 2S lanes: the first S of a, then the first S of b (`lower`), or the last S of both (`upper`).
 template <int S, int... L>

@@ -8,25 +8,25 @@
 
 namespace opswap {
 
-#define OPSWAP_REGISTER_(op, impl, priority)                                                                     \
-  static opswap_status op##_##impl(const op##_args &a, const opswap_exec &exec);                                 \
-  static ImplRecord op##_##impl##_record{#op, #impl, OPSWAP_ISA_LEVEL, priority, kDLCPU,                         \
-                                         [](const void *args, const opswap_exec &exec) {                         \
-                                           return op##_##impl(*static_cast<const op##_args *>(args), exec);      \
-                                         }};                                                                     \
-  static const RegisterImpl op##_##impl##_registered{op##_##impl##_record};                                      \
+#define OPSWAP_REGISTER_(op, impl, priority)                                                          \
+  static opswap_status op##_##impl(const op##_args &a, const opswap_exec &exec);                      \
+  static ImplRecord op##_##impl##_record{                                                             \
+      #op, #impl, OPSWAP_ISA_LEVEL, priority, kDLCPU, [](const void *args, const opswap_exec &exec) { \
+        return op##_##impl(*static_cast<const op##_args *>(args), exec);                              \
+      }};                                                                                             \
+  static const RegisterImpl op##_##impl##_registered{op##_##impl##_record};                           \
   static opswap_status op##_##impl([[maybe_unused]] const op##_args &a, [[maybe_unused]] const opswap_exec &exec)
 
-#define OPSWAP_UNUSED_(op, impl)                                                                                 \
-  [[maybe_unused]] static opswap_status op##_##impl([[maybe_unused]] const op##_args &a,                         \
+#define OPSWAP_UNUSED_(op, impl)                                                         \
+  [[maybe_unused]] static opswap_status op##_##impl([[maybe_unused]] const op##_args &a, \
                                                     [[maybe_unused]] const opswap_exec &exec)
 
 // Values that op.json cannot state, e.g. page ids in use; `return fail(OPSWAP_E_VALUE, ...)`.
-#define OPSWAP_CHECK_(op)                                                                                        \
-  static opswap_status op##_check(const op##_args &a);                                                           \
-  static CheckRecord op##_check_record{                                                                          \
-      #op, [](const void *args) { return op##_check(*static_cast<const op##_args *>(args)); }};                  \
-  static const RegisterCheck op##_check_registered{op##_check_record};                                           \
+#define OPSWAP_CHECK_(op)                                                                       \
+  static opswap_status op##_check(const op##_args &a);                                          \
+  static CheckRecord op##_check_record{                                                         \
+      #op, [](const void *args) { return op##_check(*static_cast<const op##_args *>(args)); }}; \
+  static const RegisterCheck op##_check_registered{op##_check_record};                          \
   static opswap_status op##_check(const op##_args &a)
 
 #if defined(OPSWAP_PASS_REF)
@@ -47,7 +47,8 @@ namespace OPSWAP_ISA {
 template <class Body>
 inline void parallel_for(int64_t n, int64_t grain, Body &&body) {
   parallel_run(
-      n, grain, [](void *ctx, int64_t begin, int64_t end) { (*static_cast<std::remove_reference_t<Body> *>(ctx))(begin, end); },
+      n, grain,
+      [](void *ctx, int64_t begin, int64_t end) { (*static_cast<std::remove_reference_t<Body> *>(ctx))(begin, end); },
       &body);
 }
 

@@ -48,8 +48,8 @@ inline opswap_status check_batch(const Args &a, const char *op) {
     if (opswap_status e = check_sequence(a, op, b)) return e;
     const int64_t begin = index_at(a.query_start_loc, b), end = index_at(a.query_start_loc, b + 1);
     if (begin < 0 || end < begin || end > a.T)
-      return fail(OPSWAP_E_VALUE, "%s: query_start_loc[%lld..%lld] is %lld, %lld, needs to rise within 0 to T = %lld", op,
-                  (long long)b, (long long)b + 1, (long long)begin, (long long)end, (long long)a.T);
+      return fail(OPSWAP_E_VALUE, "%s: query_start_loc[%lld..%lld] is %lld, %lld, needs to rise within 0 to T = %lld",
+                  op, (long long)b, (long long)b + 1, (long long)begin, (long long)end, (long long)a.T);
     if (end - begin > index_at(a.seq_lens, b))
       return fail(OPSWAP_E_VALUE, "%s: sequence %lld has %lld query rows, but seq_lens[%lld] is %lld", op, (long long)b,
                   (long long)(end - begin), (long long)b, (long long)index_at(a.seq_lens, b));
@@ -57,7 +57,8 @@ inline opswap_status check_batch(const Args &a, const char *op) {
   return OPSWAP_OK;
 }
 
-// One query head over keys [range) in double: the yardstick. Writes V outputs and the log-sum-exp.
+// One query head over keys [range) in double: the yardstick. Writes V outputs and the log-sum-exp; a row that sees no
+// key gives 0 and -inf.
 template <class E, class Args>
 inline void attend_plain(const Args &a, const E *q, const int32_t *blocks, int64_t kv_head, KeyRange range, E *out,
                          float *lse) {
@@ -77,7 +78,7 @@ inline void attend_plain(const Args &a, const E *q, const int32_t *blocks, int64
       sum += std::exp(score(p) - largest) / total * to_float(cached<E>(a.value_cache, blocks, a.BS, p, kv_head)[v]);
     out[v] = from_float<E>(float(sum));
   }
-  if (lse) *lse = float(largest + std::log(total));
+  if (lse) *lse = total > 0 ? float(largest + std::log(total)) : -INFINITY;
 }
 
 }  // namespace opswap::OPSWAP_ISA

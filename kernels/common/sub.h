@@ -30,9 +30,15 @@ class SubCall {
     for (int d = 0; d < s.view.ndim; ++d) shape[d] = s.shape[d];
     return pack(s.view, shape);
   }
-  SubCall &real(double x) { return put(OPSWAP_FLOAT, [&](opswap_arg &a) { a.v.f = x; }); }
-  SubCall &integer(int64_t x) { return put(OPSWAP_INT, [&](opswap_arg &a) { a.v.i = x; }); }
-  SubCall &boolean(bool x) { return put(OPSWAP_BOOL, [&](opswap_arg &a) { a.v.i = x; }); }
+  SubCall &real(double x) {
+    return put(OPSWAP_FLOAT, [&](opswap_arg &a) { a.v.f = x; });
+  }
+  SubCall &integer(int64_t x) {
+    return put(OPSWAP_INT, [&](opswap_arg &a) { a.v.i = x; });
+  }
+  SubCall &boolean(bool x) {
+    return put(OPSWAP_BOOL, [&](opswap_arg &a) { a.v.i = x; });
+  }
 
   // The caller's stream and SM budget go down; its workspace, plan and forced implementation do not.
   opswap_status run(const opswap_exec &exec) {
@@ -52,7 +58,8 @@ class SubCall {
   SubCall &pack(const Tensor &t, const int64_t *shape) {
     if (!t) return put(OPSWAP_NONE, [](opswap_arg &a) { a.v.i = 0; });
     DLTensor &d = tensors_[count_];
-    d = {t.data, device_, t.ndim, dlpack_type(t.dtype), const_cast<int64_t *>(shape), const_cast<int64_t *>(t.stride), 0};
+    d = {t.data, device_, t.ndim, dlpack_type(t.dtype), const_cast<int64_t *>(shape), const_cast<int64_t *>(t.stride),
+         0};
     return put(OPSWAP_TENSOR, [&](opswap_arg &a) { a.v.tensor = &d; });
   }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstring>
+#include <utility>
 
 #include "common/scalar.h"
 
@@ -103,33 +104,58 @@ inline void store_tail(T *p, vf v, int64_t n) {
 }
 #endif
 
-inline float sum(vf v) {
-  float parts[kLanes];
-  std::memcpy(parts, &v, sizeof parts);
-  for (int width = kLanes / 2; width; width /= 2)
-    for (int i = 0; i < width; ++i) parts[i] += parts[i + width];
-  return parts[0];
+// Lane i of the result is lane i ^ S: halves that are combined log2(kLanes) times reduce a vector.
+using Lanes = std::make_integer_sequence<int, kLanes>;
+template <int S, int... L>
+inline vf across(vf v, std::integer_sequence<int, L...>) {
+  return __builtin_shuffle(v, vi{(L ^ S)...});
 }
+template <int... L>
+inline vi lane_numbers(std::integer_sequence<int, L...>) {
+  return vi{L...};
+}
+inline vi lane_numbers() { return lane_numbers(Lanes{}); }
+template <int S = kLanes / 2>
+inline float sum(vf v) {
+  if constexpr (S == 0)
+    return v[0];
+  else
+    return sum<S / 2>(v + across<S>(v, Lanes{}));
+}
+template <int S = kLanes / 2>
 inline float max_lane(vf v) {
-  float best = v[0];
-  for (int i = 1; i < kLanes; ++i) best = v[i] > best ? v[i] : best;
-  return best;
+  if constexpr (S == 0)
+    return v[0];
+  else
+    return max_lane<S / 2>(max(v, across<S>(v, Lanes{})));
 }
 
-// e^x, within 2 ulp; 0 below -87.3, inf above 88.7, NaN stays NaN. Cody-Waite reduction and a degree-6 polynomial.
+// e^x, within 2 ulp; 0 for very negative x, inf above 88.7, NaN stays NaN. Cody-Waite reduction, degree-6 polynomial.
+inline vf exp_poly(vf r) {
+  vf p = splat(1.0f / 720);
+  for (float c : {1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f, 1.0f, 1.0f}) p = p * r + c;
+  return p;
+}
+#if defined(__AVX512F__)
+inline vf exp(vf x) {
+  // The operand order of min and max lets NaN through; scalef rounds to subnormals and overflows to inf by itself.
+  const __m512 clamped = _mm512_max_ps(_mm512_set1_ps(-104.0f), _mm512_min_ps(_mm512_set1_ps(89.0f), (__m512)x));
+  const vf n = (vf)_mm512_roundscale_ps(clamped * 1.44269504f, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  const vf r = ((vf)clamped - n * 0.693145752f) - n * 1.42860677e-6f;
+  return (vf)_mm512_scalef_ps((__m512)exp_poly(r), (__m512)n);
+}
+#else
 inline vf exp(vf x) {
   const vf clamped = min(max(x, splat(-87.33654f)), splat(88.72283f));
   const vf magic = splat(0x1.8p23f), n = (clamped * 1.44269504f + magic) - magic;
-  const vf r = (clamped - n * 0.693145752f) - n * 1.42860677e-6f;
-  vf p = splat(1.0f / 720);
-  for (float c : {1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f, 1.0f, 1.0f}) p = p * r + c;
+  const vf y = exp_poly((clamped - n * 0.693145752f) - n * 1.42860677e-6f);
   // 2^n in two factors, so that n = 128 does not overflow on its own.
   const vi whole = __builtin_convertvector(n, vi), half = whole >> 1;
-  vf y = p * (vf)((half + 127) << 23) * (vf)((whole - half + 127) << 23);
-  y = x < -87.33654f ? vf{} : y;
-  y = x > 88.72283f ? splat(__builtin_inff()) : y;
-  return x == x ? y : x;
+  const vf scaled = y * (vf)((half + 127) << 23) * (vf)((whole - half + 127) << 23);
+  const vf low = x < -87.33654f ? vf{} : scaled, high = x > 88.72283f ? splat(__builtin_inff()) : low;
+  return x == x ? high : x;
 }
+#endif
 
 // ln(x) for normal x > 0, within 3 ulp. Mantissa in [sqrt(1/2), sqrt(2)), atanh series.
 inline vf log(vf x) {

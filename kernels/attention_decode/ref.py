@@ -1,0 +1,10 @@
+import numpy as np
+from common.ref import inputs, paged
+
+__all__ = ["inputs", "ref"]
+
+
+def ref(out, lse, query, key_cache, value_cache, block_table, seq_lens, softmax_scale, sliding_window, softcap):
+    """One query row per sequence, the newest of its tokens."""
+    caches, starts = (key_cache, value_cache), np.arange(len(seq_lens) + 1)
+    return paged(out, lse, query, caches, block_table, starts, seq_lens, softmax_scale, True, sliding_window, softcap)
