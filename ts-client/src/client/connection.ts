@@ -1,11 +1,8 @@
-import { Packr, Unpackr } from "msgpackr";
 import { Dealer } from "zeromq";
-import { LIMITS, PROTOCOL, RESULTS, reply, type Verb, type Verbs } from "../generated/messages.js";
+import { LIMITS, PROTOCOL, RESULTS, type Verb, type Verbs } from "../generated/messages.js";
 import { OpswapError } from "./errors.js";
+import { decode, encode } from "./wire.js";
 
-const packr = new Packr({ useRecords: false });
-// The protocol has no integer beyond 2^53, and a bigint would surprise every reader of a counter.
-const unpackr = new Unpackr({ useRecords: false, int64AsType: "number" });
 const HELLO_TIMEOUT_MS = 5_000;
 /** How long a message waits for a connection; past it the peer is taken to be gone. */
 const CONNECT_TIMEOUT_MS = 2_000;
@@ -92,9 +89,7 @@ export class Connection {
       throw new OpswapError("OPSWAP_E_BUSY", message, { remedy: "wait for one of them" });
     }
     const id = this.#nextId++;
-    // msgpackr writes a number beyond 32 bits as a float, which the server refuses for an integer.
-    const deadline = BigInt(Date.now() + timeoutMs);
-    const frame = packr.pack({ id, verb, deadline, ...fields });
+    const frame = encode({ id, verb, deadline: Date.now() + Math.ceil(timeoutMs), ...fields });
     if (frame.byteLength > LIMITS.request_bytes) {
       const message = `${verb}: the request has ${frame.byteLength} bytes, at most ${LIMITS.request_bytes} are taken`;
       throw new OpswapError("OPSWAP_E_TOO_LARGE", message);
@@ -172,14 +167,5 @@ export class Connection {
 
   #fail(error: OpswapError): void {
     for (const { settle } of [...this.#pending.values()]) settle(error);
-  }
-}
-
-function decode(frame: Buffer) {
-  try {
-    const parsed = reply.safeParse(unpackr.unpack(frame));
-    return parsed.success ? parsed.data : undefined;
-  } catch {
-    return undefined;
   }
 }
