@@ -111,7 +111,8 @@ opswap_status opswap_workspace_size(const char *name, const opswap_arg *args, in
   if (opswap_status e = resolve(name, exec, op, impl)) return e;
   Bound bound;
   if (opswap_status e = bind(*op, args, nargs, bound)) return e;
-  *size = impl->record && impl->record->workspace ? impl->record->workspace(bound.args, exec ? *exec : kDefaultExec) : 0;
+  *size =
+      impl->record && impl->record->workspace ? impl->record->workspace(bound.args, exec ? *exec : kDefaultExec) : 0;
   return OPSWAP_OK;
 }
 

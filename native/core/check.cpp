@@ -40,15 +40,6 @@ const char *dtype_name(DType dtype) {
   return dtype == DType::bool_ ? "bool" : names[static_cast<int32_t>(std::min(dtype, DType::count))];
 }
 
-int64_t dtype_bytes(DType dtype) {
-  static constexpr int64_t sizes[] = {
-#define X(name, code, bits, bytes) bytes,
-#include "dtypes.def"
-#undef X
-      0};
-  return sizes[static_cast<int32_t>(dtype)];
-}
-
 DLDataType dlpack_type(DType dtype) {
   static constexpr DLDataType types[] = {
 #define X(name, code, bits, bytes) {code, bits, 1},
@@ -62,13 +53,14 @@ opswap_status check_values(const TensorSpec &s, const Tensor &t, int64_t low, in
   if (!t) return OPSWAP_OK;
   int64_t count = 1;
   for (int d = 0; d < t.ndim; ++d) count *= t.shape[d];
-  if (t.ndim > 1) return fail(OPSWAP_E_INTERNAL, "%s: %s: value ranges are checked for one dimension only", s.op, s.name);
+  if (t.ndim > 1)
+    return fail(OPSWAP_E_INTERNAL, "%s: %s: value ranges are checked for one dimension only", s.op, s.name);
   const int64_t stride = t.ndim ? t.stride[0] : 1;
   for (int64_t i = 0; i < count; ++i) {
     const int64_t v = t.dtype == DType::int64 ? t.as<int64_t>()[i * stride] : t.as<int32_t>()[i * stride];
     if (v < low || v > high)
-      return fail(OPSWAP_E_VALUE, "%s: %s[%" PRId64 "] is %" PRId64 ", needs %" PRId64 " to %" PRId64, s.op, s.name, i, v,
-                  low, high);
+      return fail(OPSWAP_E_VALUE, "%s: %s[%" PRId64 "] is %" PRId64 ", needs %" PRId64 " to %" PRId64, s.op, s.name, i,
+                  v, low, high);
   }
   return OPSWAP_OK;
 }
@@ -112,8 +104,8 @@ opswap_status device(const TensorSpec &s, const DLTensor &t, const ArgsBase &bas
 }
 
 opswap_status stride(const TensorSpec &s, const DLTensor &t, int dim, int64_t needs) {
-  return fail(OPSWAP_E_STRIDE, "%s: %s.stride[%d] is %" PRId64 ", needs %" PRId64 "%s", s.op, s.name, dim, t.strides[dim],
-              needs, s.dense ? " (contiguous)" : "");
+  return fail(OPSWAP_E_STRIDE, "%s: %s.stride[%d] is %" PRId64 ", needs %" PRId64 "%s", s.op, s.name, dim,
+              t.strides[dim], needs, s.dense ? " (contiguous)" : "");
 }
 
 opswap_status negative(const TensorSpec &s, const DLTensor &t, int dim) {
@@ -122,9 +114,14 @@ opswap_status negative(const TensorSpec &s, const DLTensor &t, int dim) {
               shape ? "shape" : "stride", dim, shape ? t.shape[dim] : t.strides[dim]);
 }
 
+opswap_status too_large(const TensorSpec &s, const DLTensor &t) {
+  return fail(OPSWAP_E_SHAPE, "%s: %s spans more elements than memory can hold (first dimension %" PRId64 ")", s.op,
+              s.name, t.shape[0]);
+}
+
 opswap_status self_overlap(const TensorSpec &s, int dim) {
-  return fail(OPSWAP_E_OVERLAP, "%s: %s is written, but its stride in dimension %d makes two elements share memory", s.op,
-              s.name, dim);
+  return fail(OPSWAP_E_OVERLAP, "%s: %s is written, but its stride in dimension %d makes two elements share memory",
+              s.op, s.name, dim);
 }
 
 opswap_status shape(const TensorSpec &s, int dim, int64_t is, const char *expression, int64_t needs) {

@@ -18,22 +18,36 @@ struct TensorSpec {
 
 constexpr uint32_t dtype_bit(DType d) { return 1u << static_cast<uint32_t>(d); }
 const char *dtype_name(DType dtype);
-int64_t dtype_bytes(DType dtype);
 DLDataType dlpack_type(DType dtype);
 
-// DType::count when the pack has no such dtype.
-constexpr DType dtype_of(DLDataType t) {
-  const uint32_t key = uint32_t(t.code) << 24 | uint32_t(t.bits) << 16 | t.lanes;
-  switch (key) {
-#define X(name, code, bits, bytes)            \
-  case uint32_t(code) << 24 | bits << 16 | 1: \
-    return DType::name;
+// DType::count when the pack has no such dtype. A table: this runs for every tensor of every call.
+struct DTypeTable {
+  uint8_t entry[64];
+  constexpr DTypeTable() : entry{} {
+    for (uint8_t &e : entry) e = uint8_t(DType::count);
+#define X(name, code, bits, bytes) entry[code << 2 | (bytes == 8 ? 3 : bytes >> 1)] = uint8_t(DType::name);
 #include "dtypes.def"
 #undef X
-    default:
-      return DType::count;
   }
+};
+inline constexpr DTypeTable kDTypeTable;
+
+inline DType dtype_of(DLDataType t) {
+  const unsigned bytes = t.bits >> 3, size = bytes == 8 ? 3 : bytes >> 1;
+  if (t.lanes != 1 || t.code > 15 || size > 3 || t.bits != 8u << size) [[unlikely]]
+    return DType::count;
+  return DType(kDTypeTable.entry[t.code << 2 | size]);
 }
+
+inline constexpr int64_t kDTypeBytes[] = {
+#define X(name, code, bits, bytes) bytes,
+#include "dtypes.def"
+#undef X
+    0};
+constexpr int64_t dtype_bytes(DType dtype) { return kDTypeBytes[static_cast<int32_t>(dtype)]; }
+
+constexpr int64_t kMostElements = int64_t{1}
+                                  << 48;  // no address space holds more; keeps later arithmetic from overflowing
 
 namespace cold {
 [[gnu::cold]] opswap_status kind(const TensorSpec &, const opswap_arg &);
@@ -45,6 +59,7 @@ namespace cold {
 [[gnu::cold]] opswap_status device(const TensorSpec &, const DLTensor &, const ArgsBase &);
 [[gnu::cold]] opswap_status stride(const TensorSpec &, const DLTensor &, int dim, int64_t needs);
 [[gnu::cold]] opswap_status negative(const TensorSpec &, const DLTensor &, int dim);
+[[gnu::cold]] opswap_status too_large(const TensorSpec &, const DLTensor &);
 [[gnu::cold]] opswap_status self_overlap(const TensorSpec &, int dim);
 [[gnu::cold]] opswap_status shape(const TensorSpec &, int dim, int64_t is, const char *expression, int64_t needs);
 [[gnu::cold]] opswap_status require(const char *op, const char *expression, const char *facts);
@@ -58,7 +73,8 @@ namespace cold {
 // Every element of an int32/int64 tensor lies in [low, high]; reads host memory, so the caller checks the device.
 opswap_status check_values(const TensorSpec &, const Tensor &, int64_t low, int64_t high);
 
-inline opswap_status bind_tensor(const TensorSpec &spec, const opswap_arg &arg, Tensor &out, const ArgsBase &base) {
+[[gnu::always_inline]] inline opswap_status bind_tensor(const TensorSpec &spec, const opswap_arg &arg, Tensor &out,
+                                                        const ArgsBase &base) {
   if (arg.tag != OPSWAP_TENSOR || !arg.v.tensor) [[unlikely]]
     return cold::kind(spec, arg);
   const DLTensor &t = *arg.v.tensor;
@@ -77,8 +93,9 @@ inline opswap_status bind_tensor(const TensorSpec &spec, const opswap_arg &arg, 
   out.dtype = dtype;
   out.data = static_cast<char *>(t.data) + t.byte_offset;
 
-  int64_t elements = 1;
+  int64_t elements = 1, last = 0;
   bool contiguous = true;
+#pragma GCC unroll 8
   for (int d = spec.ndim - 1; d >= 0; --d) {
     if (t.shape[d] < 0 || t.strides[d] < 0) [[unlikely]]
       return cold::negative(spec, t, d);
@@ -88,30 +105,27 @@ inline opswap_status bind_tensor(const TensorSpec &spec, const opswap_arg &arg, 
           return cold::stride(spec, t, d, elements);
         contiguous = false;
       }
-      elements *= t.shape[d];
+      int64_t reach;
+      if (__builtin_mul_overflow(elements, t.shape[d], &elements) ||
+          __builtin_mul_overflow(t.shape[d] - 1, t.strides[d], &reach) || __builtin_add_overflow(last, reach, &last))
+          [[unlikely]]
+        return cold::too_large(spec, t);
     }
   }
+  if (last > kMostElements) [[unlikely]]
+    return cold::too_large(spec, t);
+  out.bytes = elements ? (last + 1) * dtype_bytes(dtype) : 0;
   if (elements && !t.data) [[unlikely]]
     return cold::null_pointer(spec, "data");
   if (spec.writes && !contiguous && elements) return cold::distinct_elements(spec, out);
   return OPSWAP_OK;
 }
 
-// Bytes from data to one past the last element that the view touches.
-inline int64_t extent_bytes(const Tensor &t) {
-  int64_t last = 0;
-  for (int d = 0; d < t.ndim; ++d) {
-    if (t.shape[d] == 0) return 0;
-    last += (t.shape[d] - 1) * t.stride[d];
-  }
-  return (last + 1) * dtype_bytes(t.dtype);
-}
-
-inline opswap_status check_apart(const TensorSpec &ws, const Tensor &written, const TensorSpec &os, const Tensor &other) {
+inline opswap_status check_apart(const TensorSpec &ws, const Tensor &written, const TensorSpec &os,
+                                 const Tensor &other) {
   if (!written || !other) return OPSWAP_OK;
   const char *w = static_cast<const char *>(written.data), *o = static_cast<const char *>(other.data);
-  const int64_t wn = extent_bytes(written), on = extent_bytes(other);
-  if (w < o + on && o < w + wn && wn && on) [[unlikely]]
+  if (w < o + other.bytes && o < w + written.bytes && written.bytes) [[unlikely]]
     return cold::overlap(ws, written, os, other);
   return OPSWAP_OK;
 }

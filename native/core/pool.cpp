@@ -53,7 +53,8 @@ void pause() {
 #endif
 }
 
-// Workers wait briefly in user space (a decode step issues its next region within microseconds), then sleep in the kernel.
+// Workers wait briefly in user space (a decode step issues its next region within microseconds), then sleep in the
+// kernel.
 class Pool {
  public:
   explicit Pool(int32_t threads) {
@@ -74,8 +75,10 @@ class Pool {
     generation_.notify_all();
     region.work();
     for (int spin = 0; pending_.load(std::memory_order_acquire);)
-      if (++spin < kSpins) pause();
-      else std::this_thread::yield();
+      if (++spin < kSpins)
+        pause();
+      else
+        std::this_thread::yield();
   }
 
  private:
@@ -172,8 +175,8 @@ extern "C" {
 opswap_status opswap_set_threads(int32_t n) {
   const int32_t most = affinity_count();
   if (n < 0 || n > most)
-    return fail(OPSWAP_E_ARGUMENT, "opswap_set_threads: got %d, needs 1 to %d (CPUs in the affinity mask), or 0 for all", n,
-                most);
+    return fail(OPSWAP_E_ARGUMENT,
+                "opswap_set_threads: got %d, needs 1 to %d (CPUs in the affinity mask), or 0 for all", n, most);
   wanted_threads = n;
   return OPSWAP_OK;
 }

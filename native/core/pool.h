@@ -8,8 +8,8 @@ namespace opswap {
 
 using RangeFn = void (*)(void *ctx, int64_t begin, int64_t end);
 
-// Splits [0, n) into chunks of at least `grain` and runs them on up to get_threads() threads; returns when all are done.
-// Nested and concurrent calls run inline on their own thread.
+// Splits [0, n) into chunks of at least `grain` and runs them on up to get_threads() threads; returns when all are
+// done. Nested and concurrent calls run inline on their own thread.
 void parallel_run(int64_t n, int64_t grain, RangeFn fn, void *ctx);
 
 int32_t thread_count();

@@ -52,7 +52,8 @@ std::string refusal(const Op &op, const Impl &impl, const opswap_arg *args, int3
 std::string impl_json(const Op &op, const Impl &impl, const opswap_arg *args, int32_t nargs) {
   const std::string reason = refusal(op, impl, args, nargs);
   std::string json = "{\"name\":" + quoted(impl.name) + ",\"priority\":" + std::to_string(impl.priority) +
-                     ",\"external\":" + (impl.external ? "true" : "false") + ",\"usable\":" + (reason.empty() ? "true" : "false");
+                     ",\"external\":" + (impl.external ? "true" : "false") +
+                     ",\"usable\":" + (reason.empty() ? "true" : "false");
   if (impl.isa) json += ",\"isa\":" + quoted(impl.isa);
   if (!reason.empty()) json += ",\"reason\":" + quoted(reason.c_str());
   return json + "}";
@@ -89,8 +90,14 @@ opswap_status opswap_get_version(opswap_version *out) {
   if (!out || out->struct_size < sizeof(opswap_version))
     return fail(OPSWAP_E_ABI, "opswap_get_version: struct_size is %u, this build needs %zu", out ? out->struct_size : 0,
                 sizeof(opswap_version));
-  *out = {uint32_t(sizeof(opswap_version)), OPSWAP_ABI_MAJOR, OPSWAP_ABI_MINOR,  kManifestSchema, kPackVersion,
-          kBuildDigest,                     isa_name(cpu_isa()), kNoDevice};
+  *out = {uint32_t(sizeof(opswap_version)),
+          OPSWAP_ABI_MAJOR,
+          OPSWAP_ABI_MINOR,
+          kManifestSchema,
+          kPackVersion,
+          kBuildDigest,
+          isa_name(cpu_isa()),
+          kNoDevice};
   return OPSWAP_OK;
 }
 
@@ -110,8 +117,8 @@ opswap_status opswap_stats(char *buf, size_t *size) {
                      ",\"epoch\":" + std::to_string(epoch) + "},\"ops\":[";
   for (int32_t i = 0; i < op_count(); ++i) {
     Op &op = op_at(i);
-    json += (i ? "," : "") + std::string("{\"op\":") + quoted(op.spec->name) + ",\"active\":" + quoted(active_name(op)) +
-            ",\"impls\":" + each_impl(op, stats_json) + "}";
+    json += (i ? "," : "") + std::string("{\"op\":") + quoted(op.spec->name) +
+            ",\"active\":" + quoted(active_name(op)) + ",\"impls\":" + each_impl(op, stats_json) + "}";
   }
   return copy_out("opswap_stats", json + "]}", buf, size);
 }

@@ -6,7 +6,8 @@
 
 namespace opswap {
 
-// Timestamp in ticks; ticks_to_ns converts. The TSC where it is invariant, because a clock call costs as much as a check.
+// Timestamp in ticks; ticks_to_ns converts. The TSC where it is invariant, because a clock call costs as much as a
+// check.
 uint64_t ticks_now();
 double ticks_to_ns(uint64_t ticks);
 

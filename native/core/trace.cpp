@@ -26,8 +26,8 @@ struct Ring {
 
 constexpr uint64_t kMaxCapacity = 1u << 24;
 
-std::mutex ring_mutex;                  // start, stop and read; never the calls
-std::atomic<Ring *> ring{nullptr};      // replaced rings are kept: a call may still be writing into one
+std::mutex ring_mutex;              // start, stop and read; never the calls
+std::atomic<Ring *> ring{nullptr};  // replaced rings are kept: a call may still be writing into one
 std::atomic<uint64_t> next_sequence{1};
 std::atomic<int32_t> context_rank{0};
 std::atomic<int64_t> context_step{0}, context_epoch{0};

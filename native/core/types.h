@@ -21,6 +21,7 @@ struct Tensor {
   const int64_t *stride = nullptr;  // in elements
   int32_t ndim = 0;
   DType dtype = DType::float32;
+  int64_t bytes = 0;  // from data to one past the last element that the view touches
 
   explicit operator bool() const { return shape != nullptr; }  // false: optional and not given
   template <class T>

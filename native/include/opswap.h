@@ -32,7 +32,7 @@ typedef enum opswap_tag {
   OPSWAP_STRING = 6     /* v.s */
 } opswap_tag;
 
-/* One buffer of quantised values: what it holds, how it is scaled, and in which layout (docs/layouts.md). */
+/* One buffer of quantised values: what it holds, how it is scaled, and in which layout (an id that ops and converters share). */
 typedef struct opswap_quantized {
   uint32_t struct_size;
   uint32_t reserved;

@@ -70,7 +70,8 @@ opswap_arg to_arg(napi_env env, napi_value value, uint32_t index) {
     default:
       break;
   }
-  raise(env, "OPSWAP_E_ARGUMENT", "argument " + std::to_string(index) + " needs a tensor, number, bigint of 64 bits, boolean or null");
+  raise(env, "OPSWAP_E_ARGUMENT",
+        "argument " + std::to_string(index) + " needs a tensor, number, bigint of 64 bits, boolean or null");
 }
 
 Arguments to_args(napi_env env, napi_value list) {
@@ -79,7 +80,8 @@ Arguments to_args(napi_env env, napi_value list) {
   napi_is_array(env, list, &is_array);
   if (!is_array) raise(env, "OPSWAP_E_ARGUMENT", "the arguments need an array");
   napi_get_array_length(env, list, &args.count);
-  if (args.count > kMostArgs) raise(env, "OPSWAP_E_COUNT", "no op takes more than " + std::to_string(kMostArgs) + " arguments");
+  if (args.count > kMostArgs)
+    raise(env, "OPSWAP_E_COUNT", "no op takes more than " + std::to_string(kMostArgs) + " arguments");
   for (uint32_t i = 0; i < args.count; ++i) {
     napi_value value = nullptr;
     napi_get_element(env, list, i, &value);
@@ -133,7 +135,9 @@ Napi::Value version(const Napi::CallbackInfo &info) {
   v.struct_size = sizeof v;
   check(env, opswap_get_version(&v));
   if (v.abi_major != OPSWAP_ABI_MAJOR)
-    raise(env, "OPSWAP_E_ABI", "libopswap.so has ABI " + std::to_string(v.abi_major) + ", this addon was built for ABI " + std::to_string(OPSWAP_ABI_MAJOR));
+    raise(env, "OPSWAP_E_ABI",
+          "libopswap.so has ABI " + std::to_string(v.abi_major) + ", this addon was built for ABI " +
+              std::to_string(OPSWAP_ABI_MAJOR));
   Napi::Object out = Napi::Object::New(env);
   out.Set("abi_major", v.abi_major);
   out.Set("abi_minor", v.abi_minor);
@@ -148,7 +152,8 @@ Napi::Value version(const Napi::CallbackInfo &info) {
 
 // Name of the active implementation, out of the report that `why` gives.
 std::string active(Napi::Env env, const char *op) {
-  std::string json = read_text(env, [&](char *buf, size_t *size) { return opswap_why(op, nullptr, 0, buf, size); }).As<Napi::String>();
+  std::string json =
+      read_text(env, [&](char *buf, size_t *size) { return opswap_why(op, nullptr, 0, buf, size); }).As<Napi::String>();
   const std::string key = "\"active\":\"";
   const size_t begin = json.find(key) + key.size();
   return json.substr(begin, json.find('"', begin) - begin);

@@ -52,7 +52,8 @@ class NameGuard {
 // A mapping that is undone, unless a buffer took it over.
 class Mapping {
  public:
-  Mapping(int fd, size_t bytes) : data_(mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0)), bytes_(bytes) {}
+  Mapping(int fd, size_t bytes)
+      : data_(mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0)), bytes_(bytes) {}
   Mapping(const Mapping &) = delete;
   Mapping &operator=(const Mapping &) = delete;
   ~Mapping() {
@@ -97,13 +98,15 @@ Segment arguments(const Napi::CallbackInfo &info, const char *call, bool with_by
   const Napi::Env env = info.Env();
   const std::string text = info.Length() > 0 && info[0].IsString() ? info[0].As<Napi::String>().Utf8Value() : "";
   if (!is_name(text))
-    throw failure(env, "OPSWAP_E_SEGMENT", std::string(call) + ": expected a name opswap-<pid>-<start>-<n>; got \"" + text + "\"");
+    throw failure(env, "OPSWAP_E_SEGMENT",
+                  std::string(call) + ": expected a name opswap-<pid>-<start>-<n>; got \"" + text + "\"");
   Segment segment{"/" + text};
   if (!with_bytes) return segment;
   const double bytes = info.Length() > 1 && info[1].IsNumber() ? info[1].As<Napi::Number>().DoubleValue() : 0;
   if (!(bytes >= 1 && bytes <= kMaxBytes) || bytes != double(size_t(bytes)))
     throw failure(env, "OPSWAP_E_SEGMENT",
-                  std::string(call) + " " + text + ": expected a whole number of bytes from 1 to 2^36; got " + std::to_string(bytes));
+                  std::string(call) + " " + text + ": expected a whole number of bytes from 1 to 2^36; got " +
+                      std::to_string(bytes));
   segment.bytes = size_t(bytes);
   return segment;
 }

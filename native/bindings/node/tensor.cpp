@@ -37,7 +37,9 @@ size_t read_integers(Napi::Env env, Napi::Value value, const char *what, std::ar
   if (!value.IsArray()) raise(env, "OPSWAP_E_ARGUMENT", std::string("tensor: ") + what + " needs an array of integers");
   const Napi::Array list = value.As<Napi::Array>();
   if (list.Length() > kMostDims)
-    raise(env, "OPSWAP_E_RANK", std::string("tensor: ") + what + " has " + std::to_string(list.Length()) + " entries, needs at most " + std::to_string(kMostDims));
+    raise(env, "OPSWAP_E_RANK",
+          std::string("tensor: ") + what + " has " + std::to_string(list.Length()) + " entries, needs at most " +
+              std::to_string(kMostDims));
   for (uint32_t i = 0; i < list.Length(); ++i) out[i] = integer(env, list.Get(i), what);
   return list.Length();
 }
@@ -97,7 +99,8 @@ void NativeTensor::check_bounds(Napi::Env env, double byte_offset) const {
   }
   const double needs = byte_offset + (last + 1) * element;
   if (needs > double(bytes_))
-    raise(env, "OPSWAP_E_SHAPE", "tensor: needs " + std::to_string(uint64_t(needs)) + " bytes, the buffer has " + std::to_string(bytes_));
+    raise(env, "OPSWAP_E_SHAPE",
+          "tensor: needs " + std::to_string(uint64_t(needs)) + " bytes, the buffer has " + std::to_string(bytes_));
 }
 
 NativeTensor::NativeTensor(const Napi::CallbackInfo &info) {

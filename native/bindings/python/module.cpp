@@ -46,7 +46,13 @@ struct TensorRef {
   TensorRef(uintptr_t data, const std::string &dtype, std::vector<int64_t> shape_, std::vector<int64_t> strides_)
       : shape(std::move(shape_)), strides(std::move(strides_)) {
     if (shape.size() != strides.size()) throw Failure{"OPSWAP_E_RANK", "shape and strides differ in length"};
-    dl = {reinterpret_cast<void *>(data), {kDLCPU, 0}, int32_t(shape.size()), dtype_named(dtype), shape.data(), strides.data(), 0};
+    dl = {reinterpret_cast<void *>(data),
+          {kDLCPU, 0},
+          int32_t(shape.size()),
+          dtype_named(dtype),
+          shape.data(),
+          strides.data(),
+          0};
   }
   TensorRef(const TensorRef &) = delete;
 };
@@ -127,8 +133,8 @@ py::dict version() {
   v.struct_size = sizeof v;
   check(opswap_get_version(&v));
   if (v.abi_major != OPSWAP_ABI_MAJOR)
-    throw Failure{"OPSWAP_E_ABI", "libopswap.so has ABI " + std::to_string(v.abi_major) + ", this module was built for ABI " +
-                                      std::to_string(OPSWAP_ABI_MAJOR)};
+    throw Failure{"OPSWAP_E_ABI", "libopswap.so has ABI " + std::to_string(v.abi_major) +
+                                      ", this module was built for ABI " + std::to_string(OPSWAP_ABI_MAJOR)};
   using namespace py::literals;
   return py::dict("abi_major"_a = v.abi_major, "abi_minor"_a = v.abi_minor, "manifest_schema"_a = v.manifest_schema,
                   "pack_version"_a = v.pack_version, "build_digest"_a = v.build_digest, "cpu_isa"_a = v.cpu_isa,

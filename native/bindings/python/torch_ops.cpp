@@ -204,7 +204,8 @@ opswap_status call_external(void *ctx, const opswap_arg *args, int32_t nargs, co
 
 void *symbol(void *torch, const char *name, Fail fail) {
   void *found = dlsym(torch, name);
-  if (!found) fail("OPSWAP_E_ABI", std::string("this torch does not export ") + name + " (opswap needs torch 2.9 or later)");
+  if (!found)
+    fail("OPSWAP_E_ABI", std::string("this torch does not export ") + name + " (opswap needs torch 2.9 or later)");
   return found;
 }
 
@@ -224,8 +225,8 @@ bool open(const std::string &path, Fail fail) {
 #include "../../core/dtypes.def"
 #undef X
   dtypes.clear();
-#define X(name, function)                                                    \
-  for (auto &[n, dl] : known)                                                \
+#define X(name, function)     \
+  for (auto &[n, dl] : known) \
     if (n == #name) dtypes.push_back({number(#function), dl});
   OPSWAP_SHIM_DTYPES(X)
 #undef X
@@ -250,7 +251,8 @@ Kind kind_named(const std::string &name, Fail fail) {
 // Makes torch.ops.opswap.<op> run the library's active implementation.
 void bind(const std::string &op, const std::vector<std::string> &kinds, const std::string &dispatch_key, Fail fail) {
   if (slots.size() == kMostSlots || kinds.size() > kMostArgs)
-    fail("OPSWAP_E_MEMORY", "at most " + std::to_string(kMostSlots) + " ops of " + std::to_string(kMostArgs) + " arguments");
+    fail("OPSWAP_E_MEMORY",
+         "at most " + std::to_string(kMostSlots) + " ops of " + std::to_string(kMostArgs) + " arguments");
   Slot &slot = slots.emplace_back(Slot{op, {}});
   for (const std::string &k : kinds) slot.kinds.push_back(kind_named(k, fail));
   TorchLibrary library = nullptr;  // never freed: freeing it would take the kernels back
@@ -259,8 +261,8 @@ void bind(const std::string &op, const std::vector<std::string> &kinds, const st
     fail("OPSWAP_E_INTERNAL", "torch refused the kernel of opswap::" + op);
 }
 
-void add_external(const std::string &op, const std::string &impl, const std::string &qualified, const std::string &absent,
-                  Fail fail) {
+void add_external(const std::string &op, const std::string &impl, const std::string &qualified,
+                  const std::string &absent, Fail fail) {
   const Slot *slot = nullptr;
   for (const Slot &s : slots)
     if (s.op == op) slot = &s;
@@ -274,7 +276,8 @@ void add_external(const std::string &op, const std::string &impl, const std::str
   } else {
     external.absent_reason = absent.c_str();
   }
-  if (opswap_status e = opswap_register(op.c_str(), impl.c_str(), &external)) fail(opswap_status_name(e), opswap_last_error());
+  if (opswap_status e = opswap_register(op.c_str(), impl.c_str(), &external))
+    fail(opswap_status_name(e), opswap_last_error());
 }
 
 }  // namespace
