@@ -1,4 +1,7 @@
-"""opswap inside vLLM: entry points, seams and the worker extension. Importing this package imports neither vLLM nor torch."""
+"""opswap inside vLLM: entry points, seams and the worker extension.
+
+Importing this package imports neither vLLM nor torch.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Is opswap really in use in this vLLM? vLLM swallows plugin errors and may switch custom ops off; this says so.
 
-`engine_checks` judges the reports of a running engine (the agent's verb `doctor`). `python -m opswap.adapters.vllm.doctor`
-looks at the installation alone. A check is {name, state: ok | warn | fail, message, remedy}.
+`engine_checks` judges the reports of a running engine (the agent's verb `doctor`); run as a program, this module
+(`python -m opswap.adapters.vllm.doctor`) looks at the installation alone. A check is
+{name, state: ok | warn | fail, message, remedy}.
 """
 
 from __future__ import annotations
@@ -83,7 +84,9 @@ def seam_check(reports: list[Report]) -> Check:
     skipped = reports[0]["plugin"]["skipped"] if reports else {}
     by_user = [name for name, reason in skipped.items() if seams.SKIP_ENV in reason]
     if by_user:
-        return check("seams", "warn", f"left to vLLM: {', '.join(by_user)}", f"unset {seams.SKIP_ENV} to take them back")
+        return check(
+            "seams", "warn", f"left to vLLM: {', '.join(by_user)}", f"unset {seams.SKIP_ENV} to take them back"
+        )
     return check("seams", "ok", ", ".join(reports[0]["plugin"]["installed"]) if reports else "no rank")
 
 
@@ -137,7 +140,9 @@ def bypass_check(reports: list[Report]) -> Check:
     if not told:
         return check("bypassed layers", "ok", "none")
     layers = "; ".join(f"{count} x {what}" for what, count in told.items())
-    return check("bypassed layers", "warn", f"run vLLM's own code: {layers}", "nothing to do: the ops do not offer this")
+    return check(
+        "bypassed layers", "warn", f"run vLLM's own code: {layers}", "nothing to do: the ops do not offer this"
+    )
 
 
 def device_check(reports: list[Report]) -> Check:
@@ -211,15 +216,24 @@ def environment_check() -> Check:
     if "opswap" not in names:
         return check("VLLM_PLUGINS", "fail", f"{named!r} leaves opswap out", "add opswap to VLLM_PLUGINS")
     known = {point.name for group in (GENERAL, ENDPOINT) for point in metadata.entry_points(group=group)}
-    known |= {point.name for group in metadata.entry_points().groups if group.startswith("vllm.") for point in metadata.entry_points(group=group)}
+    known |= {
+        point.name
+        for group in metadata.entry_points().groups
+        if group.startswith("vllm.")
+        for point in metadata.entry_points(group=group)
+    }
     unknown = [name for name in names if name not in known]
     if unknown:
-        return check("VLLM_PLUGINS", "warn", f"names no plugin: {', '.join(unknown)}", "correct the name; vLLM ignores it")
+        return check(
+            "VLLM_PLUGINS", "warn", f"names no plugin: {', '.join(unknown)}", "correct the name; vLLM ignores it"
+        )
     return check("VLLM_PLUGINS", "ok", named)
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m opswap.adapters.vllm.doctor", description="Checks this installation.")
+    parser = argparse.ArgumentParser(
+        prog="python -m opswap.adapters.vllm.doctor", description="Checks this installation."
+    )
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(argv)
     checks = installation_checks()
@@ -229,7 +243,10 @@ def main(argv: list[str] | None = None) -> int:
         print(json.dumps(checks, indent=2))
     else:
         for row in checks:
-            print(f"{row['state']:4}  {row['name']}: {row['message']}" + (f"\n      -> {row['remedy']}" if row["remedy"] else ""))
+            print(
+                f"{row['state']:4}  {row['name']}: {row['message']}"
+                + (f"\n      -> {row['remedy']}" if row["remedy"] else "")
+            )
     return 1 if any(row["state"] == "fail" for row in checks) else 0
 
 

@@ -1,6 +1,6 @@
 """The `framework` implementation of each op: vLLM's own code on this machine, behind the same switch as ours.
 
-An entry is a callable on the op's torch arguments that writes the written ones, or the reason why vLLM has no kernel here.
+An entry is a callable on the op's torch arguments that writes the written ones, or the reason why there is none.
 vLLM's layers are called by their public forward_native / forward_static, so what runs is what this version would run.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from types import SimpleNamespace
 
-import torch
 import torch.nn.functional as F
 
 IMPLEMENTATION = "framework"

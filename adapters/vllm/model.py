@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
-import os
 import shutil
 import sys
 import tempfile
@@ -95,10 +94,10 @@ def _move_into_place(scratch: Path, out: Path, stamp: dict[str, str]) -> None:
     """Renames `scratch` to `out`; an unfinished or different `out` is set aside first."""
     if out.exists() and not is_ready(out, stamp):
         aside = Path(tempfile.mkdtemp(prefix=f".{out.name}-old-", dir=out.parent))
-        os.rename(out, aside / out.name)
+        out.rename(aside / out.name)
         shutil.rmtree(aside, ignore_errors=True)
     try:
-        os.rename(scratch, out)
+        scratch.rename(out)
     except OSError:
         if not is_ready(out, stamp):  # otherwise another run was first, with the same result
             raise

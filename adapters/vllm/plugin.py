@@ -23,10 +23,10 @@ def register() -> None:
 
 
 def _register() -> None:
-    from vllm.platforms import current_platform
-
     from opswap import manifest, torch_ops
     from opswap.adapters.vllm import framework, probe, seams
+
+    from vllm.platforms import current_platform
 
     STATE.vllm_version = metadata.version("vllm")
     on_cpu = current_platform.is_cpu()

@@ -121,11 +121,12 @@ def require(version: str, seams: list[str]) -> None:
     reason = check_version(version)
     if reason is not None:
         raise AdapterRefused(
-            f"opswap: {reason}; install vllm=={TESTED[1]}, or take opswap out of this server (VLLM_PLUGINS without opswap)"
+            f"opswap: {reason}; install vllm=={TESTED[1]}, or leave opswap out of VLLM_PLUGINS to serve without it"
         )
     lost = missing_needs(seams)
     if lost:
+        names = ",".join(sorted({sentence.partition(":")[0] for sentence in lost}))
         raise AdapterRefused(
             f"opswap: vLLM {version} lacks what the adapter uses: {'; '.join(lost)}; "
-            "is this a patched build? Leave these seams out with OPSWAP_VLLM_SKIP=" + ",".join({x.split(":")[0] for x in lost})
+            f"is this a patched build? OPSWAP_VLLM_SKIP={names} leaves these seams to vLLM"
         )

@@ -58,4 +58,3 @@ class EngineRanks:
         if self._reset is not None:
             self._reset.cancel()
             await asyncio.gather(self._reset, return_exceptions=True)
-

@@ -16,7 +16,7 @@ SKIP_ENV = "OPSWAP_VLLM_SKIP"
 
 @dataclass(frozen=True)
 class Seam:
-    """One row. `install` is `module:function` below layers/, called once per process; `official` is false for a workaround."""
+    """One row. `install` is `module:function` below layers/; `official` is false for a workaround."""
 
     name: str
     ops: tuple[str, ...]
@@ -66,7 +66,7 @@ SEAMS: tuple[Seam, ...] = (
     Seam(
         "linear",
         ("linear",),
-        "unquantised Replicated-, Column-, MergedColumn-, QKV- and RowParallelLinear, VocabParallelEmbedding, ParallelLMHead",
+        "unquantised {Replicated, Column-, MergedColumn-, QKV-, RowParallel}Linear, ParallelLMHead, VocabParallelEmbedding",
         "PluggableLayer.register_oot; the layer swaps UnquantizedLinearMethod for ours",
         "none",
         "linear:install",

@@ -19,7 +19,7 @@ class PluginState:
 
     @property
     def registered(self) -> bool:
-        """Whether the plugin ran in this very process; a forked child inherits the registrations, a spawned one nothing."""
+        """Whether the plugin ran here; a forked child inherits the registrations, a spawned one has none."""
         return self.pid != 0 and not self.error
 
     def begin(self) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import torch
-from vllm.model_executor.layers.activation import GeluAndMul, SiluAndMul
-
 from opswap.adapters.vllm.layers.custom_op import LiveOp
+
+from vllm.model_executor.layers.activation import GeluAndMul, SiluAndMul
 
 
 def _gated(op, x: torch.Tensor) -> torch.Tensor:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from opswap.adapters.vllm import context
+
 from vllm.v1.attention.backend import (
     AttentionBackend,
     AttentionImpl,
@@ -20,8 +22,6 @@ from vllm.v1.attention.backend import (
 )
 from vllm.v1.attention.backends.registry import AttentionBackendEnum, register_backend
 from vllm.v1.kv_cache_interface import KVCacheLayout
-
-from opswap.adapters.vllm import context
 
 NAME = "OPSWAP"
 HEAD_SIZES = range(32, 257)

@@ -5,12 +5,13 @@ Only what is missing is defined, so on a wheel with real CPU kernels nothing is 
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import torch
-
 from opswap.adapters.vllm.layers import sampling
 
-_library: torch.library.Library | None = None
+_library = cache(lambda: torch.library.Library("_C", "FRAGMENT"))  # kept alive: the operators go with it
 
 
 def init_cpu_memory_env(nodes: list[int]) -> None:
@@ -66,16 +67,13 @@ SAMPLERS = {schema: sampling.KERNELS[name] for name, schema in sampling.SCHEMAS.
 
 def define_missing(shims: dict[str, object]) -> list[str]:
     """Defines the operators of `shims` that this vLLM build lacks; returns their names."""
-    global _library
-    if _library is None:
-        _library = torch.library.Library("_C", "FRAGMENT")  # kept alive: the operators go with it
     defined = []
     for schema, kernel in shims.items():
         name = schema.partition("(")[0]
         if hasattr(torch.ops._C, name):
             continue
-        _library.define(schema)
-        _library.impl(name, kernel, "CompositeExplicitAutograd")
+        _library().define(schema)
+        _library().impl(name, kernel, "CompositeExplicitAutograd")
         defined.append(name)
     return defined
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from vllm.config import get_cached_compilation_config
-
 from opswap.adapters.vllm.state import STATE
+
+from vllm.config import get_cached_compilation_config
 
 
 class LiveOp:

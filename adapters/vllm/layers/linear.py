@@ -1,14 +1,15 @@
 """Unquantised linear layers, the LM head included.
 
 The seam is PluggableLayer.register_oot on the layer classes, which then swap their *unquantised* method for ours after
-the stock constructor has made the weights. The other candidates, and why not: faking `_C::create_onednn_mm_handler` exists
-only on CPUs, hides the weight behind a handle and adds a Python call per layer; `layer.cpu_linear` is an
-attribute that vLLM sets after loading, with no hook; a quantization config would need a flag and would exclude real ones.
+the stock constructor has made the weights. The other candidates, and why not: `_C::create_onednn_mm_handler` is a CPU
+affair, hides the weight behind a handle and adds a Python call per layer; `layer.cpu_linear` is an attribute that vLLM
+sets after loading, with no hook; a quantization config needs a flag and excludes real ones.
 """
 
 from __future__ import annotations
 
 import torch
+
 from vllm.model_executor.layers import linear, vocab_parallel_embedding
 from vllm.model_executor.layers.linear import UnquantizedLinearMethod
 from vllm.model_executor.layers.vocab_parallel_embedding import UnquantizedEmbeddingMethod

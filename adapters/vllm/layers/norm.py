@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import torch
-from vllm.model_executor.layers.layernorm import RMSNorm
-
 from opswap.adapters.vllm.layers.custom_op import LiveOp
+
+from vllm.model_executor.layers.layernorm import RMSNorm
 
 
 class OpswapRMSNorm(LiveOp, RMSNorm):

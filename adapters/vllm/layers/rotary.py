@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import torch
+from opswap.adapters.vllm.layers.custom_op import LiveOp
+
 import vllm.model_executor.layers.rotary_embedding as rotary
 from vllm.model_executor.layers.rotary_embedding.base import RotaryEmbedding
-
-from opswap.adapters.vllm.layers.custom_op import LiveOp
 
 FORWARDS = ("forward_native", "forward_cuda", "forward_cpu", "forward_static")
 

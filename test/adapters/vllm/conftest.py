@@ -51,7 +51,9 @@ def smollm2() -> Path:
     from opswap.adapters.vllm.model import ensure_model
 
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    return ensure_model(Path(os.environ.get("OPSWAP_CACHE", cache / "opswap")) / "models" / "smollm2-135m-float32", "float32")
+    return ensure_model(
+        Path(os.environ.get("OPSWAP_CACHE", cache / "opswap")) / "models" / "smollm2-135m-float32", "float32"
+    )
 
 
 @pytest.fixture(scope="session")

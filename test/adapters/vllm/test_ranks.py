@@ -55,10 +55,8 @@ async def tokens(engine, prompt: list[int], count: int, name: str) -> list[int]:
     from vllm import SamplingParams
 
     greedy = SamplingParams(temperature=0, max_tokens=count, ignore_eos=True, detokenize=False)
-    out = None
-    async for out in engine.generate({"prompt_token_ids": prompt}, greedy, name):
-        pass
-    return list(out.outputs[0].token_ids)
+    last = [out async for out in engine.generate({"prompt_token_ids": prompt}, greedy, name)][-1]
+    return list(last.outputs[0].token_ids)
 
 
 class Load:
@@ -111,7 +109,11 @@ async def switch_under_load(engine, commits: int) -> tuple[list, list[list[dict]
     outcomes = []
     async with Load(engine) as load:
         for count in range(commits):
-            outcomes.append(await ranks.use({"silu_and_mul": ("ref", "cpu")[count % 2], "rms_norm": ("ref", "cpu")[count % 2]}, TIMEOUT_S))
+            outcomes.append(
+                await ranks.use(
+                    {"silu_and_mul": ("ref", "cpu")[count % 2], "rms_norm": ("ref", "cpu")[count % 2]}, TIMEOUT_S
+                )
+            )
             await asyncio.sleep(0.01)
     recorded = await traces(engine)
     await engine.collective_rpc("opswap_trace_start", args=(0,))

@@ -48,7 +48,9 @@ def test_every_op_runs_on_the_frameworks_own_kernel(llm, attached, generate):
         for impl in opswap.why(op["op"])["impls"]
         if impl["name"] == "framework" and impl["usable"]
     ]
-    assert {"rms_norm", "fused_add_rms_norm", "silu_and_mul", "rotary_embedding", "linear", "greedy_sample"} <= set(offered)
+    assert {"rms_norm", "fused_add_rms_norm", "silu_and_mul", "rotary_embedding", "linear", "greedy_sample"} <= set(
+        offered
+    )
     active = {op: opswap.active(op) for op in offered}
     try:
         use(attached, **dict.fromkeys(offered, "framework"))
