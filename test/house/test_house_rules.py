@@ -1,0 +1,96 @@
+"""Rules over the whole checkout. A rule that stops being true stops the build, not a reviewer."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from house.rules import ROOT, dead_links, files, function_lengths
+
+TS_LINES = 300
+CPP_FUNCTION_LINES = 60
+
+
+def test_typescript_files_are_short() -> None:
+    own = [path for path in files("*.ts", "*.tsx", "*.mjs") if "generated" not in path.parts]
+    long = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in own}
+    assert {name: lines for name, lines in long.items() if lines > TS_LINES} == {}
+
+
+def test_host_functions_are_short() -> None:
+    sources = files("native/*.cpp", "native/*.h", "kernels/*.cpp", "kernels/*.h")
+    long = {
+        f"{path.relative_to(ROOT)}: {name}": lines
+        for path in sources
+        for name, lines in function_lengths(path.read_text()).items()
+        if lines > CPP_FUNCTION_LINES
+    }
+    assert long == {}
+
+
+def test_assembly_is_in_one_place() -> None:
+    sources = [path for path in files("*.cpp", "*.h", "*.cu", "*.cuh") if "sm90" not in path.parts]
+    assert [str(p.relative_to(ROOT)) for p in sources if re.search(r"\basm\b(\s+volatile)?\s*\(", p.read_text())] == []
+
+
+def test_every_relative_link_leads_somewhere() -> None:
+    dead = {str(page.relative_to(ROOT)): dead_links(page, page.read_text()) for page in files("*.md")}
+    assert {page: links for page, links in dead.items() if links} == {}
+
+
+def test_every_error_is_documented_and_every_documented_error_exists() -> None:
+    declared = set(re.findall(r"^X\(\d+, (OPSWAP_\w+)", (ROOT / "native/core/errors.def").read_text(), re.M))
+    documented = set(re.findall(r"`(OPSWAP_\w+)`", (ROOT / "docs/errors.md").read_text()))
+    assert declared
+    assert declared == documented
+
+
+def test_every_protocol_error_is_documented() -> None:
+    declared = set(json.loads((ROOT / "ipc/messages.json").read_text())["errors"])
+    documented = set(re.findall(r"`(OPSWAP_E_\w+)`", (ROOT / "docs/protocol.md").read_text()))
+    assert declared <= documented
+
+
+@pytest.mark.parametrize(
+    ("folder", "command"),
+    [("native", ["-m", "gen", str(ROOT), "check"]), (".", ["ipc/generate.py", "--check"])],
+    ids=["ops", "protocol"],
+)
+def test_generated_files_are_fresh(folder: str, command: list[str]) -> None:
+    ran = subprocess.run([sys.executable, *command], cwd=ROOT / folder, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+def test_locks_hold_hashes_and_no_addresses() -> None:
+    for lock in files("env/*.lock"):
+        text = lock.read_text()
+        assert "://" not in text, lock
+        entries = re.findall(r"^[A-Za-z0-9][^\n]*==[^\n]*(?:\n    --hash=\S+(?: \\)?)+", text, re.M)
+        assert len(entries) == len(re.findall(r"^[A-Za-z0-9]", text, re.M)), lock
+    packages = json.loads((ROOT / "package-lock.json").read_text())["packages"]
+    assert [name for name, entry in packages.items() if "resolved" in entry] == []
+
+
+def test_node_packages_are_pinned() -> None:
+    package = json.loads((ROOT / "package.json").read_text())
+    pins = {**package["dependencies"], **package["devDependencies"]}
+    assert {name: pin for name, pin in pins.items() if not re.fullmatch(r"\d+\.\d+\.\d+", pin)} == {}
+
+
+def test_readme_and_command_line_agree() -> None:
+    readme = (ROOT / "README.md").read_text()
+    verbs = {path.stem for path in (ROOT / "ts-client/src/commands").glob("*.ts") if is_verb(path)}
+    shown = set(re.findall(r"npx opswap ([a-z]+)", readme))
+    assert shown == verbs
+    scripts = set(json.loads((ROOT / "package.json").read_text())["scripts"])
+    text = readme + (ROOT / "CONTRIBUTING.md").read_text()
+    named = set(re.findall(r"npm run ([a-z:]+)", text)) | set(re.findall(r"npm (start|test)\b", text))
+    assert named == scripts
+
+
+def is_verb(path: Path) -> bool:
+    return f"{path.stem}Command(context" in path.read_text()
