@@ -1,0 +1,153 @@
+"""Every room through torch.ops.opswap: opcheck, eager, inductor with fullgraph, and implementations that live in Python."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import opswap
+import pytest
+import torch
+from opswap import torch_ops
+from rooms import Room, build, rooms
+
+torch_ops.register()
+OVERHEAD_FREE_CHECKS = ("test_schema", "test_faketensor", "test_aot_dispatch_dynamic", "test_autograd_registration")
+
+
+def to_torch(value: Any) -> Any:
+    """A torch tensor over a copy of the array; bfloat16 travels as its bits."""
+    if not isinstance(value, np.ndarray):
+        return value
+    if value.dtype.name == "bfloat16":
+        return torch.from_numpy(np.ascontiguousarray(value).view(np.int16).copy()).view(torch.bfloat16)
+    return torch.from_numpy(np.ascontiguousarray(value).copy())
+
+
+def example(room: Room) -> dict[str, Any]:
+    """Arguments of a case without odd memory, in the op's first dtypes, NaN-free so that results can be compared."""
+    case = next(
+        c
+        for c in room.spec["cases"]
+        if min([v for k, v in c.items() if k.isupper()] or [2]) > 1 and c.get("lens", True)
+    )
+    values = {k: to_torch(v) for k, v in build(room, case, room.type_choices()[0]).items()}
+    return {
+        k: v.nan_to_num(0) if isinstance(v, torch.Tensor) and v.is_floating_point() else v for k, v in values.items()
+    }
+
+
+def operator(room: Room) -> Any:
+    return getattr(torch.ops.opswap, room.name).default
+
+
+def written(room: Room, values: dict[str, Any]) -> list[torch.Tensor]:
+    return [values[a["name"]] for a in room.args if a.get("writes") and values[a["name"]] is not None]
+
+
+@pytest.mark.parametrize("room", rooms(), ids=lambda r: r.name)
+def test_opcheck(room: Room) -> None:
+    result = torch.library.opcheck(operator(room), tuple(example(room).values()), test_utils=OVERHEAD_FREE_CHECKS)
+    assert result == dict.fromkeys(OVERHEAD_FREE_CHECKS, "SUCCESS")
+
+
+@pytest.mark.parametrize("room", rooms(), ids=lambda r: r.name)
+def test_eager_equals_the_direct_call(room: Room) -> None:
+    through_torch, direct = example(room), example(room)
+    operator(room)(*through_torch.values())
+    opswap.call(room.name, *direct.values())
+    for a, b in zip(written(room, through_torch), written(room, direct), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("room", rooms(), ids=lambda r: r.name)
+def test_compiled_in_one_graph(room: Room) -> None:
+    op, outputs = operator(room), [i for i, a in enumerate(room.args) if a.get("writes")]
+
+    def step(*values: Any) -> list[torch.Tensor]:
+        op(*values)
+        return [values[i] + 1 for i in outputs if values[i] is not None]
+
+    eager, compiled = example(room), example(room)
+    expected = step(*eager.values())
+    torch._dynamo.reset()  # every room traces this one function anew
+    got = torch.compile(step, fullgraph=True)(*compiled.values())
+    for a, b in zip(got, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=0)
+    for a, b in zip(written(room, compiled), written(room, eager), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=0)
+
+
+def test_a_switch_reaches_compiled_code() -> None:
+    def fill_with_seven(out: torch.Tensor, _input: torch.Tensor, _weight: torch.Tensor, epsilon: float) -> None:
+        assert epsilon == 1e-6  # torch leaves defaults out, the glue puts them back
+        out.fill_(7)
+
+    torch_ops.register_impl("rms_norm", "seven", fill_with_seven)
+
+    @torch.compile(fullgraph=True)
+    def step(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+        out = torch.empty_like(x)
+        torch.ops.opswap.rms_norm(out, x, w)
+        return out * 2
+
+    x, w = torch.randn(3, 64), torch.ones(64)
+    before = step(x, w)
+    previous = opswap.use("rms_norm", "seven")
+    try:
+        assert (step(x, w) == 14).all()
+    finally:
+        opswap.use("rms_norm", previous)
+    torch.testing.assert_close(step(x, w), before, rtol=0, atol=0)
+
+
+def test_a_composite_follows_a_switch_of_its_parts() -> None:
+    room = next(r for r in rooms() if r.name == "paged_attention")
+
+    def fill_with_seven(out: torch.Tensor, *_: Any) -> None:
+        out.fill_(7)
+
+    for part in room.spec["composes"]:
+        torch_ops.register_impl(part, "seven", fill_with_seven)
+        opswap.use(part, "seven")
+    try:
+        values = example(room)
+        operator(room)(*values.values())
+        starts = values["query_start_loc"].tolist()
+        assert (values["out"][: starts[-1]] == 7).all()
+    finally:
+        for part in room.spec["composes"]:
+            opswap.use(part, "cpu")
+
+
+def test_failures_arrive_as_errors() -> None:
+    x, w = torch.randn(3, 64), torch.ones(63)
+    with pytest.raises(RuntimeError, match=r"OPSWAP_E_SHAPE: rms_norm: weight.shape\[0\] is 63, needs H = 64"):
+        torch.ops.opswap.rms_norm(torch.empty_like(x), x, w)
+
+    def broken(out: torch.Tensor, _input: torch.Tensor) -> None:
+        raise ValueError("no such kernel today")
+
+    torch_ops.register_impl("silu_and_mul", "broken", broken)
+    opswap.use("silu_and_mul", "broken")
+    try:
+        with pytest.raises(RuntimeError, match="OPSWAP_E_EXTERNAL.*no such kernel today"):
+            torch.ops.opswap.silu_and_mul(torch.empty(2, 4), torch.randn(2, 8))
+    finally:
+        opswap.use("silu_and_mul", "cpu")
+
+
+def test_a_device_without_kernels_is_refused() -> None:
+    with pytest.raises(NotImplementedError, match="opswap::rms_norm"):
+        x = torch.eye(8).to_sparse()
+        torch.ops.opswap.rms_norm(x, x, x)
+
+
+def test_one_openmp_runtime() -> None:
+    """The library brings none of its own: its parallel regions run on torch's team."""
+    import re
+    from pathlib import Path
+
+    torch.ops.opswap.rms_norm(torch.empty(64, 4096), torch.randn(64, 4096), torch.ones(4096))
+    maps = Path("/proc/self/maps").read_text()
+    assert len(set(re.findall(r"\S*lib(?:gomp|iomp5|omp)[^/\s]*\.so\S*", maps))) == 1
