@@ -1,4 +1,4 @@
-"""Every room through torch.ops.opswap: opcheck, eager, inductor with fullgraph, and implementations that live in Python."""
+"""Every room through torch.ops.opswap: opcheck, eager, inductor in one graph, implementations that live in Python."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_failures_arrive_as_errors() -> None:
     torch_ops.register_impl("silu_and_mul", "broken", broken)
     opswap.use("silu_and_mul", "broken")
     try:
-        with pytest.raises(RuntimeError, match="OPSWAP_E_EXTERNAL.*no such kernel today"):
+        with pytest.raises(RuntimeError, match=r"OPSWAP_E_EXTERNAL.*no such kernel today"):
             torch.ops.opswap.silu_and_mul(torch.empty(2, 4), torch.randn(2, 8))
     finally:
         opswap.use("silu_and_mul", "cpu")
