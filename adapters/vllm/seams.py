@@ -66,7 +66,7 @@ SEAMS: tuple[Seam, ...] = (
     Seam(
         "linear",
         ("linear",),
-        "unquantised {Replicated, Column-, MergedColumn-, QKV-, RowParallel}Linear, ParallelLMHead, VocabParallelEmbedding",
+        "the unquantised *Linear classes of layers/linear.py, ParallelLMHead, VocabParallelEmbedding",
         "PluggableLayer.register_oot; the layer swaps UnquantizedLinearMethod for ours",
         "none",
         "linear:install",
