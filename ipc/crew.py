@@ -3,7 +3,7 @@
 A request is run by the thread that received it, so an answer costs no hand-over between threads. A ZeroMQ socket may
 be used by one thread at a time: every call on it happens under a lock, and waiting happens outside of it, on the
 socket's descriptor. The kernel wakes one waiting thread per event (EPOLLEXCLUSIVE). The descriptor tells of arrivals
-only once and any call on the socket may swallow the sign, so whoever has used the socket passes the word on.
+only once and any call on the socket may swallow the sign, so whoever has used the socket looks again, and passes it on.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ Frame = bytes
 Work = Callable[[], Frame]
 Read = Callable[[bytes, Frame], Work]
 POLL_S = 1.0
+# As plain integers: arithmetic on pyzmq's flags builds enum members, which costs more than the calls do.
+EVENTS, POLLIN, NOBLOCK, MORE = int(zmq.EVENTS), int(zmq.POLLIN), int(zmq.NOBLOCK), int(zmq.NOBLOCK | zmq.SNDMORE)
 
 
 class Crew:
@@ -52,12 +54,11 @@ class Crew:
             for descriptor in (self._socket.fileno(), self._more):
                 waiting.register(descriptor, select.EPOLLIN | select.EPOLLEXCLUSIVE)
             while not self._stopping:
-                arrived = self._take()
-                if arrived is None:
-                    self._rest(waiting)
-                else:
+                self._rest(waiting)
+                while arrived := self._take():
                     peer, work = arrived
-                    self._send(peer, work())
+                    if not self._answer(peer, work()):
+                        break
         # An event wakes one thread only: each that leaves wakes the next.
         os.eventfd_write(self._more, 1)
 
@@ -66,29 +67,30 @@ class Crew:
         with self._io:
             while True:
                 try:
-                    frames = self._socket.recv_multipart(zmq.NOBLOCK)
+                    frames = self._socket.recv_multipart(NOBLOCK)
                 except zmq.Again:
                     return None
                 if len(frames) == 2:
                     peer, frame = frames
-                    self._pass_on()
+                    if self._has_arrived():
+                        os.eventfd_write(self._more, 1)
                     return peer, self._read(peer, frame)
                 log.warning("a message of %d frames was dropped", len(frames) - 1)
                 self.dropped += 1
 
-    def _send(self, peer: bytes, frame: Frame) -> None:
+    def _answer(self, peer: bytes, frame: Frame) -> bool:
+        """Sends a reply; true when requests have arrived, whose sign this call may have swallowed."""
         with self._io:
             try:
-                self._socket.send_multipart([peer, frame], zmq.NOBLOCK)
+                self._socket.send(peer, MORE)
+                self._socket.send(frame, NOBLOCK)
             except zmq.ZMQError:
                 # The client is gone (EHOSTUNREACH) or does not read (EAGAIN).
                 self.dropped += 1
-            self._pass_on()
+            return self._has_arrived()
 
-    def _pass_on(self) -> None:
-        """Tells a waiting thread of requests whose sign this thread may have swallowed. The lock is held."""
-        if int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
-            os.eventfd_write(self._more, 1)
+    def _has_arrived(self) -> bool:
+        return bool(self._socket.get(EVENTS) & POLLIN)  # type: ignore[operator]
 
     def _rest(self, waiting: select.epoll) -> None:
         if any(descriptor == self._more for descriptor, _event in waiting.poll(POLL_S)):

@@ -141,15 +141,15 @@ def _struct(fields: dict[str, Field]) -> Validator:
         if type(value) is not dict:
             raise FieldError(f"expected a map; got {shown(value)}")
         checked: dict[str, Any] = {}
-        for name, validate, optional in members:
-            if name not in value:
-                if optional:
-                    continue
-                raise FieldError("is missing").inside(name)
-            try:
-                checked[name] = validate(value[name])
-            except FieldError as error:
-                raise error.inside(name) from None
+        name = ""
+        try:
+            for name, validate, optional in members:
+                if name in value:
+                    checked[name] = validate(value[name])
+                elif not optional:
+                    raise FieldError("is missing")
+        except FieldError as error:
+            raise error.inside(name) from None
         return checked
 
     return check

@@ -37,14 +37,16 @@ class Mapped:
         self.name = name
         self.views: dict[tuple[Any, ...], tuple[int, Any]] = {}
         self._memory = memory
+        self._bytes = len(memory)
         # The export pins the mapping: it cannot be closed under an address that somebody has.
         self._pin = ctypes.c_char.from_buffer(memory)
         self.address = ctypes.addressof(self._pin)
 
     def reaches(self, end: int) -> None:
         """Raises IpcError SEGMENT unless the segment, as it is now, has at least `end` bytes."""
-        size = min(self._memory.size(), len(self._memory))
-        if end > size:
+        size = self._memory.size()
+        # A file that has grown since is still mapped in its old size.
+        if end > size or end > self._bytes:
             raise IpcError("OPSWAP_E_SEGMENT", f"{self.name}: a tensor ends at byte {end}, the segment has {size}")
 
 

@@ -89,7 +89,9 @@ export class Connection {
       throw new OpswapError("OPSWAP_E_BUSY", message, { remedy: "wait for one of them" });
     }
     const id = this.#nextId++;
-    const frame = encode({ id, verb, deadline: Date.now() + Math.ceil(timeoutMs), ...fields });
+    // Wide in every message, so given as what it has to become.
+    const deadline = BigInt(Date.now() + Math.ceil(timeoutMs));
+    const frame = encode({ id, verb, deadline, ...fields });
     if (frame.byteLength > LIMITS.request_bytes) {
       const message = `${verb}: the request has ${frame.byteLength} bytes, at most ${LIMITS.request_bytes} are taken`;
       throw new OpswapError("OPSWAP_E_TOO_LARGE", message);

@@ -8,7 +8,7 @@ const INT32 = 2 ** 31;
 
 /** A request frame. */
 export function encode(message: Readonly<Record<string, unknown>>): Buffer {
-  return packr.pack(exact(message));
+  return packr.pack(isExact(message) ? message : exact(message));
 }
 
 /** A reply as the protocol declares it; undefined for anything else. */
@@ -22,10 +22,19 @@ export function decode(frame: Buffer): Reply | undefined {
 }
 
 /** msgpackr writes a number beyond 32 bits as a float, which the server rightly refuses where an integer is due. */
+function isWide(value: unknown): value is number {
+  return Number.isSafeInteger(value) && Math.abs(value as number) >= INT32;
+}
+
+/** Nearly every message is, and then nothing has to be copied. */
+function isExact(value: unknown): boolean {
+  if (typeof value !== "object" || value === null) return !isWide(value);
+  for (const key in value) if (!isExact((value as Record<string, unknown>)[key])) return false;
+  return true;
+}
+
 function exact(value: unknown): unknown {
-  if (typeof value === "number") {
-    return Number.isSafeInteger(value) && Math.abs(value) >= INT32 ? BigInt(value) : value;
-  }
+  if (isWide(value)) return BigInt(value);
   if (Array.isArray(value)) return value.map(exact);
   if (typeof value !== "object" || value === null) return value;
   return Object.fromEntries(Object.entries(value).map(([key, entry]) => [key, exact(entry)]));
