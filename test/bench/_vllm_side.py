@@ -5,8 +5,10 @@ python _vllm_side.py compiled|eager|transformers MODEL
 
 from __future__ import annotations
 
+import ctypes
 import json
 import random
+import signal
 import sys
 import time
 
@@ -74,7 +76,14 @@ def measure(engine: Vllm | Transformers, batch: int, prompt: int, new: int) -> d
     return {"decode_tok_s": batch * (new - 1) / (whole - first), "prefill_tok_s": batch * prompt / first}
 
 
+def end_with_parent() -> None:
+    """This process may be stopped when its parent goes: only the kernel can end it then."""
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+
+
 def main() -> None:
+    end_with_parent()
     mode, model = sys.argv[1:]
     engine = Transformers(model) if mode == "transformers" else Vllm(model, eager=mode == "eager")
     for batch in (1, 8):

@@ -9,7 +9,6 @@ so that all of them see the same machine. Prefill is timed apart (one new token)
 from __future__ import annotations
 
 import argparse
-import ctypes
 import json
 import os
 import signal
@@ -69,7 +68,6 @@ class Running:
             stdout=subprocess.PIPE,
             text=True,
             env=env,
-            preexec_fn=_end_with_parent,
         )
         self.about = self._answer()
         self._pause()
@@ -96,12 +94,6 @@ class Running:
             if line.startswith("{"):
                 return json.loads(line)
         raise SystemExit(f"{self.side.name} ended with {self.process.wait()} before it answered; its errors are above")
-
-
-def _end_with_parent() -> None:
-    """A stopped child would outlive an interrupted benchmark for good; the kernel ends it with us."""
-    pr_set_pdeathsig = 1
-    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
 
 
 def quartiles(values: list[float]) -> dict[str, float]:
