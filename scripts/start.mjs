@@ -1,20 +1,9 @@
 // `npm start`: set-up, the model, real vLLM with opswap, a question, a live switch; `-- --once` ends after that.
 import { join } from "node:path";
-import { logged } from "./lib/exec.mjs";
-import { buildDir, cacheDir, distDir, logDir, pythonDir } from "./lib/paths.mjs";
-import { build, engineEnv, pythonEnv } from "./lib/setup.mjs";
+import { ensureModel } from "./lib/model.mjs";
+import { buildDir, distDir, logDir, pythonDir } from "./lib/paths.mjs";
+import { build, engineEnv } from "./lib/setup.mjs";
 import { runMain, SetupError, say, step } from "./lib/ui.mjs";
-
-/** The model, dequantised once into the cache. @param {string} engine folder of the engine's environment */
-async function prepareModel(engine) {
-  const folder = join(cacheDir(), "models", "smollm2-135m-instruct-bf16");
-  const args = ["-m", "opswap.adapters.vllm.model", "--out", folder];
-  const env = pythonEnv(engine);
-  await step("model SmolLM2-135M-Instruct", (progress) =>
-    logged("model", join(engine, "bin/python"), args, { env, progress }),
-  );
-  return folder;
-}
 
 /** @returns {Promise<typeof import("../ts-client/src/demo/index.js")>} */
 function loadDemo() {
@@ -23,7 +12,7 @@ function loadDemo() {
 
 await runMain(async () => {
   const engine = await engineEnv(await build());
-  const model = await prepareModel(engine);
+  const model = await ensureModel(engine);
   const setup = { engine, packages: pythonDir, model, log: join(logDir, "vllm-serve.log") };
   const { runDemo, DemoError } = await loadDemo();
   const stage = {

@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, readdirSync, rmSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { delimiter, join } from "node:path";
 import { endWithParent, exitOf, logged } from "./exec.mjs";
+import { ensureModel } from "./model.mjs";
 import { buildDir, pythonDir, root } from "./paths.mjs";
 import { engineObstacle } from "./python.mjs";
 import { collect, readJUnit } from "./results.mjs";
@@ -124,7 +125,11 @@ export function allSuites() {
     {
       name: "TypeScript with vLLM",
       tier: "engine",
-      run: async (workshop) => vitest("engine", pythonEnv(await engineEnv(workshop))),
+      run: async (workshop) => {
+        const engine = await engineEnv(workshop);
+        const model = await ensureModel(engine);
+        return vitest("engine", { ...pythonEnv(engine), OPSWAP_ENGINE_ENV: engine, OPSWAP_MODEL: model });
+      },
     },
   ];
   const present = existsSync(join(root, "test/native/CMakeLists.txt")) ? fast : fast.slice(0, 2);

@@ -1,8 +1,8 @@
 import { useApp, useInput, useStdout } from "ink";
-import { type Dispatch, type ReactNode, useEffect, useReducer, useState } from "react";
-import { type Key, type Wish, wishOf } from "./keys.js";
+import { type Dispatch, type ReactNode, useCallback, useEffect, useReducer, useRef, useState } from "react";
+import { keysOf, type Wish, wishOf } from "./keys.js";
 import { failureOf, type Session } from "./session.js";
-import { type Action, INITIAL, reduce } from "./state.js";
+import { type Action, INITIAL, reduce, type State } from "./state.js";
 import { View } from "./view.js";
 
 interface AppProps {
@@ -12,17 +12,31 @@ interface AppProps {
 }
 
 export function App({ session, intervalMs, colour }: AppProps): ReactNode {
-  const [state, dispatch] = useReducer(reduce, INITIAL);
+  const { latest, dispatch } = useStore();
   const { exit } = useApp();
   const { width, height } = useSize();
   const now = useClock();
   useLooks(session, intervalMs, dispatch);
   useInput((input, key) => {
-    const wish = wishOf(state, { ...key, input } satisfies Key);
-    if (wish.type === "quit") exit();
-    else void grant(wish, session, dispatch);
+    for (const one of keysOf(input, key)) {
+      const wish = wishOf(latest(), one);
+      if (wish.type === "quit") exit();
+      else void grant(wish, session, dispatch);
+    }
   });
-  return <View state={state} width={width} height={height} now={now} colour={colour} />;
+  return <View state={latest()} width={width} height={height} now={now} colour={colour} />;
+}
+
+/** State that a key finds changed by the key before it, even when both come before the screen is drawn again. */
+function useStore(): { latest: () => State; dispatch: Dispatch<Action> } {
+  const state = useRef(INITIAL);
+  const [, redraw] = useReducer((drawn: number) => drawn + 1, 0);
+  const latest = useCallback(() => state.current, []);
+  const dispatch = useCallback((action: Action) => {
+    state.current = reduce(state.current, action);
+    redraw();
+  }, []);
+  return { latest, dispatch };
 }
 
 /** Does what a key asked for; what goes wrong is shown. */

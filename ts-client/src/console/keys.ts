@@ -25,6 +25,17 @@ export type Wish =
 const NOTHING: Wish = { type: "nothing" };
 const PAGE = 10;
 
+/** Fast typing and pasting come as one piece of input: it is taken key by key. */
+export function keysOf(input: string, key: Omit<Key, "input">): Key[] {
+  const characters = [...input];
+  if (characters.length < 2) return [{ ...key, input }];
+  return characters.map((character) => ({
+    input: character === "\r" ? "" : character,
+    return: character === "\r",
+    backspace: character === "\x7f",
+  }));
+}
+
 export function wishOf(state: State, key: Key): Wish {
   const { mode } = state;
   if (mode.kind === "filter") return filterKey(state, mode, key);

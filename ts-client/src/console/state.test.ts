@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { ranks, SWITCHED, status, WHY } from "../testing/console-fixtures.js";
-import { type Key, type Wish, wishOf } from "./keys.js";
+import { type Key, keysOf, type Wish, wishOf } from "./keys.js";
 import { emptyLine, headLine, healthLine, hintLine, overlayLines, rowLine, titleLine } from "./lines.js";
 import { tableRows, visiblePart } from "./rows.js";
 import { INITIAL, reduce, rowsOf, type State, selectedRow } from "./state.js";
@@ -81,6 +81,12 @@ describe("filter", () => {
     const state = press(seen, "/", ..."lin", { return: true }, "/", ..."xy", { backspace: true });
     expect(state.filter).toBe("linx");
     expect(press(state, { escape: true })).toMatchObject({ filter: "lin", mode: { kind: "table" } });
+  });
+
+  it("takes a pasted word key by key", () => {
+    const state = keysOf("/lin\r", {}).reduce((now: State, key) => press(now, key), seen);
+    expect(state).toMatchObject({ filter: "lin", mode: { kind: "table" } });
+    expect(keysOf("", { up: true })).toEqual([{ input: "", up: true }]);
   });
 
   it("says that nothing matches", () => {

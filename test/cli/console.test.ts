@@ -1,0 +1,76 @@
+import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
+import { fakeEngine, type Server, scratch } from "./harness.js";
+import { Terminal } from "./terminal.js";
+
+const { dir, remove } = scratch();
+const env = { OPSWAP_RUNTIME_DIR: dir };
+let engine: Server | undefined;
+let terminal: Terminal;
+
+beforeAll(async () => {
+  engine = await fakeEngine(dir, "first");
+});
+afterEach(() => terminal.close());
+afterAll(async () => {
+  await engine?.stop();
+  remove();
+});
+
+it("shows ranks, filters, sorts, and fits 80 columns and 24 lines", async () => {
+  terminal = new Terminal(["console", "--interval", "200"], env);
+  await terminal.shows(/^live$/m);
+  await terminal.shows(/> linear +0 cpu/);
+  expect(terminal.lines[0]).toMatch(/first · fake 0 · 2 ranks · epoch 0/);
+  terminal.press("/rms_");
+  await terminal.shows(/\/rms_/);
+  terminal.press("\r");
+  await terminal.shows(/> rms_norm +0 cpu/);
+  expect(terminal.lines.join("\n")).not.toMatch(/linear/);
+  terminal.press("\x1b");
+  await terminal.shows(/linear +1 cpu/);
+  terminal.press("s");
+  await terminal.shows(/RANK\^/);
+});
+
+it("switches after a yes and shows both acknowledgements, then quits and gives the screen back", async () => {
+  terminal = new Terminal(["console", "--interval", "200"], env);
+  await terminal.shows(/> linear +0 cpu/);
+  terminal.press("u");
+  await terminal.shows(/sm90 +cannot run +no usable CUDA device/);
+  terminal.press("j");
+  await terminal.shows(/> ref +usable/);
+  terminal.press("\r");
+  await terminal.shows(/Switch linear from cpu to ref on every rank\?/);
+  terminal.press("y");
+  await terminal.shows(/rank 0: step \d+, epoch 1, live; linear was cpu/);
+  await terminal.shows(/rank 1: step \d+, epoch 1, live; linear was cpu/);
+  terminal.press("\x1b");
+  await terminal.shows(/> linear +0 ref/);
+  terminal.press("q");
+  expect(await terminal.exited()).toBe(0);
+  expect(terminal.raw).toContain("\x1b[?1049l");
+});
+
+it("writes no colours under NO_COLOR", async () => {
+  terminal = new Terminal(["console"], { ...env, NO_COLOR: "1" });
+  await terminal.shows(/> linear/);
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: colours are control sequences
+  expect(terminal.raw).not.toMatch(/\x1b\[(3[0-9]|4[0-9]|9[0-9]|1|2|7)(;\d+)*m/);
+});
+
+it("goes stale when the engine ends, keeps its numbers, and comes back with it", async () => {
+  terminal = new Terminal(["console", "--interval", "200"], env);
+  await terminal.shows(/^live$/m);
+  await engine?.stop();
+  await terminal.shows(/^STALE, last seen/m);
+  await terminal.shows(/rms_norm/);
+  engine = await fakeEngine(dir, "first");
+  await terminal.shows(/^live$/m);
+});
+
+it("waits for an engine that is not there, and says so", async () => {
+  terminal = new Terminal(["console", "--engine", "absent"], env);
+  await terminal.shows(/waiting: no engine named absent/);
+  terminal.press("q");
+  expect(await terminal.exited()).toBe(0);
+});

@@ -1,0 +1,94 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { connectEngine, type OpswapClient } from "../../ts-client/src/client/index.js";
+import { ask, compare } from "../../ts-client/src/demo/ask.js";
+import type { Server } from "../../ts-client/src/demo/server.js";
+import type { OpsResult } from "../../ts-client/src/generated/messages.js";
+import { opswap } from "./harness.js";
+import { server } from "./server.js";
+import { Terminal } from "./terminal.js";
+
+let vllm: Server;
+let client: OpswapClient;
+
+beforeAll(async () => {
+  vllm = await server();
+  client = await connectEngine({ name: vllm.engine });
+});
+afterAll(async () => {
+  await client?.close();
+  await vllm?.stop();
+});
+
+function calls({ ranks }: OpsResult, op: string, impl: string): number {
+  const rows = ranks.flatMap((rank) => rank.ops).filter((row) => row.op === op);
+  return rows.flatMap((row) => row.impls).find((row) => row.name === impl)?.calls ?? 0;
+}
+
+describe("a live engine", () => {
+  it("answers through opswap's ops, counted per implementation", async () => {
+    expect((await ask(vllm.url)).text).toContain("Paris");
+    const seen = await client.ops();
+    for (const op of [
+      "rms_norm",
+      "fused_add_rms_norm",
+      "silu_and_mul",
+      "rotary_embedding",
+      "reshape_and_cache",
+    ]) {
+      expect(calls(seen, op, "cpu"), op).toBeGreaterThan(0);
+    }
+    expect((await client.doctor()).healthy).toBe(true);
+  });
+
+  it("switches by the command line; the other implementation runs and the answer agrees", async () => {
+    const before = await ask(vllm.url);
+    const counted = calls(await client.ops(), "rotary_embedding", "ref");
+    const used = await opswap(["use", "rotary_embedding", "ref", "--engine", vllm.engine, "--json"]);
+    expect(used.err).toBe("");
+    expect(JSON.parse(used.out).acks).toHaveLength(1);
+    const idle = calls(await client.ops(), "rotary_embedding", "cpu");
+    const after = await ask(vllm.url);
+    expect(compare(before, after).same).toBe(true);
+    expect(calls(await client.ops(), "rotary_embedding", "ref")).toBeGreaterThan(counted);
+    expect(calls(await client.ops(), "rotary_embedding", "cpu")).toBe(idle);
+    await client.use([{ op: "rotary_embedding", impl: "cpu" }]);
+  });
+
+  it("refuses what cannot run and goes on with the old kernel", async () => {
+    const why = await client.why("attention_decode");
+    const absent = why.ranks[0]?.impls.find((impl) => !impl.usable);
+    expect(absent?.reason).toBeTruthy();
+    const refused = await opswap(["use", "attention_decode", absent?.name ?? "", "--engine", vllm.engine]);
+    expect(refused.code).toBe(1);
+    expect((await client.ops("attention_decode")).ranks[0]?.ops[0]?.active).toBe("cpu");
+    expect((await ask(vllm.url)).text).toContain("Paris");
+  });
+
+  it("is watched and switched from the console, in a real terminal", async () => {
+    const terminal = new Terminal(["console", "--engine", vllm.engine, "--interval", "300"], {});
+    try {
+      await terminal.shows(/^live$/m);
+      terminal.press("/silu\r");
+      await terminal.shows(/> silu_and_mul +0 cpu/);
+      terminal.press("w");
+      await terminal.shows(/framework/);
+      terminal.press("\x1b");
+      await terminal.shows(/> silu_and_mul/);
+      terminal.press("u");
+      await terminal.shows(/> ref +usable/);
+      terminal.press("\r");
+      await terminal.shows(/Switch silu_and_mul from cpu to ref/);
+      terminal.press("y");
+      await terminal.shows(/rank 0: step \d+, epoch \d+, live; silu_and_mul was cpu/);
+      const counted = calls(await client.ops(), "silu_and_mul", "ref");
+      expect((await ask(vllm.url)).text).toContain("Paris");
+      expect(calls(await client.ops(), "silu_and_mul", "ref")).toBeGreaterThan(counted);
+      terminal.press("\x1b");
+      await terminal.shows(/> silu_and_mul +0 ref/);
+      terminal.press("q");
+      expect(await terminal.exited()).toBe(0);
+    } finally {
+      terminal.close();
+    }
+  });
+});

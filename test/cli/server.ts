@@ -1,0 +1,20 @@
+import path from "node:path";
+import { Server } from "../../ts-client/src/demo/server.js";
+import { root } from "./harness.js";
+
+let shared: Promise<Server> | undefined;
+
+/** One `vllm serve` for all engine tests of this process; `npm test` runs their files in one. */
+export function server(): Promise<Server> {
+  shared ??= start();
+  return shared;
+}
+
+async function start(): Promise<Server> {
+  const { OPSWAP_ENGINE_ENV: engine, OPSWAP_MODEL: model } = process.env;
+  if (!engine || !model) throw new Error("no engine environment: run these tests by `npm test`");
+  const log = path.join(root, "build/logs/vllm-tests.log");
+  const made = await Server.start({ engine, packages: path.join(root, "build/python"), model, log });
+  await made.ready(() => {});
+  return made;
+}
