@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 log = logging.getLogger("opswap.vllm")
 RETRY_S = 0.5
+RETRY_MAX_S = 10.0
 
 
 class Engine(Protocol):
@@ -50,8 +51,10 @@ class EngineRanks:
         self._reset = asyncio.create_task(self._reset_when_free())
 
     async def _reset_when_free(self) -> None:
+        wait = RETRY_S
         while not await self._engine.reset_prefix_cache():
-            await asyncio.sleep(RETRY_S)
+            await asyncio.sleep(wait)
+            wait = min(2 * wait, RETRY_MAX_S)  # vLLM logs every refusal
 
     async def stop(self) -> None:
         """Gives up on a reset that still waits for the engine to be free."""
