@@ -30,7 +30,7 @@ struct DTypeTable {
 #undef X
   }
 };
-inline constexpr DTypeTable kDTypeTable;
+constexpr DTypeTable kDTypeTable;
 
 inline DType dtype_of(DLDataType t) {
   const unsigned bytes = t.bits >> 3, size = bytes == 8 ? 3 : bytes >> 1;
@@ -39,7 +39,7 @@ inline DType dtype_of(DLDataType t) {
   return DType(kDTypeTable.entry[t.code << 2 | size]);
 }
 
-inline constexpr int64_t kDTypeBytes[] = {
+constexpr int64_t kDTypeBytes[] = {
 #define X(name, code, bits, bytes) bytes,
 #include "dtypes.def"
 #undef X
