@@ -1,6 +1,6 @@
 #include "attention_decode.gen.h"
 
-#include "common/attend.h"
+#include "common/attend_few.h"
 #include "common/op.h"
 
 namespace opswap::OPSWAP_ISA {
@@ -81,28 +81,35 @@ static void merge_parts(float *part, int64_t step, int64_t parts, int64_t column
   part[1] = l;
 }
 
-template <class Math, class E>
-static opswap_status decode(const attention_decode_args &a) {
-  const Split split = split_of(a);
-  const int64_t heads = a.QH / a.KH, parts = split.parts ? split.parts : 1, columns = round_up(a.V, kLanes);
-  const int64_t row_size = columns + kLanes, part_size = row_size * heads;
-  float *saved =
-      parts > 1 ? static_cast<float *>(scratch(1, size_t(a.B * a.KH * parts * part_size) * sizeof(float))) : nullptr;
-  if (parts > 1 && !saved)
-    return fail(OPSWAP_E_MEMORY, "attention_decode: no memory for %lld partial results",
-                (long long)(a.B * a.KH * parts));
-  parallel_for(a.B * a.KH * parts, 1, [&](int64_t begin, int64_t end) {
+// Attends to every part; `saved` takes what each leaves behind, or is null when there is one part per sequence.
+template <class E, class Block>
+static opswap_status attend_parts(const attention_decode_args &a, Split split, int64_t parts, float *saved,
+                                  int64_t row_size) {
+  const int64_t heads = a.QH / a.KH;
+  return parallel_try(a.B * a.KH * parts, 1, [&](int64_t begin, int64_t end) {
     Attention w;
-    if (!w.reserve(heads, words_of<Math>(a.D), columns)) return;
+    if (!w.reserve(heads, Block::q_words(a.D), row_size - kLanes)) return false;
     for (int64_t i = begin; i < end; ++i) {
       const QueryTile tile = tile_of(a, i / parts / a.KH, i / parts % a.KH, i % parts, split);
-      attend_tile<Math, E>(a, tile, w);
-      parts > 1 ? save_part(saved + i * part_size, row_size, w, heads) : write_tile<E>(a, tile, w);
+      attend_tile<E>(a, tile, Block{w});
+      saved ? save_part(saved + i * heads * row_size, row_size, w, heads) : write_tile<E>(a, tile, w);
     }
+    return true;
   });
-  for (int64_t i = 0; saved && i < a.B * a.QH; ++i) {
-    float *part = saved + i / heads * parts * part_size + i % heads * row_size;
-    merge_parts(part, part_size, parts, columns);
+}
+
+template <class E, class Block>
+static opswap_status decode(const attention_decode_args &a) {
+  const Split split = split_of(a);
+  const int64_t heads = a.QH / a.KH, parts = split.parts ? split.parts : 1, row_size = round_up(a.V, kLanes) + kLanes;
+  if (parts == 1) return attend_parts<E, Block>(a, split, parts, nullptr, row_size);
+  const size_t bytes = size_t(a.B * a.QH * parts * row_size) * sizeof(float);
+  float *saved = static_cast<float *>(scratch(1, bytes));
+  if (!saved) return fail(OPSWAP_E_MEMORY, "attention_decode: no memory for %zu bytes of partial results", bytes);
+  if (opswap_status e = attend_parts<E, Block>(a, split, parts, saved, row_size)) return e;
+  for (int64_t i = 0; i < a.B * a.QH; ++i) {
+    float *part = saved + (i / heads * parts * heads + i % heads) * row_size;
+    merge_parts(part, heads * row_size, parts, row_size - kLanes);
     write_row<E>(a, i / a.QH, i % a.QH, part + kLanes, part[0], part[1]);
   }
   return OPSWAP_OK;
@@ -110,7 +117,9 @@ static opswap_status decode(const attention_decode_args &a) {
 
 OPSWAP_CPU(attention_decode) {
   return with_float_type(a.scalar_dtype, [&]<class E>(E) {
-    return with_math<E, E>([&]<class Math>(Math) { return decode<Math, E>(a); });
+    return with_math<E, E>([&]<class Math>(Math) {
+      return with_block<Math>(a.QH / a.KH, [&]<class Block>(std::type_identity<Block>) { return decode<E, Block>(a); });
+    });
   });
 }
 

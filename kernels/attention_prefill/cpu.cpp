@@ -60,18 +60,18 @@ static opswap_status prefill(const attention_prefill_args &a) {
   };
   int64_t tiles = 0;
   for (int64_t b = 0; b < a.B; ++b) tiles += tiles_of(b);
-  parallel_for(tiles * a.KH, 1, [&](int64_t begin, int64_t end) {
+  return parallel_try(tiles * a.KH, 1, [&](int64_t begin, int64_t end) {
     Attention w;
-    if (!w.reserve(tokens * (a.QH / a.KH), words_of<Math>(a.D), round_up(a.V, kLanes))) return;
+    if (!w.reserve(tokens * (a.QH / a.KH), words_of<Math>(a.D), round_up(a.V, kLanes))) return false;
     for (int64_t i = begin; i < end; ++i) {
       int64_t b = 0, tile = i / a.KH;
       while (tile >= tiles_of(b)) tile -= tiles_of(b++);
       const QueryTile rows = tile_of(a, b, i % a.KH, tile * tokens, tokens);
-      attend_tile<Math, E>(a, rows, w);
+      attend_tile<E>(a, rows, PackedBlock<Math>{w});
       write_tile<E>(a, rows, w);
     }
+    return true;
   });
-  return OPSWAP_OK;
 }
 
 OPSWAP_CPU(attention_prefill) {

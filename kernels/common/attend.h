@@ -36,9 +36,10 @@ struct Attention {
   float *o;                  // [rows][columns], not yet divided by l
   float *m;                  // [rows]
   float *l;                  // [rows][kLanes]: sums per lane
+  uint32_t *zero;            // [q_words or columns]: stands in for keys that are not there
 
   static size_t bytes(int64_t rows, int64_t q_words, int64_t columns) {
-    return size_t(rows * (q_words + kKeys + columns + 1 + kLanes) + kKeys * (q_words + columns)) * 4 + 7 * 64;
+    return size_t(rows * (q_words + kKeys + columns + 1 + kLanes) + (kKeys + 1) * (q_words + columns)) * 4 + 8 * 64;
   }
   bool reserve(int64_t rows, int64_t words, int64_t width) {
     q_words = words;
@@ -56,19 +57,21 @@ struct Attention {
     take(o, rows * width);
     take(m, rows);
     take(l, rows * kLanes);
+    take(zero, words + width);
+    std::memset(zero, 0, size_t(words + width) * 4);
     return true;
   }
 };
 
-// pointers[i] = cached vector of key first + i, null from `count` on.
+// pointers[i] = cached vector of key first + i; from `count` on `absent`, so that slots not in use are never read.
 template <class E>
 inline void find_keys(const E **pointers, const Tensor &cache, const int32_t *blocks, int64_t block_size, int64_t first,
-                      int64_t count, int64_t head) {
+                      int64_t count, int64_t head, const E *absent) {
   int64_t block = first / block_size, slot = first % block_size;
   for (int64_t i = 0; i < kKeys; ++i) {
     pointers[i] =
         i < count ? cache.as<E>() + blocks[block] * cache.stride[0] + head * cache.stride[1] + slot * cache.stride[2]
-                  : nullptr;
+                  : absent;
     if (++slot == block_size) {
       slot = 0;
       ++block;
@@ -76,24 +79,52 @@ inline void find_keys(const E **pointers, const Tensor &cache, const int32_t *bl
   }
 }
 
-// panel[step][v] = word of kPerWord neighbouring keys; keys that are null give 0, so unused pages are never read.
-template <class Math, class E>
-inline void pack_values(uint32_t *panel, int64_t columns, const E *const *keys, int64_t count, int64_t width) {
-  for (int64_t i = 0; i < count; i += Math::kPerWord, panel += columns) {
-    const E *const a = keys[i], *const b = Math::kPerWord == 2 ? keys[i + 1] : nullptr;
-    const auto put = [&](int64_t j, auto &&read) {
-      vu words;
-      if constexpr (Math::kPerWord == 2)
-        words = (vu)read(a) >> 16 | (b ? (vu)read(b) : vu{});
-      else
-        words = (vu)read(a);
-      std::memcpy(panel + j, &words, sizeof words);
-    };
-    for_lanes(
-        width, [&](int64_t j) { put(j, [j](const E *p) { return load(p + j); }); },
-        [&](int64_t j, int64_t left) { put(j, [=](const E *p) { return load_tail(p + j, left); }); });
-  }
+// Words at column j of the values of a key, or of two neighbouring ones for pairs; `left` columns exist, if given.
+template <class Math, class E, class... Left>
+inline vu value_words(const E *const *keys, int64_t j, Left... left) {
+  const auto read = [=](const E *p) {
+    if constexpr (sizeof...(Left) == 0)
+      return (vu)load(p + j);
+    else
+      return (vu)load_tail(p + j, left...);
+  };
+  if constexpr (Math::kPerWord == 2)
+    return read(keys[0]) >> 16 | read(keys[1]);
+  else
+    return read(keys[0]);
 }
+
+// The two products of a block for many rows: keys and values are packed once, then multiplied as small matrices.
+template <class Math>
+struct PackedBlock {
+  using Arithmetic = Math;
+  const Attention &w;
+
+  static int64_t q_words(int64_t n) { return words_of<Math>(n); }
+  void begin(int64_t, int64_t) const {}
+
+  // s[r][i] = q[r] . key[i] over n features, in whole vectors of keys.
+  template <class E>
+  void scores(const E *const *keys, int64_t rows, int64_t columns, int64_t n) const {
+    for (int64_t i = 0; i < columns; i += kLanes) pack_rows<Math>(w.k + i, kKeys, keys + i, n);
+    multiply<Math>({w.s, kKeys, false}, {reinterpret_cast<const char *>(w.q), w.q_words * 4}, rows, {w.k, kKeys},
+                   columns, w.q_words);
+  }
+
+  // o[r] += sum over keys of p[r][key] * value[key], `width` columns.
+  template <class E>
+  void values(const E *const *keys, int64_t rows, int64_t count, int64_t width) const {
+    uint32_t *panel = w.v;
+    for (int64_t i = 0; i < count; i += Math::kPerWord, panel += w.columns) {
+      const auto put = [&](int64_t j, vu words) { std::memcpy(panel + j, &words, sizeof words); };
+      for_lanes(
+          width, [&](int64_t j) { put(j, value_words<Math>(keys + i, j)); },
+          [&](int64_t j, int64_t left) { put(j, value_words<Math>(keys + i, j, left)); });
+    }
+    multiply<Math>({w.o, w.columns, true}, {reinterpret_cast<const char *>(w.s), kKeys * 4}, rows, {w.v, w.columns},
+                   w.columns, words_of<Math>(count));
+  }
+};
 
 // How scores become probabilities.
 struct Softmax {
@@ -136,37 +167,67 @@ inline void softmax_row(const Attention &w, int64_t r, int64_t from, int64_t to,
   store(w.l + r * kLanes, total);
 }
 
-template <class Math, class E, class Args>
-inline void attend_block(const Args &a, const QueryTile &tile, const Attention &w, int64_t first, int64_t count) {
+// Pointers to the keys and values of one block; those of the next block are known early, so that they can be fetched.
+template <class E>
+struct Fetched {
+  const E *keys[kKeys], *values[kKeys];
+  int64_t count;
+};
+
+template <class E, class Args>
+inline void find_block(Fetched<E> &block, const Args &a, const QueryTile &tile, const Attention &w, int64_t first) {
   const int32_t *blocks = row<int32_t>(a.block_table, tile.sequence);
-  const E *keys[kKeys];
-  find_keys(keys, a.key_cache, blocks, a.BS, first, count, tile.kv_head);
-  const int64_t columns = round_up(count, kLanes), rows = tile.rows();
-  for (int64_t i = 0; i < columns; i += kLanes) pack_rows<Math>(w.k + i, kKeys, keys + i, a.D);
-  multiply<Math>({w.s, kKeys, false}, {reinterpret_cast<const char *>(w.q), w.q_words * 4}, rows, {w.k, kKeys}, columns,
-                 w.q_words);
+  const E *absent = reinterpret_cast<const E *>(w.zero);
+  const int64_t left = tile.keys.last - first;
+  block.count = left < kKeys ? left : kKeys;
+  find_keys(block.keys, a.key_cache, blocks, a.BS, first, block.count, tile.kv_head, absent);
+  find_keys(block.values, a.value_cache, blocks, a.BS, first, block.count, tile.kv_head, absent);
+}
+
+// Asks for `count` vectors of n elements: pages are scattered, which the CPU's own prefetcher does not see through.
+template <class E>
+inline void fetch(const E *const *vectors, int64_t count, int64_t n) {
+  for (int64_t i = 0; i < count; ++i)
+    for (int64_t byte = 0; byte < n * int64_t(sizeof(E)); byte += 64)
+      __builtin_prefetch(reinterpret_cast<const char *>(vectors[i]) + byte, 0, 2);
+}
+
+template <class E, class Block, class Args>
+inline void attend_block(const Args &a, const QueryTile &tile, const Block &block, int64_t first,
+                         const Fetched<E> &now) {
+  const Attention &w = block.w;
+  const int64_t columns = round_up(now.count, kLanes), rows = tile.rows();
+  block.scores(now.keys, rows, columns, a.D);
   const Softmax how{float(a.softmax_scale), float(a.softcap)};
   for (int64_t r = 0; r < rows; ++r) {
-    const KeyRange seen = visible(tile.position + r / tile.heads, first + count, tile.causal, a.sliding_window);
-    softmax_row<Math>(w, r, seen.first - first, seen.last - first, columns, how);
+    const KeyRange seen = visible(tile.position + r / tile.heads, first + now.count, tile.causal, a.sliding_window);
+    softmax_row<typename Block::Arithmetic>(w, r, seen.first - first, seen.last - first, columns, how);
   }
-  find_keys(keys, a.value_cache, blocks, a.BS, first, count, tile.kv_head);
-  pack_values<Math>(w.v, w.columns, keys, count, a.V);
-  multiply<Math>({w.o, w.columns, true}, {reinterpret_cast<const char *>(w.s), kKeys * 4}, rows, {w.v, w.columns},
-                 w.columns, words_of<Math>(count));
+  block.values(now.values, rows, now.count, a.V);
 }
 
 // Fills w.o, w.m and w.l for the rows and keys of the tile.
-template <class Math, class E, class Args>
-inline void attend_tile(const Args &a, const QueryTile &tile, const Attention &w) {
+template <class E, class Block, class Args>
+inline void attend_tile(const Args &a, const QueryTile &tile, const Block &block) {
+  const Attention &w = block.w;
   for (int64_t r = 0; r < tile.rows(); ++r) {
-    copy_words<Math>(w.q + r * w.q_words, at_head<E>(a.query, tile.token(r), tile.head(r)), a.D);
+    copy_words<typename Block::Arithmetic>(w.q + r * w.q_words, at_head<E>(a.query, tile.token(r), tile.head(r)), a.D);
     for (int64_t v = 0; v < w.columns; v += kLanes) store(w.o + r * w.columns + v, vf{});
     store(w.l + r * kLanes, vf{});
     w.m[r] = -__builtin_inff();
   }
-  for (int64_t first = tile.keys.first; first < tile.keys.last; first += kKeys)
-    attend_block<Math, E>(a, tile, w, first, tile.keys.last - first < kKeys ? tile.keys.last - first : kKeys);
+  block.begin(tile.rows(), a.D);
+  Fetched<E> around[2];
+  const auto find = [&](Fetched<E> &f, int64_t first) {
+    find_block(f, a, tile, w, first);
+    fetch(f.keys, f.count, a.D);
+    fetch(f.values, f.count, a.V);
+  };
+  if (tile.keys.first < tile.keys.last) find(around[0], tile.keys.first);
+  for (int64_t first = tile.keys.first, turn = 0; first < tile.keys.last; first += kKeys, turn ^= 1) {
+    if (first + kKeys < tile.keys.last) find(around[turn ^ 1], first + kKeys);
+    attend_block<E>(a, tile, block, first, around[turn]);
+  }
 }
 
 // out = o / l and lse = m + ln l; a row that saw no key gives 0 and -inf.

@@ -52,5 +52,15 @@ inline void parallel_for(int64_t n, int64_t grain, Body &&body) {
       &body);
 }
 
+// The same for a body that returns false when it got no scratch memory.
+template <class Body>
+inline opswap_status parallel_try(int64_t n, int64_t grain, Body &&body) {
+  bool short_of_memory = false;
+  parallel_for(n, grain, [&](int64_t begin, int64_t end) {
+    if (!body(begin, end)) __atomic_store_n(&short_of_memory, true, __ATOMIC_RELAXED);
+  });
+  return short_of_memory ? fail(OPSWAP_E_MEMORY, "no memory for a thread's work area") : opswap_status{OPSWAP_OK};
+}
+
 }  // namespace OPSWAP_ISA
 }  // namespace opswap

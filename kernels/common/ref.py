@@ -6,7 +6,7 @@ ABSURD_BLOCK = 2147480000
 
 
 def attend(query, keys, values, hidden, scale, softcap):
-    """One sequence: query [T, H, D], keys [P, H, D], values [P, H, V], hidden [T, P]; a row that sees no key gives 0."""
+    """One sequence: query [T, H, D], keys [P, H, D], values [P, H, V], hidden [T, P]; a row that sees no key is 0."""
     scores = np.einsum("thd,phd->thp", query.astype(np.float64), keys) * scale
     if softcap > 0:
         scores = softcap * np.tanh(scores / softcap)
