@@ -1,4 +1,4 @@
-"""What the house rules look at: files of the checkout, and measures of their text. Each measure has a test of its own."""
+"""What the house rules look at: files of the checkout, and measures of their text, each with a test of its own."""
 
 from __future__ import annotations
 
