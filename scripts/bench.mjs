@@ -1,6 +1,6 @@
-// `npm run bench`: lists the benchmarks; `npm run bench -- NAME [ARGS]` runs one. Each prints JSON.
+// `npm run bench`: lists the benchmarks; `npm run bench -- NAME [ARGS]` runs one, which prints JSON.
 import { spawn } from "node:child_process";
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join, parse } from "node:path";
 import { ensureEnv } from "./lib/envs.mjs";
 import { endWithParent, exitOf } from "./lib/exec.mjs";
@@ -27,6 +27,21 @@ function chosen(name) {
   throw new SetupError(`no benchmark named ${name}; there are: ${all.map((file) => file.name).join(", ")}`);
 }
 
+/**
+ * Python benchmarks run in the engine's environment, and those that name the peer's Python get its environment made.
+ * @param {import("node:path").ParsedPath} file
+ * @param {import("./lib/setup.mjs").Workshop} workshop
+ */
+async function hostOf(file, workshop) {
+  if (file.ext === ".mjs") return { command: process.execPath, env: pythonEnv(workshop.tools) };
+  const engine = await engineEnv(workshop);
+  const env = pythonEnv(engine);
+  if (readFileSync(join(folder, file.base), "utf8").includes("OPSWAP_PEER_PYTHON")) {
+    env.OPSWAP_PEER_PYTHON = join(await ensureEnv("bench", workshop.python), "bin/python");
+  }
+  return { command: join(engine, "bin/python"), env };
+}
+
 await runMain(async () => {
   const [name, ...args] = process.argv.slice(2);
   if (name === undefined) {
@@ -37,11 +52,7 @@ await runMain(async () => {
   }
   const file = chosen(name);
   const workshop = await build();
-  const engine = await engineEnv(workshop);
-  // The peer has an environment of its own, which only benchmarks install.
-  const peer = await ensureEnv("bench", workshop.python);
-  const command = file.ext === ".py" ? join(engine, "bin/python") : process.execPath;
-  const env = { ...pythonEnv(engine), OPSWAP_PEER_PYTHON: join(peer, "bin/python") };
+  const { command, env } = await hostOf(file, workshop);
   const child = spawn(command, [join(folder, file.base), ...args], { cwd: root, env, stdio: "inherit" });
   endWithParent(child);
   return Number(await exitOf(child)) || 0;

@@ -68,6 +68,7 @@ export async function engineEnv(workshop) {
 /**
  * Environment variables for Python processes that import opswap, and for the CLI that starts some.
  * @param {string} folder of a Python environment
+ * @returns {NodeJS.ProcessEnv}
  */
 export function pythonEnv(folder) {
   const inherited = process.env.PYTHONPATH ? [process.env.PYTHONPATH] : [];
