@@ -119,7 +119,7 @@ def summary(samples: dict[str, dict[int, list[dict]]]) -> dict:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=_positive, default=5)
     parser.add_argument("--model", type=Path, help="SmolLM2 in bf16; made when not given")
     parser.add_argument("--out", type=Path, help="write the JSON here as well")
     parser.add_argument("--side", action="append", default=[], help="only these sides")
@@ -127,29 +127,42 @@ def main() -> int:
     model = options.model or default_model()
     running = [Running(side, model) for side in sides(os.environ.get("OPSWAP_PEER_PYTHON"), options.side)]
     samples: dict[str, dict[int, list[dict]]] = {r.side.name: {batch: [] for batch in BATCHES} for r in running}
-    for _ in range(options.rounds):
-        for batch in BATCHES:
-            for competitor in running:
-                samples[competitor.side.name][batch].append(competitor.measure(batch))
-                time.sleep(0.2)
-    result = {
+    for done in range(1, options.rounds + 1):
+        take_turns(running, samples)
+        text = json.dumps(report(running, samples, done), indent=2)
+        if options.out:  # after every round, so that an interrupted run is not lost
+            options.out.write_text(text + "\n")
+    print(text)
+    for competitor in running:
+        competitor.stop()
+    return 0
+
+
+def take_turns(running: list[Running], samples: dict[str, dict[int, list[dict]]]) -> None:
+    for batch in BATCHES:
+        for competitor in running:
+            samples[competitor.side.name][batch].append(competitor.measure(batch))
+            time.sleep(0.2)
+
+
+def report(running: list[Running], samples: dict[str, dict[int, list[dict]]], rounds: int) -> dict:
+    return {
         "benchmark": "vllm_decode",
         "model": "SmolLM2-135M-Instruct bf16",
         "prompt": PROMPT,
         "new": NEW,
-        "rounds": options.rounds,
+        "rounds": rounds,
         "cpus": len(os.sched_getaffinity(0)),
         "load": os.getloadavg()[0],
         "sides": {r.side.name: r.about for r in running},
         **summary(samples),
     }
-    for competitor in running:
-        competitor.stop()
-    text = json.dumps(result, indent=2)
-    print(text)
-    if options.out:
-        options.out.write_text(text + "\n")
-    return 0
+
+
+def _positive(text: str) -> int:
+    if (value := int(text)) < 1:
+        raise argparse.ArgumentTypeError("expected 1 or more")
+    return value
 
 
 def default_model() -> Path:
