@@ -158,10 +158,7 @@ inline void softmax_row(const Attention &w, int64_t r, int64_t from, int64_t to,
   for (int64_t c = 0; c < columns; c += kLanes) {
     const vf p = exp(load(s + c) - shift);
     total += p;
-    if constexpr (Math::kPerWord == 2)
-      store(reinterpret_cast<bf16 *>(s) + c, p);
-    else
-      store(s + c, p);
+    store(reinterpret_cast<typename Math::Stored *>(s) + c, p);  // behind what is still to be read
   }
   w.m[r] = now;
   store(w.l + r * kLanes, total);

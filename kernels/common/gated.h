@@ -8,7 +8,7 @@ namespace opswap::OPSWAP_ISA {
 
 template <class Args, class Activation>
 opswap_status gated_rows(const Args &a, Activation &&activation) {
-  return with_float_type(a.scalar_dtype, [&]<class E>(E) {
+  return with_vector_type(a.scalar_dtype, [&]<class E>(E) {
     parallel_for(a.T, rows_per_task(4 * a.I), [&](int64_t begin, int64_t end) {
       for (int64_t t = begin; t < end; ++t) {
         const E *gate = row<E>(a.input, t), *up = gate + a.I;

@@ -58,11 +58,26 @@ inline vf load(const fp16 *p) {
 // Stores kLanes elements, rounded to nearest even.
 inline void store(float *p, vf v) { std::memcpy(p, &v, sizeof v); }
 inline void store(bf16 *p, vf v) {
-  const vu u = (vu)v;
-  const vu rounded = (u + 0x7fff + (u >> 16 & 1)) >> 16, nan = u >> 16 | 0x40;
-  const vh h = __builtin_convertvector((u & 0x7fffffff) > 0x7f800000 ? nan : rounded, vh);
+  const vu u = (vu)v, rounded = u + 0x7fff + (u >> 16 & 1);
+  const vh h = __builtin_convertvector((v == v ? rounded : u | 0x400000) >> 16, vh);
   std::memcpy(p, &h, sizeof h);
 }
+#if defined(__AVX512F__)
+// The same 16 bits, on a CPU that rounds to them by itself (subnormals become 0); only where bf16_usable().
+struct bf16_native : bf16 {};
+template <>
+inline bf16_native from_float<bf16_native>(float x) {
+  return {from_float<bf16>(x)};
+}
+inline bool bf16_usable() {
+  static const bool usable = __builtin_cpu_supports("avx512bf16");
+  return usable;
+}
+inline void store(bf16_native *p, vf v) {
+  const __m256bh h = _mm512_cvtneps_pbh((__m512)v);
+  std::memcpy(p, &h, sizeof h);
+}
+#endif
 inline void store(fp16 *p, vf v) {
 #if defined(__AVX512F__)
   _mm256_storeu_si256(reinterpret_cast<__m256i *>(p), _mm512_cvtps_ph((__m512)v, _MM_FROUND_TO_NEAREST_INT));
@@ -174,6 +189,43 @@ inline vf tanh(vf x) {
   const vf small = x * (1.0f + s * (-1.0f / 3 + s * (2.0f / 15 + s * (-17.0f / 315 + s * (62.0f / 2835)))));
   const vf big = 1.0f - 2.0f / (exp(2.0f * a) + 1.0f);
   return a < 0.1f ? small : (x < 0.0f ? -big : big);
+}
+
+// 1 / x for normal x and normal 1 / x, within 2 ulp: an estimate and a Newton step cost less than a division.
+inline vf inverse(vf x) {
+#if defined(__AVX512F__)
+  const vf y = (vf)_mm512_rcp14_ps((__m512)x);
+  return y * (2.0f - x * y);
+#elif defined(__AVX2__)
+  const vf y = (vf)_mm256_rcp_ps((__m256)x);
+  return y * (2.0f - x * y);
+#else
+  return 1.0f / x;
+#endif
+}
+
+// 1 / (1 + e^-x), within 1e-6 relative where it is above 1e-4, and absolute below. The reduction of e^-x = 2^t to
+// t - round(t) needs no second constant, because an error in e^-x counts only where |x| is small.
+inline vf sigmoid(vf x) {
+#if defined(__AVX512F__)
+  const __m512 t =
+      _mm512_max_ps(_mm512_set1_ps(-120.0f), _mm512_min_ps(_mm512_set1_ps(120.0f), (__m512)(x * -1.44269504f)));
+  const vf n = (vf)_mm512_roundscale_ps(t, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC), r = (vf)t - n;
+  vf p = splat(0x1.5c08e4p-10f);  // 2^r on [-1/2, 1/2], minimax: 8e-8 relative
+  for (float c : {0x1.3d0c54p-7f, 0x1.c6b6e4p-5f, 0x1.ebf918p-3f, 0x1.62e428p-1f, 1.0f}) p = p * r + c;
+  return inverse(1.0f + (vf)_mm512_scalef_ps((__m512)p, (__m512)n));
+#else
+  return inverse(1.0f + exp(x < -80.0f ? splat(80.0f) : -x));
+#endif
+}
+
+// Calls body(T{}) with the type that the vector loops of a floating dtype are written in.
+template <class Body>
+inline auto with_vector_type(DType dtype, Body &&body) {
+#if defined(__AVX512F__)
+  if (dtype == DType::bfloat16 && bf16_usable()) return body(bf16_native{});
+#endif
+  return with_float_type(dtype, body);
 }
 
 }  // namespace opswap::OPSWAP_ISA

@@ -8,23 +8,16 @@ namespace opswap::OPSWAP_ISA {
 
 struct Floats {
   static constexpr int kPerWord = 1;
+  using Stored = float;  // one of the elements of a word
   static vf madd(vf acc, vu a, vu b) { return acc + (vf)a * (vf)b; }
 };
 
 #if defined(__AVX512F__)
 struct Bf16Pairs {
   static constexpr int kPerWord = 2;
-  // Inline assembly: the intrinsic's vector type differs between compilers and it would need its own target flags,
-  // which templates and lambdas do not inherit.
-  static vf madd(vf acc, vu a, vu b) {
-    asm("vdpbf16ps %2, %1, %0" : "+v"(acc) : "v"(a), "v"(b));
-    return acc;
-  }
+  using Stored = bf16_native;
+  static vf madd(vf acc, vu a, vu b) { return (vf)_mm512_dpbf16_ps((__m512)acc, (__m512bh)a, (__m512bh)b); }
 };
-inline bool bf16_pairs_usable() {
-  static const bool usable = __builtin_cpu_supports("avx512bf16");
-  return usable;
-}
 #endif
 
 // Calls body(Math{}): pairs when both operands are bf16 and this CPU multiplies them, otherwise floats.
@@ -32,7 +25,7 @@ template <class A, class B, class Body>
 inline auto with_math(Body &&body) {
 #if defined(__AVX512F__)
   if constexpr (std::is_same_v<A, bf16> && std::is_same_v<B, bf16>)
-    if (bf16_pairs_usable()) return body(Bf16Pairs{});
+    if (bf16_usable()) return body(Bf16Pairs{});
 #endif
   return body(Floats{});
 }

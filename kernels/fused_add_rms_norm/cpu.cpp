@@ -44,7 +44,7 @@ static float add_and_square(E *residual, const E *input, int64_t n) {
 }
 
 OPSWAP_CPU(fused_add_rms_norm) {
-  return with_float_type(a.scalar_dtype, [&]<class E>(E) {
+  return with_vector_type(a.scalar_dtype, [&]<class E>(E) {
     parallel_for(a.T, rows_per_task(a.H), [&](int64_t begin, int64_t end) {
       for (int64_t t = begin; t < end; ++t) {
         E *x = row<E>(a.input, t), *r = row<E>(a.residual, t);

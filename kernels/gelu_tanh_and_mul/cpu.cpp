@@ -17,7 +17,7 @@ OPSWAP_CPU(gelu_tanh_and_mul) {
   // 0.5 (1 + tanh z) = 1 / (1 + e^-2z): one exponential and no cancellation for negative x.
   return gated_rows(a, [](vf x) {
     const vf z = float(kSqrtTwoOverPi) * (x + float(kCubic) * x * x * x);
-    return x / (1.0f + exp(-2.0f * z));
+    return x * sigmoid(2.0f * z);
   });
 }
 

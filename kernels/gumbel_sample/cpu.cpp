@@ -34,7 +34,8 @@ static void noise_of_block(float *noise, int64_t block, uint64_t seed) {
     vu c[4] = {lane + uint32_t(block * kCounters + i), vu{}, vu{}, vu{}};
     philox<vu, vul>(
         c, uint32_t(seed), uint32_t(seed >> 32), [](vu x) { return __builtin_convertvector(x, vul); },
-        [](vul x) { return __builtin_convertvector(x >> 32, vu); }, [](vul x) { return __builtin_convertvector(x, vu); });
+        [](vul x) { return __builtin_convertvector(x >> 32, vu); },
+        [](vul x) { return __builtin_convertvector(x, vu); });
     for (int w = 0; w < 4; ++w) {
       const vf u = (__builtin_convertvector((vi)(c[w] >> 9), vf) + 0.5f) * 0x1p-23f;
       store(noise + w * kCounters + i, -log(-log(u)));
@@ -85,9 +86,8 @@ struct NoisyRow {
 
 OPSWAP_CPU(gumbel_sample) {
   return with_float_type(a.scalar_dtype, [&]<class E>(E) {
-    return argmax_rows(a.token_ids, a.B, a.V, [&](int64_t b) {
-      return NoisyRow<E>{row<E>(a.logits, b), uint64_t(index_at(a.seeds, b)), {}};
-    });
+    return argmax_rows(a.token_ids, a.B, a.V,
+                       [&](int64_t b) { return NoisyRow<E>{row<E>(a.logits, b), uint64_t(index_at(a.seeds, b)), {}}; });
   });
 }
 

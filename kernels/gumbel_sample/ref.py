@@ -1,7 +1,7 @@
 import numpy as np
 
 ROUNDS, M0, M1, W0, W1 = 10, 0xD2511F53, 0xCD9E8D57, 0x9E3779B9, 0xBB67AE85
-LOW = np.uint64(0xFFFFFFFF)
+LOW, HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
 
 
 def philox(counter, seed):
@@ -10,12 +10,7 @@ def philox(counter, seed):
     k0, k1 = seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF
     for _ in range(ROUNDS):
         p0, p1 = c[0] * np.uint64(M0), c[2] * np.uint64(M1)
-        c = [
-            (p1 >> np.uint64(32)) ^ c[1] ^ np.uint64(k0),
-            p1 & LOW,
-            (p0 >> np.uint64(32)) ^ c[3] ^ np.uint64(k1),
-            p0 & LOW,
-        ]
+        c = [(p1 >> HALF) ^ c[1] ^ np.uint64(k0), p1 & LOW, (p0 >> HALF) ^ c[3] ^ np.uint64(k1), p0 & LOW]
         k0, k1 = k0 + W0 & 0xFFFFFFFF, k1 + W1 & 0xFFFFFFFF
     return np.stack(c, axis=-1)
 

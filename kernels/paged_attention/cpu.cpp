@@ -15,8 +15,8 @@ OPSWAP_REF(paged_attention) {
       const int64_t length = index_at(a.seq_lens, b), offset = length - (end - begin);
       for (int64_t t = begin; t < end; ++t)
         for (int64_t h = 0; h < a.QH; ++h)
-          attend_plain<E>(a, row<E>(a.query, t) + h * a.query.stride[1], row<int32_t>(a.block_table, b), h / (a.QH / a.KH),
-                          visible(offset + t - begin, length, a.causal, a.sliding_window),
+          attend_plain<E>(a, row<E>(a.query, t) + h * a.query.stride[1], row<int32_t>(a.block_table, b),
+                          h / (a.QH / a.KH), visible(offset + t - begin, length, a.causal, a.sliding_window),
                           row<E>(a.out, t) + h * a.out.stride[1],
                           a.lse ? row<float>(a.lse, t) + h * a.lse.stride[1] : nullptr);
     }

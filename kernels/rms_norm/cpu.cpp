@@ -22,7 +22,7 @@ OPSWAP_REF(rms_norm) {
 }
 
 OPSWAP_CPU(rms_norm) {
-  return with_float_type(a.scalar_dtype, [&]<class E>(E) {
+  return with_vector_type(a.scalar_dtype, [&]<class E>(E) {
     parallel_for(a.T, rows_per_task(a.H), [&](int64_t begin, int64_t end) {
       for (int64_t t = begin; t < end; ++t) {
         const E *x = row<E>(a.input, t);

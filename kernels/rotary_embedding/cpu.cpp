@@ -42,7 +42,7 @@ static void for_heads(const rotary_embedding_args &a, int64_t begin, int64_t end
 // body(E{}, C{}, neox) for the call's element type, cache type and pairing.
 template <class Body>
 static opswap_status with_types(const rotary_embedding_args &a, Body &&body) {
-  return with_float_type(a.scalar_dtype, [&]<class E>(E e) {
+  return with_vector_type(a.scalar_dtype, [&]<class E>(E e) {
     return with_float_type(a.cache_dtype, [&]<class C>(C c) {
       a.is_neox ? body(e, c, std::true_type{}) : body(e, c, std::false_type{});
       return opswap_status{OPSWAP_OK};

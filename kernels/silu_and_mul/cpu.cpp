@@ -11,7 +11,7 @@ OPSWAP_REF(silu_and_mul) {
 }
 
 OPSWAP_CPU(silu_and_mul) {
-  return gated_rows(a, [](vf x) { return x / (1.0f + exp(-x)); });
+  return gated_rows(a, [](vf x) { return x * sigmoid(x); });
 }
 
 }  // namespace opswap::OPSWAP_ISA

@@ -51,7 +51,9 @@ endfunction()
 
 set(OPSWAP_FLAGS_portable)
 set(OPSWAP_FLAGS_avx2 -mavx2 -mfma -mf16c -mbmi2)
-set(OPSWAP_FLAGS_avx512 ${OPSWAP_FLAGS_avx2} -mavx512f -mavx512bw -mavx512vl -mavx512dq -mprefer-vector-width=512)
+# avx512bf16 only makes its intrinsics known: code that uses them asks the CPU first, and the compiler never does by itself.
+set(OPSWAP_FLAGS_avx512 ${OPSWAP_FLAGS_avx2} -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512bf16
+  -mprefer-vector-width=512)
 foreach(declaration ${OPSWAP_ROOMS})
   get_filename_component(folder "${declaration}" DIRECTORY)
   get_filename_component(room "${folder}" NAME)

@@ -32,7 +32,8 @@ typedef enum opswap_tag {
   OPSWAP_STRING = 6     /* v.s */
 } opswap_tag;
 
-/* One buffer of quantised values: what it holds, how it is scaled, and in which layout (an id that ops and converters share). */
+/* One buffer of quantised values: what it holds, how it is scaled, and in which layout (an id that ops and converters
+ * share). */
 typedef struct opswap_quantized {
   uint32_t struct_size;
   uint32_t reserved;
@@ -42,7 +43,8 @@ typedef struct opswap_quantized {
   const char *layout;
 } opswap_quantized;
 
-/* One argument of the packed convention. Tensors carry explicit strides, in elements; DLTensor.strides is never NULL. */
+/* One argument of the packed convention. Tensors carry explicit strides, in elements; DLTensor.strides is never NULL.
+ */
 typedef struct opswap_arg {
   int32_t tag; /* opswap_tag */
   int32_t reserved;
@@ -58,13 +60,13 @@ typedef struct opswap_arg {
 /* How to run a call; NULL means all defaults. */
 typedef struct opswap_exec {
   uint32_t struct_size;
-  int32_t sm_budget;     /* SMs a persistent kernel may use; 0 = all */
-  void *stream;          /* cudaStream_t for device tensors, NULL on a CPU */
-  void *workspace;       /* caller-owned, at least opswap_workspace_size() bytes, 64-byte aligned */
+  int32_t sm_budget; /* SMs a persistent kernel may use; 0 = all */
+  void *stream;      /* cudaStream_t for device tensors, NULL on a CPU */
+  void *workspace;   /* caller-owned, at least opswap_workspace_size() bytes, 64-byte aligned */
   size_t workspace_size;
-  const void *plan;      /* filled by opswap_plan, or NULL: the implementation plans for itself */
+  const void *plan; /* filled by opswap_plan, or NULL: the implementation plans for itself */
   size_t plan_size;
-  const char *impl;      /* run this implementation whatever is active, or NULL */
+  const char *impl; /* run this implementation whatever is active, or NULL */
 } opswap_exec;
 
 typedef struct opswap_version {
@@ -112,8 +114,8 @@ OPSWAP_API opswap_status opswap_reset_stats(void);
 typedef opswap_status (*opswap_external_fn)(void *ctx, const opswap_arg *args, int32_t nargs, const opswap_exec *exec);
 typedef struct opswap_external {
   uint32_t struct_size;
-  int32_t priority;          /* choice at load only; a registration never changes what is active */
-  opswap_external_fn fn;     /* NULL: listed as absent, with `absent_reason` */
+  int32_t priority;      /* choice at load only; a registration never changes what is active */
+  opswap_external_fn fn; /* NULL: listed as absent, with `absent_reason` */
   void *ctx;
   const char *absent_reason;
 } opswap_external;
@@ -128,8 +130,8 @@ typedef struct opswap_trace_record {
   int64_t step;
   int64_t epoch;
   int32_t rank;
-  int16_t op;        /* index into the manifest's ops */
-  int16_t impl;      /* index into the implementations as opswap_why lists them */
+  int16_t op;   /* index into the manifest's ops */
+  int16_t impl; /* index into the implementations as opswap_why lists them */
 } opswap_trace_record;
 
 /* Keeps the last `capacity` calls (rounded up to a power of two); 0 stops recording and frees the ring. */

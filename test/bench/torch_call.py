@@ -1,4 +1,4 @@
-"""`npm run bench -- torch_call`: what torch.ops.opswap adds to a kernel, beside torch.add(out=), interleaved in one run."""
+"""`npm run bench -- torch_call`: what torch.ops.opswap adds to a kernel, with torch.add(out=) in the same run."""
 
 from __future__ import annotations
 
