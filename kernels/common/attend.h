@@ -68,15 +68,11 @@ template <class E>
 inline void find_keys(const E **pointers, const Tensor &cache, const int32_t *blocks, int64_t block_size, int64_t first,
                       int64_t count, int64_t head, const E *absent) {
   int64_t block = first / block_size, slot = first % block_size;
-  for (int64_t i = 0; i < kKeys; ++i) {
-    pointers[i] =
-        i < count ? cache.as<E>() + blocks[block] * cache.stride[0] + head * cache.stride[1] + slot * cache.stride[2]
-                  : absent;
-    if (++slot == block_size) {
-      slot = 0;
-      ++block;
-    }
+  for (int64_t i = 0; i < count; ++block, slot = 0) {
+    const E *p = cache.as<E>() + blocks[block] * cache.stride[0] + head * cache.stride[1] + slot * cache.stride[2];
+    for (; i < count && slot < block_size; ++i, ++slot, p += cache.stride[2]) pointers[i] = p;
   }
+  for (int64_t i = count; i < kKeys; ++i) pointers[i] = absent;
 }
 
 // Words at column j of the values of a key, or of two neighbouring ones for pairs; `left` columns exist, if given.
