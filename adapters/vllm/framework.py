@@ -97,10 +97,11 @@ ABSENT: dict[str, str] = {
 def register(ops: list[str]) -> None:
     """Registers `framework` for each of `ops`: a callable, or absent with the reason."""
     from opswap import torch_ops
+    from opswap.adapters.vllm import seams
 
     for op in ops:
         if op in OFFERED:
             torch_ops.register_impl(op, IMPLEMENTATION, OFFERED[op])
         else:
-            reason = ABSENT.get(op, "this adapter knows no vLLM kernel for it")
+            reason = ABSENT.get(op) or seams.why_not_offered(op) or "this adapter knows no vLLM kernel for it"
             torch_ops.register_impl(op, IMPLEMENTATION, None, absent_reason=reason)

@@ -1,6 +1,6 @@
 """The table: which vLLM seam carries which op, how it is installed, and what the user must set for it.
 
-A house test reads it: every op of the manifest appears here or in NOT_OFFERED with the reason.
+An op without a row is not offered, and `why_not_offered` says why. House tests hold the table against the manifest.
 """
 
 from __future__ import annotations
@@ -97,6 +97,15 @@ NOT_OFFERED: dict[str, str] = {
     "attention_prefill": "vLLM hands over mixed batches; reached through paged_attention's composed implementation",
     "attention_decode": "vLLM hands over mixed batches; reached through paged_attention's composed implementation",
 }
+
+
+def why_not_offered(op: str) -> str | None:
+    """Why no seam carries an op, or None when one does. A new op needs no entry: it waits for its seam."""
+    if any(op in seam.ops for seam in SEAMS):
+        return None
+    return NOT_OFFERED.get(
+        op, "no seam of this adapter carries it yet; call it as torch.ops.opswap or by `opswap call`"
+    )
 
 
 def skipped_by_user() -> set[str]:

@@ -35,7 +35,9 @@ function environment({ engine, packages }: Setup): NodeJS.ProcessEnv {
 
 function serveArguments(model: string, port: number): string[] {
   const opswap = ["--worker-extension-cls", "opswap.adapters.vllm.worker.WorkerExtension"];
+  // Eager is up in seconds; compiled takes half a minute or more at every start, since vLLM cannot reuse it on a CPU.
   const small = [
+    "--enforce-eager",
     "--max-model-len",
     "1024",
     "--max-num-seqs",
