@@ -2,12 +2,12 @@
 import { spawn } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, rmSync } from "node:fs";
 import { availableParallelism } from "node:os";
-import { delimiter, join } from "node:path";
+import { delimiter, join, parse } from "node:path";
 import { endWithParent, exitOf, logged } from "./exec.mjs";
 import { ensureModel } from "./model.mjs";
 import { buildDir, pythonDir, root } from "./paths.mjs";
 import { engineObstacle } from "./python.mjs";
-import { collect, readJUnit } from "./results.mjs";
+import { collect, readJUnit, total } from "./results.mjs";
 import { engineEnv, pythonEnv } from "./setup.mjs";
 import { say, step } from "./ui.mjs";
 
@@ -15,13 +15,14 @@ import { say, step } from "./ui.mjs";
 /** @typedef {import("./results.mjs").Results} Results */
 /** @typedef {{ name: string, tier: "fast" | "engine", run(workshop: Workshop): Promise<Results> }} Suite */
 
-/** Python tests that need torch, and so the engine's environment: these files, and all of test/adapters. */
-const TORCH_TEST = /(^|\/)test_torch_\w+\.py$/;
+/** Python tests that need torch, and so the engine's environment. */
+const TORCH_TEST = /^adapters\/.*\/test_\w+\.py$|(^|\/)test_torch_\w+\.py$/;
 
 function torchTests() {
   const names = readdirSync(join(root, "test"), { recursive: true, encoding: "utf8" });
   return names
-    .filter((name) => TORCH_TEST.test(name) && !name.startsWith("adapters/"))
+    .filter((name) => TORCH_TEST.test(name))
+    .sort()
     .map((name) => `test/${name}`);
 }
 
@@ -65,6 +66,16 @@ async function pytest(name, environment, args) {
     PATH: `${join(environment, "bin")}${delimiter}${process.env.PATH}`,
   };
   return collect(file, readJUnit, await visibly(join(environment, "bin/python"), all, env));
+}
+
+/** A process for each file: an engine leaves its world's groups behind. @param {string} environment */
+async function pytestEachTorchFile(environment) {
+  const results = [];
+  for (const file of torchTests()) {
+    say(`  ${file}`);
+    results.push(await pytest(parse(file).name, environment, [file]));
+  }
+  return total(results);
 }
 
 /** @param {Workshop} workshop @returns {Promise<string>} folder of the built C++ tests */
@@ -119,8 +130,7 @@ export function allSuites() {
     {
       name: "Python with vLLM",
       tier: "engine",
-      run: async (workshop) =>
-        pytest("engine", await engineEnv(workshop), ["test/adapters", ...torchTests()]),
+      run: async (workshop) => pytestEachTorchFile(await engineEnv(workshop)),
     },
     {
       name: "TypeScript with vLLM",
