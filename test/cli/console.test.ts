@@ -3,7 +3,8 @@ import { fakeEngine, type Server, scratch } from "./harness.js";
 import { Terminal } from "./terminal.js";
 
 const { dir, remove } = scratch();
-const env = { OPSWAP_RUNTIME_DIR: dir };
+/** CI is set as a build server sets it: a console in a terminal draws all the same. */
+const env = { OPSWAP_RUNTIME_DIR: dir, CI: "true" };
 let engine: Server | undefined;
 let terminal: Terminal;
 

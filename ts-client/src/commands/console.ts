@@ -21,6 +21,8 @@ export function consoleCommand(context: Context): Command {
         const message = "console needs a terminal for input and output";
         throw new OpswapError("OPSWAP_E_ARGUMENT", message, { remedy: "use `opswap ops --json` in scripts" });
       }
+      // A terminal means a person; ink draws nothing until the end where these say otherwise.
+      Object.assign(process.env, { CI: "false", CONTINUOUS_INTEGRATION: "false" });
       // Loaded here only: no other verb needs React.
       const { runConsole } = await import("../console/index.js");
       const connect = () => (options.local ? connectLocal() : connectEngine({ name: options.engine }));
