@@ -1,7 +1,7 @@
 """The agent of one engine: a ROUTER socket on the engine's own event loop, and the ranks behind it.
 
-It must never hold the engine up: requests beyond QUEUE are refused at once, a reply that a client does not take is
-dropped and counted, and everything that waits for the ranks waits in a task of its own.
+It must never hold the engine up: requests beyond a client's share, or beyond QUEUE in all, are refused at once, a reply
+that a client does not take is dropped and counted, and everything that waits for the ranks waits in a task of its own.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ from .restore import Restored, restore
 from .state import Saved, StateFile
 
 log = logging.getLogger("opswap.agent")
-QUEUE = 64
+# In all: eight clients that use up their share leave none for a ninth, and the engine still does its work.
+QUEUE = 8 * LIMITS["in_flight"]
 HEARTBEAT_S = 1.0
 ASK_TIMEOUT_S = 8.0
 USE_TIMEOUT_MS = 30_000
@@ -73,6 +74,7 @@ class Agent:
         self._desk = Desk("engine", self.name)
         self._switching = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._waiting: Counter[bytes] = Counter()
         self._verbs: dict[str, Callable[[Fields], Awaitable[Fields]]] = {
             "status": self._status,
             "ops": self._ops,
@@ -124,14 +126,26 @@ class Agent:
         if isinstance(read, Answer):
             self.counters["refused"] += read.refused
             await self._send(peer, read.frame)
-        elif len(self._tasks) >= QUEUE:
+        elif reason := self._too_busy_for(peer):
             self.counters["busy"] += 1
-            busy = IpcError("OPSWAP_E_BUSY", f"{read.verb}: {QUEUE} requests are waiting already")
-            await self._send(peer, failed(read.id, busy))
+            await self._send(peer, failed(read.id, IpcError("OPSWAP_E_BUSY", f"{read.verb}: {reason}")))
         else:
             task = asyncio.create_task(self._carry_out(peer, read))
             self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._waiting[peer] += 1
+            task.add_done_callback(lambda done: self._finished(peer, done))
+
+    def _too_busy_for(self, peer: bytes) -> str | None:
+        """A share for each client, so that one that floods the agent is refused alone."""
+        if self._waiting[peer] >= LIMITS["in_flight"]:
+            return f"{LIMITS['in_flight']} requests of this client are waiting already"
+        return f"{QUEUE} requests of all clients are waiting already" if len(self._tasks) >= QUEUE else None
+
+    def _finished(self, peer: bytes, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._waiting[peer] -= 1
+        if not self._waiting[peer]:
+            del self._waiting[peer]
 
     async def _carry_out(self, peer: bytes, request: Request) -> None:
         try:
@@ -230,7 +244,7 @@ class Agent:
 def _bind(address: str) -> zmq.asyncio.Socket:
     socket = zmq.asyncio.Context.instance().socket(zmq.ROUTER)
     socket.setsockopt(zmq.MAXMSGSIZE, LIMITS["frame_bytes"])
-    socket.setsockopt(zmq.RCVHWM, QUEUE)
+    socket.setsockopt(zmq.RCVHWM, LIMITS["in_flight"])
     # Room for every reply that one well-behaved client can wait for, several times over.
     socket.setsockopt(zmq.SNDHWM, 4 * LIMITS["in_flight"])
     socket.setsockopt(zmq.ROUTER_MANDATORY, 1)

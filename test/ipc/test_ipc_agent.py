@@ -20,7 +20,8 @@ import zmq
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ipc_fakes import OPS, Client, FakeRanks, client
-from opswap.ipc.agent import QUEUE, Agent, AgentInfo
+from opswap.ipc import agent as agent_module
+from opswap.ipc.agent import Agent, AgentInfo
 from opswap.ipc.discovery import Post
 from opswap.ipc.errors import IpcError
 from opswap.ipc.messages import LIMITS, PROTOCOL
@@ -110,16 +111,31 @@ def test_one_switch_at_a_time(runtime: Path) -> None:
         assert second.ask("use", changes=[{"op": "linear", "impl": "ref"}])["ok"]
 
 
-def test_requests_beyond_the_queue_are_refused_at_once(runtime: Path) -> None:
+def test_requests_beyond_a_clients_share_are_refused_at_once_and_hold_no_other_client_up(runtime: Path) -> None:
     ranks = FakeRanks()
-    with engine(ranks) as agent, client(runtime / "e.sock") as c:
+    share = LIMITS["in_flight"]
+    with engine(ranks) as agent, client(runtime / "e.sock") as c, client(runtime / "e.sock") as other:
         ranks.delay = lambda _method: 1.0
-        for _ in range(QUEUE + 10):
+        for _ in range(share + 10):
             c.send("status")
-        codes = [c.receive().get("error", {}).get("code") for _ in range(QUEUE + 10)]
-        assert codes[:10] == ["OPSWAP_E_BUSY"] * 10
-        assert codes[10:] == [None] * QUEUE
+        refused = [c.receive().get("error", {}).get("code") for _ in range(10)]
+        assert other.ask("manifest")["ok"]
+        assert refused == ["OPSWAP_E_BUSY"] * 10
+        assert [c.receive().get("error", {}).get("code") for _ in range(share)] == [None] * share
         assert agent.counters["busy"] == 10
+
+
+def test_requests_beyond_the_queue_are_refused_whoever_sends_them(
+    runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agent_module, "QUEUE", 4)
+    ranks = FakeRanks()
+    with engine(ranks), client(runtime / "e.sock") as c, client(runtime / "e.sock") as other:
+        ranks.delay = lambda _method: 1.0
+        for _ in range(4):
+            c.send("status")
+        time.sleep(0.2)
+        assert "all clients" in other.ask("manifest")["error"]["message"]
 
 
 def test_clients_that_do_not_read_lose_replies_and_hold_nobody_up(runtime: Path) -> None:
