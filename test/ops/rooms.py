@@ -81,7 +81,7 @@ def default_value(arg: dict, types: dict[str, str], dims: dict[str, int], rng: n
     shape = [evaluate(d, dims) for d in arg["shape"]]
     if dtype.kind not in "iu":
         return rng.standard_normal(shape).astype(dtype)
-    low, high = (evaluate(arg["values"][k], dims) if "values" in arg else 0 for k in ("min", "max"))
+    low, high = (evaluate(arg["values"][k], dims) for k in ("min", "max")) if "values" in arg else (0, 100)
     return rng.integers(low, high + 1, size=shape).astype(dtype) if np.prod(shape) else np.zeros(shape, dtype)
 
 
@@ -146,7 +146,7 @@ class Placed:
 
 
 def _poison(dtype: np.dtype) -> Any:
-    return dtype.type(INT_POISON) if dtype.kind in "iu" else dtype.type(np.nan)
+    return np.array(INT_POISON).astype(dtype)[()] if dtype.kind in "iu" else dtype.type(np.nan)
 
 
 def assert_close(name: str, got: np.ndarray, expected: np.ndarray, tolerance: dict[str, dict[str, float]]) -> None:

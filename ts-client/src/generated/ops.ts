@@ -60,6 +60,34 @@ export interface AttentionPrefillArgs {
 }
 
 /**
+ * out = two to four tensors one behind the other in the third dimension.
+ * Source: torch.cat over a view of four dimensions; concat_mla_k of sgl-kernel is the case C = 1 of two heads' halves.
+ */
+export interface ConcatArgs {
+  /** [A, B, N1+N2+N3+N4, D] bfloat16 | float32 | float16 | float8_e4m3fn | int64 | int32 | uint8, written: all parts */
+  out: TensorLike;
+  /** [A, B, N1, D] bfloat16 | float32 | float16 | float8_e4m3fn | int64 | int32 | uint8: first part; with D = 1 the third dimension is the one that usually is contiguous */
+  first: TensorLike;
+  /** [A, B, N2, D] bfloat16 | float32 | float16 | float8_e4m3fn | int64 | int32 | uint8: second part; a stride of 0 repeats it */
+  second: TensorLike;
+  /** [A, B, N3, D] bfloat16 | float32 | float16 | float8_e4m3fn | int64 | int32 | uint8: third part */
+  third: TensorLike | null;
+  /** [A, B, N4, D] bfloat16 | float32 | float16 | float8_e4m3fn | int64 | int32 | uint8: fourth part */
+  fourth: TensorLike | null;
+}
+
+/**
+ * out = input, bit by bit, between two tensors of one shape and any strides.
+ * Source: torch.Tensor.copy_ without conversion.
+ */
+export interface CopyArgs {
+  /** [A, B, C, D] bfloat16 | float32 | float16 | float8_e4m3fn | int64 | int32 | uint8, written: where to; any strides that keep its elements apart */
+  out: TensorLike;
+  /** [A, B, C, D] bfloat16 | float32 | float16 | float8_e4m3fn | int64 | int32 | uint8: what; a stride of 0 repeats. A last dimension of length 1 may have any stride, so three dimensions are free */
+  input: TensorLike;
+}
+
+/**
  * residual = input + residual, rounded to its dtype; input = rms_norm(residual) * weight. Both in place.
  * Source: arXiv:1910.07467; argument order of vLLM 0.33.0 fused_add_rms_norm.
  */
@@ -94,6 +122,31 @@ export interface GreedySampleArgs {
   token_ids: TensorLike;
   /** [B, V] float32 | bfloat16 | float16: unnormalised scores */
   logits: TensorLike;
+}
+
+/**
+ * Experts of each token: the K best of the best groups, and their weights; ties go to the lower index, NaN counts as largest.
+ * Source: DeepSeek-V3, arXiv:2412.19437, section 2.1.2; argument names of vLLM 0.33.0 grouped_topk.
+ */
+export interface GroupedTopkArgs {
+  /** [T, K] float32, written: score of each chosen expert, without bias */
+  topk_weights: TensorLike;
+  /** [T, K] int32 | int64, written: chosen experts, best first */
+  topk_ids: TensorLike;
+  /** [T, E] float32 | bfloat16 | float16: logit of each expert */
+  gating_output: TensorLike;
+  /** [E] float32 | bfloat16: added to the scores for the choice only; a group then counts by its two best, else by its best */
+  e_score_correction_bias: TensorLike | null;
+  /** groups of neighbouring experts */
+  num_expert_group?: number | bigint;
+  /** groups that experts are chosen from */
+  topk_group?: number | bigint;
+  /** true: score = sigmoid(logit); false: softmax over the experts */
+  use_sigmoid?: boolean;
+  /** divide the weights of a token by their sum + 1e-20 */
+  renormalize?: boolean;
+  /** multiplies the weights last */
+  routed_scaling_factor?: number;
 }
 
 /**
@@ -205,6 +258,19 @@ export interface RotaryEmbeddingArgs {
 }
 
 /**
+ * out[m] = input[index[m]]: rows by number; -1 gives a row of zeros.
+ * Source: torch.index_select over the first dimension.
+ */
+export interface SelectArgs {
+  /** [M, D] bfloat16 | float32 | float16 | float8_e4m3fn | int64 | int32 | uint8, written: chosen rows */
+  out: TensorLike;
+  /** [N, D] bfloat16 | float32 | float16 | float8_e4m3fn | int64 | int32 | uint8: rows to choose from */
+  input: TensorLike;
+  /** [M] int32 | int64: number of each row; -1 for zeros */
+  index: TensorLike;
+}
+
+/**
  * out = silu(gate) * up, where input = [gate | up] and silu(x) = x / (1 + e^-x).
  * Source: Shazeer 2020, arXiv:2002.05202 (SwiGLU); argument order of vLLM 0.33.0 silu_and_mul.
  */
@@ -219,15 +285,19 @@ export interface SiluAndMulArgs {
 export interface OpArgs {
   attention_decode: AttentionDecodeArgs;
   attention_prefill: AttentionPrefillArgs;
+  concat: ConcatArgs;
+  copy: CopyArgs;
   fused_add_rms_norm: FusedAddRmsNormArgs;
   gelu_tanh_and_mul: GeluTanhAndMulArgs;
   greedy_sample: GreedySampleArgs;
+  grouped_topk: GroupedTopkArgs;
   gumbel_sample: GumbelSampleArgs;
   linear: LinearArgs;
   paged_attention: PagedAttentionArgs;
   reshape_and_cache: ReshapeAndCacheArgs;
   rms_norm: RmsNormArgs;
   rotary_embedding: RotaryEmbeddingArgs;
+  select: SelectArgs;
   silu_and_mul: SiluAndMulArgs;
 }
 
@@ -254,14 +324,18 @@ export interface OpFact {
 export const opFacts: { readonly [K in OpName]: OpFact } = {
   attention_decode: { version: 1, hash: "db344e300b7835fb", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "lse", "kind": "tensor", "writes": true, "optional": true}, {"name": "query", "kind": "tensor"}, {"name": "key_cache", "kind": "tensor"}, {"name": "value_cache", "kind": "tensor"}, {"name": "block_table", "kind": "tensor"}, {"name": "seq_lens", "kind": "tensor"}, {"name": "softmax_scale", "kind": "float"}, {"name": "sliding_window", "kind": "int", "default": -1}, {"name": "softcap", "kind": "float", "default": 0.0}] },
   attention_prefill: { version: 1, hash: "a9325855e8cd5800", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "lse", "kind": "tensor", "writes": true, "optional": true}, {"name": "query", "kind": "tensor"}, {"name": "key_cache", "kind": "tensor"}, {"name": "value_cache", "kind": "tensor"}, {"name": "block_table", "kind": "tensor"}, {"name": "query_start_loc", "kind": "tensor"}, {"name": "seq_lens", "kind": "tensor"}, {"name": "softmax_scale", "kind": "float"}, {"name": "causal", "kind": "bool", "default": true}, {"name": "sliding_window", "kind": "int", "default": -1}, {"name": "softcap", "kind": "float", "default": 0.0}] },
+  concat: { version: 1, hash: "e1a7b14819486d60", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "first", "kind": "tensor"}, {"name": "second", "kind": "tensor"}, {"name": "third", "kind": "tensor", "optional": true}, {"name": "fourth", "kind": "tensor", "optional": true}] },
+  copy: { version: 1, hash: "efeb2ebad1421e4f", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}] },
   fused_add_rms_norm: { version: 1, hash: "6b40c53a55226637", args: [{"name": "input", "kind": "tensor", "writes": true, "reads": true}, {"name": "residual", "kind": "tensor", "writes": true, "reads": true}, {"name": "weight", "kind": "tensor"}, {"name": "epsilon", "kind": "float", "default": 1e-06}] },
   gelu_tanh_and_mul: { version: 1, hash: "2976c5b8e1a88a59", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}] },
   greedy_sample: { version: 1, hash: "fb544cd8a09e7f50", args: [{"name": "token_ids", "kind": "tensor", "writes": true}, {"name": "logits", "kind": "tensor"}] },
+  grouped_topk: { version: 1, hash: "c75aa409dd59aa93", args: [{"name": "topk_weights", "kind": "tensor", "writes": true}, {"name": "topk_ids", "kind": "tensor", "writes": true}, {"name": "gating_output", "kind": "tensor"}, {"name": "e_score_correction_bias", "kind": "tensor", "optional": true}, {"name": "num_expert_group", "kind": "int", "default": 1}, {"name": "topk_group", "kind": "int", "default": 1}, {"name": "use_sigmoid", "kind": "bool", "default": false}, {"name": "renormalize", "kind": "bool", "default": true}, {"name": "routed_scaling_factor", "kind": "float", "default": 1.0}] },
   gumbel_sample: { version: 1, hash: "b070974cfaa41cf8", args: [{"name": "token_ids", "kind": "tensor", "writes": true}, {"name": "logits", "kind": "tensor"}, {"name": "seeds", "kind": "tensor"}] },
   linear: { version: 1, hash: "0c6d19d7fc87910b", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}, {"name": "weight", "kind": "tensor"}, {"name": "bias", "kind": "tensor", "optional": true}] },
   paged_attention: { version: 1, hash: "aac9e6e98c216abb", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "lse", "kind": "tensor", "writes": true, "optional": true}, {"name": "query", "kind": "tensor"}, {"name": "key_cache", "kind": "tensor"}, {"name": "value_cache", "kind": "tensor"}, {"name": "block_table", "kind": "tensor"}, {"name": "query_start_loc", "kind": "tensor"}, {"name": "seq_lens", "kind": "tensor"}, {"name": "softmax_scale", "kind": "float"}, {"name": "causal", "kind": "bool", "default": true}, {"name": "sliding_window", "kind": "int", "default": -1}, {"name": "softcap", "kind": "float", "default": 0.0}] },
   reshape_and_cache: { version: 1, hash: "2390455ffe583113", args: [{"name": "key", "kind": "tensor"}, {"name": "value", "kind": "tensor"}, {"name": "key_cache", "kind": "tensor", "writes": true, "reads": true}, {"name": "value_cache", "kind": "tensor", "writes": true, "reads": true}, {"name": "slot_mapping", "kind": "tensor"}] },
   rms_norm: { version: 1, hash: "e5cbe24a8f9be212", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}, {"name": "weight", "kind": "tensor"}, {"name": "epsilon", "kind": "float", "default": 1e-06}] },
   rotary_embedding: { version: 1, hash: "e013cf3fab543ff3", args: [{"name": "positions", "kind": "tensor"}, {"name": "query", "kind": "tensor", "writes": true, "reads": true}, {"name": "key", "kind": "tensor", "writes": true, "reads": true, "optional": true}, {"name": "cos_sin_cache", "kind": "tensor"}, {"name": "is_neox", "kind": "bool", "default": true}] },
+  select: { version: 1, hash: "ec70c182c666dca9", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}, {"name": "index", "kind": "tensor"}] },
   silu_and_mul: { version: 1, hash: "525ee0a9b201e4bd", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}] },
 };
