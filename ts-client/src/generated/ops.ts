@@ -209,6 +209,86 @@ export interface PagedAttentionArgs {
 }
 
 /**
+ * Normalises and rotates query and key heads, writes the queries, and stores keys and values into their slots of the paged cache.
+ * Source: hpc-ops rope_norm_store_kv (norm orders, packed rows); cache and slots of vLLM 0.33.0 reshape_and_cache_flash; QK norm of arXiv:2302.05442.
+ */
+export interface QkNormRopeStoreKvArgs {
+  /** [T, QH, D] float32 | bfloat16 | float16, written: query heads, normalised and rotated */
+  query_out: TensorLike;
+  /** [NB, KH, BS, D] float32 | bfloat16 | float16 | float8_e4m3fn, written in place: NB blocks of BS slots; strides say whether a block lies head by head (HND) or token by token (NHD) */
+  key_cache: TensorLike;
+  /** [NB, KH, BS, V] float32 | bfloat16 | float16 | float8_e4m3fn, written in place: the same for values; may be the other half of one fused buffer */
+  value_cache: TensorLike;
+  /** [T, QH, D] float32 | bfloat16 | float16: query heads; may be the first part of packed rows, like key and value the next ones */
+  query: TensorLike;
+  /** [T, KH, D] float32 | bfloat16 | float16: key heads */
+  key: TensorLike;
+  /** [T, KH, V] float32 | bfloat16 | float16: value heads, neither normalised nor rotated */
+  value: TensorLike;
+  /** [T] int32 | int64: position of each token in its sequence */
+  positions: TensorLike;
+  /** [P, R] float32 | bfloat16: per position R/2 cosines, then R/2 sines; features from R on are not rotated */
+  cos_sin_cache: TensorLike;
+  /** [S] int32 | int64: block * BS + offset of each token; -1, and tokens from S on, are not stored */
+  slot_mapping: TensorLike;
+  /** [D] float32 | bfloat16 | float16: norm weight of the query heads; not given: ones */
+  q_weight: TensorLike | null;
+  /** [D] float32 | bfloat16 | float16: norm weight of the key heads; not given: ones */
+  k_weight: TensorLike | null;
+  /** [KS] float32: keys are divided by it before they are rounded to the cache's dtype: one for all heads or one per head; not given: 1 */
+  k_scale: TensorLike | null;
+  /** [KS] float32: the same for values; needs k_scale too */
+  v_scale: TensorLike | null;
+  /** 0: no norm; 1: RMS norm of each head, then rotation; 2: rotation, then norm */
+  norm?: number | bigint;
+  /** added to the mean square */
+  epsilon?: number;
+  /** true: pairs are (i, i + R/2); false: interleaved pairs (2i, 2i + 1) */
+  is_neox?: boolean;
+}
+
+/**
+ * Normalises and rotates query and key heads, writes the queries, and stores keys and values into the paged cache through a block table.
+ * Source: hpc-ops rope_norm_store_kv (norm orders, packed rows); cache and slots of vLLM 0.33.0 reshape_and_cache_flash; QK norm of arXiv:2302.05442.
+ */
+export interface QkNormRopeStoreKvBlockTableArgs {
+  /** [T, QH, D] float32 | bfloat16 | float16, written: query heads, normalised and rotated */
+  query_out: TensorLike;
+  /** [NB, KH, BS, D] float32 | bfloat16 | float16 | float8_e4m3fn, written in place: NB blocks of BS slots; strides say whether a block lies head by head (HND) or token by token (NHD) */
+  key_cache: TensorLike;
+  /** [NB, KH, BS, V] float32 | bfloat16 | float16 | float8_e4m3fn, written in place: the same for values; may be the other half of one fused buffer */
+  value_cache: TensorLike;
+  /** [T, QH, D] float32 | bfloat16 | float16: query heads; may be the first part of packed rows, like key and value the next ones */
+  query: TensorLike;
+  /** [T, KH, D] float32 | bfloat16 | float16: key heads */
+  key: TensorLike;
+  /** [T, KH, V] float32 | bfloat16 | float16: value heads, neither normalised nor rotated */
+  value: TensorLike;
+  /** [T] int32 | int64: position of each token in its sequence */
+  positions: TensorLike;
+  /** [P, R] float32 | bfloat16: per position R/2 cosines, then R/2 sines; features from R on are not rotated */
+  cos_sin_cache: TensorLike;
+  /** [B, MB] int32: cache block of each BS tokens of a sequence; entries that no token of the call needs are not read */
+  block_table: TensorLike;
+  /** [B+1] int32: first token of each sequence, rising; tokens behind the last entry are not stored */
+  query_start_loc: TensorLike;
+  /** [D] float32 | bfloat16 | float16: norm weight of the query heads; not given: ones */
+  q_weight: TensorLike | null;
+  /** [D] float32 | bfloat16 | float16: norm weight of the key heads; not given: ones */
+  k_weight: TensorLike | null;
+  /** [KS] float32: keys are divided by it before they are rounded to the cache's dtype: one for all heads or one per head; not given: 1 */
+  k_scale: TensorLike | null;
+  /** [KS] float32: the same for values; needs k_scale too */
+  v_scale: TensorLike | null;
+  /** 0: no norm; 1: RMS norm of each head, then rotation; 2: rotation, then norm */
+  norm?: number | bigint;
+  /** added to the mean square */
+  epsilon?: number;
+  /** true: pairs are (i, i + R/2); false: interleaved pairs (2i, 2i + 1) */
+  is_neox?: boolean;
+}
+
+/**
  * Writes the key and value of each token into its slot of the paged cache.
  * Source: paged KV cache of Kwon et al. 2023, arXiv:2309.06180; names of vLLM 0.33.0 reshape_and_cache_flash.
  */
@@ -294,6 +374,8 @@ export interface OpArgs {
   gumbel_sample: GumbelSampleArgs;
   linear: LinearArgs;
   paged_attention: PagedAttentionArgs;
+  qk_norm_rope_store_kv: QkNormRopeStoreKvArgs;
+  qk_norm_rope_store_kv_block_table: QkNormRopeStoreKvBlockTableArgs;
   reshape_and_cache: ReshapeAndCacheArgs;
   rms_norm: RmsNormArgs;
   rotary_embedding: RotaryEmbeddingArgs;
@@ -333,6 +415,8 @@ export const opFacts: { readonly [K in OpName]: OpFact } = {
   gumbel_sample: { version: 1, hash: "b070974cfaa41cf8", args: [{"name": "token_ids", "kind": "tensor", "writes": true}, {"name": "logits", "kind": "tensor"}, {"name": "seeds", "kind": "tensor"}] },
   linear: { version: 1, hash: "0c6d19d7fc87910b", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}, {"name": "weight", "kind": "tensor"}, {"name": "bias", "kind": "tensor", "optional": true}] },
   paged_attention: { version: 1, hash: "aac9e6e98c216abb", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "lse", "kind": "tensor", "writes": true, "optional": true}, {"name": "query", "kind": "tensor"}, {"name": "key_cache", "kind": "tensor"}, {"name": "value_cache", "kind": "tensor"}, {"name": "block_table", "kind": "tensor"}, {"name": "query_start_loc", "kind": "tensor"}, {"name": "seq_lens", "kind": "tensor"}, {"name": "softmax_scale", "kind": "float"}, {"name": "causal", "kind": "bool", "default": true}, {"name": "sliding_window", "kind": "int", "default": -1}, {"name": "softcap", "kind": "float", "default": 0.0}] },
+  qk_norm_rope_store_kv: { version: 1, hash: "9559e3f5e07e6a17", args: [{"name": "query_out", "kind": "tensor", "writes": true}, {"name": "key_cache", "kind": "tensor", "writes": true, "reads": true}, {"name": "value_cache", "kind": "tensor", "writes": true, "reads": true}, {"name": "query", "kind": "tensor"}, {"name": "key", "kind": "tensor"}, {"name": "value", "kind": "tensor"}, {"name": "positions", "kind": "tensor"}, {"name": "cos_sin_cache", "kind": "tensor"}, {"name": "slot_mapping", "kind": "tensor"}, {"name": "q_weight", "kind": "tensor", "optional": true}, {"name": "k_weight", "kind": "tensor", "optional": true}, {"name": "k_scale", "kind": "tensor", "optional": true}, {"name": "v_scale", "kind": "tensor", "optional": true}, {"name": "norm", "kind": "int", "default": 0}, {"name": "epsilon", "kind": "float", "default": 1e-06}, {"name": "is_neox", "kind": "bool", "default": true}] },
+  qk_norm_rope_store_kv_block_table: { version: 1, hash: "7a0f9b2f2ca151be", args: [{"name": "query_out", "kind": "tensor", "writes": true}, {"name": "key_cache", "kind": "tensor", "writes": true, "reads": true}, {"name": "value_cache", "kind": "tensor", "writes": true, "reads": true}, {"name": "query", "kind": "tensor"}, {"name": "key", "kind": "tensor"}, {"name": "value", "kind": "tensor"}, {"name": "positions", "kind": "tensor"}, {"name": "cos_sin_cache", "kind": "tensor"}, {"name": "block_table", "kind": "tensor"}, {"name": "query_start_loc", "kind": "tensor"}, {"name": "q_weight", "kind": "tensor", "optional": true}, {"name": "k_weight", "kind": "tensor", "optional": true}, {"name": "k_scale", "kind": "tensor", "optional": true}, {"name": "v_scale", "kind": "tensor", "optional": true}, {"name": "norm", "kind": "int", "default": 0}, {"name": "epsilon", "kind": "float", "default": 1e-06}, {"name": "is_neox", "kind": "bool", "default": true}] },
   reshape_and_cache: { version: 1, hash: "2390455ffe583113", args: [{"name": "key", "kind": "tensor"}, {"name": "value", "kind": "tensor"}, {"name": "key_cache", "kind": "tensor", "writes": true, "reads": true}, {"name": "value_cache", "kind": "tensor", "writes": true, "reads": true}, {"name": "slot_mapping", "kind": "tensor"}] },
   rms_norm: { version: 1, hash: "e5cbe24a8f9be212", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}, {"name": "weight", "kind": "tensor"}, {"name": "epsilon", "kind": "float", "default": 1e-06}] },
   rotary_embedding: { version: 1, hash: "e013cf3fab543ff3", args: [{"name": "positions", "kind": "tensor"}, {"name": "query", "kind": "tensor", "writes": true, "reads": true}, {"name": "key", "kind": "tensor", "writes": true, "reads": true, "optional": true}, {"name": "cos_sin_cache", "kind": "tensor"}, {"name": "is_neox", "kind": "bool", "default": true}] },

@@ -1,0 +1,19 @@
+#include "qk_norm_rope_store_kv.gen.h"
+
+#include "common/qk_norm_rope.h"
+
+namespace opswap::OPSWAP_ISA {
+
+static int64_t slot_of(const qk_norm_rope_store_kv_args &a, int64_t t) {
+  return t < a.S ? index_at(a.slot_mapping, t) : -1;
+}
+
+OPSWAP_REF(qk_norm_rope_store_kv) {
+  return qk_norm_rope_plain(a, [&](int64_t t) { return slot_of(a, t); });
+}
+
+OPSWAP_CPU(qk_norm_rope_store_kv) {
+  return qk_norm_rope(a, [&](int64_t t) { return slot_of(a, t); });
+}
+
+}  // namespace opswap::OPSWAP_ISA

@@ -1,0 +1,14 @@
+from common import ref_qk_norm_rope
+
+
+def ref(**args):
+    return ref_qk_norm_rope.run(args, args["slot_mapping"])
+
+
+def inputs(case, rng, make):
+    """Distinct slots, as an engine gives them, and every third token skipped."""
+    args = make()
+    slots = args["slot_mapping"]
+    slots[:] = rng.permutation(case["NB"] * case["BS"])[: len(slots)]
+    slots[2::3] = -1
+    return ref_qk_norm_rope.prepare(case, args)
