@@ -51,17 +51,19 @@ DLDataType dlpack_type(DType dtype) {
 
 opswap_status check_values(const TensorSpec &s, const Tensor &t, int64_t low, int64_t high) {
   if (!t) return OPSWAP_OK;
-  int64_t count = 1;
-  for (int d = 0; d < t.ndim; ++d) count *= t.shape[d];
-  if (t.ndim > 1)
-    return fail(OPSWAP_E_INTERNAL, "%s: %s: value ranges are checked for one dimension only", s.op, s.name);
-  const int64_t stride = t.ndim ? t.stride[0] : 1;
-  for (int64_t i = 0; i < count; ++i) {
-    const int64_t v = t.dtype == DType::int64 ? t.as<int64_t>()[i * stride] : t.as<int32_t>()[i * stride];
-    if (v < low || v > high)
-      return fail(OPSWAP_E_VALUE, "%s: %s[%" PRId64 "] is %" PRId64 ", needs %" PRId64 " to %" PRId64, s.op, s.name, i,
-                  v, low, high);
-  }
+  if (t.ndim < 1 || t.ndim > 2)
+    return fail(OPSWAP_E_INTERNAL, "%s: %s: value ranges are checked for one or two dimensions only", s.op, s.name);
+  const int64_t columns = t.ndim == 2 ? t.shape[1] : 1;
+  for (int64_t i = 0; i < t.shape[0]; ++i)
+    for (int64_t j = 0; j < columns; ++j) {
+      const int64_t at = i * t.stride[0] + (t.ndim == 2 ? j * t.stride[1] : 0);
+      const int64_t v = t.dtype == DType::int64 ? t.as<int64_t>()[at] : t.as<int32_t>()[at];
+      if (v >= low && v <= high) continue;
+      char column[32] = "";
+      if (t.ndim == 2) std::snprintf(column, sizeof column, "[%" PRId64 "]", j);
+      return fail(OPSWAP_E_VALUE, "%s: %s[%" PRId64 "]%s is %" PRId64 ", needs %" PRId64 " to %" PRId64, s.op, s.name,
+                  i, column, v, low, high);
+    }
   return OPSWAP_OK;
 }
 

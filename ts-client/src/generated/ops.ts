@@ -178,6 +178,42 @@ export interface LinearArgs {
 }
 
 /**
+ * out[t] = shared[t] + sum over k of topk_weights[t, k] * rows[row_of[t, k]], added up in float32; -1 skips a row.
+ * Source: Shazeer et al. 2017, arXiv:1701.06538; vLLM 0.33.0 moe_unpermute.
+ */
+export interface MoeCombineArgs {
+  /** [T, H] float32 | bfloat16 | float16, written: a row per token */
+  out: TensorLike;
+  /** [R, H] float32 | bfloat16 | float16: the experts' outputs, a row per choice */
+  rows: TensorLike;
+  /** [T, K] int32 | int64: row of each choice, as moe_permute writes it */
+  row_of: TensorLike;
+  /** [T, K] float32: factor of each choice */
+  topk_weights: TensorLike;
+  /** [T, H] float32 | bfloat16 | float16: added, e.g. the output of a shared expert */
+  shared: TensorLike | null;
+}
+
+/**
+ * Rows of tokens, one for each expert that a token chose, ordered by expert and then by token.
+ * Source: Shazeer et al. 2017, arXiv:1701.06538; vLLM 0.33.0 moe_permute.
+ */
+export interface MoePermuteArgs {
+  /** [R, H] bfloat16 | float32 | float16 | float8_e4m3fn, written in place: expanded rows; a row that no choice goes to keeps its old values */
+  permuted: TensorLike;
+  /** [F] int32 | int64, written: first row of each of the F - 1 experts, and the end of the last */
+  expert_first_row: TensorLike;
+  /** [T, K] int32 | int64, written: row of each choice, -1 for a choice of -1; moe_combine takes it */
+  row_of: TensorLike;
+  /** [T, H] bfloat16 | float32 | float16 | float8_e4m3fn: T tokens of H features */
+  input: TensorLike;
+  /** [T, K] int32 | int64: experts of each token; -1 skips, as for an expert of another device */
+  topk_ids: TensorLike;
+  /** the first row of each expert is a multiple of this */
+  alignment?: number | bigint;
+}
+
+/**
  * Attention of a mixed batch over a paged cache: decode rows and prefill rows, composed of the two lower ops.
  * Source: arXiv:2309.06180; the batch of vLLM 0.33.0 (query_start_loc, seq_lens, block_table).
  */
@@ -373,6 +409,8 @@ export interface OpArgs {
   grouped_topk: GroupedTopkArgs;
   gumbel_sample: GumbelSampleArgs;
   linear: LinearArgs;
+  moe_combine: MoeCombineArgs;
+  moe_permute: MoePermuteArgs;
   paged_attention: PagedAttentionArgs;
   qk_norm_rope_store_kv: QkNormRopeStoreKvArgs;
   qk_norm_rope_store_kv_block_table: QkNormRopeStoreKvBlockTableArgs;
@@ -414,6 +452,8 @@ export const opFacts: { readonly [K in OpName]: OpFact } = {
   grouped_topk: { version: 1, hash: "c75aa409dd59aa93", args: [{"name": "topk_weights", "kind": "tensor", "writes": true}, {"name": "topk_ids", "kind": "tensor", "writes": true}, {"name": "gating_output", "kind": "tensor"}, {"name": "e_score_correction_bias", "kind": "tensor", "optional": true}, {"name": "num_expert_group", "kind": "int", "default": 1}, {"name": "topk_group", "kind": "int", "default": 1}, {"name": "use_sigmoid", "kind": "bool", "default": false}, {"name": "renormalize", "kind": "bool", "default": true}, {"name": "routed_scaling_factor", "kind": "float", "default": 1.0}] },
   gumbel_sample: { version: 1, hash: "b070974cfaa41cf8", args: [{"name": "token_ids", "kind": "tensor", "writes": true}, {"name": "logits", "kind": "tensor"}, {"name": "seeds", "kind": "tensor"}] },
   linear: { version: 1, hash: "0c6d19d7fc87910b", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}, {"name": "weight", "kind": "tensor"}, {"name": "bias", "kind": "tensor", "optional": true}] },
+  moe_combine: { version: 1, hash: "b2656def83deb159", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "rows", "kind": "tensor"}, {"name": "row_of", "kind": "tensor"}, {"name": "topk_weights", "kind": "tensor"}, {"name": "shared", "kind": "tensor", "optional": true}] },
+  moe_permute: { version: 1, hash: "a0537518a47b7fd0", args: [{"name": "permuted", "kind": "tensor", "writes": true, "reads": true}, {"name": "expert_first_row", "kind": "tensor", "writes": true}, {"name": "row_of", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}, {"name": "topk_ids", "kind": "tensor"}, {"name": "alignment", "kind": "int", "default": 1}] },
   paged_attention: { version: 1, hash: "aac9e6e98c216abb", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "lse", "kind": "tensor", "writes": true, "optional": true}, {"name": "query", "kind": "tensor"}, {"name": "key_cache", "kind": "tensor"}, {"name": "value_cache", "kind": "tensor"}, {"name": "block_table", "kind": "tensor"}, {"name": "query_start_loc", "kind": "tensor"}, {"name": "seq_lens", "kind": "tensor"}, {"name": "softmax_scale", "kind": "float"}, {"name": "causal", "kind": "bool", "default": true}, {"name": "sliding_window", "kind": "int", "default": -1}, {"name": "softcap", "kind": "float", "default": 0.0}] },
   qk_norm_rope_store_kv: { version: 1, hash: "9559e3f5e07e6a17", args: [{"name": "query_out", "kind": "tensor", "writes": true}, {"name": "key_cache", "kind": "tensor", "writes": true, "reads": true}, {"name": "value_cache", "kind": "tensor", "writes": true, "reads": true}, {"name": "query", "kind": "tensor"}, {"name": "key", "kind": "tensor"}, {"name": "value", "kind": "tensor"}, {"name": "positions", "kind": "tensor"}, {"name": "cos_sin_cache", "kind": "tensor"}, {"name": "slot_mapping", "kind": "tensor"}, {"name": "q_weight", "kind": "tensor", "optional": true}, {"name": "k_weight", "kind": "tensor", "optional": true}, {"name": "k_scale", "kind": "tensor", "optional": true}, {"name": "v_scale", "kind": "tensor", "optional": true}, {"name": "norm", "kind": "int", "default": 0}, {"name": "epsilon", "kind": "float", "default": 1e-06}, {"name": "is_neox", "kind": "bool", "default": true}] },
   qk_norm_rope_store_kv_block_table: { version: 1, hash: "7a0f9b2f2ca151be", args: [{"name": "query_out", "kind": "tensor", "writes": true}, {"name": "key_cache", "kind": "tensor", "writes": true, "reads": true}, {"name": "value_cache", "kind": "tensor", "writes": true, "reads": true}, {"name": "query", "kind": "tensor"}, {"name": "key", "kind": "tensor"}, {"name": "value", "kind": "tensor"}, {"name": "positions", "kind": "tensor"}, {"name": "cos_sin_cache", "kind": "tensor"}, {"name": "block_table", "kind": "tensor"}, {"name": "query_start_loc", "kind": "tensor"}, {"name": "q_weight", "kind": "tensor", "optional": true}, {"name": "k_weight", "kind": "tensor", "optional": true}, {"name": "k_scale", "kind": "tensor", "optional": true}, {"name": "v_scale", "kind": "tensor", "optional": true}, {"name": "norm", "kind": "int", "default": 0}, {"name": "epsilon", "kind": "float", "default": 1e-06}, {"name": "is_neox", "kind": "bool", "default": true}] },
