@@ -78,28 +78,30 @@ async function pytestEachTorchFile(environment) {
   return total(results);
 }
 
-/** @param {Workshop} workshop @returns {Promise<string>} folder of the built C++ tests */
-async function buildNativeTests({ tools }) {
-  const folder = join(buildDir, "native-tests");
+/**
+ * @param {string} name of the CMake project test/`name` @param {string} title @param {Workshop} workshop
+ * @param {string[]} options of its configuration
+ */
+async function ctest(name, title, { tools }, options = []) {
+  const folder = join(buildDir, `${name}-tests`);
   const cmake = join(tools, "bin/cmake");
   const env = { PATH: `${join(tools, "bin")}${delimiter}${process.env.PATH}` };
-  const configure = ["-G", "Ninja", "-S", join(root, "test/native"), "-B", folder];
-  configure.push(`-DOPSWAP_PYTHON=${join(tools, "bin/python")}`, `-DOPSWAP_PYTHONPATH=${pythonDir}`);
-  await step("C++ tests", async (progress) => {
-    await logged("native-tests-configure", cmake, configure, { env, progress });
+  const configure = ["-G", "Ninja", "-S", join(root, "test", name), "-B", folder, ...options];
+  await step(title, async (progress) => {
+    await logged(`${name}-tests-configure`, cmake, configure, { env, progress });
     const args = ["--build", folder, "--parallel", String(availableParallelism())];
-    await logged("native-tests-build", cmake, args, { env, progress });
+    await logged(`${name}-tests-build`, cmake, args, { env, progress });
   });
-  return folder;
+  const file = resultFile(`ctest-${name}.xml`);
+  const args = ["--test-dir", folder, "--output-on-failure", "--output-junit", file];
+  return collect(file, readJUnit, await visibly(join(tools, "bin/ctest"), args, process.env));
 }
 
 /** @param {Workshop} workshop */
-async function ctest(workshop) {
-  const folder = await buildNativeTests(workshop);
-  const file = resultFile("ctest.xml");
-  const args = ["--test-dir", folder, "--output-on-failure", "--output-junit", file];
-  const code = await visibly(join(workshop.tools, "bin/ctest"), args, process.env);
-  return collect(file, readJUnit, code);
+function nativeTests(workshop) {
+  const python = join(workshop.tools, "bin/python");
+  const options = [`-DOPSWAP_PYTHON=${python}`, `-DOPSWAP_PYTHONPATH=${pythonDir}`];
+  return ctest("native", "C++ tests", workshop, options);
 }
 
 /** @param {Suite[]} suites those of a machine whose Python cannot run the engine are skips, with the reason */
@@ -123,7 +125,8 @@ export function allSuites() {
   const fast = [
     { name: "TypeScript", tier: "fast", run: ({ tools }) => vitest("fast", pythonEnv(tools)) },
     { name: "Python", tier: "fast", run: ({ tools }) => pytest("fast", tools, fastPython) },
-    { name: "C++", tier: "fast", run: ctest },
+    { name: "C++", tier: "fast", run: nativeTests },
+    { name: "Emulator", tier: "fast", run: (workshop) => ctest("emulator", "emulator", workshop) },
   ];
   /** @type {Suite[]} */
   const engine = [

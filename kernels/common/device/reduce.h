@@ -1,0 +1,42 @@
+// Reductions over a warp and over a block: every thread gets the result.
+#pragma once
+
+#include "common/sm90/platform.h"
+
+namespace opswap {
+
+struct Sum {
+  static constexpr float kNeutral = 0.0f;
+  OPSWAP_DEVICE float operator()(float a, float b) const { return a + b; }
+};
+// A NaN wins, so that it is not lost on the way to a scale.
+struct Max {
+  static constexpr float kNeutral = -3.402823466e38f;
+  OPSWAP_DEVICE float operator()(float a, float b) const { return a > b || a != a ? a : b; }
+};
+
+// Over `Lanes` neighbouring lanes, a power of two; all lanes of the warp call it.
+template <int Lanes = 32, class Fold>
+OPSWAP_DEVICE float warp_reduce(float x, Fold fold) {
+#pragma unroll
+  for (int distance = Lanes / 2; distance > 0; distance /= 2)
+    x = fold(x, __shfl_xor_sync(device::kAllLanes, x, distance));
+  return x;
+}
+
+// Over a block of `Threads`, whole warps; may be called again at once.
+template <int Threads, class Fold>
+OPSWAP_DEVICE float block_reduce(float x, Fold fold) {
+  constexpr int kWarps = Threads / device::kWarp;
+  static_assert(Threads % device::kWarp == 0 && kWarps <= device::kWarp);
+  x = warp_reduce(x, fold);
+  if constexpr (kWarps == 1) return x;
+  OPSWAP_SHARED(float[kWarps], partial);
+  const int lane = threadIdx.x % device::kWarp, warp = threadIdx.x / device::kWarp;
+  __syncthreads();  // the readers of the call before are done
+  if (lane == 0) partial[warp] = x;
+  __syncthreads();
+  return warp_reduce(lane < kWarps ? partial[lane] : Fold::kNeutral, fold);
+}
+
+}  // namespace opswap

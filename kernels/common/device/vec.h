@@ -1,0 +1,78 @@
+// The vec layer of kernels: N elements in one memory access of 1 to 16 bytes, and their conversions in bulk.
+#pragma once
+
+#include "common/device/scalar.h"
+
+namespace opswap {
+
+template <class T, int N>
+struct Vec {
+  T at[N];
+  OPSWAP_DEVICE T &operator[](int i) { return at[i]; }
+  OPSWAP_DEVICE const T &operator[](int i) const { return at[i]; }
+};
+
+namespace device {
+
+// clang-format off
+template <int Bytes> struct WordOf;
+template <> struct WordOf<1> { using type = uint8_t; };
+template <> struct WordOf<2> { using type = uint16_t; };
+template <> struct WordOf<4> { using type = uint32_t; };
+template <> struct WordOf<8> { using type = uint2; };
+template <> struct WordOf<16> { using type = uint4; };
+// clang-format on
+
+// One access, as wide as the vector; under the emulator its alignment is checked.
+template <class Word>
+OPSWAP_DEVICE Word *words_of(const void *p) {
+#ifdef OPSWAP_EMULATE
+  emu::check_aligned(p, sizeof(Word));
+#endif
+  return static_cast<Word *>(const_cast<void *>(p));
+}
+
+}  // namespace device
+
+template <int N, class T>
+OPSWAP_DEVICE Vec<T, N> load(const T *p) {
+  using Word = typename device::WordOf<int(N * sizeof(T))>::type;
+  const Word word = *device::words_of<const Word>(p);
+  Vec<T, N> v;
+  memcpy(&v, &word, sizeof v);
+  return v;
+}
+
+template <class T, int N>
+OPSWAP_DEVICE void store(T *p, const Vec<T, N> &v) {
+  using Word = typename device::WordOf<int(N * sizeof(T))>::type;
+  Word word;
+  memcpy(&word, &v, sizeof v);
+  *device::words_of<Word>(p) = word;
+}
+
+template <class T, int N>
+OPSWAP_DEVICE Vec<float, N> to_float(const Vec<T, N> &v) {
+  Vec<float, N> f;
+#pragma unroll
+  for (int i = 0; i < N; ++i) f[i] = to_float(v[i]);
+  return f;
+}
+
+template <class T, int N>
+OPSWAP_DEVICE Vec<T, N> from_float(const Vec<float, N> &f) {
+  Vec<T, N> v;
+#pragma unroll
+  for (int i = 0; i < N; ++i) v[i] = from_float<T>(f[i]);
+  return v;
+}
+
+// As many elements of the widest type as one access holds.
+template <class... T>
+inline constexpr int kVecOf = [] {
+  int bytes = 1;
+  ((bytes = bytes < int(sizeof(T)) ? int(sizeof(T)) : bytes), ...);
+  return 16 / bytes;
+}();
+
+}  // namespace opswap

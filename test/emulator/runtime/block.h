@@ -1,0 +1,97 @@
+// A block while it runs: its threads, what they wait for, its shared memory and its asynchronous units.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "emulator/emulator.h"
+#include "race.h"
+
+namespace opswap::emu {
+
+constexpr size_t kMaxSmem = 227 * 1024;  // of a block, on sm_90
+constexpr int kPoison = 0xff;
+
+// What a thread stands still for, for the report of a deadlock.
+struct Wait {
+  const char *what = "";
+  const void *on = nullptr;  // an mbarrier, of which the report tells the state
+  uint32_t value = 0;        // number of the barrier, group or warp, or parity of the phase
+};
+
+struct Thread : ThreadView {
+  void *stack_pointer = nullptr;
+  bool done = false;
+  Wait wait;
+  void *fake_stack = nullptr;                 // AddressSanitizer's
+  void *context = nullptr, *proxy = nullptr;  // ThreadSanitizer's
+};
+
+using Queue = std::vector<Thread *>;
+
+struct NamedBarrier {
+  uint32_t arrived = 0, expected = 0;
+  uint64_t generation = 0;
+  Queue waiting;
+};
+
+struct Meeting {  // of the lanes of one mask
+  uint32_t mask = 0, arrived = 0;
+  Collective what{};
+  uint64_t generation = 0, values[32]{}, results[2][32]{};
+  Queue waiting;
+};
+
+// A unit that works beside the threads; the scheduler calls it at times that the seed picks.
+struct AsyncUnit {
+  bool late = false;  // works only when no thread can run
+  virtual ~AsyncUnit() = default;
+  virtual bool has_work() const = 0;
+  virtual void work() = 0;
+  virtual const char *unfinished() const = 0;  // what was left at the end of the block, or nullptr
+};
+
+struct Block : BlockView {
+  const Launch *launch = nullptr;
+  const std::function<void()> *body = nullptr;
+  Counters *counters = nullptr;
+  std::vector<Thread> threads;
+  Queue ready;
+  uint32_t live = 0;
+  Thread *current = nullptr;
+  std::string error;
+  uint64_t random = 1;
+
+  unsigned char *smem = nullptr;
+  size_t smem_used = 0;  // dynamic, then static
+  std::map<const void *, size_t> static_smem;
+
+  std::map<uint32_t, NamedBarrier> barriers;
+  std::vector<std::vector<std::unique_ptr<Meeting>>> meetings;  // of each warp
+  std::map<uint64_t *, Queue> mbarrier_waiting;
+  std::vector<std::unique_ptr<AsyncUnit>> units;
+
+  void *stack_pointer = nullptr, *fake_stack = nullptr, *context = nullptr;  // the scheduler's
+  const void *stack_bottom = nullptr;
+  size_t stack_size = 0;
+
+  uint64_t draw();
+};
+
+Block &block();
+inline Thread &self() { return *block().current; }
+
+void park(Queue &queue, const Wait &wait);
+void wake(Queue &queue);
+void run_block(Block &block);
+void thread_ended();                       // a barrier of the whole block may be complete now
+std::string mbarrier_state(const void *);  // for reports
+
+// As seen by the running thread, also through the asynchronous proxy.
+void acquire(void *object);
+void release(void *object);
+inline void *proxy_of(void *object) { return static_cast<char *>(object) + 1; }
+
+}  // namespace opswap::emu

@@ -1,0 +1,252 @@
+// Fibers and the order in which they run.
+#include <sys/mman.h>
+
+#include <cstdarg>
+#include <cstdio>
+#include <stdexcept>
+
+#include "block.h"
+
+extern "C" void opswap_emu_switch(void **save, void *load);
+
+namespace opswap::emu {
+
+constinit thread_local ThreadView *thread_view = nullptr;
+constinit thread_local BlockView *block_view = nullptr;
+
+namespace {
+
+constexpr size_t kStack = 256 << 10;
+constexpr uint64_t kUnitTurns = 4;  // an early unit works once in so many turns
+thread_local Block *running = nullptr;
+
+// Stacks and sanitizer contexts of this host thread, used again for every block.
+struct Resources {
+  struct Fiber {
+    char *stack;
+    void *context, *proxy;
+  };
+  std::vector<Fiber> fibers;
+
+  Fiber &at(size_t i) {
+    while (fibers.size() <= i) {
+      void *stack = mmap(nullptr, kStack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+      if (stack == MAP_FAILED) throw std::runtime_error("emulator: no memory for the stack of a thread");
+      fibers.push_back({static_cast<char *>(stack), race::create(), race::create()});
+    }
+    return fibers[i];
+  }
+  // A fiber that was left in the middle of a kernel has a call stack that ThreadSanitizer would go on with. The old
+  // contexts stay: destroying one complains of what it had not finished.
+  void renew(size_t count) {
+    for (size_t i = 0; i < count && i < fibers.size(); ++i) {
+      fibers[i].context = race::create();
+      fibers[i].proxy = race::create();
+    }
+  }
+  ~Resources() {
+    for (Fiber &fiber : fibers) munmap(fiber.stack, kStack);
+  }
+};
+thread_local Resources resources;
+
+void to_scheduler() {
+  Thread &t = self();
+  race::enter(block().context);
+  race::start_switch(t.done ? nullptr : &t.fake_stack, block().stack_bottom, block().stack_size);
+  opswap_emu_switch(&t.stack_pointer, block().stack_pointer);
+  race::finish_switch(t.fake_stack, nullptr, nullptr);
+}
+
+void entry() {
+  race::finish_switch(nullptr, &block().stack_bottom, &block().stack_size);
+  (*block().body)();
+  self().done = true;
+  {
+    race::Ignore ignore;
+    thread_ended();
+  }
+  to_scheduler();
+  __builtin_trap();
+}
+
+void prepare(Thread &t, size_t index) {
+  Block &b = block();
+  const auto &fiber = resources.at(index);
+  t.linear = uint32_t(index);
+  t.thread = {t.linear % b.block_size.x, t.linear / b.block_size.x % b.block_size.y,
+              t.linear / b.block_size.x / b.block_size.y};
+  t.warp = t.linear / 32;
+  t.lane = t.linear % 32;
+  t.context = fiber.context;
+  t.proxy = fiber.proxy;
+  race::unpoison(fiber.stack, kStack);
+  auto **top = reinterpret_cast<void **>(fiber.stack + kStack - 64);
+  *--top = nullptr;                          // where entry would return to
+  *--top = reinterpret_cast<void *>(entry);  // where the switch returns to
+  for (int saved = 0; saved < 6; ++saved) *--top = nullptr;
+  t.stack_pointer = top;
+  race::enter(t.proxy);
+  race::acquire(&b);
+  race::enter(t.context);
+  race::acquire(&b);
+  race::enter(b.context);
+  b.ready.push_back(&t);
+}
+
+void resume(Thread &t) {
+  Block &b = block();
+  b.current = &t;
+  thread_view = &t;
+  ++b.counters->switches;
+  race::start_switch(&b.fake_stack, resources.at(t.linear).stack, kStack);
+  race::enter(t.context);
+  opswap_emu_switch(&b.stack_pointer, t.stack_pointer);
+  race::finish_switch(b.fake_stack, nullptr, nullptr);
+  b.current = nullptr;
+  b.live -= t.done;
+}
+
+// A unit with work whose turn it is, or nullptr; when no thread can run, late ones come after the others.
+AsyncUnit *unit_to_work() {
+  Block &b = block();
+  const size_t first = b.units.empty() ? 0 : b.draw() % b.units.size();
+  AsyncUnit *late = nullptr;
+  for (size_t i = 0; i < b.units.size(); ++i) {
+    AsyncUnit *unit = b.units[(first + i) % b.units.size()].get();
+    if (!unit->has_work()) continue;
+    if (unit->late)
+      late = unit;
+    else if (b.ready.empty() || b.draw() % kUnitTurns == 0)
+      return unit;
+  }
+  return b.ready.empty() ? late : nullptr;
+}
+
+std::string place(const Block &b) {
+  char text[200];
+  std::snprintf(text, sizeof text, "%s, block (%u, %u, %u)", b.launch->name, b.block.x, b.block.y, b.block.z);
+  return text;
+}
+
+// Threads that wait for the same thing are one line.
+std::string deadlock(const Block &b) {
+  std::map<std::string, std::vector<uint32_t>> reasons;
+  for (const Thread &t : b.threads) {
+    if (t.done) continue;
+    std::string reason = t.wait.what;
+    reason += " " + std::to_string(t.wait.value);
+    if (t.wait.on) reason += " of " + mbarrier_state(t.wait.on);
+    reasons[reason].push_back(t.linear);
+  }
+  std::string text =
+      "deadlock: " + std::to_string(b.live) + " of " + std::to_string(b.threads.size()) + " threads wait";
+  for (const auto &[reason, threads] : reasons) {
+    text += "\n  " + reason + ": threads";
+    for (size_t i = 0; i < threads.size(); ++i) {
+      size_t last = i;
+      while (last + 1 < threads.size() && threads[last + 1] == threads[last] + 1) ++last;
+      text += ' ' + std::to_string(threads[i]);
+      if (last > i) text += '-' + std::to_string(threads[last]);
+      i = last;
+    }
+  }
+  return text;
+}
+
+void turn(Block &b) {
+  if (AsyncUnit *unit = unit_to_work()) return unit->work();
+  if (b.ready.empty()) return fail("%s", deadlock(b).c_str());
+  const size_t at = b.draw() % b.ready.size();
+  Thread *next = b.ready[at];
+  b.ready[at] = b.ready.back();
+  b.ready.pop_back();
+  resume(*next);
+}
+
+}  // namespace
+
+Block &block() { return *running; }
+
+uint64_t Block::draw() {
+  random ^= random << 13;
+  random ^= random >> 7;
+  random ^= random << 17;
+  return random >> 16;
+}
+
+void park(Queue &queue, const Wait &wait) {
+  self().wait = wait;
+  queue.push_back(&self());
+  to_scheduler();
+}
+
+void wake(Queue &queue) {
+  block().ready.insert(block().ready.end(), queue.begin(), queue.end());
+  queue.clear();
+}
+
+void acquire(void *object) {
+  race::acquire(object);
+  race::enter(self().proxy);
+  race::acquire(proxy_of(object));
+  race::enter(self().context);
+}
+
+void release(void *object) {
+  race::release(object);
+  race::enter(self().proxy);
+  race::release(proxy_of(object));
+  race::enter(self().context);
+}
+
+void fail(const char *format, ...) {
+  race::Ignore ignore;
+  if (!running) throw std::runtime_error("emulator: device code called outside a kernel");
+  char text[4000];
+  va_list args;
+  va_start(args, format);
+  std::vsnprintf(text, sizeof text, format, args);
+  va_end(args);
+  Block &b = block();
+  std::string who = place(b);
+  if (b.current) who += ", thread " + std::to_string(b.current->linear);
+  if (b.error.empty()) b.error = who + ": " + text;
+  if (!b.current) throw std::runtime_error(b.error);
+  b.current->done = true;
+  to_scheduler();
+  __builtin_trap();
+}
+
+void run_block(Block &b) {
+  race::Ignore ignore;
+  running = &b;
+  block_view = &b;
+  const size_t threads = size_t{b.block_size.x} * b.block_size.y * b.block_size.z;
+  b.context = race::current();
+  b.threads.resize(threads);
+  b.meetings.resize((threads + 31) / 32);
+  b.live = uint32_t(threads);
+  race::release(&b);
+  try {
+    for (size_t i = 0; i < threads; ++i) prepare(b.threads[i], i);
+    while (b.live && b.error.empty()) turn(b);
+    for (auto &unit : b.units)
+      if (const char *left = b.error.empty() ? unit->unfinished() : nullptr) fail("the block ended with %s", left);
+  } catch (const std::runtime_error &error) {
+    if (b.error.empty()) b.error = error.what();
+  }
+  for (Thread &t : b.threads) {  // the next block starts after this one
+    if (!t.context) continue;
+    race::enter(t.context);
+    race::release(&b);
+  }
+  race::enter(b.context);
+  race::acquire(&b);
+  if (!b.error.empty()) resources.renew(threads);
+  running = nullptr;
+  block_view = nullptr;
+  thread_view = nullptr;
+}
+
+}  // namespace opswap::emu
