@@ -96,6 +96,15 @@ void mbarrier_complete(uint64_t *barrier, uint32_t bytes) {
   store(barrier, s);
 }
 
+void mbarrier_check(uint64_t *barrier) { load(barrier, "cp.async.bulk"); }
+
+void mbarrier_arrive_async(uint64_t *barrier) {
+  State s = load(barrier, "cp.async.mbarrier.arrive");
+  if (!s.pending) fail("cp.async.mbarrier.arrive: more arrivals than its %u in one phase", s.arrivals);
+  --s.pending;
+  store(barrier, s);
+}
+
 bool mbarrier_test(uint64_t *barrier, uint32_t parity) {
   race::Ignore ignore;
   if (load(barrier, "mbarrier.test_wait").parity == (parity & 1)) return false;

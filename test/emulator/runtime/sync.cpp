@@ -29,6 +29,8 @@ const char *name_of(Collective what) {
       return "vote";
     case Collective::kMatch:
       return "match";
+    case Collective::kMatrix:
+      return "ldmatrix or stmatrix";
     default:
       return "warp reduction";
   }
@@ -44,6 +46,8 @@ const char *wait_of(Collective what) {
       return "vote of warp";
     case Collective::kMatch:
       return "match of warp";
+    case Collective::kMatrix:
+      return "ldmatrix or stmatrix of warp";
     default:
       return "warp reduction of warp";
   }

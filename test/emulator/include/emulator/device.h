@@ -38,7 +38,7 @@ inline void check_aligned(const void *p, size_t bytes) {
 void barrier(uint32_t id, uint32_t threads, bool wait = true);
 
 // All lanes of `mask` meet; `out` gets what each brought. `what` tells apart operations that must not meet.
-enum class Collective { kSync, kShuffle, kBallot, kMatch, kReduce };
+enum class Collective { kSync, kShuffle, kBallot, kMatch, kReduce, kMatrix };
 void collective(uint32_t mask, Collective what, uint64_t in, uint64_t (&out)[32]);
 
 void mbarrier_init(uint64_t *barrier, uint32_t arrivals);
@@ -71,4 +71,5 @@ T reduce(uint32_t mask, T value, Fold fold) {
 
 }  // namespace opswap::emu
 
+#include "emulator/async.h"
 #include "emulator/cuda.h"

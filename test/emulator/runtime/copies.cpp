@@ -1,0 +1,262 @@
+// The copy unit: bulk and tensor copies and cp.async, each at a time of its own. A store reads shared memory first and
+// writes global memory later.
+#include <cstring>
+#include <map>
+
+#include "emulator/convert.h"
+#include "mbarrier.h"
+#include "race.h"
+#include "tensor_map.h"
+#include "unit.h"
+
+namespace opswap::emu {
+
+namespace {
+
+struct Copy {
+  Thread *thread = nullptr;
+  uint64_t group = 0;
+  bool is_cp_async = false, read_done = false;
+  std::function<void()> read, write;  // a load has no `read`
+};
+
+struct Groups {
+  uint64_t open = 1;  // number of the group that copies join
+};
+
+struct CopyUnit : AsyncUnit {
+  std::vector<std::unique_ptr<Copy>> copies;
+  std::map<Thread *, Groups> bulk, small;
+  Queue waiting;
+  Context context;
+
+  bool has_work() const override { return !copies.empty(); }
+  const char *unfinished() const override {
+    for (const auto &copy : copies) {
+      if (!copy->read) return "a load into its shared memory still on its way";
+      if (!copy->read_done) return "a store still reading its shared memory (missing tma_wait_read)";
+    }
+    for (const auto &copy : copies) copy->write();
+    return nullptr;
+  }
+  void work() override {
+    const size_t i = block().draw() % copies.size();
+    Copy &copy = *copies[i];
+    context.enter();
+    race::acquire(proxy_of(&copy));
+    if (copy.read && !copy.read_done) {
+      copy.read();
+      copy.read_done = true;
+    } else {
+      copy.write();
+      copies.erase(copies.begin() + long(i));
+    }
+    race::release(this);
+    race::enter(block().context);
+    wake(waiting);
+  }
+  void add(std::unique_ptr<Copy> copy, std::map<Thread *, Groups> &groups) {
+    copy->thread = &self(), copy->group = groups[&self()].open;
+    ++block().counters->copies;
+    // a load overwrites what threads have read: it comes after those reads also without a proxy fence
+    if (!copy->read || copy->is_cp_async) race::release(proxy_of(copy.get()));
+    release(copy.get());
+    copies.push_back(std::move(copy));
+  }
+  bool pending(bool is_cp_async, uint64_t last, bool read_only) const {
+    for (const auto &copy : copies)
+      if (copy->thread == &self() && copy->is_cp_async == is_cp_async && copy->group <= last &&
+          (is_cp_async || copy->read) && !(read_only && copy->read_done))
+        return true;
+    return false;
+  }
+  void wait(std::map<Thread *, Groups> &groups, bool is_cp_async, int left, bool read_only, const char *what) {
+    const uint64_t open = groups[&self()].open;
+    if (open <= uint64_t(left)) return;
+    while (pending(is_cp_async, open - 1 - uint64_t(left), read_only)) park(waiting, {what, nullptr, uint32_t(left)});
+    race::acquire(this);
+  }
+};
+
+CopyUnit &copies() { return unit<CopyUnit>(kLateCopies); }
+
+void move(void *to, const void *from, size_t bytes) {
+  race::read(from, bytes);
+  race::write(to, bytes);
+  std::memcpy(to, from, bytes);
+}
+
+void check_destination(const void *smem, size_t bytes, size_t alignment, const char *what) {
+  check_smem(smem, bytes, what);
+  if (smem_address(smem) % alignment)
+    fail("%s: byte %u of shared memory is not a multiple of %zu", what, smem_address(smem), alignment);
+}
+
+void complete(uint64_t *barrier, uint32_t bytes) {
+  race::release(barrier);
+  race::release(proxy_of(barrier));
+  mbarrier_complete(barrier, bytes);
+}
+
+template <class T, class To, class From>
+void combine_as(int op, char *to, const char *from, To to_float, From from_float) {
+  T a, b;
+  std::memcpy(&a, to, sizeof a), std::memcpy(&b, from, sizeof b);
+  const auto x = to_float(a), y = to_float(b);
+  const T result = from_float(op == 0 ? x + y : op == 1 ? std::min(x, y) : std::max(x, y));
+  std::memcpy(to, &result, sizeof result);
+}
+
+void combine(int op, int type, char *to, const char *from, uint32_t bytes) {
+  auto same = [](auto x) { return x; };
+  for (uint32_t i = 0; i < bytes; i += type == 4 || type == 6 ? 2 : 4) {
+    if (type == 2) combine_as<uint32_t>(op, to + i, from + i, same, same);
+    else if (type == 3) combine_as<int32_t>(op, to + i, from + i, same, same);
+    else if (type == 5) combine_as<float>(op, to + i, from + i, same, same);
+    else if (type == 4) combine_as<uint16_t>(op, to + i, from + i, fp16_to_float, float_to_fp16);
+    else if (type == 6) combine_as<uint16_t>(op, to + i, from + i, bf16_to_float, float_to_bf16);
+    else fail("cp.reduce.async.bulk: no reduction of this element type");
+  }
+}
+
+}  // namespace
+
+static std::vector<void *> &spare_contexts() {
+  thread_local std::vector<void *> spare;
+  return spare;
+}
+Context::Context() : context_(nullptr) {
+  auto &spare = spare_contexts();
+  context_ = spare.empty() ? race::create() : spare.back();
+  if (!spare.empty()) spare.pop_back();
+}
+Context::~Context() { spare_contexts().push_back(context_); }
+
+void tma_load(void *smem, const TensorMap *map, uint64_t *barrier, const int *at, size_t rank) {
+  race::Ignore ignore;
+  BoxWalk box(map, at, rank);
+  check_destination(smem, box.bytes(), 128, "TMA load");
+  mbarrier_check(barrier);
+  auto copy = std::make_unique<Copy>();
+  char *base = static_cast<char *>(smem) - smem_address(smem);
+  block().counters->copied_bytes += box.bytes();
+  copy->write = [=, first = smem_address(smem)] {
+    box.each([&](const Chunk &chunk) {
+      char *to = base + box.swizzled(first + chunk.smem);
+      race::write(to, 16);
+      std::memset(to, 0, 16);
+      if (chunk.to > chunk.from) move(to + chunk.from, chunk.global + chunk.from, chunk.to - chunk.from);
+    });
+    complete(barrier, box.bytes());
+  };
+  copies().add(std::move(copy), copies().bulk);
+}
+
+void tma_store(const TensorMap *map, const void *smem, const int *at, size_t rank, int reduce) {
+  race::Ignore ignore;
+  BoxWalk box(map, at, rank);
+  check_destination(smem, box.bytes(), 128, "TMA store");
+  auto copy = std::make_unique<Copy>();
+  auto data = std::make_shared<std::vector<char>>(box.bytes());
+  const char *base = static_cast<const char *>(smem) - smem_address(smem);
+  block().counters->copied_bytes += box.bytes();
+  copy->read = [=, first = smem_address(smem)] {
+    for (uint32_t i = 0; i < data->size(); i += 16) {
+      const char *from = base + box.swizzled(first + i);
+      race::read(from, 16);
+      std::memcpy(data->data() + i, from, 16);
+    }
+  };
+  copy->write = [=] {
+    box.each([&](const Chunk &chunk) {
+      if (chunk.to <= chunk.from) return;
+      char *to = chunk.global + chunk.from;
+      const char *from = data->data() + chunk.smem + chunk.from;
+      if (reduce < 0) race::write(to, chunk.to - chunk.from), std::memcpy(to, from, chunk.to - chunk.from);
+      else combine(reduce, box.type(), to, from, chunk.to - chunk.from);
+    });
+  };
+  copies().add(std::move(copy), copies().bulk);
+}
+
+static void check_bulk(const void *global, uint32_t bytes, const char *what) {
+  if (bytes % 16 || !bytes || reinterpret_cast<uintptr_t>(global) % 16)
+    fail("%s: %u bytes at %p, both must be multiples of 16", what, bytes, global);
+  block().counters->copied_bytes += bytes;
+}
+
+void bulk_load(void *smem, const void *global, uint32_t bytes, uint64_t *barrier) {
+  race::Ignore ignore;
+  check_bulk(global, bytes, "cp.async.bulk load");
+  check_destination(smem, bytes, 16, "cp.async.bulk load");
+  mbarrier_check(barrier);
+  auto copy = std::make_unique<Copy>();
+  copy->write = [=] {
+    move(smem, global, bytes);
+    complete(barrier, bytes);
+  };
+  copies().add(std::move(copy), copies().bulk);
+}
+
+void bulk_store(void *global, const void *smem, uint32_t bytes) {
+  race::Ignore ignore;
+  check_bulk(global, bytes, "cp.async.bulk store");
+  check_destination(smem, bytes, 16, "cp.async.bulk store");
+  auto copy = std::make_unique<Copy>();
+  auto data = std::make_shared<std::vector<char>>(bytes);
+  copy->read = [=] { race::read(smem, bytes), std::memcpy(data->data(), smem, bytes); };
+  copy->write = [=] { race::write(global, bytes), std::memcpy(global, data->data(), bytes); };
+  copies().add(std::move(copy), copies().bulk);
+}
+
+void bulk_commit() { ++copies().bulk[&self()].open; }
+void bulk_wait(int pending, bool read_only) {
+  race::Ignore ignore;
+  copies().wait(copies().bulk, false, pending, read_only, "cp.async.bulk.wait_group");
+}
+
+void cp_async(void *smem, const void *global, uint32_t bytes, uint32_t valid) {
+  race::Ignore ignore;
+  check_destination(smem, bytes, bytes, "cp.async");
+  if (reinterpret_cast<uintptr_t>(global) % bytes) fail("cp.async: %p is not a multiple of %u", global, bytes);
+  if (valid > bytes) fail("cp.async: %u valid bytes of %u", valid, bytes);
+  auto copy = std::make_unique<Copy>();
+  copy->is_cp_async = true;
+  block().counters->copied_bytes += valid;
+  copy->write = [=] {
+    race::write(smem, bytes);
+    std::memset(smem, 0, bytes);
+    if (valid) move(smem, global, valid);
+  };
+  copies().add(std::move(copy), copies().small);
+}
+void cp_async_commit() { ++copies().small[&self()].open; }
+void cp_async_wait(int pending) {
+  race::Ignore ignore;
+  copies().wait(copies().small, true, pending, false, "cp.async.wait_group");
+}
+
+void cp_async_arrive(uint64_t *barrier) {
+  race::Ignore ignore;
+  CopyUnit &unit = copies();
+  auto remaining = std::make_shared<size_t>(0);
+  for (auto &copy : unit.copies) {
+    if (copy->thread != &self() || !copy->is_cp_async) continue;
+    ++*remaining;
+    copy->write = [=, before = std::move(copy->write)] {
+      before();
+      race::release(barrier);
+      if (!--*remaining) mbarrier_arrive_async(barrier);
+    };
+  }
+  if (!*remaining) mbarrier_arrive(barrier, 1, 0);
+}
+
+void fence_async_proxy() {
+  race::release(&self());
+  race::enter(self().proxy);
+  race::acquire(&self());
+  race::enter(self().context);
+}
+
+}  // namespace opswap::emu
