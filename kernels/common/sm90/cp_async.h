@@ -25,9 +25,11 @@ template <int Bytes>
 OPSWAP_DEVICE void cp_async(void *smem, const void *global, uint32_t valid = Bytes) {
   static_assert(Bytes == 4 || Bytes == 8 || Bytes == 16, "cp.async moves 4, 8 or 16 bytes");
   if constexpr (Bytes == 16)  // past L1, which only this width can
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(smem_address(smem)), "l"(global), "r"(valid) : "memory");
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(smem_address(smem)), "l"(global), "r"(valid)
+                 : "memory");
   else
-    asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(smem_address(smem)), "l"(global), "n"(Bytes), "r"(valid)
+    asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(smem_address(smem)), "l"(global), "n"(Bytes),
+                 "r"(valid)
                  : "memory");
 }
 OPSWAP_DEVICE void cp_async_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }

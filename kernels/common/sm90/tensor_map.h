@@ -41,16 +41,17 @@ inline const char *encode(TensorMap &map, const TensorMapSpec &s) {
     return std::pair{reinterpret_cast<Encode>(address), error == cudaSuccess && result == cudaDriverEntryPointSuccess};
   }();
   if (!found) return "the driver has no cuTensorMapEncodeTiled: it is missing or older than 12.0";
-  constexpr CUtensorMapDataType kTypes[] = {
-      CU_TENSOR_MAP_DATA_TYPE_UINT8,   CU_TENSOR_MAP_DATA_TYPE_UINT16,  CU_TENSOR_MAP_DATA_TYPE_UINT32, CU_TENSOR_MAP_DATA_TYPE_INT32,
-      CU_TENSOR_MAP_DATA_TYPE_FLOAT16, CU_TENSOR_MAP_DATA_TYPE_FLOAT32, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16};
+  constexpr CUtensorMapDataType kTypes[] = {CU_TENSOR_MAP_DATA_TYPE_UINT8,   CU_TENSOR_MAP_DATA_TYPE_UINT16,
+                                            CU_TENSOR_MAP_DATA_TYPE_UINT32,  CU_TENSOR_MAP_DATA_TYPE_INT32,
+                                            CU_TENSOR_MAP_DATA_TYPE_FLOAT16, CU_TENSOR_MAP_DATA_TYPE_FLOAT32,
+                                            CU_TENSOR_MAP_DATA_TYPE_BFLOAT16};
   constexpr CUtensorMapSwizzle kSwizzles[] = {CU_TENSOR_MAP_SWIZZLE_NONE, CU_TENSOR_MAP_SWIZZLE_32B,
                                               CU_TENSOR_MAP_SWIZZLE_64B, CU_TENSOR_MAP_SWIZZLE_128B};
   constexpr cuuint32_t kDense[] = {1, 1, 1, 1, 1};
   const auto *shape = reinterpret_cast<const cuuint64_t *>(s.shape);
   const auto *stride = reinterpret_cast<const cuuint64_t *>(s.stride);
-  const CUresult result = function(&map, kTypes[int(s.type)], cuuint32_t(s.rank), const_cast<void *>(s.address), shape, stride,
-                                   s.box, kDense, CU_TENSOR_MAP_INTERLEAVE_NONE, kSwizzles[int(s.swizzle)],
+  const CUresult result = function(&map, kTypes[int(s.type)], cuuint32_t(s.rank), const_cast<void *>(s.address), shape,
+                                   stride, s.box, kDense, CU_TENSOR_MAP_INTERLEAVE_NONE, kSwizzles[int(s.swizzle)],
                                    CU_TENSOR_MAP_L2_PROMOTION_L2_128B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   return result == CUDA_SUCCESS ? nullptr : "cuTensorMapEncodeTiled refuses these shapes, strides, box or swizzle";
 }

@@ -1,5 +1,5 @@
-// Copies by the tensor memory accelerator, between global and shared memory. One thread issues a copy; loads complete on
-// an mbarrier, stores and reductions in groups of the issuing thread. Coordinates are in elements, contiguous first;
+// Copies by the tensor memory accelerator, between global and shared memory. One thread issues a copy; loads complete
+// on an mbarrier, stores and reductions in groups of the issuing thread. Coordinates are in elements, contiguous first;
 // what lies outside of the tensor is read as 0 and not written.
 #pragma once
 
@@ -46,41 +46,46 @@ OPSWAP_DEVICE void tma_prefetch(const TensorMap *) {}
 
 #else
 
-#define OPSWAP_TMA_RANKS(X)                                                                      \
-  X(1, "{%3}", "{%2}", "r"(c0), int c0)                                                          \
-  X(2, "{%3, %4}", "{%2, %3}", "r"(c0) OPSWAP_COMMA "r"(c1), int c0, int c1)                     \
-  X(3, "{%3, %4, %5}", "{%2, %3, %4}", "r"(c0) OPSWAP_COMMA "r"(c1) OPSWAP_COMMA "r"(c2), int c0, int c1, int c2) \
-  X(4, "{%3, %4, %5, %6}", "{%2, %3, %4, %5}",                                                   \
-    "r"(c0) OPSWAP_COMMA "r"(c1) OPSWAP_COMMA "r"(c2) OPSWAP_COMMA "r"(c3), int c0, int c1, int c2, int c3) \
-  X(5, "{%3, %4, %5, %6, %7}", "{%2, %3, %4, %5, %6}",                                           \
-    "r"(c0) OPSWAP_COMMA "r"(c1) OPSWAP_COMMA "r"(c2) OPSWAP_COMMA "r"(c3) OPSWAP_COMMA "r"(c4), \
-    int c0, int c1, int c2, int c3, int c4)
+#define OPSWAP_TMA_RANKS(X)                                                                                          \
+  X(1, "{%3}", "{%2}", "r"(c0), int c0)                                                                              \
+  X(2, "{%3, %4}", "{%2, %3}", "r"(c0)OPSWAP_COMMA "r"(c1), int c0, int c1)                                          \
+  X(3, "{%3, %4, %5}", "{%2, %3, %4}", "r"(c0)OPSWAP_COMMA "r"(c1)OPSWAP_COMMA "r"(c2), int c0, int c1, int c2)      \
+  X(4, "{%3, %4, %5, %6}", "{%2, %3, %4, %5}", "r"(c0)OPSWAP_COMMA "r"(c1)OPSWAP_COMMA "r"(c2)OPSWAP_COMMA "r"(c3),  \
+    int c0, int c1, int c2, int c3)                                                                                  \
+  X(5, "{%3, %4, %5, %6, %7}", "{%2, %3, %4, %5, %6}",                                                               \
+    "r"(c0)OPSWAP_COMMA "r"(c1)OPSWAP_COMMA "r"(c2)OPSWAP_COMMA "r"(c3)OPSWAP_COMMA "r"(c4), int c0, int c1, int c2, \
+    int c3, int c4)
 #define OPSWAP_COMMA ,
 
-#define OPSWAP_TMA_COPIES(RANK, AT3, AT2, VALUES, ...)                                                              \
-  OPSWAP_DEVICE void tma_load(void *smem, const TensorMap *map, Mbarrier &barrier, __VA_ARGS__) {                   \
-    asm volatile("cp.async.bulk.tensor." #RANK                                                                      \
-                 "d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, " AT3 "], [%2];" ::"r"(          \
-                     smem_address(smem)),                                                                           \
-                 "l"(map), "r"(smem_address(&barrier)), VALUES                                                      \
-                 : "memory");                                                                                       \
-  }                                                                                                                 \
-  OPSWAP_DEVICE void tma_store(const TensorMap *map, const void *smem, __VA_ARGS__) {                               \
-    asm volatile("cp.async.bulk.tensor." #RANK "d.global.shared::cta.bulk_group [%0, " AT2 "], [%1];" ::"l"(map),   \
-                 "r"(smem_address(smem)), VALUES                                                                    \
-                 : "memory");                                                                                       \
-  }                                                                                                                 \
-  template <BulkReduce Op = BulkReduce::add>                                                                        \
-  OPSWAP_DEVICE void tma_reduce(const TensorMap *map, const void *smem, __VA_ARGS__) {                              \
-    if constexpr (Op == BulkReduce::add)                                                                            \
-      asm volatile("cp.reduce.async.bulk.tensor." #RANK "d.global.shared::cta.add.bulk_group [%0, " AT2             \
-                   "], [%1];" ::"l"(map), "r"(smem_address(smem)), VALUES : "memory");                              \
-    else if constexpr (Op == BulkReduce::min)                                                                       \
-      asm volatile("cp.reduce.async.bulk.tensor." #RANK "d.global.shared::cta.min.bulk_group [%0, " AT2             \
-                   "], [%1];" ::"l"(map), "r"(smem_address(smem)), VALUES : "memory");                              \
-    else                                                                                                            \
-      asm volatile("cp.reduce.async.bulk.tensor." #RANK "d.global.shared::cta.max.bulk_group [%0, " AT2             \
-                   "], [%1];" ::"l"(map), "r"(smem_address(smem)), VALUES : "memory");                              \
+#define OPSWAP_TMA_COPIES(RANK, AT3, AT2, VALUES, ...)                                                                 \
+  OPSWAP_DEVICE void tma_load(void *smem, const TensorMap *map, Mbarrier &barrier, __VA_ARGS__) {                      \
+    asm volatile("cp.async.bulk.tensor." #RANK "d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, " AT3 \
+                 "], [%2];" ::"r"(smem_address(smem)),                                                                 \
+                 "l"(map), "r"(smem_address(&barrier)), VALUES                                                         \
+                 : "memory");                                                                                          \
+  }                                                                                                                    \
+  OPSWAP_DEVICE void tma_store(const TensorMap *map, const void *smem, __VA_ARGS__) {                                  \
+    asm volatile("cp.async.bulk.tensor." #RANK "d.global.shared::cta.bulk_group [%0, " AT2 "], [%1];" ::"l"(map),      \
+                 "r"(smem_address(smem)), VALUES                                                                       \
+                 : "memory");                                                                                          \
+  }                                                                                                                    \
+  template <BulkReduce Op = BulkReduce::add>                                                                           \
+  OPSWAP_DEVICE void tma_reduce(const TensorMap *map, const void *smem, __VA_ARGS__) {                                 \
+    if constexpr (Op == BulkReduce::add)                                                                               \
+      asm volatile("cp.reduce.async.bulk.tensor." #RANK "d.global.shared::cta.add.bulk_group [%0, " AT2                \
+                   "], [%1];" ::"l"(map),                                                                              \
+                   "r"(smem_address(smem)), VALUES                                                                     \
+                   : "memory");                                                                                        \
+    else if constexpr (Op == BulkReduce::min)                                                                          \
+      asm volatile("cp.reduce.async.bulk.tensor." #RANK "d.global.shared::cta.min.bulk_group [%0, " AT2                \
+                   "], [%1];" ::"l"(map),                                                                              \
+                   "r"(smem_address(smem)), VALUES                                                                     \
+                   : "memory");                                                                                        \
+    else                                                                                                               \
+      asm volatile("cp.reduce.async.bulk.tensor." #RANK "d.global.shared::cta.max.bulk_group [%0, " AT2                \
+                   "], [%1];" ::"l"(map),                                                                              \
+                   "r"(smem_address(smem)), VALUES                                                                     \
+                   : "memory");                                                                                        \
   }
 OPSWAP_TMA_RANKS(OPSWAP_TMA_COPIES)
 #undef OPSWAP_TMA_COPIES
@@ -93,7 +98,8 @@ OPSWAP_DEVICE void bulk_load(void *smem, const void *global, uint32_t bytes, Mba
                : "memory");
 }
 OPSWAP_DEVICE void bulk_store(void *global, const void *smem, uint32_t bytes) {
-  asm volatile("cp.async.bulk.global.shared::cta.bulk_group [%0], [%1], %2;" ::"l"(global), "r"(smem_address(smem)), "r"(bytes)
+  asm volatile("cp.async.bulk.global.shared::cta.bulk_group [%0], [%1], %2;" ::"l"(global), "r"(smem_address(smem)),
+               "r"(bytes)
                : "memory");
 }
 OPSWAP_DEVICE void tma_commit() { asm volatile("cp.async.bulk.commit_group;" ::: "memory"); }

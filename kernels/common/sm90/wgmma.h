@@ -18,7 +18,8 @@ enum class MatrixType : int { bf16, fp16, e4m3, e5m2 };
 // A matrix in shared memory. K-major: `stride` is from 8 rows to the next 8, `leading` (unswizzled only) from the first
 // 16 bytes of K to the second. MN-major: `stride` is from 8 of K to the next 8 and `leading` from one swizzle width of
 // M or N to the next (unswizzled: the other way round).
-OPSWAP_DEVICE uint64_t matrix_descriptor(const void *smem, MatrixSwizzle swizzle, uint32_t stride, uint32_t leading = 16) {
+OPSWAP_DEVICE uint64_t matrix_descriptor(const void *smem, MatrixSwizzle swizzle, uint32_t stride,
+                                         uint32_t leading = 16) {
   return uint64_t(smem_address(smem) >> 4 & 0x3fff) | uint64_t(leading >> 4 & 0x3fff) << 16 |
          uint64_t(stride >> 4 & 0x3fff) << 32 | uint64_t(swizzle) << 62;
 }
@@ -51,51 +52,52 @@ OPSWAP_DEVICE void wgmma_wait() {
 // What this thread wrote to shared memory by ordinary stores becomes visible to wgmma and TMA.
 OPSWAP_DEVICE void fence_async_proxy() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
 
-#define OPSWAP_WGMMA_BEGIN(N, SCALE) "{\n.reg .pred p;\nsetp.ne.b32 p, " SCALE ", 0;\nwgmma.mma_async.sync.aligned.m64n" #N
-#define OPSWAP_WGMMA_SS(N, NAME, KIND, I0, I1, I2)                                                              \
-  OPSWAP_DEVICE static void NAME(float (&d)[N / 2], uint64_t a, uint64_t b, int accumulate) {                   \
+#define OPSWAP_WGMMA_BEGIN(N, SCALE) \
+  "{\n.reg .pred p;\nsetp.ne.b32 p, " SCALE ", 0;\nwgmma.mma_async.sync.aligned.m64n" #N
+#define OPSWAP_WGMMA_SS(N, NAME, KIND, I0, I1, I2)                                                               \
+  OPSWAP_DEVICE static void NAME(float (&d)[N / 2], uint64_t a, uint64_t b, int accumulate) {                    \
     asm volatile(OPSWAP_WGMMA_BEGIN(N, I2) KIND " {" OPSWAP_WGMMA_REGISTERS_##N "}, " I0 ", " I1 ", p, 1, 1;\n}" \
-                 : OPSWAP_WGMMA_OUTPUTS_##N(d)                                                                  \
-                 : "l"(a), "l"(b), "r"(accumulate));                                                            \
-  }
-#define OPSWAP_WGMMA_SS16(N, NAME, KIND, I0, I1, I2, I3, I4)                                            \
-  template <int ATrans, int BTrans>                                                                     \
-  OPSWAP_DEVICE static void NAME(float (&d)[N / 2], uint64_t a, uint64_t b, int accumulate) {           \
-    asm volatile(OPSWAP_WGMMA_BEGIN(N, I2) KIND " {" OPSWAP_WGMMA_REGISTERS_##N "}, " I0 ", " I1        \
-                                                ", p, 1, 1, " I3 ", " I4 ";\n}"                         \
-                 : OPSWAP_WGMMA_OUTPUTS_##N(d)                                                          \
-                 : "l"(a), "l"(b), "r"(accumulate), "n"(ATrans), "n"(BTrans));                          \
-  }
-#define OPSWAP_WGMMA_RS(N, NAME, KIND, I0, I1, I2, I3, I4, I5)                                                   \
-  OPSWAP_DEVICE static void NAME(float (&d)[N / 2], const uint32_t (&a)[4], uint64_t b, int accumulate) {        \
-    asm volatile(OPSWAP_WGMMA_BEGIN(N, I5) KIND " {" OPSWAP_WGMMA_REGISTERS_##N "}, {" I0 ", " I1 ", " I2 ", " I3 \
-                                                "}, " I4 ", p, 1, 1;\n}"                                         \
                  : OPSWAP_WGMMA_OUTPUTS_##N(d)                                                                   \
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(accumulate));                         \
+                 : "l"(a), "l"(b), "r"(accumulate));                                                             \
   }
-#define OPSWAP_WGMMA_RS16(N, NAME, KIND, I0, I1, I2, I3, I4, I5, I6)                                             \
-  template <int BTrans>                                                                                          \
-  OPSWAP_DEVICE static void NAME(float (&d)[N / 2], const uint32_t (&a)[4], uint64_t b, int accumulate) {        \
+#define OPSWAP_WGMMA_SS16(N, NAME, KIND, I0, I1, I2, I3, I4)                                                      \
+  template <int ATrans, int BTrans>                                                                               \
+  OPSWAP_DEVICE static void NAME(float (&d)[N / 2], uint64_t a, uint64_t b, int accumulate) {                     \
+    asm volatile(OPSWAP_WGMMA_BEGIN(N, I2) KIND " {" OPSWAP_WGMMA_REGISTERS_##N "}, " I0 ", " I1 ", p, 1, 1, " I3 \
+                                                                                ", " I4 ";\n}"                    \
+                 : OPSWAP_WGMMA_OUTPUTS_##N(d)                                                                    \
+                 : "l"(a), "l"(b), "r"(accumulate), "n"(ATrans), "n"(BTrans));                                    \
+  }
+#define OPSWAP_WGMMA_RS(N, NAME, KIND, I0, I1, I2, I3, I4, I5)                                                    \
+  OPSWAP_DEVICE static void NAME(float (&d)[N / 2], const uint32_t (&a)[4], uint64_t b, int accumulate) {         \
     asm volatile(OPSWAP_WGMMA_BEGIN(N, I5) KIND " {" OPSWAP_WGMMA_REGISTERS_##N "}, {" I0 ", " I1 ", " I2 ", " I3 \
-                                                "}, " I4 ", p, 1, 1, " I6 ";\n}"                                 \
-                 : OPSWAP_WGMMA_OUTPUTS_##N(d)                                                                   \
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(accumulate), "n"(BTrans));            \
+                                                                                "}, " I4 ", p, 1, 1;\n}"          \
+                 : OPSWAP_WGMMA_OUTPUTS_##N(d)                                                                    \
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(accumulate));                          \
   }
-#define OPSWAP_WGMMA_SHAPE(N, I0, I1, I2, I3, I4, I5, I6)                         \
-  template <>                                                                     \
-  struct Wgmma<N> {                                                               \
-    OPSWAP_WGMMA_SS16(N, ss_bf16, "k16.f32.bf16.bf16", I0, I1, I2, I3, I4)        \
-    OPSWAP_WGMMA_SS16(N, ss_fp16, "k16.f32.f16.f16", I0, I1, I2, I3, I4)          \
-    OPSWAP_WGMMA_SS(N, ss_e4m3_e4m3, "k32.f32.e4m3.e4m3", I0, I1, I2)             \
-    OPSWAP_WGMMA_SS(N, ss_e4m3_e5m2, "k32.f32.e4m3.e5m2", I0, I1, I2)             \
-    OPSWAP_WGMMA_SS(N, ss_e5m2_e4m3, "k32.f32.e5m2.e4m3", I0, I1, I2)             \
-    OPSWAP_WGMMA_SS(N, ss_e5m2_e5m2, "k32.f32.e5m2.e5m2", I0, I1, I2)             \
+#define OPSWAP_WGMMA_RS16(N, NAME, KIND, I0, I1, I2, I3, I4, I5, I6)                                              \
+  template <int BTrans>                                                                                           \
+  OPSWAP_DEVICE static void NAME(float (&d)[N / 2], const uint32_t (&a)[4], uint64_t b, int accumulate) {         \
+    asm volatile(OPSWAP_WGMMA_BEGIN(N, I5) KIND " {" OPSWAP_WGMMA_REGISTERS_##N "}, {" I0 ", " I1 ", " I2 ", " I3 \
+                                                                                "}, " I4 ", p, 1, 1, " I6 ";\n}"  \
+                 : OPSWAP_WGMMA_OUTPUTS_##N(d)                                                                    \
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(accumulate), "n"(BTrans));             \
+  }
+#define OPSWAP_WGMMA_SHAPE(N, I0, I1, I2, I3, I4, I5, I6)                          \
+  template <>                                                                      \
+  struct Wgmma<N> {                                                                \
+    OPSWAP_WGMMA_SS16(N, ss_bf16, "k16.f32.bf16.bf16", I0, I1, I2, I3, I4)         \
+    OPSWAP_WGMMA_SS16(N, ss_fp16, "k16.f32.f16.f16", I0, I1, I2, I3, I4)           \
+    OPSWAP_WGMMA_SS(N, ss_e4m3_e4m3, "k32.f32.e4m3.e4m3", I0, I1, I2)              \
+    OPSWAP_WGMMA_SS(N, ss_e4m3_e5m2, "k32.f32.e4m3.e5m2", I0, I1, I2)              \
+    OPSWAP_WGMMA_SS(N, ss_e5m2_e4m3, "k32.f32.e5m2.e4m3", I0, I1, I2)              \
+    OPSWAP_WGMMA_SS(N, ss_e5m2_e5m2, "k32.f32.e5m2.e5m2", I0, I1, I2)              \
     OPSWAP_WGMMA_RS16(N, rs_bf16, "k16.f32.bf16.bf16", I0, I1, I2, I3, I4, I5, I6) \
-    OPSWAP_WGMMA_RS16(N, rs_fp16, "k16.f32.f16.f16", I0, I1, I2, I3, I4, I5, I6)  \
-    OPSWAP_WGMMA_RS(N, rs_e4m3_e4m3, "k32.f32.e4m3.e4m3", I0, I1, I2, I3, I4, I5) \
-    OPSWAP_WGMMA_RS(N, rs_e4m3_e5m2, "k32.f32.e4m3.e5m2", I0, I1, I2, I3, I4, I5) \
-    OPSWAP_WGMMA_RS(N, rs_e5m2_e4m3, "k32.f32.e5m2.e4m3", I0, I1, I2, I3, I4, I5) \
-    OPSWAP_WGMMA_RS(N, rs_e5m2_e5m2, "k32.f32.e5m2.e5m2", I0, I1, I2, I3, I4, I5) \
+    OPSWAP_WGMMA_RS16(N, rs_fp16, "k16.f32.f16.f16", I0, I1, I2, I3, I4, I5, I6)   \
+    OPSWAP_WGMMA_RS(N, rs_e4m3_e4m3, "k32.f32.e4m3.e4m3", I0, I1, I2, I3, I4, I5)  \
+    OPSWAP_WGMMA_RS(N, rs_e4m3_e5m2, "k32.f32.e4m3.e5m2", I0, I1, I2, I3, I4, I5)  \
+    OPSWAP_WGMMA_RS(N, rs_e5m2_e4m3, "k32.f32.e5m2.e4m3", I0, I1, I2, I3, I4, I5)  \
+    OPSWAP_WGMMA_RS(N, rs_e5m2_e5m2, "k32.f32.e5m2.e5m2", I0, I1, I2, I3, I4, I5)  \
   };
 #include "common/sm90/wgmma_shapes.h"
 
@@ -112,7 +114,8 @@ OPSWAP_DEVICE void wgmma(float (&d)[N / 2], const A &a, uint64_t b, bool accumul
   static_assert(kWide || (MajorA == Major::k && MajorB == Major::k), "FP8 operands are K-major");
   static_assert(!kInRegisters || MajorA == Major::k, "A in registers has no major");
 #ifdef OPSWAP_EMULATE
-  emu::MatrixProduct product{d, N, int(TypeA), int(TypeB), int(MajorA), int(MajorB), accumulate, kInRegisters, 0, b, {}};
+  emu::MatrixProduct product{d, N, int(TypeA), int(TypeB), int(MajorA), int(MajorB), accumulate, kInRegisters,
+                             0, b, {}};
   if constexpr (kInRegisters)
     std::memcpy(product.registers, a, sizeof a);
   else
@@ -123,19 +126,31 @@ OPSWAP_DEVICE void wgmma(float (&d)[N / 2], const A &a, uint64_t b, bool accumul
   constexpr int kTransA = int(MajorA), kTransB = int(MajorB);
   constexpr bool kA4 = TypeA == MatrixType::e4m3, kB4 = TypeB == MatrixType::e4m3;
   if constexpr (kInRegisters) {
-    if constexpr (TypeA == MatrixType::bf16) W::template rs_bf16<kTransB>(d, a, b, accumulate);
-    else if constexpr (TypeA == MatrixType::fp16) W::template rs_fp16<kTransB>(d, a, b, accumulate);
-    else if constexpr (kA4 && kB4) W::rs_e4m3_e4m3(d, a, b, accumulate);
-    else if constexpr (kA4) W::rs_e4m3_e5m2(d, a, b, accumulate);
-    else if constexpr (kB4) W::rs_e5m2_e4m3(d, a, b, accumulate);
-    else W::rs_e5m2_e5m2(d, a, b, accumulate);
+    if constexpr (TypeA == MatrixType::bf16)
+      W::template rs_bf16<kTransB>(d, a, b, accumulate);
+    else if constexpr (TypeA == MatrixType::fp16)
+      W::template rs_fp16<kTransB>(d, a, b, accumulate);
+    else if constexpr (kA4 && kB4)
+      W::rs_e4m3_e4m3(d, a, b, accumulate);
+    else if constexpr (kA4)
+      W::rs_e4m3_e5m2(d, a, b, accumulate);
+    else if constexpr (kB4)
+      W::rs_e5m2_e4m3(d, a, b, accumulate);
+    else
+      W::rs_e5m2_e5m2(d, a, b, accumulate);
   } else {
-    if constexpr (TypeA == MatrixType::bf16) W::template ss_bf16<kTransA, kTransB>(d, a, b, accumulate);
-    else if constexpr (TypeA == MatrixType::fp16) W::template ss_fp16<kTransA, kTransB>(d, a, b, accumulate);
-    else if constexpr (kA4 && kB4) W::ss_e4m3_e4m3(d, a, b, accumulate);
-    else if constexpr (kA4) W::ss_e4m3_e5m2(d, a, b, accumulate);
-    else if constexpr (kB4) W::ss_e5m2_e4m3(d, a, b, accumulate);
-    else W::ss_e5m2_e5m2(d, a, b, accumulate);
+    if constexpr (TypeA == MatrixType::bf16)
+      W::template ss_bf16<kTransA, kTransB>(d, a, b, accumulate);
+    else if constexpr (TypeA == MatrixType::fp16)
+      W::template ss_fp16<kTransA, kTransB>(d, a, b, accumulate);
+    else if constexpr (kA4 && kB4)
+      W::ss_e4m3_e4m3(d, a, b, accumulate);
+    else if constexpr (kA4)
+      W::ss_e4m3_e5m2(d, a, b, accumulate);
+    else if constexpr (kB4)
+      W::ss_e5m2_e4m3(d, a, b, accumulate);
+    else
+      W::ss_e5m2_e5m2(d, a, b, accumulate);
   }
 #endif
 }

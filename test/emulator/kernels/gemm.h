@@ -47,7 +47,8 @@ OPSWAP_DEVICE void gemm_multiply(GemmTile &s, float (&d)[GemmTile::kColumns / 2]
 
 template <MatrixType Type>
 __global__ void __launch_bounds__(GemmTile::kThreads, 1)
-    gemm_example(const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b, float *c, int m, int n, int steps) {
+    gemm_example(const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b, float *c, int m, int n,
+                 int steps) {
   OPSWAP_SMEM(GemmTile, s);
   const int group = int(threadIdx.x) / kWarpgroup;
   if (threadIdx.x == 0) {

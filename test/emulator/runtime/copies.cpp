@@ -110,12 +110,18 @@ void combine_as(int op, char *to, const char *from, To to_float, From from_float
 void combine(int op, int type, char *to, const char *from, uint32_t bytes) {
   auto same = [](auto x) { return x; };
   for (uint32_t i = 0; i < bytes; i += type == 4 || type == 6 ? 2 : 4) {
-    if (type == 2) combine_as<uint32_t>(op, to + i, from + i, same, same);
-    else if (type == 3) combine_as<int32_t>(op, to + i, from + i, same, same);
-    else if (type == 5) combine_as<float>(op, to + i, from + i, same, same);
-    else if (type == 4) combine_as<uint16_t>(op, to + i, from + i, fp16_to_float, float_to_fp16);
-    else if (type == 6) combine_as<uint16_t>(op, to + i, from + i, bf16_to_float, float_to_bf16);
-    else fail("cp.reduce.async.bulk: no reduction of this element type");
+    if (type == 2)
+      combine_as<uint32_t>(op, to + i, from + i, same, same);
+    else if (type == 3)
+      combine_as<int32_t>(op, to + i, from + i, same, same);
+    else if (type == 5)
+      combine_as<float>(op, to + i, from + i, same, same);
+    else if (type == 4)
+      combine_as<uint16_t>(op, to + i, from + i, fp16_to_float, float_to_fp16);
+    else if (type == 6)
+      combine_as<uint16_t>(op, to + i, from + i, bf16_to_float, float_to_bf16);
+    else
+      fail("cp.reduce.async.bulk: no reduction of this element type");
   }
 }
 
@@ -130,7 +136,14 @@ Context::Context() : context_(nullptr) {
   context_ = spare.empty() ? race::create() : spare.back();
   if (!spare.empty()) spare.pop_back();
 }
-Context::~Context() { spare_contexts().push_back(context_); }
+Context::~Context() {
+  void *here = race::current();  // the unit's block has ended: whoever goes on comes after the unit
+  enter();
+  race::release(this);
+  race::enter(here);
+  race::acquire(this);
+  spare_contexts().push_back(context_);
+}
 
 void tma_load(void *smem, const TensorMap *map, uint64_t *barrier, const int *at, size_t rank) {
   race::Ignore ignore;
@@ -172,8 +185,10 @@ void tma_store(const TensorMap *map, const void *smem, const int *at, size_t ran
       if (chunk.to <= chunk.from) return;
       char *to = chunk.global + chunk.from;
       const char *from = data->data() + chunk.smem + chunk.from;
-      if (reduce < 0) race::write(to, chunk.to - chunk.from), std::memcpy(to, from, chunk.to - chunk.from);
-      else combine(reduce, box.type(), to, from, chunk.to - chunk.from);
+      if (reduce < 0)
+        race::write(to, chunk.to - chunk.from), std::memcpy(to, from, chunk.to - chunk.from);
+      else
+        combine(reduce, box.type(), to, from, chunk.to - chunk.from);
     });
   };
   copies().add(std::move(copy), copies().bulk);

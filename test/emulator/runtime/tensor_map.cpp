@@ -59,12 +59,14 @@ void BoxWalk::each(const std::function<void(const Chunk &)> &visit) const {
     for (uint32_t c = 0; c < row; c += 16) {
       const int64_t first = int64_t(at_[0]) * map_.element + c, end = int64_t(map_.shape[0]) * map_.element;
       const int64_t from = std::max<int64_t>(0, -first), to = std::min<int64_t>(16, end - first);
-      visit({r * row + c, reinterpret_cast<char *>(map_.address + uint64_t(offset + first)), uint32_t(inside ? from : 0),
-             uint32_t(inside ? std::max(from, to) : 0)});
+      visit({r * row + c, reinterpret_cast<char *>(map_.address + uint64_t(offset + first)),
+             uint32_t(inside ? from : 0), uint32_t(inside ? std::max(from, to) : 0)});
     }
   }
 }
 
-uint32_t BoxWalk::swizzled(uint32_t address) const { return address ^ (address >> 3 & ((1u << map_.swizzle) - 1) << 4); }
+uint32_t BoxWalk::swizzled(uint32_t address) const {
+  return address ^ (address >> 3 & ((1u << map_.swizzle) - 1) << 4);
+}
 
 }  // namespace opswap::emu

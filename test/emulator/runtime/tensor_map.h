@@ -10,8 +10,8 @@
 namespace opswap::emu {
 
 struct Chunk {
-  uint32_t smem;      // offset in the box
-  char *global;       // of the chunk's first byte; only bytes [from, to) are inside of the tensor
+  uint32_t smem;  // offset in the box
+  char *global;   // of the chunk's first byte; only bytes [from, to) are inside of the tensor
   uint32_t from, to;
 };
 

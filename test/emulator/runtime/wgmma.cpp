@@ -24,7 +24,7 @@ struct Product : MatrixProduct {
 
 struct Quarter {  // of one warp
   std::deque<Product> products;
-  size_t done = 0;  // of all that were ever issued
+  size_t done = 0;   // of all that were ever issued
   size_t first = 0;  // number of products.front()
   Context context;
 };
@@ -50,10 +50,14 @@ float value_of(int type, const unsigned char *p) {
   uint16_t wide;
   std::memcpy(&wide, p, element_size(type));
   switch (type) {
-    case 0: return bf16_to_float(wide);
-    case 1: return fp16_to_float(wide);
-    case 2: return e4m3_to_float(*p);
-    default: return e5m2_to_float(*p);
+    case 0:
+      return bf16_to_float(wide);
+    case 1:
+      return fp16_to_float(wide);
+    case 2:
+      return e4m3_to_float(*p);
+    default:
+      return e5m2_to_float(*p);
   }
 }
 
@@ -63,8 +67,11 @@ struct Operand {
   int size;
   bool mn_major;
   Operand(uint64_t descriptor, int type, int major)
-      : start(uint32_t(descriptor & 0x3fff) << 4), leading(uint32_t(descriptor >> 16 & 0x3fff) << 4),
-        stride(uint32_t(descriptor >> 32 & 0x3fff) << 4), size(element_size(type)), mn_major(major == 1) {
+      : start(uint32_t(descriptor & 0x3fff) << 4),
+        leading(uint32_t(descriptor >> 16 & 0x3fff) << 4),
+        stride(uint32_t(descriptor >> 32 & 0x3fff) << 4),
+        size(element_size(type)),
+        mn_major(major == 1) {
     const uint32_t mode = uint32_t(descriptor >> 62);
     swizzle = mode ? 4 - mode : 0;  // 1, 2, 3 are 128, 64, 32 bytes
     width = 16u << swizzle;
@@ -173,8 +180,8 @@ void WgmmaUnit::run(size_t warp) {
 }
 
 void check_same(const Product &first, const MatrixProduct &p) {
-  if (first.n != p.n || first.b != p.b || first.accumulate != p.accumulate || first.a_in_registers != p.a_in_registers ||
-      (!p.a_in_registers && first.a != p.a))
+  if (first.n != p.n || first.b != p.b || first.accumulate != p.accumulate ||
+      first.a_in_registers != p.a_in_registers || (!p.a_in_registers && first.a != p.a))
     fail("wgmma: threads of one warpgroup give different descriptors or shapes");
 }
 
@@ -183,7 +190,8 @@ void check_same(const Product &first, const MatrixProduct &p) {
 void wgmma(const MatrixProduct &p) {
   race::Ignore ignore;
   WgmmaUnit &unit = products();
-  if (block().threads.size() % 128) fail("wgmma: needs whole warpgroups of 128 threads, the block has %zu", block().threads.size());
+  if (block().threads.size() % 128)
+    fail("wgmma: needs whole warpgroups of 128 threads, the block has %zu", block().threads.size());
   Issuer &issuer = unit.issuers[self().linear];
   Quarter &q = unit.quarters[self().warp];
   const size_t number = issuer.issued++;
@@ -191,7 +199,8 @@ void wgmma(const MatrixProduct &p) {
     fail("wgmma: no wgmma_fence() before the first product that uses these registers");
   for (uint32_t w = self().warp / 4 * 4; w < self().warp / 4 * 4 + 4; ++w) {
     const Quarter &other = unit.quarters[w];
-    if (number >= other.first && number - other.first < other.products.size()) check_same(other.products[number - other.first], p);
+    if (number >= other.first && number - other.first < other.products.size())
+      check_same(other.products[number - other.first], p);
   }
   if (number - q.first == q.products.size()) static_cast<MatrixProduct &>(q.products.emplace_back()) = p;
   Product &product = q.products[number - q.first];

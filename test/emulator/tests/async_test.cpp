@@ -37,8 +37,10 @@ __global__ void store_box(const __grid_constant__ TensorMap map, int x, int y, i
   fence_async_proxy();
   __syncthreads();
   if (threadIdx.x != 0) return;
-  if (add) tma_reduce(&map, s.data, x, y, z);
-  else tma_store(&map, s.data, x, y, z);
+  if (add)
+    tma_reduce(&map, s.data, x, y, z);
+  else
+    tma_store(&map, s.data, x, y, z);
   tma_commit();
   if (wait) tma_wait_read();
 }

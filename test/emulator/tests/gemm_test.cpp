@@ -32,7 +32,8 @@ struct Operands {
 
 TensorMap map_of(const Operands &o, MatrixType type, int rows, int k) {
   const uint32_t size = type == MatrixType::bf16 ? 2 : 1;
-  TensorMapSpec spec{size == 2 ? MapType::bf16 : MapType::u8, 2, o.bytes.data(), {uint64_t(k), uint64_t(rows)}, {uint64_t(k) * size}};
+  TensorMapSpec spec{
+      size == 2 ? MapType::bf16 : MapType::u8, 2, o.bytes.data(), {uint64_t(k), uint64_t(rows)}, {uint64_t(k) * size}};
   spec.box[0] = 128 / size, spec.box[1] = 128, spec.swizzle = MapSwizzle::b128;
   TensorMap map;
   EXPECT(encode(map, spec) == nullptr);

@@ -42,7 +42,8 @@ inline uint32_t round_to_small(uint32_t magnitude) {
 
 inline float fp16_to_float(uint16_t x) {
   const uint32_t magnitude = x & 0x7fff;
-  if (magnitude >= 0x7c00) return std::bit_cast<float>(uint32_t(x & 0x8000) << 16 | 0x7f800000 | (magnitude & 0x3ff) << 13);
+  if (magnitude >= 0x7c00)
+    return std::bit_cast<float>(uint32_t(x & 0x8000) << 16 | 0x7f800000 | (magnitude & 0x3ff) << 13);
   return small_to_float<10, 15>(x >> 15, magnitude);
 }
 inline uint16_t float_to_fp16(float x) {
