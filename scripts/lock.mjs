@@ -8,7 +8,14 @@ import { findPython } from "./lib/python.mjs";
 import { runMain, step } from "./lib/ui.mjs";
 
 /** The oldest Python that each environment is made for. */
-const ENVIRONMENTS = { uv: "3.10", tools: "3.10", engine: "3.11", bench: "3.11" };
+const ENVIRONMENTS = {
+  uv: "3.10",
+  tools: "3.10",
+  engine: "3.11",
+  bench: "3.11",
+  cuda: "3.10",
+  sass: "3.10",
+};
 
 /**
  * Packages that an override marks as never wanted stay in uv's output with an impossible marker; here they go.

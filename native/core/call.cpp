@@ -2,6 +2,7 @@
 #include <cstring>
 
 #include "check.h"
+#include "device.h"
 #include "registry.h"
 #include "trace.h"
 
@@ -33,6 +34,8 @@ const char *refusal(const Impl &impl, const Bound &bound) {
   if (bound.base().device_type != impl.device_type)
     return impl.device_type == kDLCPU ? "it computes on the CPU and the tensors are on another device"
                                       : "it computes on a CUDA device and the tensors are not there";
+  if (impl.device_type == kDLCUDA)
+    if (const char *reason = device_refusal(bound.base().device_id)) return reason;
   return impl.record->can ? impl.record->can(bound.args) : nullptr;
 }
 
@@ -40,11 +43,30 @@ const char *refusal(const Impl &impl, const Bound &bound) {
   return fail(OPSWAP_E_UNUSABLE, "%s: implementation '%s' cannot run: %s", op.spec->name, impl.name, reason);
 }
 
+constexpr uintptr_t kWorkspaceAlignment = 64;
+
+opswap_status check_workspace(const Op &op, const Impl &impl, const Bound &bound, const opswap_exec &exec) {
+  const size_t needs = impl.record->workspace(bound.args, exec), got = exec.workspace ? exec.workspace_size : 0;
+  if (needs > got)
+    return fail(OPSWAP_E_WORKSPACE, "%s: implementation '%s' needs %zu bytes of workspace for these arguments, got %zu",
+                op.spec->name, impl.name, needs, got);
+  if (needs && reinterpret_cast<uintptr_t>(exec.workspace) % kWorkspaceAlignment)
+    return fail(OPSWAP_E_WORKSPACE, "%s: the workspace starts at %p, needs a multiple of %zu", op.spec->name,
+                exec.workspace, size_t(kWorkspaceAlignment));
+  return OPSWAP_OK;
+}
+
 opswap_status run(const Op &op, Impl &impl, const Bound &bound, const opswap_arg *args, int32_t nargs,
                   const opswap_exec &exec) {
   if (const char *reason = refusal(impl, bound)) [[unlikely]]
     return refuse(op, impl, reason);
-  return impl.external ? impl.external_fn(impl.external_ctx, args, nargs, &exec) : impl.record->run(bound.args, exec);
+  if (impl.external) return impl.external_fn(impl.external_ctx, args, nargs, &exec);
+  if (impl.record->workspace)
+    if (opswap_status e = check_workspace(op, impl, bound, exec)) [[unlikely]]
+      return e;
+  if (impl.device_type != kDLCUDA) return impl.record->run(bound.args, exec);
+  const DeviceScope scope(bound.base().device_id);
+  return scope.status() ? scope.status() : impl.record->run(bound.args, exec);
 }
 
 opswap_status resolve(const char *name, const opswap_exec *exec, Op *&op, Impl *&impl) {
@@ -122,6 +144,8 @@ opswap_status opswap_use(const char *op_name, const char *impl_name) {
   Impl *impl = find_impl(*op, impl_name);
   if (!impl) return OPSWAP_E_NO_IMPL;
   if (impl->external && !impl->external_fn) return refuse(*op, *impl, impl->absent_reason);
+  if (!impl->external && impl->device_type == kDLCUDA)
+    if (const char *reason = device_refusal(0)) return refuse(*op, *impl, reason);
   op->active.store(impl, std::memory_order_release);
   return OPSWAP_OK;
 }

@@ -94,11 +94,12 @@ struct Table {
       const bool best = i + 1 == runnable.size() || std::strcmp(runnable[i + 1]->name, r->name);
       Impl *impl = add(op);
       impl->name = best ? r->name : strdup((std::string(r->name) + "@" + isa_name(r->isa)).c_str());
-      impl->isa = r->priority > 0 ? isa_name(r->isa) : nullptr;
+      impl->isa = r->device_type == kDLCUDA ? "sm_90a" : r->priority > 0 ? isa_name(r->isa) : nullptr;
       impl->priority = best ? r->priority : 0;
       impl->device_type = r->device_type;
       impl->record = r;
       op.count.fetch_add(1, std::memory_order_release);
+      if (r->device_type == kDLCUDA) continue;           // experimental: runs only when it is named
       op.active.store(impl, std::memory_order_release);  // ascending: the last one is the choice
     }
   }

@@ -1,9 +1,12 @@
 // JSON for people and tools: versions, why, stats.
+#include <algorithm>
 #include <cinttypes>
+#include <cstddef>
 #include <cstdio>
 #include <cstring>
 #include <string>
 
+#include "device.h"
 #include "registry.h"
 #include "trace.h"
 
@@ -11,7 +14,8 @@ using namespace opswap;
 
 namespace {
 
-constexpr const char *kNoDevice = "no CUDA device is used: this build has no CUDA implementations";
+constexpr const char *kNoEvidence =
+    "no evidence of its correctness from an sm_90a device: it runs only when it is named";
 
 std::string quoted(const char *text) {
   std::string out = "\"";
@@ -40,12 +44,18 @@ opswap_status copy_out(const char *call, const std::string &text, char *buf, siz
 // "" or the reason why `impl` cannot run; with args, a dry run of the checks that a call makes.
 std::string refusal(const Op &op, const Impl &impl, const opswap_arg *args, int32_t nargs) {
   if (impl.external) return impl.external_fn ? "" : impl.absent_reason;
-  if (!args) return "";
+  const bool cuda = impl.device_type == kDLCUDA;
+  if (!args) {
+    const char *reason = cuda ? device_refusal(0) : nullptr;
+    return reason ? reason : "";
+  }
   alignas(16) unsigned char bound[kArgsRoom];
   if (nargs != op.spec->nargs) return "the number of arguments is not the op's";
   if (op.spec->bind(args, bound)) return opswap_last_error();
-  if (reinterpret_cast<ArgsBase *>(bound)->device_type != impl.device_type) return "the tensors are on another device";
-  const char *reason = impl.record->can ? impl.record->can(bound) : nullptr;
+  const ArgsBase &base = *reinterpret_cast<ArgsBase *>(bound);
+  if (base.device_type != impl.device_type) return "the tensors are on another device";
+  const char *reason = cuda ? device_refusal(base.device_id) : nullptr;
+  if (!reason && impl.record->can) reason = impl.record->can(bound);
   return reason ? reason : "";
 }
 
@@ -55,6 +65,7 @@ std::string impl_json(const Op &op, const Impl &impl, const opswap_arg *args, in
                      ",\"external\":" + (impl.external ? "true" : "false") +
                      ",\"usable\":" + (reason.empty() ? "true" : "false");
   if (impl.isa) json += ",\"isa\":" + quoted(impl.isa);
+  if (!impl.external && impl.device_type == kDLCUDA) json += ",\"experimental\":" + quoted(kNoEvidence);
   if (!reason.empty()) json += ",\"reason\":" + quoted(reason.c_str());
   return json + "}";
 }
@@ -87,17 +98,15 @@ extern "C" {
 const char *opswap_manifest(void) { return kManifest; }
 
 opswap_status opswap_get_version(opswap_version *out) {
-  if (!out || out->struct_size < sizeof(opswap_version))
+  constexpr size_t kWithoutDevice = offsetof(opswap_version, device_status);
+  if (!out || out->struct_size < kWithoutDevice)
     return fail(OPSWAP_E_ABI, "opswap_get_version: struct_size is %u, this build needs %zu", out ? out->struct_size : 0,
                 sizeof(opswap_version));
-  *out = {uint32_t(sizeof(opswap_version)),
-          OPSWAP_ABI_MAJOR,
-          OPSWAP_ABI_MINOR,
-          kManifestSchema,
-          kPackVersion,
-          kBuildDigest,
-          isa_name(cpu_isa()),
-          kNoDevice};
+  const uint32_t size = std::min(out->struct_size, uint32_t(sizeof(opswap_version)));
+  const opswap_version all = {
+      size,         OPSWAP_ABI_MAJOR, OPSWAP_ABI_MINOR,    kManifestSchema,
+      kPackVersion, kBuildDigest,     isa_name(cpu_isa()), size > kWithoutDevice ? device_status() : nullptr};
+  std::memcpy(out, &all, size);
   return OPSWAP_OK;
 }
 

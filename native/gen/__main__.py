@@ -1,4 +1,5 @@
 """python -m gen ROOT build DIR   writes the C++ of a build
+python -m gen ROOT instances   prints what each sm90.cu is compiled for, for CMake
 python -m gen ROOT commit      writes the generated files that are committed
 python -m gen ROOT check       exits 1 when a committed file differs from what would be generated"""
 
@@ -7,7 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from . import cpp, docs, spec, ts
+from . import cpp, docs, sm90, spec, ts
 
 
 def committed(ops: list[spec.Op], manifest: dict) -> dict[str, str]:
@@ -43,6 +44,8 @@ def main(argv: list[str]) -> int:
     manifest = spec.manifest(root, ops)
     if verb == "build":
         write(Path(argv[2]), built(ops, manifest))
+    elif verb == "instances":
+        sys.stdout.write(sm90.instance_list(ops))
     elif verb == "commit":
         write(root, committed(ops, manifest))
     elif verb == "check":

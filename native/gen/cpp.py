@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 
+from . import sm90
 from .spec import Op, is_symbol
 
 FIELD = {"float": "double", "int": "int64_t", "bool": "bool", "string": "const char *"}
@@ -193,10 +194,12 @@ def registry_source(ops: list[Op], manifest: dict) -> str:
         "#include <type_traits>",
         '#include "check.h"',
         '#include "registry.h"',
+        '#include "sm90.h"',
         "namespace opswap {",
     ]
     for op in ops:
         lines += bind(op)
+    lines += sm90.glue_of_all(ops)
     rows = ",\n".join(f'    {{"{o.name}", {len(o.args)}, bind_{o.name}::bind}}' for o in ops)
     pack = manifest["pack"]
     lines += [

@@ -45,6 +45,11 @@ class Op:
         return [a for a in self.args if a["kind"] == "tensor"]
 
     @property
+    def sm90(self) -> Path:
+        """The room's CUDA kernels; not every room has them."""
+        return self.path.parent / "sm90.cu"
+
+    @property
     def schema(self) -> str:
         return torch_schema(self)
 

@@ -80,7 +80,8 @@ typedef struct opswap_version {
   const char *device_status; /* "cuda: ..." or the reason why there is no usable device */
 } opswap_version;
 
-/* Versions of the library; compare abi_major before any other call. `out->struct_size` is read first. */
+/* Versions of the library; compare abi_major before any other call. `out->struct_size` is read first; when it ends
+ * before device_status, the CUDA driver is not asked for one (asking starts it, and a process that forks must not). */
 OPSWAP_API opswap_status opswap_get_version(opswap_version *out);
 
 /* The manifest (JSON, embedded at build time; docs/manifest.md). Static storage. */

@@ -1,5 +1,5 @@
 // The native library, the addon and the Python package, each rebuilt only when its sources changed.
-import { existsSync, mkdirSync, renameSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { delimiter, join } from "node:path";
 import { findCompiler } from "./compiler.mjs";
@@ -34,13 +34,15 @@ function dropStaleConfiguration(folder, facts) {
 /**
  * libopswap.so and opswap.node, through cmake-js.
  * @param {string} tools
+ * @param {string | null} nvcc null: without CUDA kernels
  */
-export async function buildNative(tools) {
+export async function buildNative(tools, nvcc) {
   const stamp = join(nativeDir, ".built-from");
   const env = await buildEnv(tools);
   const defines = [
     `OPSWAP_PYTHON=${join(tools, "bin/python")}`,
     `CMAKE_LIBRARY_OUTPUT_DIRECTORY=${nativeDir}`,
+    ...(nvcc === null ? ["OPSWAP_CUDA=off"] : ["OPSWAP_CUDA=on", `OPSWAP_NVCC=${nvcc}`]),
   ];
   const facts = [...defines, env.CXX, root];
   const wanted = digest(["native", "kernels", "package.json", "package-lock.json"], facts);
@@ -68,7 +70,7 @@ export async function buildNative(tools) {
 export async function buildPython(tools) {
   const stamp = join(buildDir, ".python-built-from");
   const inputs = ["pyproject.toml", "native", "kernels", "adapters", "ipc", "package.json"];
-  const wanted = digest(inputs, [tools, root]);
+  const wanted = digest(inputs, [tools, root, readFileSync(join(nativeDir, ".built-from"), "utf8")]);
   if (stampIs(stamp, wanted) && existsSync(join(pythonDir, "opswap"))) return;
   const fresh = `${pythonDir}.unfinished`;
   rmSync(fresh, { recursive: true, force: true });

@@ -2,6 +2,7 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { findCompiler } from "./compiler.mjs";
+import { findNvcc } from "./cuda.mjs";
 import { ensureEnv } from "./envs.mjs";
 import { generate } from "./generate.mjs";
 import { withLock } from "./mutex.mjs";
@@ -46,7 +47,7 @@ export async function build() {
   const workshop = await prepare();
   await withLock(join(buildDir, ".lock"), "build", async () => {
     await generate(workshop.tools);
-    await buildNative(workshop.tools);
+    await buildNative(workshop.tools, await findNvcc(workshop.python));
     await buildPython(workshop.tools);
     await buildTypeScript();
   });

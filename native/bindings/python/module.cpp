@@ -2,6 +2,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <cstddef>
 #include <optional>
 #include <string>
 #include <vector>
@@ -141,6 +142,14 @@ py::dict version() {
                   "device_status"_a = v.device_status);
 }
 
+// The import asks this one: the CUDA driver must not be started before the host forks its workers.
+int32_t abi_major() {
+  opswap_version v{};
+  v.struct_size = offsetof(opswap_version, device_status);
+  check(opswap_get_version(&v));
+  return v.abi_major;
+}
+
 py::list trace_read(uint64_t after, uint64_t most) {
   std::vector<opswap_trace_record> records(most);
   uint64_t count = records.size();
@@ -156,6 +165,7 @@ py::list trace_read(uint64_t after, uint64_t most) {
 void define_calls(py::module_ &m) {
   m.def("manifest", [] { return std::string(opswap_manifest()); });
   m.def("version", &version);
+  m.def("abi_major", &abi_major);
   m.def("call", &call, py::arg("op"), py::arg("args"), py::arg("impl") = py::none());
   m.def("why", &why, py::arg("op"), py::arg("args") = py::none());
   m.def("use", [](const std::string &op, const std::string &impl) { check(opswap_use(op.c_str(), impl.c_str())); });

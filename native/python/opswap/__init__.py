@@ -163,8 +163,8 @@ def get_threads() -> int:
     return _opswap.get_threads()
 
 
-if _opswap.version()["abi_major"] != _opswap.ABI_MAJOR:
+if _opswap.abi_major() != _opswap.ABI_MAJOR:
     raise OpswapError(
         "OPSWAP_E_ABI",
-        f"libopswap.so and its Python module differ in ABI: {_opswap.version()['abi_major']}, {_opswap.ABI_MAJOR}",
+        f"libopswap.so and its Python module differ in ABI: {_opswap.abi_major()}, {_opswap.ABI_MAJOR}",
     )

@@ -1,0 +1,92 @@
+#include <algorithm>
+
+#include "rms_norm.gen.h"
+
+#include "common/device/reduce.h"
+#include "common/device/vec.h"
+#include "common/sm90/pdl.h"
+#include "common/sm90/room.h"
+
+namespace opswap::OPSWAP_PASS {
+
+constexpr int kHeld = 2;  // vectors of a row that a thread keeps in registers; longer rows are read twice
+constexpr int kMaxThreads = 1024;
+constexpr int kThreadsPerSm = 1024;  // half of an SM's threads keep enough loads in flight and leave room to overlap
+
+// Two rows of sums in turn: one barrier per row of the input is enough.
+struct Scratch {
+  float sums[2][kWarp];
+};
+
+template <int N>
+OPSWAP_DEVICE float squares(const Vec<Scalar, N> &x) {
+  float sum = 0;
+#pragma unroll
+  for (int i = 0; i < N; ++i) sum += to_float(x.value[i]) * to_float(x.value[i]);
+  return sum;
+}
+
+template <int N>
+OPSWAP_DEVICE Vec<Scalar, N> scaled(const Vec<Scalar, N> &x, const Vec<Scalar, N> &weight, float scale) {
+  Vec<Scalar, N> out;
+#pragma unroll
+  for (int i = 0; i < N; ++i)
+    out.value[i] = from_float<Scalar>(to_float(x.value[i]) * scale * to_float(weight.value[i]));
+  return out;
+}
+
+// A block walks over rows with its share of the weight in registers, so the weight is read once per block.
+template <int N>
+__global__ void __launch_bounds__(kMaxThreads)
+    rms_norm_kernel(Scalar *out, const Scalar *input, const Scalar *weight, int64_t rows, int64_t length,
+                    int64_t out_stride, int64_t input_stride, float epsilon) {
+  OPSWAP_SHARED(Scratch, scratch);
+  const int64_t step = int64_t(blockDim.x) * N, first = int64_t(threadIdx.x) * N;
+  const int64_t held_end = min(length, kHeld * step);
+  Vec<Scalar, N> gain[kHeld], x[kHeld];
+#pragma unroll
+  for (int k = 0; k < kHeld; ++k)
+    if (first + k * step < length) gain[k] = load<N>(weight + first + k * step);
+  grid_dependency_wait();
+  launch_dependents();
+  int turn = 0;
+  for (int64_t t = blockIdx.x; t < rows; t += gridDim.x, turn ^= 1) {
+    const Scalar *from = input + t * input_stride;
+    Scalar *to = out + t * out_stride;
+    float sum = 0;
+#pragma unroll
+    for (int k = 0; k < kHeld; ++k)
+      if (first + k * step < held_end) x[k] = load<N>(from + first + k * step);
+#pragma unroll
+    for (int k = 0; k < kHeld; ++k)
+      if (first + k * step < held_end) sum += squares(x[k]);
+    for (int64_t h = first + kHeld * step; h < length; h += step) sum += squares(load<N>(from + h));
+    const float scale = rsqrtf(block_sum(sum, scratch.sums[turn]) / float(length) + epsilon);
+#pragma unroll
+    for (int k = 0; k < kHeld; ++k)
+      if (first + k * step < held_end) store(to + first + k * step, scaled(x[k], gain[k], scale));
+    for (int64_t h = first + kHeld * step; h < length; h += step)
+      store(to + h, scaled(load<N>(from + h), load<N>(weight + h), scale));
+  }
+}
+
+template <int N>
+opswap_status start(const rms_norm_args &a, const opswap_exec &exec) {
+  const int64_t vectors = ceil_div<int64_t>(a.H, N);
+  const int64_t threads = std::min<int64_t>(kMaxThreads, round_up<int64_t>(std::max<int64_t>(vectors, 1), kWarp));
+  const int64_t sms = exec.sm_budget > 0 ? exec.sm_budget : kSms;
+  const Geometry geometry{
+      .grid = {std::min(a.T, sms * std::max<int64_t>(1, kThreadsPerSm / threads))}, .block = {threads}, .pdl = true};
+  return launch(exec, "rms_norm_kernel", rms_norm_kernel<N>, geometry, a.out.as<Scalar>(), a.input.as<Scalar>(),
+                a.weight.as<Scalar>(), a.T, a.H, a.out.stride[0], a.input.stride[0], a.epsilon);
+}
+
+OPSWAP_SM90(rms_norm) {
+  constexpr int kWide = kVecBytes / int(sizeof(Scalar));
+  const bool wide = a.H % kWide == 0 && rows_aligned(a.out.data, a.T, a.out.stride[0], sizeof(Scalar), kVecBytes) &&
+                    rows_aligned(a.input.data, a.T, a.input.stride[0], sizeof(Scalar), kVecBytes) &&
+                    rows_aligned(a.weight.data, 1, 0, sizeof(Scalar), kVecBytes);
+  return wide ? start<kWide>(a, exec) : start<1>(a, exec);
+}
+
+}  // namespace opswap::OPSWAP_PASS

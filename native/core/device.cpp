@@ -1,0 +1,113 @@
+#include "device.h"
+
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#ifdef OPSWAP_WITH_CUDA
+#include <cuda_runtime_api.h>
+#endif
+
+namespace opswap {
+
+#if defined(OPSWAP_EMULATE)
+
+const char *device_status() { return "emulated: kernels for sm_90a run on the CPU; device tensors are host memory"; }
+const char *device_refusal(int32_t id) { return id == 0 ? nullptr : "the emulator has one device, number 0"; }
+DeviceScope::DeviceScope(int32_t) {}
+DeviceScope::~DeviceScope() = default;
+
+#elif defined(OPSWAP_WITH_CUDA)
+
+namespace {
+
+constexpr int kMajor = 9, kMinor = 0;
+
+std::string error_text(cudaError_t e) {
+  return std::string(cudaGetErrorString(e)) + " (" + cudaGetErrorName(e) + ", code " + std::to_string(int(e)) + ")";
+}
+
+// What the driver said when it was first asked; devices do not come and go.
+struct Devices {
+  std::string status;
+  std::vector<std::string> refusals;  // per device, "" when it can run the kernels
+
+  Devices() {
+    int count = 0;
+    if (cudaError_t e = cudaGetDeviceCount(&count)) {
+      cudaGetLastError();
+      status = kNoDevice + error_text(e);
+      return;
+    }
+    std::string usable, others;
+    for (int id = 0; id < count; ++id) examine(id, usable, others);
+    if (!usable.empty())
+      status = "cuda: " + usable;
+    else
+      status = kNoDevice + (count ? others : "the driver lists none");
+    int driver = 0;
+    if (!usable.empty() && !cudaDriverGetVersion(&driver))
+      status += "; driver for CUDA " + std::to_string(driver / 1000) + "." + std::to_string(driver % 1000 / 10);
+  }
+
+  void examine(int id, std::string &usable, std::string &others) {
+    cudaDeviceProp p{};
+    std::string &refusal = refusals.emplace_back();
+    if (cudaError_t e = cudaGetDeviceProperties(&p, id)) {
+      cudaGetLastError();
+      refusal = "device " + std::to_string(id) + ": " + error_text(e);
+    } else {
+      const std::string name = "device " + std::to_string(id) + " is " + p.name + " (sm_" + std::to_string(p.major) +
+                               std::to_string(p.minor);
+      if (p.major == kMajor && p.minor == kMinor) {
+        usable += (usable.empty() ? "" : "; ") + name + ", " + std::to_string(p.multiProcessorCount) + " SMs)";
+        return;
+      }
+      refusal = name + "), the kernels are made for sm_90";
+    }
+    others += (others.empty() ? "" : "; ") + refusal;
+  }
+};
+
+const Devices &devices() {
+  static const Devices *found = new Devices;  // never destroyed, like the registry
+  return *found;
+}
+
+}  // namespace
+
+const char *device_status() { return devices().status.c_str(); }
+
+const char *device_refusal(int32_t id) {
+  const Devices &d = devices();
+  if (d.refusals.empty()) return d.status.c_str();
+  if (id < 0 || size_t(id) >= d.refusals.size()) return "there is no CUDA device of this number";
+  return d.refusals[size_t(id)].empty() ? nullptr : d.refusals[size_t(id)].c_str();
+}
+
+DeviceScope::DeviceScope(int32_t id) {
+  int current = 0;
+  cudaError_t e = cudaGetDevice(&current);
+  if (!e && current != id) {
+    e = cudaSetDevice(id);
+    if (!e) previous_ = current;
+  }
+  if (e) status_ = fail(OPSWAP_E_DEVICE, "device %d cannot be made current: %s", id, error_text(e).c_str());
+}
+
+DeviceScope::~DeviceScope() {
+  if (previous_ >= 0) cudaSetDevice(previous_);
+}
+
+#else
+
+const char *device_status() {
+  return "no usable CUDA device: this build has no CUDA kernels (made with OPSWAP_CUDA=off, or no CUDA toolchain)";
+}
+const char *device_refusal(int32_t) { return device_status(); }
+DeviceScope::DeviceScope(int32_t) {}
+DeviceScope::~DeviceScope() = default;
+
+#endif
+
+}  // namespace opswap

@@ -1,0 +1,146 @@
+#include "kernel_launch.h"
+
+#include <cinttypes>
+#include <cstdarg>
+#include <cstdio>
+#include <cstring>
+
+#include "error.h"
+
+#ifdef OPSWAP_WITH_CUDA
+#include <cuda_runtime_api.h>
+#endif
+
+namespace opswap {
+namespace {
+
+constexpr size_t kMaxSharedMemory = 227 * 1024;
+constexpr int64_t kMaxThreads = 1024, kMaxGridX = (int64_t{1} << 31) - 1, kMaxGridYZ = 65535, kMaxCluster = 16;
+
+// Appends to a fixed buffer; what does not fit is cut off.
+struct Line {
+  char text[700] = "";
+  size_t used = 0;
+
+  [[gnu::format(printf, 2, 3)]] void add(const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    const int n = std::vsnprintf(text + used, sizeof text - used, format, args);
+    va_end(args);
+    if (n > 0) used = used + size_t(n) < sizeof text ? used + size_t(n) : sizeof text - 1;
+  }
+};
+
+template <class T>
+T value_of(const KernelArgument &a) {
+  T value{};
+  std::memcpy(&value, a.value, a.bytes < sizeof value ? a.bytes : sizeof value);
+  return value;
+}
+
+void add_argument(Line &line, const KernelArgument &a) {
+  switch (a.kind) {
+    case 'p':
+      return line.add("%p", value_of<void *>(a));
+    case 'b':
+      return line.add("%s", value_of<bool>(a) ? "true" : "false");
+    case 'f':
+      return line.add("%g", a.bytes == sizeof(double) ? value_of<double>(a) : double(value_of<float>(a)));
+    case 'u':
+      return line.add("%" PRIu64, value_of<uint64_t>(a));
+    case 'i':
+      return line.add("%" PRId64, a.bytes == 8   ? value_of<int64_t>(a)
+                                  : a.bytes == 4 ? value_of<int32_t>(a)
+                                  : a.bytes == 2 ? value_of<int16_t>(a)
+                                                 : value_of<int8_t>(a));
+    default:
+      return line.add("{%" PRIu32 " bytes}", a.bytes);
+  }
+}
+
+void add_extent(Line &line, const char *name, const Extent &e) {
+  line.add("%s (%" PRId64 ", %" PRId64 ", %" PRId64 ")", name, e.x, e.y, e.z);
+}
+
+bool positive(const Extent &e) { return e.x > 0 && e.y > 0 && e.z > 0; }
+
+}  // namespace
+
+opswap_status launch_failed(const Kernel &kernel, const Geometry &g, const char *why) {
+  Line line;
+  add_extent(line, "grid", g.grid);
+  add_extent(line, ", block", g.block);
+  if (g.cluster.count() != 1) add_extent(line, ", cluster", g.cluster);
+  line.add(", %zu bytes of dynamic shared memory%s, arguments (", g.smem, g.pdl ? ", programmatic launch" : "");
+  for (int32_t i = 0; i < kernel.nargs; ++i) {
+    if (i) line.add(", ");
+    add_argument(line, kernel.args[i]);
+  }
+  line.add(")");
+  return fail(OPSWAP_E_LAUNCH, "%s: kernel %s did not start: %s; %s", kernel.op, kernel.name, why, line.text);
+}
+
+opswap_status check_geometry(const Kernel &kernel, const Geometry &g) {
+  char why[160] = "";
+  if (!positive(g.block) || g.block.count() > kMaxThreads || g.block.z > 64)
+    std::snprintf(why, sizeof why, "a block needs 1 to %" PRId64 " threads, at most 64 along z", kMaxThreads);
+  else if (g.grid.x < 0 || g.grid.y < 0 || g.grid.z < 0 || g.grid.x > kMaxGridX || g.grid.y > kMaxGridYZ ||
+           g.grid.z > kMaxGridYZ)
+    std::snprintf(why, sizeof why, "a grid has at most %" PRId64 " blocks along x, %" PRId64 " along y and z",
+                  kMaxGridX, kMaxGridYZ);
+  else if (g.smem > kMaxSharedMemory)
+    std::snprintf(why, sizeof why, "a block has at most %zu bytes of dynamic shared memory", kMaxSharedMemory);
+  else if (!positive(g.cluster) || g.cluster.count() > kMaxCluster || g.grid.x % g.cluster.x ||
+           g.grid.y % g.cluster.y || g.grid.z % g.cluster.z)
+    std::snprintf(why, sizeof why, "a cluster needs 1 to %" PRId64 " blocks and divides the grid", kMaxCluster);
+  return why[0] ? launch_failed(kernel, g, why) : opswap_status{OPSWAP_OK};
+}
+
+#ifdef OPSWAP_WITH_CUDA
+namespace {
+
+dim3 to_dim3(const Extent &e) { return dim3(unsigned(e.x), unsigned(e.y), unsigned(e.z)); }
+
+// More than the 48 KB (or 8 blocks per cluster) that every kernel may have must be asked for, once per kernel and
+// device.
+cudaError_t allow(const void *handle, const Geometry &g) {
+  if (g.smem > 48 * 1024)
+    if (cudaError_t e = cudaFuncSetAttribute(handle, cudaFuncAttributeMaxDynamicSharedMemorySize, int(g.smem)))
+      return e;
+  if (g.cluster.count() > 8) return cudaFuncSetAttribute(handle, cudaFuncAttributeNonPortableClusterSizeAllowed, 1);
+  return cudaSuccess;
+}
+
+}  // namespace
+
+opswap_status launch_cuda(const opswap_exec &exec, const Kernel &kernel, const Geometry &g, const void *handle,
+                          void **params) {
+  if (opswap_status e = check_geometry(kernel, g)) return e;
+  if (!g.grid.count()) return OPSWAP_OK;  // no blocks: no work
+  cudaLaunchAttribute attributes[2]{};
+  cudaLaunchConfig_t config{};
+  config.gridDim = to_dim3(g.grid);
+  config.blockDim = to_dim3(g.block);
+  config.dynamicSmemBytes = g.smem;
+  config.stream = static_cast<cudaStream_t>(exec.stream);
+  config.attrs = attributes;
+  if (g.pdl) {
+    attributes[config.numAttrs].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    attributes[config.numAttrs++].val.programmaticStreamSerializationAllowed = 1;
+  }
+  if (g.cluster.count() > 1) {
+    attributes[config.numAttrs].id = cudaLaunchAttributeClusterDimension;
+    attributes[config.numAttrs++].val.clusterDim = {unsigned(g.cluster.x), unsigned(g.cluster.y),
+                                                    unsigned(g.cluster.z)};
+  }
+  cudaError_t error = allow(handle, g);
+  if (!error) error = cudaLaunchKernelExC(&config, handle, params);
+  if (!error) return OPSWAP_OK;
+  cudaGetLastError();  // returned here, so it must not be found again by a later call
+  char why[200];
+  std::snprintf(why, sizeof why, "%s (%s)", cudaGetErrorName(error), cudaGetErrorString(error));
+  return launch_failed(kernel, g, why);
+}
+#endif
+
+}  // namespace opswap

@@ -1,0 +1,41 @@
+// The instances of a room's sm90.cu, one per dtype, as the generated glue sees them.
+#pragma once
+
+#include "registry.h"
+
+namespace opswap {
+
+template <class Args>
+struct Sm90 {
+  opswap_status (*run)(const Args &, const opswap_exec &) = nullptr;
+  const char *(*can)(const Args &) = nullptr;                        // nullptr: the room states none
+  size_t (*workspace)(const Args &, const opswap_exec &) = nullptr;  // nullptr: none needed
+};
+
+// One implementation `sm90` out of all instances; `pick` chooses by the arguments' dtype.
+template <class Args, Sm90<Args> (*pick)(const Args &)>
+ImplRecord sm90_record(const char *op) {
+  constexpr int32_t kPriority = 20;
+  return {op,
+          "sm90",
+          Isa::portable,
+          kPriority,
+          kDLCUDA,
+          [](const void *args, const opswap_exec &exec) {
+            const Args &a = *static_cast<const Args *>(args);
+            return pick(a).run(a, exec);
+          },
+          [](const void *args) -> const char * {
+            const Args &a = *static_cast<const Args *>(args);
+            const Sm90<Args> instance = pick(a);
+            if (!instance.run) return "sm90.cu has no instance for this dtype";
+            return instance.can ? instance.can(a) : nullptr;
+          },
+          [](const void *args, const opswap_exec &exec) -> size_t {
+            const Args &a = *static_cast<const Args *>(args);
+            const Sm90<Args> instance = pick(a);
+            return instance.workspace ? instance.workspace(a, exec) : 0;
+          }};
+}
+
+}  // namespace opswap

@@ -1,0 +1,72 @@
+"""Which instances a room's sm90.cu is compiled for, and the glue that makes one implementation of them."""
+
+from __future__ import annotations
+
+from .spec import Op
+
+#: Floating dtypes; the element type in kernels/common/device has the dtype's name.
+SCALARS = ("float32", "bfloat16", "float16", "float8_e4m3fn", "float8_e5m2", "float64")
+
+
+def type_variable(op: Op) -> str | None:
+    """The first type variable that has a floating dtype: sm90.cu is compiled once per value of it."""
+    return next((t for t, dtypes in op.data["types"].items() if any(d in SCALARS for d in dtypes)), None)
+
+
+def instances(op: Op) -> list[tuple[str, str]]:
+    """(namespace, C++ type of `Scalar`) of each compilation; ops without a floating dtype have one without `Scalar`."""
+    variable = type_variable(op)
+    if variable is None:
+        return [("sm90_all", "")]
+    return [(f"sm90_{d}", d) for d in op.data["types"][variable] if d in SCALARS]
+
+
+def instance_list(ops: list[Op]) -> str:
+    """For CMake: one `room|namespace|scalar` per line."""
+    return (
+        "\n".join(f"{o.name}|{name}|{scalar}" for o in ops if o.sm90.exists() for name, scalar in instances(o)) + "\n"
+    )
+
+
+def declare(op: Op, namespace: str) -> list[str]:
+    args = f"const {op.name}_args &"
+    optional = '[[gnu::weak, gnu::visibility("hidden")]]'
+    return [
+        f"namespace {namespace} {{",
+        f"opswap_status {op.name}_sm90({args}, const opswap_exec &);",
+        f"{optional} const char *{op.name}_sm90_can({args});",
+        f"{optional} size_t {op.name}_sm90_workspace({args}, const opswap_exec &);",
+        f"}}  // namespace {namespace}",
+    ]
+
+
+def members(op: Op, namespace: str) -> str:
+    name = f"{namespace}::{op.name}_sm90"
+    return f"{{{name}, {name}_can, {name}_workspace}}"
+
+
+def glue(op: Op) -> list[str]:
+    """Registers `sm90` of one room."""
+    made = instances(op)
+    lines = [line for namespace, _ in made for line in declare(op, namespace)]
+    lines.append(f"static Sm90<{op.name}_args> {op.name}_instance(const {op.name}_args &a) {{")
+    variable = type_variable(op)
+    if variable is None:
+        lines += [f"  return {members(op, made[0][0])};"]
+    else:
+        lines.append(f"  switch (a.{variable}_dtype) {{")
+        for namespace, _ in made:
+            lines += [f"    case DType::{namespace[5:]}:", f"      return {members(op, namespace)};"]
+        lines += ["    default:", "      return {};", "  }"]
+    record = f"{op.name}_sm90_record"
+    return [
+        *lines,
+        "}",
+        f'static ImplRecord {record} = sm90_record<{op.name}_args, {op.name}_instance>("{op.name}");',
+        f"static const RegisterImpl {op.name}_sm90_registered{{{record}}};",
+    ]
+
+
+def glue_of_all(ops: list[Op]) -> list[str]:
+    rooms = [o for o in ops if o.sm90.exists()]
+    return ["#ifdef OPSWAP_WITH_SM90", *(line for o in rooms for line in glue(o)), "#endif"] if rooms else []
