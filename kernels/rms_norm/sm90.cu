@@ -9,7 +9,8 @@
 
 namespace opswap::OPSWAP_PASS {
 
-constexpr int kHeld = 2;  // vectors of a row that a thread keeps in registers; longer rows are read twice
+constexpr int kVecBytes = 16;  // the widest load of a thread
+constexpr int kHeld = 2;       // vectors of a row that a thread keeps in registers; longer rows are read twice
 constexpr int kMaxThreads = 1024;
 constexpr int kThreadsPerSm = 1024;  // half of an SM's threads keep enough loads in flight and leave room to overlap
 
@@ -22,7 +23,7 @@ template <int N>
 OPSWAP_DEVICE float squares(const Vec<Scalar, N> &x) {
   float sum = 0;
 #pragma unroll
-  for (int i = 0; i < N; ++i) sum += to_float(x.value[i]) * to_float(x.value[i]);
+  for (int i = 0; i < N; ++i) sum += to_float(x[i]) * to_float(x[i]);
   return sum;
 }
 
@@ -30,9 +31,16 @@ template <int N>
 OPSWAP_DEVICE Vec<Scalar, N> scaled(const Vec<Scalar, N> &x, const Vec<Scalar, N> &weight, float scale) {
   Vec<Scalar, N> out;
 #pragma unroll
-  for (int i = 0; i < N; ++i)
-    out.value[i] = from_float<Scalar>(to_float(x.value[i]) * scale * to_float(weight.value[i]));
+  for (int i = 0; i < N; ++i) out[i] = from_float<Scalar>(to_float(x[i]) * scale * to_float(weight[i]));
   return out;
+}
+
+OPSWAP_DEVICE float block_sum(float x, float *sums) {
+  const int warps = int(blockDim.x) / kWarp, warp = int(threadIdx.x) / kWarp, lane = int(threadIdx.x) % kWarp;
+  x = warp_reduce(x, Sum{});
+  if (lane == 0) sums[warp] = x;
+  __syncthreads();
+  return warp_reduce(lane < warps ? sums[lane] : 0.0f, Sum{});
 }
 
 // A block walks over rows with its share of the weight in registers, so the weight is read once per block.
@@ -42,13 +50,13 @@ __global__ void __launch_bounds__(kMaxThreads)
                     int64_t out_stride, int64_t input_stride, float epsilon) {
   OPSWAP_SHARED(Scratch, scratch);
   const int64_t step = int64_t(blockDim.x) * N, first = int64_t(threadIdx.x) * N;
-  const int64_t held_end = min(length, kHeld * step);
+  const int64_t held_end = length < kHeld * step ? length : kHeld * step;
   Vec<Scalar, N> gain[kHeld], x[kHeld];
 #pragma unroll
   for (int k = 0; k < kHeld; ++k)
     if (first + k * step < length) gain[k] = load<N>(weight + first + k * step);
-  grid_dependency_wait();
-  launch_dependents();
+  dependency_wait();
+  dependency_trigger();
   int turn = 0;
   for (int64_t t = blockIdx.x; t < rows; t += gridDim.x, turn ^= 1) {
     const Scalar *from = input + t * input_stride;
@@ -70,6 +78,11 @@ __global__ void __launch_bounds__(kMaxThreads)
   }
 }
 
+bool rows_aligned(const Tensor &t, int64_t rows, int64_t stride) {
+  return reinterpret_cast<uintptr_t>(t.data) % kVecBytes == 0 &&
+         (rows <= 1 || stride * int64_t(sizeof(Scalar)) % kVecBytes == 0);
+}
+
 template <int N>
 opswap_status start(const rms_norm_args &a, const opswap_exec &exec) {
   const int64_t vectors = ceil_div<int64_t>(a.H, N);
@@ -83,9 +96,8 @@ opswap_status start(const rms_norm_args &a, const opswap_exec &exec) {
 
 OPSWAP_SM90(rms_norm) {
   constexpr int kWide = kVecBytes / int(sizeof(Scalar));
-  const bool wide = a.H % kWide == 0 && rows_aligned(a.out.data, a.T, a.out.stride[0], sizeof(Scalar), kVecBytes) &&
-                    rows_aligned(a.input.data, a.T, a.input.stride[0], sizeof(Scalar), kVecBytes) &&
-                    rows_aligned(a.weight.data, 1, 0, sizeof(Scalar), kVecBytes);
+  const bool wide = a.H % kWide == 0 && rows_aligned(a.out, a.T, a.out.stride[0]) &&
+                    rows_aligned(a.input, a.T, a.input.stride[0]) && rows_aligned(a.weight, 1, 0);
   return wide ? start<kWide>(a, exec) : start<1>(a, exec);
 }
 

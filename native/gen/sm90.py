@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from .spec import Op
 
-#: Floating dtypes; the element type in kernels/common/device has the dtype's name.
-SCALARS = ("float32", "bfloat16", "float16", "float8_e4m3fn", "float8_e5m2", "float64")
+#: Element types of kernels/common/device by dtype.
+SCALARS = {
+    "float32": "float",
+    "bfloat16": "bf16",
+    "float16": "fp16",
+    "float8_e4m3fn": "e4m3",
+    "float8_e5m2": "e5m2",
+    "float64": "double",
+}
 
 
 def type_variable(op: Op) -> str | None:
@@ -18,7 +25,7 @@ def instances(op: Op) -> list[tuple[str, str]]:
     variable = type_variable(op)
     if variable is None:
         return [("sm90_all", "")]
-    return [(f"sm90_{d}", d) for d in op.data["types"][variable] if d in SCALARS]
+    return [(f"sm90_{d}", SCALARS[d]) for d in op.data["types"][variable] if d in SCALARS]
 
 
 def instance_list(ops: list[Op]) -> str:

@@ -9,6 +9,9 @@
 #include "common/sm90/platform.h"
 #include "error.h"
 #include "kernel_launch.h"
+#ifdef OPSWAP_EMULATE
+#include "emulator/emulator.h"
+#endif
 
 namespace opswap {
 
@@ -33,8 +36,11 @@ opswap_status launch(const opswap_exec &exec, const char *name, void (*kernel)(P
         const Kernel description{OPSWAP_OP, name, described, int32_t(sizeof...(P))};
 #ifdef OPSWAP_EMULATE
         if (opswap_status e = check_geometry(description, geometry)) return e;
-        const char *failed = geometry.grid.count() ? emulate(geometry, [&] { kernel(value...); }, name) : nullptr;
-        return failed ? launch_failed(description, geometry, failed) : opswap_status{OPSWAP_OK};
+        if (!geometry.grid.count()) return OPSWAP_OK;
+        const auto size = [](const Extent &e) { return dim3(unsigned(e.x), unsigned(e.y), unsigned(e.z)); };
+        const emu::Report report =
+            emu::run({name, size(geometry.grid), size(geometry.block), geometry.smem}, [&] { kernel(value...); });
+        return report ? opswap_status{OPSWAP_OK} : launch_failed(description, geometry, report.error.c_str());
 #else
         void *params[] = {const_cast<void *>(static_cast<const void *>(&value))...};
         return launch_cuda(exec, description, geometry, reinterpret_cast<const void *>(kernel), params);

@@ -21,6 +21,7 @@
 namespace opswap::OPSWAP_PASS {
 
 using namespace device;
+using namespace sm90;
 #ifdef OPSWAP_SCALAR
 using Scalar = OPSWAP_SCALAR;
 #endif
