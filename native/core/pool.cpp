@@ -37,6 +37,7 @@ struct Region {
   RangeFn fn;
   void *ctx;
   int64_t n, chunk;
+  int32_t helpers;  // threads that may join the caller
   std::atomic<int64_t> next{0};
 
   void work() {
@@ -54,7 +55,7 @@ void pause() {
 }
 
 // Workers wait briefly in user space (a decode step issues its next region within microseconds), then sleep in the
-// kernel.
+// kernel. The caller never waits for a worker that has not begun: it does the work of one whose core is taken.
 class Pool {
  public:
   explicit Pool(int32_t threads) {
@@ -62,19 +63,19 @@ class Pool {
   }
   ~Pool() {
     stop_ = true;
-    generation_.fetch_add(1);
-    generation_.notify_all();
+    gate_.fetch_add(kRound);
+    gate_.notify_all();
     for (auto &w : workers_) w.join();
   }
   int32_t size() const { return int32_t(workers_.size()) + 1; }
 
   void run(Region &region) {
     region_ = &region;
-    pending_.store(int32_t(workers_.size()), std::memory_order_relaxed);
-    generation_.fetch_add(1, std::memory_order_release);
-    generation_.notify_all();
+    gate_.fetch_add(kRound | kOpen, std::memory_order_seq_cst);
+    gate_.notify_all();
     region.work();
-    for (int spin = 0; pending_.load(std::memory_order_acquire);)
+    gate_.fetch_and(~kOpen, std::memory_order_acq_rel);
+    for (int spin = 0; gate_.load(std::memory_order_acquire) & kInside;)
       if (++spin < kSpins)
         pause();
       else
@@ -82,24 +83,44 @@ class Pool {
   }
 
  private:
-  static constexpr int kSpins = 2000;
+  static constexpr int kSpins = 4000;
+  // The gate: how many workers are in the region, whether it is open to more, and the number of the region.
+  static constexpr uint32_t kInside = 0xfff, kOpen = 0x1000, kRound = 0x2000;
 
   void loop() {
-    uint64_t seen = 0;
-    for (;;) {
-      for (int spin = 0; spin < kSpins && generation_.load(std::memory_order_acquire) == seen; ++spin) pause();
-      generation_.wait(seen, std::memory_order_acquire);
-      seen = generation_.load(std::memory_order_acquire);
-      if (stop_) return;
-      region_->work();
-      pending_.fetch_sub(1, std::memory_order_release);
+    uint32_t seen = 0;  // the round this worker is done with
+    while (!stop_) {
+      uint32_t now = gate_.load(std::memory_order_acquire);
+      for (int spin = 0; spin < kSpins && now / kRound == seen; ++spin) {
+        pause();
+        now = gate_.load(std::memory_order_acquire);
+      }
+      if (now / kRound == seen) {
+        gate_.wait(now, std::memory_order_acquire);
+        continue;
+      }
+      if (enter(now)) {
+        region_->work();
+        gate_.fetch_sub(1, std::memory_order_release);
+      }
+      seen = now / kRound;
     }
+  }
+
+  // Joins the round that `now` shows, unless it has been closed or has helpers enough; `now` is what was decided on.
+  bool enter(uint32_t &now) {
+    for (;;) {
+      if (!(now & kOpen)) return false;
+      if (gate_.compare_exchange_weak(now, now + 1, std::memory_order_acq_rel)) break;
+    }
+    if (int32_t(now & kInside) < region_->helpers) return true;
+    gate_.fetch_sub(1, std::memory_order_release);
+    return false;
   }
 
   std::vector<std::thread> workers_;
   Region *region_ = nullptr;
-  std::atomic<uint64_t> generation_{0};
-  std::atomic<int32_t> pending_{0};
+  std::atomic<uint32_t> gate_{0};
   std::atomic<bool> stop_{false};
 };
 
@@ -112,9 +133,10 @@ void after_fork_in_child() {
   new (&pool_mutex) std::mutex;
 }
 
-void run_on_pool(Region &region, int32_t threads) {
+void run_on_pool(Region &region) {
   std::unique_lock lock(pool_mutex, std::try_to_lock);
   if (!lock) return region.work();
+  const int32_t threads = thread_count();
   if (!pool || pool->size() != threads) {
     static const int registered = pthread_atfork(nullptr, nullptr, after_fork_in_child);
     (void)registered;
@@ -140,11 +162,11 @@ void parallel_run(int64_t n, int64_t grain, RangeFn fn, void *ctx) {
   if (threads <= 1 || inside) return fn(ctx, 0, n);
   // A few chunks per thread even out uneven rows without making the counter hot.
   const int64_t chunk = std::max(grain, (n + threads * 4 - 1) / (threads * 4));
-  Region region{fn, ctx, n, chunk, {}};
+  Region region{fn, ctx, n, chunk, threads - 1, {}};
   if (opswap_host_parallel run = host_run.load(std::memory_order_acquire))
     run([](void *r) { static_cast<Region *>(r)->work(); }, &region, unsigned(threads), 0);
   else
-    run_on_pool(region, threads);
+    run_on_pool(region);
 }
 
 void *scratch(int slot, size_t bytes) {
