@@ -14,8 +14,8 @@ using namespace opswap;
 
 namespace {
 
-constexpr const char *kNoEvidence =
-    "no evidence of its correctness from an sm_90a device: it runs only when it is named";
+constexpr const char *kExperimental =
+    "experimental: there is no evidence from a device yet, so it runs only when named";
 
 std::string quoted(const char *text) {
   std::string out = "\"";
@@ -60,12 +60,15 @@ std::string refusal(const Op &op, const Impl &impl, const opswap_arg *args, int3
 }
 
 std::string impl_json(const Op &op, const Impl &impl, const opswap_arg *args, int32_t nargs) {
-  const std::string reason = refusal(op, impl, args, nargs);
+  std::string reason = refusal(op, impl, args, nargs);
   std::string json = "{\"name\":" + quoted(impl.name) + ",\"priority\":" + std::to_string(impl.priority) +
                      ",\"external\":" + (impl.external ? "true" : "false") +
                      ",\"usable\":" + (reason.empty() ? "true" : "false");
   if (impl.isa) json += ",\"isa\":" + quoted(impl.isa);
-  if (!impl.external && impl.device_type == kDLCUDA) json += ",\"experimental\":" + quoted(kNoEvidence);
+  if (!impl.external && impl.device_type == kDLCUDA) {
+    if (!reason.empty()) reason += "; ";
+    reason += kExperimental;
+  }
   if (!reason.empty()) json += ",\"reason\":" + quoted(reason.c_str());
   return json + "}";
 }

@@ -16,7 +16,15 @@ function files(...patterns) {
 export function allChecks(tools, fix) {
   const node = process.execPath;
   const program = (/** @type {string} */ name) => join(tools, "bin", name);
-  const cpp = files("native/*.cpp", "native/*.h", "kernels/*.cpp", "kernels/*.h", "test/*.cpp", "test/*.h");
+  const cpp = files(
+    "native/*.cpp",
+    "native/*.h",
+    "kernels/*.cpp",
+    "kernels/*.h",
+    "kernels/*.cu",
+    "test/*.cpp",
+    "test/*.h",
+  );
   const own = cpp.filter((file) => !file.endsWith("opswap_dlpack.h"));
   const biome = ["node_modules/@biomejs/biome/bin/biome", fix ? "check" : "ci", "--error-on-warnings"];
   return [

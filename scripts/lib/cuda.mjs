@@ -1,9 +1,13 @@
 // Finds nvcc: an installed CUDA 12.8 or later, else the pinned one of env/cuda.lock. OPSWAP_CUDA=off leaves CUDA out,
 // OPSWAP_CUDA=on makes a missing toolchain an error; without either it is said, and the library has no CUDA kernels.
-import { readdirSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { findCompiler } from "./compiler.mjs";
+import { digest, stampIs, writeStamp } from "./digest.mjs";
 import { ensureEnv } from "./envs.mjs";
 import { probe } from "./exec.mjs";
+import { buildDir } from "./paths.mjs";
 import { SetupError, say } from "./ui.mjs";
 
 const OLDEST = { major: 12, minor: 8 };
@@ -37,24 +41,50 @@ export function wheelProgram(env, name) {
 }
 
 /**
+ * A kernel of nothing: an nvcc that does not go with this g++ must not end the build of everything else.
+ * @param {string} nvcc @param {string} cxx
+ */
+async function compiles(nvcc, cxx) {
+  const stamp = join(buildDir, ".nvcc-compiles");
+  const asked = digest([], [nvcc, cxx]);
+  if (stampIs(stamp, asked)) return true;
+  const folder = mkdtempSync(join(tmpdir(), "opswap-nvcc-"));
+  const source = join(folder, "empty.cu");
+  writeFileSync(source, "#include <cuda_runtime.h>\n__global__ void empty() {}\n");
+  const target = ["-gencode", "arch=compute_90a,code=sm_90a"];
+  const args = ["-std=c++20", "-ccbin", cxx, ...target, "-c", source, "-o", join(folder, "empty.o")];
+  const done = (await probe(nvcc, args)) !== null;
+  rmSync(folder, { recursive: true, force: true });
+  if (done) writeStamp(stamp, asked);
+  return done;
+}
+
+/** @param {import("./python.mjs").Python} python @returns {Promise<string>} */
+async function findWorking(python) {
+  const nvcc = (await installed()) ?? wheelProgram(await ensureEnv("cuda", python), "nvcc");
+  const cxx = await findCompiler();
+  if (!(await compiles(nvcc, cxx)))
+    throw new SetupError(
+      `${nvcc} cannot compile for sm_90a with ${cxx}; see ${nvcc} -ccbin ${cxx} --version`,
+    );
+  return nvcc;
+}
+
+/**
  * @param {import("./python.mjs").Python} python
  * @returns {Promise<string | null>} path of nvcc, or null: build without CUDA
  */
 export async function findNvcc(python) {
-  const wish = process.env.OPSWAP_CUDA ?? "auto";
+  const wish = process.env.OPSWAP_CUDA || "auto";
   if (!["auto", "on", "off"].includes(wish))
     throw new SetupError(`OPSWAP_CUDA is "${wish}", needs on, off or auto`);
   if (wish === "off") return null;
-  const own = await installed();
-  if (own !== null) return own;
   try {
-    return wheelProgram(await ensureEnv("cuda", python), "nvcc");
+    return await findWorking(python);
   } catch (error) {
     if (!(error instanceof SetupError) || wish === "on") throw error;
     const reason = error.message.split("\n", 1)[0];
-    say(
-      `  no CUDA toolchain (${reason}): building without CUDA kernels; run again where packages can be fetched, install CUDA 12.8 or later, or set OPSWAP_CUDA=off`,
-    );
+    say(`  no CUDA kernels in this build: ${reason} (OPSWAP_CUDA=off leaves them out)`);
     return null;
   }
 }

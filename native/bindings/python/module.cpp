@@ -129,13 +129,17 @@ std::string why(const std::string &op, const std::optional<py::sequence> &values
   });
 }
 
+void check_abi(const opswap_version &v) {
+  if (v.abi_major != OPSWAP_ABI_MAJOR)
+    throw Failure{"OPSWAP_E_ABI", "libopswap.so has ABI " + std::to_string(v.abi_major) +
+                                      ", this module was built for ABI " + std::to_string(OPSWAP_ABI_MAJOR)};
+}
+
 py::dict version() {
   opswap_version v{};
   v.struct_size = sizeof v;
   check(opswap_get_version(&v));
-  if (v.abi_major != OPSWAP_ABI_MAJOR)
-    throw Failure{"OPSWAP_E_ABI", "libopswap.so has ABI " + std::to_string(v.abi_major) +
-                                      ", this module was built for ABI " + std::to_string(OPSWAP_ABI_MAJOR)};
+  check_abi(v);
   using namespace py::literals;
   return py::dict("abi_major"_a = v.abi_major, "abi_minor"_a = v.abi_minor, "manifest_schema"_a = v.manifest_schema,
                   "pack_version"_a = v.pack_version, "build_digest"_a = v.build_digest, "cpu_isa"_a = v.cpu_isa,
@@ -147,6 +151,7 @@ int32_t abi_major() {
   opswap_version v{};
   v.struct_size = offsetof(opswap_version, device_status);
   check(opswap_get_version(&v));
+  check_abi(v);
   return v.abi_major;
 }
 
