@@ -6,7 +6,7 @@
 namespace opswap {
 namespace {
 
-constexpr int kMaxMessage = 1024;
+constexpr int kMaxMessage = 4096;  // a report of the emulator has a line for each reason to wait
 thread_local char last_error[kMaxMessage] = "";
 
 }  // namespace

@@ -7,7 +7,9 @@
 
 #include "error.h"
 
-#ifdef OPSWAP_WITH_CUDA
+#ifdef OPSWAP_EMULATE
+#include "emulator/emulator.h"
+#elif defined(OPSWAP_WITH_CUDA)
 #include <cuda_runtime_api.h>
 #endif
 
@@ -64,9 +66,8 @@ void add_extent(Line &line, const char *name, const Extent &e) {
 
 bool positive(const Extent &e) { return e.x > 0 && e.y > 0 && e.z > 0; }
 
-}  // namespace
-
-opswap_status launch_failed(const Kernel &kernel, const Geometry &g, const char *why) {
+// OPSWAP_E_LAUNCH with the kernel's name, geometry and arguments, what happened to it, and why.
+[[gnu::cold]] opswap_status launch_failed(const Kernel &kernel, const Geometry &g, const char *what, const char *why) {
   Line line;
   add_extent(line, "grid", g.grid);
   add_extent(line, ", block", g.block);
@@ -77,8 +78,12 @@ opswap_status launch_failed(const Kernel &kernel, const Geometry &g, const char 
     add_argument(line, kernel.args[i]);
   }
   line.add(")");
-  return fail(OPSWAP_E_LAUNCH, "%s: kernel %s did not start: %s; %s", kernel.op, kernel.name, why, line.text);
+  return fail(OPSWAP_E_LAUNCH, "%s: kernel %s %s: %s; %s", kernel.op, kernel.name, what, why, line.text);
 }
+
+constexpr const char *kNotStarted = "did not start";
+
+}  // namespace
 
 opswap_status check_geometry(const Kernel &kernel, const Geometry &g) {
   char why[160] = "";
@@ -93,10 +98,22 @@ opswap_status check_geometry(const Kernel &kernel, const Geometry &g) {
   else if (!positive(g.cluster) || g.cluster.count() > kMaxCluster || g.grid.x % g.cluster.x ||
            g.grid.y % g.cluster.y || g.grid.z % g.cluster.z)
     std::snprintf(why, sizeof why, "a cluster needs 1 to %" PRId64 " blocks and divides the grid", kMaxCluster);
-  return why[0] ? launch_failed(kernel, g, why) : opswap_status{OPSWAP_OK};
+  return why[0] ? launch_failed(kernel, g, kNotStarted, why) : opswap_status{OPSWAP_OK};
 }
 
-#ifdef OPSWAP_WITH_CUDA
+#ifdef OPSWAP_EMULATE
+
+opswap_status launch_emulated(const Kernel &kernel, const Geometry &g, const std::function<void()> &body) {
+  if (opswap_status e = check_geometry(kernel, g)) return e;
+  if (!g.grid.count()) return OPSWAP_OK;
+  if (g.cluster.count() != 1) return launch_failed(kernel, g, kNotStarted, "the emulator has no clusters yet");
+  const auto size = [](const Extent &e) { return dim3(unsigned(e.x), unsigned(e.y), unsigned(e.z)); };
+  const emu::Report report = emu::run({kernel.name, size(g.grid), size(g.block), g.smem}, body);
+  if (report) return OPSWAP_OK;
+  return launch_failed(kernel, g, "was stopped by the emulator", report.error.c_str());
+}
+
+#elif defined(OPSWAP_WITH_CUDA)
 namespace {
 
 dim3 to_dim3(const Extent &e) { return dim3(unsigned(e.x), unsigned(e.y), unsigned(e.z)); }
@@ -139,7 +156,7 @@ opswap_status launch_cuda(const opswap_exec &exec, const Kernel &kernel, const G
   cudaGetLastError();  // returned here, so it must not be found again by a later call
   char why[200];
   std::snprintf(why, sizeof why, "%s (%s)", cudaGetErrorName(error), cudaGetErrorString(error));
-  return launch_failed(kernel, g, why);
+  return launch_failed(kernel, g, kNotStarted, why);
 }
 #endif
 

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 
 #include "opswap.h"
 
@@ -41,11 +42,11 @@ struct Kernel {
 // Limits of sm_90 that need no device to check; OPSWAP_E_LAUNCH names the one that is passed.
 opswap_status check_geometry(const Kernel &kernel, const Geometry &g);
 
-// OPSWAP_E_LAUNCH with the kernel's name, geometry and arguments, and why it did not start.
-[[gnu::cold]] opswap_status launch_failed(const Kernel &kernel, const Geometry &g, const char *why);
-
 // Starts a kernel of this library by its host-side handle; `params` are the addresses of its arguments.
 opswap_status launch_cuda(const opswap_exec &exec, const Kernel &kernel, const Geometry &g, const void *handle,
                           void **params);
+
+// Runs `body` as each thread of the grid, on the emulator; what it reports is OPSWAP_E_LAUNCH.
+opswap_status launch_emulated(const Kernel &kernel, const Geometry &g, const std::function<void()> &body);
 
 }  // namespace opswap

@@ -9,9 +9,6 @@
 #include "common/sm90/platform.h"
 #include "error.h"
 #include "kernel_launch.h"
-#ifdef OPSWAP_EMULATE
-#include "emulator/emulator.h"
-#endif
 
 namespace opswap {
 
@@ -35,12 +32,7 @@ opswap_status launch(const opswap_exec &exec, const char *name, void (*kernel)(P
             {&value, uint32_t(sizeof value), argument_kind<std::remove_reference_t<decltype(value)>>()}...};
         const Kernel description{OPSWAP_OP, name, described, int32_t(sizeof...(P))};
 #ifdef OPSWAP_EMULATE
-        if (opswap_status e = check_geometry(description, geometry)) return e;
-        if (!geometry.grid.count()) return OPSWAP_OK;
-        const auto size = [](const Extent &e) { return dim3(unsigned(e.x), unsigned(e.y), unsigned(e.z)); };
-        const emu::Report report =
-            emu::run({name, size(geometry.grid), size(geometry.block), geometry.smem}, [&] { kernel(value...); });
-        return report ? opswap_status{OPSWAP_OK} : launch_failed(description, geometry, report.error.c_str());
+        return launch_emulated(description, geometry, [&] { kernel(value...); });
 #else
         void *params[] = {const_cast<void *>(static_cast<const void *>(&value))...};
         return launch_cuda(exec, description, geometry, reinterpret_cast<const void *>(kernel), params);
