@@ -35,14 +35,6 @@ OPSWAP_DEVICE Vec<Scalar, N> scaled(const Vec<Scalar, N> &x, const Vec<Scalar, N
   return out;
 }
 
-OPSWAP_DEVICE float block_sum(float x, float *sums) {
-  const int warps = int(blockDim.x) / kWarp, warp = int(threadIdx.x) / kWarp, lane = int(threadIdx.x) % kWarp;
-  x = warp_reduce(x, Sum{});
-  if (lane == 0) sums[warp] = x;
-  __syncthreads();
-  return warp_reduce(lane < warps ? sums[lane] : 0.0f, Sum{});
-}
-
 // A block walks over rows with its share of the weight in registers, so the weight is read once per block.
 template <int N>
 __global__ void __launch_bounds__(kMaxThreads)
@@ -69,7 +61,7 @@ __global__ void __launch_bounds__(kMaxThreads)
     for (int k = 0; k < kHeld; ++k)
       if (first + k * step < held_end) sum += squares(x[k]);
     for (int64_t h = first + kHeld * step; h < length; h += step) sum += squares(load<N>(from + h));
-    const float scale = rsqrtf(block_sum(sum, scratch.sums[turn]) / float(length) + epsilon);
+    const float scale = rsqrtf(block_reduce(sum, Sum{}, scratch.sums[turn]) / float(length) + epsilon);
 #pragma unroll
     for (int k = 0; k < kHeld; ++k)
       if (first + k * step < held_end) store(to + first + k * step, scaled(x[k], gain[k], scale));

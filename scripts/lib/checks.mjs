@@ -12,6 +12,24 @@ function files(...patterns) {
   return out.split("\n").filter(Boolean);
 }
 
+/** @param {string} python @param {boolean} fix @returns {Check[]} */
+function generatedFiles(python, fix) {
+  return [
+    {
+      name: "generated files",
+      command: python,
+      args: ["-m", "gen", root, fix ? "commit" : "check"],
+      cwd: "native",
+    },
+    { name: "protocol files", command: python, args: ["ipc/generate.py", ...(fix ? [] : ["--check"])] },
+    {
+      name: "wgmma shapes",
+      command: python,
+      args: ["kernels/common/sm90/wgmma_gen.py", ...(fix ? [] : ["check"])],
+    },
+  ];
+}
+
 /** @param {string} tools folder of the tools environment @param {boolean} fix @returns {Check[]} */
 export function allChecks(tools, fix) {
   const node = process.execPath;
@@ -28,17 +46,7 @@ export function allChecks(tools, fix) {
   const own = cpp.filter((file) => !file.endsWith("opswap_dlpack.h"));
   const biome = ["node_modules/@biomejs/biome/bin/biome", fix ? "check" : "ci", "--error-on-warnings"];
   return [
-    {
-      name: "generated files",
-      command: program("python"),
-      args: ["-m", "gen", root, fix ? "commit" : "check"],
-      cwd: "native",
-    },
-    {
-      name: "protocol files",
-      command: program("python"),
-      args: ["ipc/generate.py", ...(fix ? [] : ["--check"])],
-    },
+    ...generatedFiles(program("python"), fix),
     { name: "types", command: node, args: ["node_modules/typescript/bin/tsc", "-p", "."] },
     { name: "TypeScript style", command: node, args: fix ? [...biome, "--write"] : biome },
     { name: "Python style", command: program("ruff"), args: ["check", "--quiet", ...(fix ? ["--fix"] : [])] },

@@ -24,19 +24,16 @@ OPSWAP_DEVICE float warp_reduce(float x, Fold fold) {
   return x;
 }
 
-// Over a block of `Threads`, whole warps; may be called again at once.
-template <int Threads, class Fold>
-OPSWAP_DEVICE float block_reduce(float x, Fold fold) {
-  constexpr int kWarps = Threads / device::kWarp;
-  static_assert(Threads % device::kWarp == 0 && kWarps <= device::kWarp);
+// Over the block, whole warps in one dimension. `partial` is shared memory for 32 floats: one barrier is enough, so the
+// next call takes other memory, unless a barrier of the block lies between.
+template <class Fold>
+OPSWAP_DEVICE float block_reduce(float x, Fold fold, float *partial) {
+  const int warps = int(blockDim.x) / device::kWarp, warp = int(threadIdx.x) / device::kWarp;
+  const int lane = int(threadIdx.x) % device::kWarp;
   x = warp_reduce(x, fold);
-  if constexpr (kWarps == 1) return x;
-  OPSWAP_SHARED(float[kWarps], partial);
-  const int lane = threadIdx.x % device::kWarp, warp = threadIdx.x / device::kWarp;
-  __syncthreads();  // the readers of the call before are done
   if (lane == 0) partial[warp] = x;
   __syncthreads();
-  return warp_reduce(lane < kWarps ? partial[lane] : Fold::kNeutral, fold);
+  return warp_reduce(lane < warps ? partial[lane] : Fold::kNeutral, fold);
 }
 
 }  // namespace opswap

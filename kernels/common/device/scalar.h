@@ -1,9 +1,11 @@
-// Scalar types of device tensors, named as the CPU's, and their conversions: hardware's under nvcc, by bits under g++.
-// To the nearest, ties to even; NaN stays NaN; the 8-bit types saturate.
+// Scalar types of device tensors, named as the CPU's, and their conversions: hardware's under nvcc, the emulator's
+// under g++. To the nearest, ties to even; NaN stays NaN; the 8-bit types saturate.
 #pragma once
 
 #include "common/sm90/platform.h"
-#ifndef OPSWAP_EMULATE
+#ifdef OPSWAP_EMULATE
+#include "emulator/convert.h"
+#else
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 #include <cuda_fp8.h>
@@ -52,59 +54,25 @@ OPSWAP_DEVICE e5m2 from_float<e5m2>(float x) {
 
 #else
 
-namespace device {
-
-// A binary float of `Mantissa` bits and this exponent bias; `infinities` is false where the top exponent holds numbers.
-template <int Mantissa, int Bias, bool kInfinities>
-float decode_float(uint32_t bits, int exponent_bits) {
-  const uint32_t top = (1u << exponent_bits) - 1, mantissa = bits & ((1u << Mantissa) - 1);
-  const uint32_t exponent = bits >> Mantissa & top;
-  const float sign = bits >> (Mantissa + exponent_bits) & 1 ? -1.0f : 1.0f;
-  if (kInfinities && exponent == top) return mantissa ? NAN : sign * INFINITY;
-  if (!kInfinities && exponent == top && mantissa == (1u << Mantissa) - 1) return NAN;
-  if (!exponent) return sign * std::ldexp(float(mantissa), 1 - Bias - Mantissa);
-  return sign * std::ldexp(float(mantissa | 1u << Mantissa), int(exponent) - Bias - Mantissa);
-}
-
-// Magnitude bits of |x| rounded to the format; the carry into the exponent is the next number.
-template <int Mantissa, int Bias>
-uint32_t encode_magnitude(float x) {
-  const float magnitude = std::fabs(x);
-  const int exponent = magnitude == 0 ? 1 - Bias : std::max(std::ilogb(magnitude), 1 - Bias);
-  const float scaled = std::ldexp(magnitude, Mantissa - exponent);  // the unit is the format's last place
-  return (uint32_t(exponent + Bias - 1) << Mantissa) + uint32_t(std::nearbyint(scaled));
-}
-
-}  // namespace device
-
-inline float to_float(bf16 x) { return std::bit_cast<float>(uint32_t(x.bits) << 16); }
-inline float to_float(fp16 x) { return device::decode_float<10, 15, true>(x.bits, 5); }
-inline float to_float(e4m3 x) { return device::decode_float<3, 7, false>(x.bits, 4); }
-inline float to_float(e5m2 x) { return device::decode_float<2, 15, true>(x.bits, 5); }
+inline float to_float(bf16 x) { return emu::bf16_to_float(x.bits); }
+inline float to_float(fp16 x) { return emu::fp16_to_float(x.bits); }
+inline float to_float(e4m3 x) { return emu::e4m3_to_float(x.bits); }
+inline float to_float(e5m2 x) { return emu::e5m2_to_float(x.bits); }
 template <>
 inline bf16 from_float<bf16>(float x) {
-  const uint32_t u = std::bit_cast<uint32_t>(x);
-  if (std::isnan(x)) return {uint16_t(u >> 16 | 0x40)};
-  return {uint16_t((u + 0x7fff + (u >> 16 & 1)) >> 16)};
+  return {emu::float_to_bf16(x)};
 }
 template <>
 inline fp16 from_float<fp16>(float x) {
-  const uint16_t sign = std::signbit(x) ? 0x8000 : 0;
-  if (std::isnan(x)) return {0x7fff};
-  if (std::fabs(x) >= 65520.0f) return {uint16_t(sign | 0x7c00)};
-  return {uint16_t(sign | device::encode_magnitude<10, 15>(x))};
+  return {emu::float_to_fp16(x)};
 }
 template <>
 inline e4m3 from_float<e4m3>(float x) {
-  const uint8_t sign = std::signbit(x) ? 0x80 : 0;
-  if (std::isnan(x)) return {0x7f};
-  return {uint8_t(sign | (std::fabs(x) >= 448.0f ? 0x7e : device::encode_magnitude<3, 7>(x)))};
+  return {emu::float_to_e4m3(x)};
 }
 template <>
 inline e5m2 from_float<e5m2>(float x) {
-  const uint8_t sign = std::signbit(x) ? 0x80 : 0;
-  if (std::isnan(x)) return {0x7f};
-  return {uint8_t(sign | (std::fabs(x) >= 57344.0f ? 0x7b : device::encode_magnitude<2, 15>(x)))};
+  return {emu::float_to_e5m2(x)};
 }
 
 #endif

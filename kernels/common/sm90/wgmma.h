@@ -76,28 +76,28 @@ OPSWAP_DEVICE void fence_async_proxy() { asm volatile("fence.proxy.async.shared:
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(accumulate));                          \
   }
 #define OPSWAP_WGMMA_RS16(N, NAME, KIND, I0, I1, I2, I3, I4, I5, I6)                                              \
-  template <int BTrans>                                                                                           \
+  template <int ATrans, int BTrans>                                                                               \
   OPSWAP_DEVICE static void NAME(float (&d)[N / 2], const uint32_t (&a)[4], uint64_t b, int accumulate) {         \
     asm volatile(OPSWAP_WGMMA_BEGIN(N, I5) KIND " {" OPSWAP_WGMMA_REGISTERS_##N "}, {" I0 ", " I1 ", " I2 ", " I3 \
                                                                                 "}, " I4 ", p, 1, 1, " I6 ";\n}"  \
                  : OPSWAP_WGMMA_OUTPUTS_##N(d)                                                                    \
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(accumulate), "n"(BTrans));             \
   }
-#define OPSWAP_WGMMA_SHAPE(N, I0, I1, I2, I3, I4, I5, I6)                          \
-  template <>                                                                      \
-  struct Wgmma<N> {                                                                \
-    OPSWAP_WGMMA_SS16(N, ss_bf16, "k16.f32.bf16.bf16", I0, I1, I2, I3, I4)         \
-    OPSWAP_WGMMA_SS16(N, ss_fp16, "k16.f32.f16.f16", I0, I1, I2, I3, I4)           \
-    OPSWAP_WGMMA_SS(N, ss_e4m3_e4m3, "k32.f32.e4m3.e4m3", I0, I1, I2)              \
-    OPSWAP_WGMMA_SS(N, ss_e4m3_e5m2, "k32.f32.e4m3.e5m2", I0, I1, I2)              \
-    OPSWAP_WGMMA_SS(N, ss_e5m2_e4m3, "k32.f32.e5m2.e4m3", I0, I1, I2)              \
-    OPSWAP_WGMMA_SS(N, ss_e5m2_e5m2, "k32.f32.e5m2.e5m2", I0, I1, I2)              \
-    OPSWAP_WGMMA_RS16(N, rs_bf16, "k16.f32.bf16.bf16", I0, I1, I2, I3, I4, I5, I6) \
-    OPSWAP_WGMMA_RS16(N, rs_fp16, "k16.f32.f16.f16", I0, I1, I2, I3, I4, I5, I6)   \
-    OPSWAP_WGMMA_RS(N, rs_e4m3_e4m3, "k32.f32.e4m3.e4m3", I0, I1, I2, I3, I4, I5)  \
-    OPSWAP_WGMMA_RS(N, rs_e4m3_e5m2, "k32.f32.e4m3.e5m2", I0, I1, I2, I3, I4, I5)  \
-    OPSWAP_WGMMA_RS(N, rs_e5m2_e4m3, "k32.f32.e5m2.e4m3", I0, I1, I2, I3, I4, I5)  \
-    OPSWAP_WGMMA_RS(N, rs_e5m2_e5m2, "k32.f32.e5m2.e5m2", I0, I1, I2, I3, I4, I5)  \
+#define OPSWAP_WGMMA_SHAPE(N, I0, I1, I2, I3, I4, I5, I6)                       \
+  template <>                                                                   \
+  struct Wgmma<N> {                                                             \
+    OPSWAP_WGMMA_SS16(N, bf16, "k16.f32.bf16.bf16", I0, I1, I2, I3, I4)         \
+    OPSWAP_WGMMA_SS16(N, fp16, "k16.f32.f16.f16", I0, I1, I2, I3, I4)           \
+    OPSWAP_WGMMA_SS(N, e4m3_e4m3, "k32.f32.e4m3.e4m3", I0, I1, I2)              \
+    OPSWAP_WGMMA_SS(N, e4m3_e5m2, "k32.f32.e4m3.e5m2", I0, I1, I2)              \
+    OPSWAP_WGMMA_SS(N, e5m2_e4m3, "k32.f32.e5m2.e4m3", I0, I1, I2)              \
+    OPSWAP_WGMMA_SS(N, e5m2_e5m2, "k32.f32.e5m2.e5m2", I0, I1, I2)              \
+    OPSWAP_WGMMA_RS16(N, bf16, "k16.f32.bf16.bf16", I0, I1, I2, I3, I4, I5, I6) \
+    OPSWAP_WGMMA_RS16(N, fp16, "k16.f32.f16.f16", I0, I1, I2, I3, I4, I5, I6)   \
+    OPSWAP_WGMMA_RS(N, e4m3_e4m3, "k32.f32.e4m3.e4m3", I0, I1, I2, I3, I4, I5)  \
+    OPSWAP_WGMMA_RS(N, e4m3_e5m2, "k32.f32.e4m3.e5m2", I0, I1, I2, I3, I4, I5)  \
+    OPSWAP_WGMMA_RS(N, e5m2_e4m3, "k32.f32.e5m2.e4m3", I0, I1, I2, I3, I4, I5)  \
+    OPSWAP_WGMMA_RS(N, e5m2_e5m2, "k32.f32.e5m2.e5m2", I0, I1, I2, I3, I4, I5)  \
   };
 #include "common/sm90/wgmma_shapes.h"
 
@@ -125,33 +125,18 @@ OPSWAP_DEVICE void wgmma(float (&d)[N / 2], const A &a, uint64_t b, bool accumul
   using W = Wgmma<N>;
   constexpr int kTransA = int(MajorA), kTransB = int(MajorB);
   constexpr bool kA4 = TypeA == MatrixType::e4m3, kB4 = TypeB == MatrixType::e4m3;
-  if constexpr (kInRegisters) {
-    if constexpr (TypeA == MatrixType::bf16)
-      W::template rs_bf16<kTransB>(d, a, b, accumulate);
-    else if constexpr (TypeA == MatrixType::fp16)
-      W::template rs_fp16<kTransB>(d, a, b, accumulate);
-    else if constexpr (kA4 && kB4)
-      W::rs_e4m3_e4m3(d, a, b, accumulate);
-    else if constexpr (kA4)
-      W::rs_e4m3_e5m2(d, a, b, accumulate);
-    else if constexpr (kB4)
-      W::rs_e5m2_e4m3(d, a, b, accumulate);
-    else
-      W::rs_e5m2_e5m2(d, a, b, accumulate);
-  } else {
-    if constexpr (TypeA == MatrixType::bf16)
-      W::template ss_bf16<kTransA, kTransB>(d, a, b, accumulate);
-    else if constexpr (TypeA == MatrixType::fp16)
-      W::template ss_fp16<kTransA, kTransB>(d, a, b, accumulate);
-    else if constexpr (kA4 && kB4)
-      W::ss_e4m3_e4m3(d, a, b, accumulate);
-    else if constexpr (kA4)
-      W::ss_e4m3_e5m2(d, a, b, accumulate);
-    else if constexpr (kB4)
-      W::ss_e5m2_e4m3(d, a, b, accumulate);
-    else
-      W::ss_e5m2_e5m2(d, a, b, accumulate);
-  }
+  if constexpr (TypeA == MatrixType::bf16)
+    W::template bf16<kTransA, kTransB>(d, a, b, accumulate);
+  else if constexpr (TypeA == MatrixType::fp16)
+    W::template fp16<kTransA, kTransB>(d, a, b, accumulate);
+  else if constexpr (kA4 && kB4)
+    W::e4m3_e4m3(d, a, b, accumulate);
+  else if constexpr (kA4)
+    W::e4m3_e5m2(d, a, b, accumulate);
+  else if constexpr (kB4)
+    W::e5m2_e4m3(d, a, b, accumulate);
+  else
+    W::e5m2_e5m2(d, a, b, accumulate);
 #endif
 }
 

@@ -7,10 +7,15 @@
 
 namespace opswap {
 
+struct RmsNormPartial {
+  float of_warp[device::kWarp];
+};
+
 template <class T, int Threads>
 __global__ void __launch_bounds__(Threads)
     rms_norm_example(T *out, const T *x, const T *weight, int columns, float epsilon) {
   constexpr int kVec = kVecOf<T>;
+  OPSWAP_SHARED(RmsNormPartial, partial);
   const T *row = x + size_t{blockIdx.x} * columns;
   sm90::dependency_wait();
   float squares = 0;
@@ -18,7 +23,7 @@ __global__ void __launch_bounds__(Threads)
     const auto v = to_float(load<kVec>(row + i));
     for (int k = 0; k < kVec; ++k) squares += v[k] * v[k];
   }
-  const float scale = rsqrtf(block_reduce<Threads>(squares, Sum{}) / float(columns) + epsilon);
+  const float scale = rsqrtf(block_reduce(squares, Sum{}, partial.of_warp) / float(columns) + epsilon);
   sm90::dependency_trigger();
   for (int i = threadIdx.x * kVec; i < columns; i += Threads * kVec) {
     auto v = to_float(load<kVec>(row + i));

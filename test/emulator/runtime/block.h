@@ -19,6 +19,7 @@ struct Wait {
   const char *what = "";
   const void *on = nullptr;  // an mbarrier, of which the report tells the state
   uint32_t value = 0;        // number of the barrier, group or warp, or parity of the phase
+  const char *of = "";       // what the number counts, where `what` does not say it
 };
 
 struct Thread : ThreadView {

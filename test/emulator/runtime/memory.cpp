@@ -10,9 +10,8 @@ namespace {
 constexpr size_t kGuard = 1024;  // behind the dynamic part; a store there is found when the block ends
 constexpr size_t kArena = kMaxSmem + 2 * kGuard;
 
-struct Arena {
+struct Arena {  // never freed: fibers that a report left in mid-kernel would race with that, to ThreadSanitizer
   unsigned char *bytes = static_cast<unsigned char *>(std::aligned_alloc(1024, (kArena + 1023) / 1024 * 1024));
-  ~Arena() { std::free(bytes); }
 };
 thread_local Arena arena;
 

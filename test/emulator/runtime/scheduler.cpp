@@ -135,7 +135,7 @@ std::string deadlock(const Block &b) {
   for (const Thread &t : b.threads) {
     if (t.done) continue;
     std::string reason = t.wait.what;
-    reason += " " + std::to_string(t.wait.value);
+    reason += t.wait.of + (" " + std::to_string(t.wait.value));
     if (t.wait.on) reason += " of " + mbarrier_state(t.wait.on);
     reasons[reason].push_back(t.linear);
   }

@@ -36,23 +36,6 @@ const char *name_of(Collective what) {
   }
 }
 
-const char *wait_of(Collective what) {
-  switch (what) {
-    case Collective::kSync:
-      return "__syncwarp of warp";
-    case Collective::kShuffle:
-      return "shuffle of warp";
-    case Collective::kBallot:
-      return "vote of warp";
-    case Collective::kMatch:
-      return "match of warp";
-    case Collective::kMatrix:
-      return "ldmatrix or stmatrix of warp";
-    default:
-      return "warp reduction of warp";
-  }
-}
-
 void check_lanes(uint32_t mask, Collective what) {
   const Thread &t = self();
   if (!(mask >> t.lane & 1)) fail("%s: lane %u is not in its own mask 0x%08x", name_of(what), t.lane, mask);
@@ -108,7 +91,7 @@ void collective(uint32_t mask, Collective what, uint64_t in, uint64_t (&out)[32]
     ++m.generation;
     wake(m.waiting);
   }
-  while (m.generation == generation) park(m.waiting, {wait_of(what), nullptr, self().warp});
+  while (m.generation == generation) park(m.waiting, {name_of(what), nullptr, self().warp, " of warp"});
   if (what == Collective::kSync) acquire(&m);
   std::memcpy(out, m.results[generation & 1], sizeof out);
 }

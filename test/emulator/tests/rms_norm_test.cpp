@@ -50,6 +50,14 @@ CASE(unaligned_access_is_named) {
   EXPECT_FOUND("an access of 16 bytes", report);
 }
 
+CASE(a_nan_becomes_the_one_nan_of_the_type) {
+  for (const uint32_t bits : {0x7f800001u, 0x7fc12345u, 0xffffffffu}) {
+    const float nan = std::bit_cast<float>(bits);
+    EXPECT(from_float<bf16>(nan).bits == 0x7fff && from_float<fp16>(nan).bits == 0x7fff);
+    EXPECT(from_float<e4m3>(nan).bits == 0x7f && from_float<e5m2>(nan).bits == 0x7f);
+  }
+}
+
 CASE(eight_bit_types_round_to_even_and_saturate) {
   for (int code = 0; code < 256; ++code) {
     const float f = to_float(e4m3{uint8_t(code)}), g = to_float(e5m2{uint8_t(code)});
