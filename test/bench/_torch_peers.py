@@ -62,6 +62,60 @@ def fused_add_rms_norm(case: Case, dtype: torch.dtype) -> Pair:
     return Pair(lambda: ops.fused_add_rms_norm.default(ours, ours_residual, w, 1e-6), theirs, None, 4 * size(x))
 
 
+def layer_norm(case: Case, dtype: torch.dtype) -> Pair:
+    x, (w, b) = torch.randn(case["T"], case["H"]).to(dtype), torch.rand(2, case["H"]).to(dtype)
+    out = torch.empty_like(x)
+    return Pair(
+        lambda: ops.layer_norm.default(out, x, w, b, 1e-5),
+        lambda: F.layer_norm(x, (case["H"],), w, b, 1e-5),
+        out,
+        size(x, out, w, b),
+    )
+
+
+def rms_norm_pair(case: Case, dtype: torch.dtype) -> Pair:
+    """Both are columns of one row, as a model's down projection writes them."""
+    both = torch.randn(case["T"], case["Q"] + case["KV"]).to(dtype)
+    parts = both.split([case["Q"], case["KV"]], -1)
+    weights, outs = (
+        [torch.rand(p.shape[-1]).to(dtype) for p in parts],
+        [torch.empty(p.shape, dtype=dtype) for p in parts],
+    )
+
+    def theirs() -> Any:
+        normed = [F.rms_norm(p, (p.shape[-1],), w, 1e-6) for p, w in zip(parts, weights, strict=True)]
+        return normed[0]
+
+    return Pair(lambda: ops.rms_norm_pair.default(*outs, *parts, *weights, 1e-6), theirs, outs[0], 2 * size(both))
+
+
+def activation(name: str, flags: tuple, function: Callable[[torch.Tensor], torch.Tensor]) -> Callable[..., Pair]:
+    def make(case: Case, dtype: torch.dtype) -> Pair:
+        op, x = getattr(ops, name).default, torch.randn(case["T"], case["I"]).to(dtype)
+        out = torch.empty_like(x)
+        return Pair(lambda: op(out, x, *flags), lambda: function(x), out, size(x, out))
+
+    return make
+
+
+def to_fp8(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Groups of 128 columns."""
+    groups = x.float().unflatten(-1, (-1, 128))
+    scale = groups.abs().amax(-1, keepdim=True).clamp(min=1e-4) / 448
+    return (groups / scale).clamp(-448, 448).to(torch.float8_e4m3fn).view(x.shape), scale.squeeze(-1)
+
+
+def fp8_outputs(rows: int, columns: int) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.empty(rows, columns, dtype=torch.float8_e4m3fn), torch.empty(rows, -(-columns // 128))
+
+
+def quantize_fp8(case: Case, dtype: torch.dtype) -> Pair:
+    x = torch.randn(case["T"], -(-case["H"] // 128) * 128).to(dtype)  # torch's side needs whole groups
+    out, scale = fp8_outputs(*x.shape)
+    ours = ops.quantize_fp8.default
+    return Pair(lambda: ours(out, scale, x, 1, 128, False, False), lambda: to_fp8(x), None, size(x, out, scale))
+
+
 def gated(name: str, activation: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[Case, torch.dtype], Pair]:
     def make(case: Case, dtype: torch.dtype) -> Pair:
         op = getattr(ops, name).default
@@ -242,9 +296,14 @@ def gumbel_sample(case: Case, dtype: torch.dtype) -> Pair:
 
 PEERS: dict[str, Callable[[Case, torch.dtype], Pair]] = {
     "rms_norm": rms_norm,
+    "layer_norm": layer_norm,
+    "rms_norm_pair": rms_norm_pair,
+    "quantize_fp8": quantize_fp8,
     "fused_add_rms_norm": fused_add_rms_norm,
     "silu_and_mul": gated("silu_and_mul", F.silu),
     "gelu_tanh_and_mul": gated("gelu_tanh_and_mul", lambda x: F.gelu(x, approximate="tanh")),
+    "silu": activation("silu", (), F.silu),
+    "gelu": activation("gelu", (False,), F.gelu),
     "rotary_embedding": rotary_embedding,
     "reshape_and_cache": reshape_and_cache,
     "attention_prefill": attention_prefill,

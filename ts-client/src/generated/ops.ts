@@ -103,6 +103,44 @@ export interface FusedAddRmsNormArgs {
 }
 
 /**
+ * residual = input + residual, rounded to its dtype, in place; then rms_norm_quant_fp8 of the residual.
+ * Source: arXiv:1910.07467; FP8 groups and floor of DeepGEMM per_token_cast_to_fp8.
+ */
+export interface FusedAddRmsNormQuantFp8Args {
+  /** [T, H] float8_e4m3fn, written: codes */
+  out: TensorLike;
+  /** [S0, S1] float32, written in place: one scale per group: [row groups, column groups], exchanged when mn_major; [1, 1] and only read when static_scale */
+  scale: TensorLike;
+  /** [T, H] float32 | bfloat16 | float16: T tokens of H features */
+  input: TensorLike;
+  /** [T, H] float32 | bfloat16 | float16, written in place: residual stream; receives the sum */
+  residual: TensorLike;
+  /** [H] float32 | bfloat16 | float16: gain per feature */
+  weight: TensorLike;
+  /** added to the mean square */
+  epsilon?: number;
+  /** features that share a scale: 128, or 0 for the whole row */
+  group_size?: number | bigint;
+  /** true: scale holds the one scale of the tensor and is not changed */
+  static_scale?: boolean;
+  /** true: scale is [column groups, row groups]; for TMA its rows start a multiple of 4 floats apart */
+  mn_major?: boolean;
+}
+
+/**
+ * out = gelu(input) = input * P(N <= input) of the normal distribution, or its tanh approximation.
+ * Source: Hendrycks and Gimpel 2016, arXiv:1606.08415.
+ */
+export interface GeluArgs {
+  /** [T, I] float32 | bfloat16 | float16, written: activated features */
+  out: TensorLike;
+  /** [T, I] float32 | bfloat16 | float16: T tokens of I features */
+  input: TensorLike;
+  /** true: the tanh approximation; false: the error function */
+  tanh?: boolean;
+}
+
+/**
  * out = gelu(gate) * up, where input = [gate | up] and gelu is the tanh approximation.
  * Source: Hendrycks and Gimpel 2016, arXiv:1606.08415; arXiv:2002.05202 (GeGLU); argument order of vLLM 0.33.0 gelu_tanh_and_mul.
  */
@@ -160,6 +198,23 @@ export interface GumbelSampleArgs {
   logits: TensorLike;
   /** [B] int64: key of each row's noise; equal seeds give equal noise */
   seeds: TensorLike;
+}
+
+/**
+ * Layer norm of each row: out = (input - mean) / sqrt(variance + epsilon) * weight + bias, variance over H.
+ * Source: Ba, Kiros and Hinton 2016, arXiv:1607.06450.
+ */
+export interface LayerNormArgs {
+  /** [T, H] float32 | bfloat16 | float16, written: normalised rows */
+  out: TensorLike;
+  /** [T, H] float32 | bfloat16 | float16: T tokens of H features */
+  input: TensorLike;
+  /** [H] float32 | bfloat16 | float16: gain per feature */
+  weight: TensorLike;
+  /** [H] float32 | bfloat16 | float16: added per feature */
+  bias: TensorLike | null;
+  /** added to the variance */
+  epsilon?: number;
 }
 
 /**
@@ -325,6 +380,27 @@ export interface QkNormRopeStoreKvBlockTableArgs {
 }
 
 /**
+ * FP8 codes and scales: scale = max(amax, 1e-4) / 448 of each group, out = e4m3(input / scale), saturating.
+ * Source: DeepGEMM per_token_cast_to_fp8 and per_block_cast_to_fp8; Micikevicius et al. 2022, arXiv:2209.05433 (E4M3).
+ */
+export interface QuantizeFp8Args {
+  /** [T, H] float8_e4m3fn, written: codes */
+  out: TensorLike;
+  /** [S0, S1] float32, written in place: one scale per group: [row groups, column groups], exchanged when mn_major; [1, 1] and only read when static_scale */
+  scale: TensorLike;
+  /** [T, H] float32 | bfloat16 | float16: rows to quantise */
+  input: TensorLike;
+  /** rows that share a scale: 1, 128, or 0 for all */
+  group_rows?: number | bigint;
+  /** columns that share a scale: 128, or 0 for all */
+  group_columns?: number | bigint;
+  /** true: scale holds the one scale of the tensor and is not changed */
+  static_scale?: boolean;
+  /** true: scale is [column groups, row groups]; for TMA its rows start a multiple of 4 floats apart */
+  mn_major?: boolean;
+}
+
+/**
  * Writes the key and value of each token into its slot of the paged cache.
  * Source: paged KV cache of Kwon et al. 2023, arXiv:2309.06180; names of vLLM 0.33.0 reshape_and_cache_flash.
  */
@@ -354,6 +430,50 @@ export interface RmsNormArgs {
   weight: TensorLike;
   /** added to the mean square */
   epsilon?: number;
+}
+
+/**
+ * Two root-mean-square norms in one call: q_out = rms_norm(q) * q_weight, kv_out = rms_norm(kv) * kv_weight.
+ * Source: arXiv:1910.07467; the Q-LoRA and KV-LoRA parts of multi-head latent attention, DeepSeek-V2, arXiv:2405.04434.
+ */
+export interface RmsNormPairArgs {
+  /** [T, Q] float32 | bfloat16 | float16, written: normalised query latents */
+  q_out: TensorLike;
+  /** [T, KV] float32 | bfloat16 | float16, written: normalised key-value latents */
+  kv_out: TensorLike;
+  /** [T, Q] float32 | bfloat16 | float16: query latents; may be columns of the row that also holds kv */
+  q: TensorLike;
+  /** [T, KV] float32 | bfloat16 | float16: key-value latents */
+  kv: TensorLike;
+  /** [Q] float32 | bfloat16 | float16: gain per query feature */
+  q_weight: TensorLike;
+  /** [KV] float32 | bfloat16 | float16: gain per key-value feature */
+  kv_weight: TensorLike;
+  /** added to the mean square */
+  epsilon?: number;
+}
+
+/**
+ * rms_norm in float32, then FP8: scale = max(amax, 1e-4) / 448 of each group, out = e4m3(normed / scale).
+ * Source: arXiv:1910.07467; FP8 groups and floor of DeepGEMM per_token_cast_to_fp8.
+ */
+export interface RmsNormQuantFp8Args {
+  /** [T, H] float8_e4m3fn, written: codes */
+  out: TensorLike;
+  /** [S0, S1] float32, written in place: one scale per group: [row groups, column groups], exchanged when mn_major; [1, 1] and only read when static_scale */
+  scale: TensorLike;
+  /** [T, H] float32 | bfloat16 | float16: T tokens of H features */
+  input: TensorLike;
+  /** [H] float32 | bfloat16 | float16: gain per feature */
+  weight: TensorLike;
+  /** added to the mean square */
+  epsilon?: number;
+  /** features that share a scale: 128, or 0 for the whole row */
+  group_size?: number | bigint;
+  /** true: scale holds the one scale of the tensor and is not changed */
+  static_scale?: boolean;
+  /** true: scale is [column groups, row groups]; for TMA its rows start a multiple of 4 floats apart */
+  mn_major?: boolean;
 }
 
 /**
@@ -387,6 +507,17 @@ export interface SelectArgs {
 }
 
 /**
+ * out = silu(input) = input / (1 + e^-input).
+ * Source: Elfwing, Uchibe and Doya 2017, arXiv:1702.03118.
+ */
+export interface SiluArgs {
+  /** [T, I] float32 | bfloat16 | float16, written: activated features */
+  out: TensorLike;
+  /** [T, I] float32 | bfloat16 | float16: T tokens of I features */
+  input: TensorLike;
+}
+
+/**
  * out = silu(gate) * up, where input = [gate | up] and silu(x) = x / (1 + e^-x).
  * Source: Shazeer 2020, arXiv:2002.05202 (SwiGLU); argument order of vLLM 0.33.0 silu_and_mul.
  */
@@ -397,6 +528,25 @@ export interface SiluAndMulArgs {
   input: TensorLike;
 }
 
+/**
+ * silu(gate) * up in float32 of input = [gate | up], then FP8: scale = max(amax, 1e-4) / 448 of each group.
+ * Source: arXiv:2002.05202 (SwiGLU); FP8 groups and floor of DeepGEMM per_token_cast_to_fp8.
+ */
+export interface SiluAndMulQuantFp8Args {
+  /** [T, I] float8_e4m3fn, written: codes */
+  out: TensorLike;
+  /** [S0, S1] float32, written in place: one scale per group: [row groups, column groups], exchanged when mn_major; [1, 1] and only read when static_scale */
+  scale: TensorLike;
+  /** [T, 2*I] float32 | bfloat16 | float16: gate in the first I columns, up in the last I */
+  input: TensorLike;
+  /** features that share a scale: 128, or 0 for the whole row */
+  group_size?: number | bigint;
+  /** true: scale holds the one scale of the tensor and is not changed */
+  static_scale?: boolean;
+  /** true: scale is [column groups, row groups]; for TMA its rows start a multiple of 4 floats apart */
+  mn_major?: boolean;
+}
+
 /** Arguments of every op, by name. */
 export interface OpArgs {
   attention_decode: AttentionDecodeArgs;
@@ -404,21 +554,29 @@ export interface OpArgs {
   concat: ConcatArgs;
   copy: CopyArgs;
   fused_add_rms_norm: FusedAddRmsNormArgs;
+  fused_add_rms_norm_quant_fp8: FusedAddRmsNormQuantFp8Args;
+  gelu: GeluArgs;
   gelu_tanh_and_mul: GeluTanhAndMulArgs;
   greedy_sample: GreedySampleArgs;
   grouped_topk: GroupedTopkArgs;
   gumbel_sample: GumbelSampleArgs;
+  layer_norm: LayerNormArgs;
   linear: LinearArgs;
   moe_combine: MoeCombineArgs;
   moe_permute: MoePermuteArgs;
   paged_attention: PagedAttentionArgs;
   qk_norm_rope_store_kv: QkNormRopeStoreKvArgs;
   qk_norm_rope_store_kv_block_table: QkNormRopeStoreKvBlockTableArgs;
+  quantize_fp8: QuantizeFp8Args;
   reshape_and_cache: ReshapeAndCacheArgs;
   rms_norm: RmsNormArgs;
+  rms_norm_pair: RmsNormPairArgs;
+  rms_norm_quant_fp8: RmsNormQuantFp8Args;
   rotary_embedding: RotaryEmbeddingArgs;
   select: SelectArgs;
+  silu: SiluArgs;
   silu_and_mul: SiluAndMulArgs;
+  silu_and_mul_quant_fp8: SiluAndMulQuantFp8Args;
 }
 
 export type OpName = keyof OpArgs;
@@ -447,19 +605,27 @@ export const opFacts: { readonly [K in OpName]: OpFact } = {
   concat: { version: 1, hash: "e1a7b14819486d60", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "first", "kind": "tensor"}, {"name": "second", "kind": "tensor"}, {"name": "third", "kind": "tensor", "optional": true}, {"name": "fourth", "kind": "tensor", "optional": true}] },
   copy: { version: 1, hash: "efeb2ebad1421e4f", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}] },
   fused_add_rms_norm: { version: 1, hash: "6b40c53a55226637", args: [{"name": "input", "kind": "tensor", "writes": true, "reads": true}, {"name": "residual", "kind": "tensor", "writes": true, "reads": true}, {"name": "weight", "kind": "tensor"}, {"name": "epsilon", "kind": "float", "default": 1e-06}] },
+  fused_add_rms_norm_quant_fp8: { version: 1, hash: "9c9dd6e8c3aa9d1b", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "scale", "kind": "tensor", "writes": true, "reads": true}, {"name": "input", "kind": "tensor"}, {"name": "residual", "kind": "tensor", "writes": true, "reads": true}, {"name": "weight", "kind": "tensor"}, {"name": "epsilon", "kind": "float", "default": 1e-06}, {"name": "group_size", "kind": "int", "default": 0}, {"name": "static_scale", "kind": "bool", "default": false}, {"name": "mn_major", "kind": "bool", "default": false}] },
+  gelu: { version: 1, hash: "d845f5292b7c0c5f", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}, {"name": "tanh", "kind": "bool", "default": false}] },
   gelu_tanh_and_mul: { version: 1, hash: "2976c5b8e1a88a59", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}] },
   greedy_sample: { version: 1, hash: "fb544cd8a09e7f50", args: [{"name": "token_ids", "kind": "tensor", "writes": true}, {"name": "logits", "kind": "tensor"}] },
   grouped_topk: { version: 1, hash: "c75aa409dd59aa93", args: [{"name": "topk_weights", "kind": "tensor", "writes": true}, {"name": "topk_ids", "kind": "tensor", "writes": true}, {"name": "gating_output", "kind": "tensor"}, {"name": "e_score_correction_bias", "kind": "tensor", "optional": true}, {"name": "num_expert_group", "kind": "int", "default": 1}, {"name": "topk_group", "kind": "int", "default": 1}, {"name": "use_sigmoid", "kind": "bool", "default": false}, {"name": "renormalize", "kind": "bool", "default": true}, {"name": "routed_scaling_factor", "kind": "float", "default": 1.0}] },
   gumbel_sample: { version: 1, hash: "b070974cfaa41cf8", args: [{"name": "token_ids", "kind": "tensor", "writes": true}, {"name": "logits", "kind": "tensor"}, {"name": "seeds", "kind": "tensor"}] },
+  layer_norm: { version: 1, hash: "4bb07fd36eec4f2e", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}, {"name": "weight", "kind": "tensor"}, {"name": "bias", "kind": "tensor", "optional": true}, {"name": "epsilon", "kind": "float", "default": 1e-05}] },
   linear: { version: 1, hash: "0c6d19d7fc87910b", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}, {"name": "weight", "kind": "tensor"}, {"name": "bias", "kind": "tensor", "optional": true}] },
   moe_combine: { version: 1, hash: "b2656def83deb159", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "rows", "kind": "tensor"}, {"name": "row_of", "kind": "tensor"}, {"name": "topk_weights", "kind": "tensor"}, {"name": "shared", "kind": "tensor", "optional": true}] },
   moe_permute: { version: 1, hash: "a0537518a47b7fd0", args: [{"name": "permuted", "kind": "tensor", "writes": true, "reads": true}, {"name": "expert_first_row", "kind": "tensor", "writes": true}, {"name": "row_of", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}, {"name": "topk_ids", "kind": "tensor"}, {"name": "alignment", "kind": "int", "default": 1}] },
   paged_attention: { version: 1, hash: "aac9e6e98c216abb", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "lse", "kind": "tensor", "writes": true, "optional": true}, {"name": "query", "kind": "tensor"}, {"name": "key_cache", "kind": "tensor"}, {"name": "value_cache", "kind": "tensor"}, {"name": "block_table", "kind": "tensor"}, {"name": "query_start_loc", "kind": "tensor"}, {"name": "seq_lens", "kind": "tensor"}, {"name": "softmax_scale", "kind": "float"}, {"name": "causal", "kind": "bool", "default": true}, {"name": "sliding_window", "kind": "int", "default": -1}, {"name": "softcap", "kind": "float", "default": 0.0}] },
   qk_norm_rope_store_kv: { version: 1, hash: "9559e3f5e07e6a17", args: [{"name": "query_out", "kind": "tensor", "writes": true}, {"name": "key_cache", "kind": "tensor", "writes": true, "reads": true}, {"name": "value_cache", "kind": "tensor", "writes": true, "reads": true}, {"name": "query", "kind": "tensor"}, {"name": "key", "kind": "tensor"}, {"name": "value", "kind": "tensor"}, {"name": "positions", "kind": "tensor"}, {"name": "cos_sin_cache", "kind": "tensor"}, {"name": "slot_mapping", "kind": "tensor"}, {"name": "q_weight", "kind": "tensor", "optional": true}, {"name": "k_weight", "kind": "tensor", "optional": true}, {"name": "k_scale", "kind": "tensor", "optional": true}, {"name": "v_scale", "kind": "tensor", "optional": true}, {"name": "norm", "kind": "int", "default": 0}, {"name": "epsilon", "kind": "float", "default": 1e-06}, {"name": "is_neox", "kind": "bool", "default": true}] },
   qk_norm_rope_store_kv_block_table: { version: 1, hash: "7a0f9b2f2ca151be", args: [{"name": "query_out", "kind": "tensor", "writes": true}, {"name": "key_cache", "kind": "tensor", "writes": true, "reads": true}, {"name": "value_cache", "kind": "tensor", "writes": true, "reads": true}, {"name": "query", "kind": "tensor"}, {"name": "key", "kind": "tensor"}, {"name": "value", "kind": "tensor"}, {"name": "positions", "kind": "tensor"}, {"name": "cos_sin_cache", "kind": "tensor"}, {"name": "block_table", "kind": "tensor"}, {"name": "query_start_loc", "kind": "tensor"}, {"name": "q_weight", "kind": "tensor", "optional": true}, {"name": "k_weight", "kind": "tensor", "optional": true}, {"name": "k_scale", "kind": "tensor", "optional": true}, {"name": "v_scale", "kind": "tensor", "optional": true}, {"name": "norm", "kind": "int", "default": 0}, {"name": "epsilon", "kind": "float", "default": 1e-06}, {"name": "is_neox", "kind": "bool", "default": true}] },
+  quantize_fp8: { version: 1, hash: "1fb2f6754c52273b", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "scale", "kind": "tensor", "writes": true, "reads": true}, {"name": "input", "kind": "tensor"}, {"name": "group_rows", "kind": "int", "default": 1}, {"name": "group_columns", "kind": "int", "default": 128}, {"name": "static_scale", "kind": "bool", "default": false}, {"name": "mn_major", "kind": "bool", "default": false}] },
   reshape_and_cache: { version: 1, hash: "2390455ffe583113", args: [{"name": "key", "kind": "tensor"}, {"name": "value", "kind": "tensor"}, {"name": "key_cache", "kind": "tensor", "writes": true, "reads": true}, {"name": "value_cache", "kind": "tensor", "writes": true, "reads": true}, {"name": "slot_mapping", "kind": "tensor"}] },
   rms_norm: { version: 1, hash: "e5cbe24a8f9be212", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}, {"name": "weight", "kind": "tensor"}, {"name": "epsilon", "kind": "float", "default": 1e-06}] },
+  rms_norm_pair: { version: 1, hash: "ed19e3af67bf5f1f", args: [{"name": "q_out", "kind": "tensor", "writes": true}, {"name": "kv_out", "kind": "tensor", "writes": true}, {"name": "q", "kind": "tensor"}, {"name": "kv", "kind": "tensor"}, {"name": "q_weight", "kind": "tensor"}, {"name": "kv_weight", "kind": "tensor"}, {"name": "epsilon", "kind": "float", "default": 1e-06}] },
+  rms_norm_quant_fp8: { version: 1, hash: "1b59b421ebce3b97", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "scale", "kind": "tensor", "writes": true, "reads": true}, {"name": "input", "kind": "tensor"}, {"name": "weight", "kind": "tensor"}, {"name": "epsilon", "kind": "float", "default": 1e-06}, {"name": "group_size", "kind": "int", "default": 0}, {"name": "static_scale", "kind": "bool", "default": false}, {"name": "mn_major", "kind": "bool", "default": false}] },
   rotary_embedding: { version: 1, hash: "e013cf3fab543ff3", args: [{"name": "positions", "kind": "tensor"}, {"name": "query", "kind": "tensor", "writes": true, "reads": true}, {"name": "key", "kind": "tensor", "writes": true, "reads": true, "optional": true}, {"name": "cos_sin_cache", "kind": "tensor"}, {"name": "is_neox", "kind": "bool", "default": true}] },
   select: { version: 1, hash: "ec70c182c666dca9", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}, {"name": "index", "kind": "tensor"}] },
+  silu: { version: 1, hash: "d1cb79b4ab27c0f2", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}] },
   silu_and_mul: { version: 1, hash: "525ee0a9b201e4bd", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}] },
+  silu_and_mul_quant_fp8: { version: 1, hash: "f1c3b9decdaeb8d2", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "scale", "kind": "tensor", "writes": true, "reads": true}, {"name": "input", "kind": "tensor"}, {"name": "group_size", "kind": "int", "default": 0}, {"name": "static_scale", "kind": "bool", "default": false}, {"name": "mn_major", "kind": "bool", "default": false}] },
 };

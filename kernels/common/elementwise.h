@@ -1,0 +1,36 @@
+// out = activation(input), element by element: the loop that the plain activations share.
+#pragma once
+
+#include "common/op.h"
+#include "common/rows.h"
+
+namespace opswap::OPSWAP_ISA {
+
+template <class Args, class Activation>
+opswap_status activated_rows(const Args &a, Activation &&activation) {
+  return with_vector_type(a.scalar_dtype, [&]<class E>(E) {
+    parallel_for(a.T, rows_per_task(2 * a.I), [&](int64_t begin, int64_t end) {
+      for (int64_t t = begin; t < end; ++t) {
+        const E *x = row<E>(a.input, t);
+        E *out = row<E>(a.out, t);
+        for_lanes(
+            a.I, [&](int64_t i) { store(out + i, activation(load(x + i))); },
+            [&](int64_t i, int64_t left) { store_tail(out + i, activation(load_tail(x + i, left)), left); });
+      }
+    });
+    return opswap_status{OPSWAP_OK};
+  });
+}
+
+// The same, one element at a time in double.
+template <class Args, class Activation>
+opswap_status activated_rows_plain(const Args &a, Activation &&activation) {
+  return with_float_type(a.scalar_dtype, [&]<class E>(E) {
+    for (int64_t t = 0; t < a.T; ++t)
+      for (int64_t i = 0; i < a.I; ++i)
+        row<E>(a.out, t)[i] = from_float<E>(float(activation(double(to_float(row<E>(a.input, t)[i])))));
+    return opswap_status{OPSWAP_OK};
+  });
+}
+
+}  // namespace opswap::OPSWAP_ISA

@@ -1,0 +1,113 @@
+// FP8 quantisation of rows: scale = max(amax, floor) / 448, code = e4m3(x / scale), by true division.
+// Magnitudes are compared as integers, where NaN is above infinity: a NaN makes the scale and the codes of its group
+// NaN.
+#pragma once
+
+#include <algorithm>
+
+#include "common/fp8.h"
+#include "common/op.h"
+#include "common/rows.h"
+
+namespace opswap::OPSWAP_ISA {
+
+constexpr int64_t kGroup = 128;
+constexpr float kAmaxFloor = 1e-4f;
+
+inline uint32_t magnitude(float x) { return std::bit_cast<uint32_t>(x) & 0x7fffffff; }
+inline vu larger(vu a, vu b) { return a > b ? a : b; }
+
+// The scale of a group whose largest magnitude is `amax`.
+inline float scale_of(uint32_t amax) {
+  return std::bit_cast<float>(std::max(amax, std::bit_cast<uint32_t>(kAmaxFloor))) / 448.0f;
+}
+
+template <int S = kLanes / 2>
+inline uint32_t largest_lane(vu v) {
+  if constexpr (S == 0)
+    return v[0];
+  else
+    return largest_lane<S / 2>(larger(v, (vu)across<S>((vf)v, Lanes{})));
+}
+
+// Largest magnitude; types of 16 bits are first compared in their own bits, two to a lane.
+template <class E>
+inline uint32_t amax(const E *x, int64_t n) {
+  vu most[2] = {};
+  int64_t i = 0;
+  if constexpr (sizeof(E) == 2) {
+    typedef int16_t vs __attribute__((vector_size(kLanes * 4)));
+    vs pairs = {};
+    for (; i + 2 * kLanes <= n; i += 2 * kLanes) {
+      vs v;
+      std::memcpy(&v, x + i, sizeof v);
+      v &= 0x7fff;
+      pairs = v > pairs ? v : pairs;
+    }
+    E halves[2 * kLanes];
+    std::memcpy(halves, &pairs, sizeof pairs);
+    for (int k = 0; k < 2; ++k) most[k] = (vu)load(halves + k * kLanes);
+  }
+  for (; i + 2 * kLanes <= n; i += 2 * kLanes)
+    for (int k = 0; k < 2; ++k) most[k] = larger(most[k], (vu)load(x + i + k * kLanes) & 0x7fffffff);
+  for (; i + kLanes <= n; i += kLanes) most[0] = larger(most[0], (vu)load(x + i) & 0x7fffffff);
+  if (i < n) most[1] = larger(most[1], (vu)load_tail(x + i, n - i) & 0x7fffffff);
+  return largest_lane(larger(most[0], most[1]));
+}
+
+template <bool Any, class E>
+inline void store_quotients(e4m3 *out, const E *x, int64_t n, float scale) {
+  const vf s = splat(scale);
+  for_lanes(
+      n, [&](int64_t i) { store_e4m3<Any>(out + i, load(x + i) / s); },
+      [&](int64_t i, int64_t left) { store_tail(out + i, load_tail(x + i, left) / s, left); });
+}
+
+// A normal scale that was chosen for x leaves no quotient that is NaN or has to saturate.
+template <class E>
+inline void quantize_span(e4m3 *out, const E *x, int64_t n, float scale, bool given) {
+  if (!given && scale <= 0x1p120f)
+    store_quotients<false>(out, x, n, scale);
+  else
+    store_quotients<true>(out, x, n, scale);
+}
+
+// How the scales of a call lie: row-major [row groups][column groups], or MN-major with the two exchanged.
+struct Scales {
+  float *data;
+  int64_t row, column;  // strides in elements
+
+  template <class Args>
+  explicit Scales(const Args &a)
+      : data(a.scale.template as<float>()),
+        row(a.mn_major ? 1 : a.scale.stride[0]),
+        column(a.mn_major ? a.scale.stride[0] : 1) {}
+  float &at(int64_t r, int64_t c) const { return data[r * row + c * column]; }
+};
+
+// Quantises row t of n features: one group when `group` is 0; with `given` the one scale of the tensor is read.
+template <class E>
+inline void quantize_row(e4m3 *out, const E *x, int64_t n, int64_t t, int64_t group, bool given, const Scales &scales) {
+  if (given) return quantize_span(out, x, n, scales.at(0, 0), true);
+  const int64_t width = group ? group : std::max<int64_t>(n, 1);
+  for (int64_t begin = 0, g = 0; begin < std::max<int64_t>(n, group ? 0 : 1); begin += width, ++g) {
+    const int64_t count = std::min(width, n - begin);
+    const float scale = scales.at(t, g) = scale_of(amax(x + begin, count));
+    quantize_span(out + begin, x + begin, count, scale, false);
+  }
+}
+
+// The same, one element at a time.
+inline void quantize_row_plain(e4m3 *out, const float *x, int64_t n, int64_t t, int64_t group, bool given,
+                               const Scales &scales) {
+  const int64_t width = group && !given ? group : std::max<int64_t>(n, 1);
+  for (int64_t begin = 0, g = 0; begin < std::max<int64_t>(n, group ? 0 : 1); begin += width, ++g) {
+    const int64_t end = std::min(begin + width, n);
+    uint32_t most = 0;
+    for (int64_t i = begin; i < end; ++i) most = std::max(most, magnitude(x[i]));
+    const float scale = given ? scales.at(0, 0) : scales.at(t, g) = scale_of(most);
+    for (int64_t i = begin; i < end; ++i) out[i] = from_float<e4m3>(x[i] / scale);
+  }
+}
+
+}  // namespace opswap::OPSWAP_ISA

@@ -1,0 +1,20 @@
+"""Values that try a kernel, put into a case's inputs by its key `fill`."""
+
+import numpy as np
+
+
+def fill(case, args, *names):
+    """zero: rows of zeros; wide: magnitudes from 1e-6 to 60; nan and inf: one such value in the first and last row."""
+    how = case.get("fill")
+    for x in (args[name] for name in names if args[name].size):
+        if how == "zero":
+            x[::2] = 0
+        elif how == "wide":
+            x[...] = np.sign(x.astype(np.float32)) * np.geomspace(1e-6, 60, x.shape[1])
+        elif how == "nan":
+            x[0, -1] = x[-1, 0] = np.nan
+        elif how == "inf":
+            x[0, -1], x[-1, 0] = np.inf, -np.inf
+        elif how == "subnormal":
+            x[...] = x * np.logspace(0, -12, x.shape[1])
+    return args

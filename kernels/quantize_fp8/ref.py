@@ -1,0 +1,7 @@
+from common import ref_fp8
+
+inputs = ref_fp8.inputs
+
+
+def ref(out, scale, input, group_rows, group_columns, static_scale, mn_major):
+    return ref_fp8.quantize(input, group_rows, group_columns, scale, static_scale, mn_major)
