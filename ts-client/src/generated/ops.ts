@@ -269,6 +269,27 @@ export interface MoePermuteArgs {
 }
 
 /**
+ * moe_permute that quantises each row on its way: scale = max(amax, 1e-4) / 448 per block of a row, code = e4m3(x / scale).
+ * Source: moe_permute, and the 1x128 blocks of DeepSeek-V3, arXiv:2412.19437, section 3.3.2.
+ */
+export interface MoePermuteQuantFp8Args {
+  /** [R, H] float8_e4m3fn, written in place: codes of the expanded rows; a row that no choice goes to keeps its old values */
+  permuted: TensorLike;
+  /** [R, G] float32, written in place: scale of each of the G blocks of a row, H / G features each; G = 1 is a scale per token */
+  scale: TensorLike;
+  /** [F] int32 | int64, written: first row of each of the F - 1 experts, and the end of the last */
+  expert_first_row: TensorLike;
+  /** [T, K] int32 | int64, written: row of each choice, -1 for a choice of -1; moe_combine takes it */
+  row_of: TensorLike;
+  /** [T, H] bfloat16 | float32 | float16: T tokens of H features */
+  input: TensorLike;
+  /** [T, K] int32 | int64: experts of each token; -1 skips, as for an expert of another device */
+  topk_ids: TensorLike;
+  /** the first row of each expert is a multiple of this */
+  alignment?: number | bigint;
+}
+
+/**
  * Attention of a mixed batch over a paged cache: decode rows and prefill rows, composed of the two lower ops.
  * Source: arXiv:2309.06180; the batch of vLLM 0.33.0 (query_start_loc, seq_lens, block_table).
  */
@@ -564,6 +585,7 @@ export interface OpArgs {
   linear: LinearArgs;
   moe_combine: MoeCombineArgs;
   moe_permute: MoePermuteArgs;
+  moe_permute_quant_fp8: MoePermuteQuantFp8Args;
   paged_attention: PagedAttentionArgs;
   qk_norm_rope_store_kv: QkNormRopeStoreKvArgs;
   qk_norm_rope_store_kv_block_table: QkNormRopeStoreKvBlockTableArgs;
@@ -615,6 +637,7 @@ export const opFacts: { readonly [K in OpName]: OpFact } = {
   linear: { version: 1, hash: "0c6d19d7fc87910b", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}, {"name": "weight", "kind": "tensor"}, {"name": "bias", "kind": "tensor", "optional": true}] },
   moe_combine: { version: 1, hash: "b2656def83deb159", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "rows", "kind": "tensor"}, {"name": "row_of", "kind": "tensor"}, {"name": "topk_weights", "kind": "tensor"}, {"name": "shared", "kind": "tensor", "optional": true}] },
   moe_permute: { version: 1, hash: "a0537518a47b7fd0", args: [{"name": "permuted", "kind": "tensor", "writes": true, "reads": true}, {"name": "expert_first_row", "kind": "tensor", "writes": true}, {"name": "row_of", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}, {"name": "topk_ids", "kind": "tensor"}, {"name": "alignment", "kind": "int", "default": 1}] },
+  moe_permute_quant_fp8: { version: 1, hash: "89c1a56ff338bf7f", args: [{"name": "permuted", "kind": "tensor", "writes": true, "reads": true}, {"name": "scale", "kind": "tensor", "writes": true, "reads": true}, {"name": "expert_first_row", "kind": "tensor", "writes": true}, {"name": "row_of", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}, {"name": "topk_ids", "kind": "tensor"}, {"name": "alignment", "kind": "int", "default": 1}] },
   paged_attention: { version: 1, hash: "aac9e6e98c216abb", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "lse", "kind": "tensor", "writes": true, "optional": true}, {"name": "query", "kind": "tensor"}, {"name": "key_cache", "kind": "tensor"}, {"name": "value_cache", "kind": "tensor"}, {"name": "block_table", "kind": "tensor"}, {"name": "query_start_loc", "kind": "tensor"}, {"name": "seq_lens", "kind": "tensor"}, {"name": "softmax_scale", "kind": "float"}, {"name": "causal", "kind": "bool", "default": true}, {"name": "sliding_window", "kind": "int", "default": -1}, {"name": "softcap", "kind": "float", "default": 0.0}] },
   qk_norm_rope_store_kv: { version: 1, hash: "9559e3f5e07e6a17", args: [{"name": "query_out", "kind": "tensor", "writes": true}, {"name": "key_cache", "kind": "tensor", "writes": true, "reads": true}, {"name": "value_cache", "kind": "tensor", "writes": true, "reads": true}, {"name": "query", "kind": "tensor"}, {"name": "key", "kind": "tensor"}, {"name": "value", "kind": "tensor"}, {"name": "positions", "kind": "tensor"}, {"name": "cos_sin_cache", "kind": "tensor"}, {"name": "slot_mapping", "kind": "tensor"}, {"name": "q_weight", "kind": "tensor", "optional": true}, {"name": "k_weight", "kind": "tensor", "optional": true}, {"name": "k_scale", "kind": "tensor", "optional": true}, {"name": "v_scale", "kind": "tensor", "optional": true}, {"name": "norm", "kind": "int", "default": 0}, {"name": "epsilon", "kind": "float", "default": 1e-06}, {"name": "is_neox", "kind": "bool", "default": true}] },
   qk_norm_rope_store_kv_block_table: { version: 1, hash: "7a0f9b2f2ca151be", args: [{"name": "query_out", "kind": "tensor", "writes": true}, {"name": "key_cache", "kind": "tensor", "writes": true, "reads": true}, {"name": "value_cache", "kind": "tensor", "writes": true, "reads": true}, {"name": "query", "kind": "tensor"}, {"name": "key", "kind": "tensor"}, {"name": "value", "kind": "tensor"}, {"name": "positions", "kind": "tensor"}, {"name": "cos_sin_cache", "kind": "tensor"}, {"name": "block_table", "kind": "tensor"}, {"name": "query_start_loc", "kind": "tensor"}, {"name": "q_weight", "kind": "tensor", "optional": true}, {"name": "k_weight", "kind": "tensor", "optional": true}, {"name": "k_scale", "kind": "tensor", "optional": true}, {"name": "v_scale", "kind": "tensor", "optional": true}, {"name": "norm", "kind": "int", "default": 0}, {"name": "epsilon", "kind": "float", "default": 1e-06}, {"name": "is_neox", "kind": "bool", "default": true}] },

@@ -1,0 +1,13 @@
+"""Rows of tokens ordered by expert: shared by the rooms that expand them."""
+
+import numpy as np
+
+
+def order(ids, experts, alignment):
+    """First row of each expert, and the row of each choice."""
+    first, row_of = np.zeros(experts + 1, np.int64), np.full(ids.shape, -1)
+    for e in range(experts):
+        chosen = ids == e
+        row_of[chosen] = first[e] + np.arange(chosen.sum())
+        first[e + 1] = -(-(first[e] + chosen.sum()) // alignment) * alignment
+    return first, row_of
