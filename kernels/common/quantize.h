@@ -12,14 +12,14 @@
 namespace opswap::OPSWAP_ISA {
 
 constexpr int64_t kGroup = 128;
-constexpr float kAmaxFloor = 1e-4f;
+constexpr float kAmaxFloor = 1e-4f;  // of activations
 
 inline uint32_t magnitude(float x) { return std::bit_cast<uint32_t>(x) & 0x7fffffff; }
 inline vu larger(vu a, vu b) { return a > b ? a : b; }
 
 // The scale of a group whose largest magnitude is `amax`.
-inline float scale_of(uint32_t amax) {
-  return std::bit_cast<float>(std::max(amax, std::bit_cast<uint32_t>(kAmaxFloor))) / 448.0f;
+inline float scale_of(uint32_t amax, float floor = kAmaxFloor) {
+  return std::bit_cast<float>(std::max(amax, std::bit_cast<uint32_t>(floor))) / 448.0f;
 }
 
 template <int S = kLanes / 2>
@@ -66,7 +66,7 @@ inline void store_quotients(e4m3 *out, const E *x, int64_t n, float scale) {
 // A normal scale that was chosen for x leaves no quotient that is NaN or has to saturate.
 template <class E>
 inline void quantize_span(e4m3 *out, const E *x, int64_t n, float scale, bool given) {
-  if (!given && scale <= 0x1p120f)
+  if (!given && scale >= 0x1p-126f && scale <= 0x1p120f)
     store_quotients<false>(out, x, n, scale);
   else
     store_quotients<true>(out, x, n, scale);

@@ -7,7 +7,7 @@ from ml_dtypes import float8_e4m3fn
 FLOOR = np.float32(1e-4)
 
 
-def quantize(values, rows, columns, scale, static, mn_major):
+def quantize(values, rows, columns, scale, static, mn_major, floor=FLOOR):
     """Codes and scales of a matrix in groups of rows x columns (0: all of them)."""
     x = np.asarray(values).astype(np.float32)
     t, h = x.shape
@@ -19,7 +19,7 @@ def quantize(values, rows, columns, scale, static, mn_major):
         padded = np.zeros((down * rows, across * columns), np.float32)
         padded[:t, :h] = np.abs(x)
         amax = padded.reshape(down, rows, across, columns).max((1, 3))
-        grid = np.maximum(amax, FLOOR) / np.float32(448)
+        grid = np.maximum(amax, floor) / np.float32(448)
         by = np.repeat(np.repeat(grid, rows, 0), columns, 1)[:t, :h]
         scale = grid.T if mn_major else grid
     with np.errstate(all="ignore"):

@@ -1,42 +1,25 @@
 #include "moe_permute_quant_fp8.gen.h"
 
-#include <algorithm>
 #include <cstring>
 
-#include "common/fp8.h"
 #include "common/permute.h"
+#include "common/quantize.h"
 
 namespace opswap::OPSWAP_ISA {
 
-// Magnitudes are compared as bits, where NaN is above infinity: a block with a NaN gets a NaN scale and NaN codes.
-static float block_scale(uint32_t amax) {
-  return std::bit_cast<float>(std::max(amax, std::bit_cast<uint32_t>(1e-4f))) / 448.0f;
-}
-
 template <class E>
 static float quantize_plain(e4m3 *out, const E *x, int64_t n) {
-  uint32_t amax = 0;
-  for (int64_t i = 0; i < n; ++i) amax = std::max(amax, std::bit_cast<uint32_t>(to_float(x[i])) & 0x7fffffff);
-  const float scale = block_scale(amax);
+  uint32_t most = 0;
+  for (int64_t i = 0; i < n; ++i) most = std::max(most, magnitude(to_float(x[i])));
+  const float scale = scale_of(most);
   for (int64_t i = 0; i < n; ++i) out[i] = from_float<e4m3>(to_float(x[i]) / scale);
   return scale;
 }
 
 template <class E>
 static float quantize(e4m3 *out, const E *x, int64_t n) {
-  vu most = {};
-  const auto take = [&](vf v) {
-    const vu magnitude = (vu)v & 0x7fffffff;
-    most = magnitude > most ? magnitude : most;
-  };
-  for_lanes(n, [&](int64_t i) { take(load(x + i)); }, [&](int64_t i, int64_t left) { take(load_tail(x + i, left)); });
-  uint32_t amax = 0;
-  for (int lane = 0; lane < kLanes; ++lane) amax = std::max<uint32_t>(amax, most[lane]);
-  const float scale = block_scale(amax);
-  const vf s = splat(scale);
-  for_lanes(
-      n, [&](int64_t i) { store(out + i, load(x + i) / s); },
-      [&](int64_t i, int64_t left) { store_tail(out + i, load_tail(x + i, left) / s, left); });
+  const float scale = scale_of(amax(x, n));
+  quantize_span(out, x, n, scale, false);
   return scale;
 }
 

@@ -1,4 +1,5 @@
 import numpy as np
+from common import ref_fill
 from common.ref_permute import order
 
 
@@ -7,7 +8,8 @@ def ref(permuted, scale, expert_first_row, row_of, input, topk_ids, alignment):
     first, rows = order(topk_ids, len(expert_first_row) - 1, alignment)
     blocks = input.astype(np.float32).reshape(len(input), scale.shape[1], input.shape[1] // scale.shape[1])
     scales = np.maximum(np.abs(blocks).max(-1), np.float32(1e-4)) / np.float32(448)
-    codes = np.clip(blocks / scales[..., None], -448, 448).astype(permuted.dtype).reshape(input.shape)
+    with np.errstate(all="ignore"):
+        codes = np.clip(blocks / scales[..., None], -448, 448).astype(permuted.dtype).reshape(input.shape)
     out, out_scale, given = permuted.copy(), scale.copy(), rows >= 0
     tokens = np.nonzero(given)[0]
     out[rows[given]], out_scale[rows[given]] = codes[tokens], scales[tokens]
@@ -16,7 +18,7 @@ def ref(permuted, scale, expert_first_row, row_of, input, topk_ids, alignment):
 
 def inputs(case, rng, make):
     """With `tiny` one block of each row is below the floor of its amax, and another is all zeros."""
-    arrays = make()
+    arrays = ref_fill.fill(case, make(), "input")
     if case.get("tiny"):
         arrays["input"][:, :128] *= np.float32(1e-5).astype(arrays["input"].dtype)
         arrays["input"][::2, 128:] = 0

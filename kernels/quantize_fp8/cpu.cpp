@@ -42,7 +42,7 @@ OPSWAP_REF(quantize_fp8) {
         for (int64_t t = g.row; t < g.row + g.rows; ++t)
           for (int64_t h = g.column; h < g.column + g.columns; ++h)
             most = std::max(most, magnitude(to_float(row<E>(a.input, t)[h])));
-        if (!a.static_scale) scales.at(r, c) = scale_of(most);
+        if (!a.static_scale) scales.at(r, c) = scale_of(most, a.floor);
         for (int64_t t = g.row; t < g.row + g.rows; ++t)
           for (int64_t h = g.column; h < g.column + g.columns; ++h)
             row<e4m3>(a.out, t)[h] = from_float<e4m3>(to_float(row<E>(a.input, t)[h]) / scales.at(r, c));
@@ -63,7 +63,7 @@ static opswap_status quantize_tensor(const quantize_fp8_args &a, const Scales &s
       while (seen < own && !__atomic_compare_exchange_n(&most, &seen, own, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
       }
     });
-    scales.at(0, 0) = scale_of(most);
+    scales.at(0, 0) = scale_of(most, a.floor);
   }
   parallel_for(a.T, grain, [&](int64_t begin, int64_t end) {
     quantize_group<E>(a, {begin, end - begin, 0, a.H, 0, 0}, scales.at(0, 0));
@@ -80,7 +80,7 @@ OPSWAP_CPU(quantize_fp8) {
       for (int64_t r = begin; r < end; ++r)
         for (int64_t c = 0; c < columns; ++c) {
           const Group g = group_at(a, r, c);
-          const float scale = scales.at(r, c) = scale_of(group_amax<E>(a, g));
+          const float scale = scales.at(r, c) = scale_of(group_amax<E>(a, g), a.floor);
           quantize_group<E>(a, g, scale);
         }
     });

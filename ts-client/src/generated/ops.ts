@@ -401,7 +401,7 @@ export interface QkNormRopeStoreKvBlockTableArgs {
 }
 
 /**
- * FP8 codes and scales: scale = max(amax, 1e-4) / 448 of each group, out = e4m3(input / scale), saturating.
+ * FP8 codes and scales: scale = max(amax, floor) / 448 of each group, out = e4m3(input / scale), saturating.
  * Source: DeepGEMM per_token_cast_to_fp8 and per_block_cast_to_fp8; Micikevicius et al. 2022, arXiv:2209.05433 (E4M3).
  */
 export interface QuantizeFp8Args {
@@ -419,6 +419,8 @@ export interface QuantizeFp8Args {
   static_scale?: boolean;
   /** true: scale is [column groups, row groups]; for TMA its rows start a multiple of 4 floats apart */
   mn_major?: boolean;
+  /** least amax: 1e-4 for activations, 1e-12 for weights */
+  floor?: number;
 }
 
 /**
@@ -641,7 +643,7 @@ export const opFacts: { readonly [K in OpName]: OpFact } = {
   paged_attention: { version: 1, hash: "aac9e6e98c216abb", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "lse", "kind": "tensor", "writes": true, "optional": true}, {"name": "query", "kind": "tensor"}, {"name": "key_cache", "kind": "tensor"}, {"name": "value_cache", "kind": "tensor"}, {"name": "block_table", "kind": "tensor"}, {"name": "query_start_loc", "kind": "tensor"}, {"name": "seq_lens", "kind": "tensor"}, {"name": "softmax_scale", "kind": "float"}, {"name": "causal", "kind": "bool", "default": true}, {"name": "sliding_window", "kind": "int", "default": -1}, {"name": "softcap", "kind": "float", "default": 0.0}] },
   qk_norm_rope_store_kv: { version: 1, hash: "9559e3f5e07e6a17", args: [{"name": "query_out", "kind": "tensor", "writes": true}, {"name": "key_cache", "kind": "tensor", "writes": true, "reads": true}, {"name": "value_cache", "kind": "tensor", "writes": true, "reads": true}, {"name": "query", "kind": "tensor"}, {"name": "key", "kind": "tensor"}, {"name": "value", "kind": "tensor"}, {"name": "positions", "kind": "tensor"}, {"name": "cos_sin_cache", "kind": "tensor"}, {"name": "slot_mapping", "kind": "tensor"}, {"name": "q_weight", "kind": "tensor", "optional": true}, {"name": "k_weight", "kind": "tensor", "optional": true}, {"name": "k_scale", "kind": "tensor", "optional": true}, {"name": "v_scale", "kind": "tensor", "optional": true}, {"name": "norm", "kind": "int", "default": 0}, {"name": "epsilon", "kind": "float", "default": 1e-06}, {"name": "is_neox", "kind": "bool", "default": true}] },
   qk_norm_rope_store_kv_block_table: { version: 1, hash: "7a0f9b2f2ca151be", args: [{"name": "query_out", "kind": "tensor", "writes": true}, {"name": "key_cache", "kind": "tensor", "writes": true, "reads": true}, {"name": "value_cache", "kind": "tensor", "writes": true, "reads": true}, {"name": "query", "kind": "tensor"}, {"name": "key", "kind": "tensor"}, {"name": "value", "kind": "tensor"}, {"name": "positions", "kind": "tensor"}, {"name": "cos_sin_cache", "kind": "tensor"}, {"name": "block_table", "kind": "tensor"}, {"name": "query_start_loc", "kind": "tensor"}, {"name": "q_weight", "kind": "tensor", "optional": true}, {"name": "k_weight", "kind": "tensor", "optional": true}, {"name": "k_scale", "kind": "tensor", "optional": true}, {"name": "v_scale", "kind": "tensor", "optional": true}, {"name": "norm", "kind": "int", "default": 0}, {"name": "epsilon", "kind": "float", "default": 1e-06}, {"name": "is_neox", "kind": "bool", "default": true}] },
-  quantize_fp8: { version: 1, hash: "1fb2f6754c52273b", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "scale", "kind": "tensor", "writes": true, "reads": true}, {"name": "input", "kind": "tensor"}, {"name": "group_rows", "kind": "int", "default": 1}, {"name": "group_columns", "kind": "int", "default": 128}, {"name": "static_scale", "kind": "bool", "default": false}, {"name": "mn_major", "kind": "bool", "default": false}] },
+  quantize_fp8: { version: 1, hash: "285dd563d29d0588", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "scale", "kind": "tensor", "writes": true, "reads": true}, {"name": "input", "kind": "tensor"}, {"name": "group_rows", "kind": "int", "default": 1}, {"name": "group_columns", "kind": "int", "default": 128}, {"name": "static_scale", "kind": "bool", "default": false}, {"name": "mn_major", "kind": "bool", "default": false}, {"name": "floor", "kind": "float", "default": 0.0001}] },
   reshape_and_cache: { version: 1, hash: "2390455ffe583113", args: [{"name": "key", "kind": "tensor"}, {"name": "value", "kind": "tensor"}, {"name": "key_cache", "kind": "tensor", "writes": true, "reads": true}, {"name": "value_cache", "kind": "tensor", "writes": true, "reads": true}, {"name": "slot_mapping", "kind": "tensor"}] },
   rms_norm: { version: 1, hash: "e5cbe24a8f9be212", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}, {"name": "weight", "kind": "tensor"}, {"name": "epsilon", "kind": "float", "default": 1e-06}] },
   rms_norm_pair: { version: 1, hash: "ed19e3af67bf5f1f", args: [{"name": "q_out", "kind": "tensor", "writes": true}, {"name": "kv_out", "kind": "tensor", "writes": true}, {"name": "q", "kind": "tensor"}, {"name": "kv", "kind": "tensor"}, {"name": "q_weight", "kind": "tensor"}, {"name": "kv_weight", "kind": "tensor"}, {"name": "epsilon", "kind": "float", "default": 1e-06}] },
