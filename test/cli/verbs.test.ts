@@ -48,7 +48,18 @@ describe("without anything to talk to", () => {
 });
 
 describe("help", () => {
-  const verbs = ["ops", "why", "use", "status", "doctor", "call", "manifest", "sidecar", "console"];
+  const verbs = [
+    "ops",
+    "why",
+    "use",
+    "status",
+    "doctor",
+    "call",
+    "manifest",
+    "sidecar",
+    "console",
+    "convert",
+  ];
 
   it("lists every verb and the exit codes", async () => {
     const { out, code } = await opswap(["--help"]);

@@ -1,11 +1,12 @@
 #!/usr/bin/env node
-import { readFileSync, realpathSync } from "node:fs";
+import { realpathSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { Command, CommanderError } from "commander";
 import { OpswapError } from "./client/index.js";
 import { callCommand } from "./commands/call.js";
 import { consoleCommand } from "./commands/console.js";
 import { type Context, EXIT, type ExitCode, type Io } from "./commands/context.js";
+import { convertCommand } from "./commands/convert.js";
 import { doctorCommand } from "./commands/doctor.js";
 import { errorJson, errorLines, exitCodeOf } from "./commands/errors.js";
 import { manifestCommand } from "./commands/manifest.js";
@@ -14,6 +15,7 @@ import { sidecarCommand } from "./commands/sidecar.js";
 import { statusCommand } from "./commands/status.js";
 import { useCommand } from "./commands/use.js";
 import { whyCommand } from "./commands/why.js";
+import { packageVersion } from "./version.js";
 
 const VERBS = [
   opsCommand,
@@ -25,6 +27,7 @@ const VERBS = [
   manifestCommand,
   sidecarCommand,
   consoleCommand,
+  convertCommand,
 ];
 
 const EXIT_CODES = `
@@ -41,19 +44,19 @@ export function program(context: Context): Command {
     .version(packageVersion(), "-V, --version")
     .addHelpText("after", EXIT_CODES);
   for (const verb of VERBS) root.addCommand(verb(context));
-  for (const command of [root, ...root.commands]) {
-    command.exitOverride();
-    command.showHelpAfterError(`(opswap ${command === root ? "" : `${command.name()} `}--help says more)`);
-    command.configureOutput({
-      writeOut: (text) => context.io.out(text.trimEnd()),
-      writeErr: (text) => context.io.err(text.trimEnd()),
-    });
-  }
+  furnish(root, "opswap", context.io);
   return root;
 }
 
-function packageVersion(): string {
-  return JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")).version;
+/** What every command does alike, those below others too. */
+function furnish(command: Command, called: string, io: Io): void {
+  command.exitOverride();
+  command.showHelpAfterError(`(${called} --help says more)`);
+  command.configureOutput({
+    writeOut: (text) => io.out(text.trimEnd()),
+    writeErr: (text) => io.err(text.trimEnd()),
+  });
+  for (const below of command.commands) furnish(below, `${called} ${below.name()}`, io);
 }
 
 /** Runs one command line; never throws for what a user can cause. */

@@ -4,6 +4,7 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { OpswapError } from "./client/errors.js";
 import type { OpTensor } from "./client/types.js";
+import type { ConvertJob, ConvertResult } from "./convert/native-job.js";
 
 /** What the generated argument types call a tensor. */
 export type TensorLike = OpTensor;
@@ -45,6 +46,12 @@ export interface Native {
   shmOpen(name: string, bytes: number): ArrayBuffer;
   /** Removes the name; a name that is gone already is not an error. */
   shmUnlink(name: string): void;
+  /** Converts one tensor on threads of its own. */
+  convertTensor(job: ConvertJob): Promise<ConvertResult>;
+  /** Locks an open file for this process until it is closed; 0, or the error's number. Never waits. */
+  lockFile(fd: number): number;
+  /** Gives a file its length and its room on disk; 0, or the error's number. */
+  reserve(fd: number, bytes: number): number;
 }
 
 const HERE = path.dirname(fileURLToPath(import.meta.url));

@@ -4,6 +4,7 @@
 #include <array>
 #include <string>
 
+#include "convert.h"
 #include "shm.h"
 #include "tensor.h"
 
@@ -186,6 +187,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   add("setThreads", set_threads);
   add("getThreads", [](const Napi::CallbackInfo &info) { return Napi::Number::New(info.Env(), opswap_get_threads()); });
   register_shm(env, exports);
+  register_convert(env, exports);
   return exports;
 }
 

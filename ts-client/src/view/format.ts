@@ -12,6 +12,13 @@ export function duration(ns: number): string {
   return `${digits(ns / 1_000_000_000)} s`;
 }
 
+/** Bytes with three digits and the unit that fits. */
+export function bytes(value: number): string {
+  const units = ["bytes", "kB", "MB", "GB", "TB"];
+  const step = Math.min(units.length - 1, Math.max(0, Math.floor(Math.log10(Math.max(1, value)) / 3)));
+  return step === 0 ? `${value} bytes` : `${digits(value / 1000 ** step)} ${units[step]}`;
+}
+
 /** How long ago, for people. */
 export function age(ms: number): string {
   const seconds = Math.max(0, Math.round(ms / 1_000));

@@ -1,0 +1,179 @@
+#include "convert.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <string>
+
+#include "convert/job.h"
+#include "tensor.h"
+
+namespace opswap_node {
+namespace {
+
+using namespace opswap::convert;
+
+constexpr int32_t kMostThreads = 64;
+
+template <class E>
+struct Named {
+  const char *name;
+  E value;
+};
+constexpr Named<Mode> kModes[] = {{"write", Mode::write}, {"verify", Mode::verify}, {"digest", Mode::digest}};
+constexpr Named<Scheme> kSchemes[] = {{"copy", Scheme::copy}, {"fp8_block128", Scheme::fp8_block128}};
+constexpr Named<Nonfinite> kPolicies[] = {
+    {"refuse", Nonfinite::refuse}, {"keep", Nonfinite::keep}, {"zero", Nonfinite::zero}};
+// Others are bytes to the converter.
+constexpr Named<Element> kElements[] = {
+    {"BF16", Element::bf16},    {"F16", Element::f16},      {"F32", Element::f32},    {"F64", Element::f64},
+    {"F8_E5M2", Element::e5m2}, {"F8_E4M3", Element::e4m3}, {"bytes", Element::other}};
+
+template <class E, size_t N>
+E choice(Napi::Object job, const char *key, const Named<E> (&names)[N]) {
+  const std::string given = job.Get(key).ToString();
+  std::string all;
+  for (const Named<E> &row : names) {
+    if (given == row.name) return row.value;
+    all += std::string(all.empty() ? "" : ", ") + row.name;
+  }
+  raise(job.Env(), "OPSWAP_E_ARGUMENT", std::string("convertTensor: ") + key + " is " + given + ", not one of " + all);
+}
+
+int64_t whole(Napi::Object job, const char *key, int64_t least, int64_t most) {
+  const Napi::Value value = job.Get(key);
+  const double x = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : -1e300;
+  if (!(x >= double(least) && x <= double(most) && x == double(int64_t(x))))
+    raise(job.Env(), "OPSWAP_E_ARGUMENT",
+          std::string("convertTensor: ") + key + " needs a whole number from " + std::to_string(least) + " to " +
+              std::to_string(most));
+  return int64_t(x);
+}
+
+Job read_job(Napi::Object from) {
+  constexpr int64_t most = int64_t(1) << 53, file = 1 << 30;
+  Job job;
+  job.mode = choice(from, "mode", kModes);
+  job.scheme = choice(from, "scheme", kSchemes);
+  job.policy = choice(from, "nonfinite", kPolicies);
+  job.element = choice(from, "element", kElements);
+  job.source = int(whole(from, "source", -1, file));
+  job.target = int(whole(from, "target", 0, file));
+  job.source_offset = whole(from, "sourceOffset", 0, most);
+  job.data_offset = whole(from, "dataOffset", 0, most);
+  job.scale_offset = whole(from, "scaleOffset", 0, most);
+  job.rows = whole(from, "rows", 0, most);
+  job.columns = whole(from, "columns", 0, most);
+  job.threads = int32_t(whole(from, "threads", 1, kMostThreads));
+  const bool named = from.Has("isa") && from.Get("isa").IsString();
+  job.pass = named ? pass_named(from.Get("isa").ToString().Utf8Value().c_str()) : &best_pass();
+  if (job.pass == nullptr)
+    raise(from.Env(), "OPSWAP_E_ARGUMENT", "convertTensor: isa is not built, or this CPU has it not");
+  if (job.scheme == Scheme::fp8_block128 && job.element != Element::bf16 && job.element != Element::f16 &&
+      job.element != Element::f32)
+    raise(from.Env(), "OPSWAP_E_DTYPE", "convertTensor: fp8_block128 needs BF16, F16 or F32");
+  return job;
+}
+
+Napi::Value hex(Napi::Env env, uint64_t digest) {
+  char text[17];
+  std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(digest));
+  return Napi::String::New(env, text);
+}
+
+Napi::Object stats_object(Napi::Env env, const Stats &stats) {
+  Napi::Object out = Napi::Object::New(env);
+  out.Set("elements", double(stats.elements));
+  out.Set("signal", stats.signal);
+  out.Set("noise", stats.noise);
+  out.Set("largestError", stats.largest_error);
+  out.Set("smallestScale", stats.smallest_scale);
+  out.Set("largestScale", stats.largest_scale);
+  out.Set("zeros", double(stats.zeros));
+  out.Set("flushed", double(stats.flushed));
+  out.Set("atLimit", double(stats.at_limit));
+  out.Set("zeroBlocks", double(stats.zero_blocks));
+  return out;
+}
+
+Napi::Object result_object(Napi::Env env, const Result &result) {
+  Napi::Object out = Napi::Object::New(env);
+  out.Set("sourceDigest", hex(env, result.source_digest));
+  out.Set("dataDigest", hex(env, result.data_digest));
+  out.Set("scaleDigest", hex(env, result.scale_digest));
+  out.Set("stats", stats_object(env, result.stats));
+  Napi::Object found = Napi::Object::New(env);
+  found.Set("count", double(result.found.count));
+  found.Set("row", double(result.found.row));
+  found.Set("column", double(result.found.column));
+  out.Set("nonfinite", found);
+  out.Set("differing", double(result.differing));
+  out.Set("firstDiffering", double(result.first_differing));
+  out.Set("differingScales", double(result.differing_scales));
+  return out;
+}
+
+class Worker : public Napi::AsyncWorker {
+ public:
+  Worker(Napi::Env env, const Job &job)
+      : Napi::AsyncWorker(env, "opswap.convertTensor"), promise_(Napi::Promise::Deferred::New(env)), job_(job) {}
+  Napi::Promise promise() { return promise_.Promise(); }
+
+ protected:
+  void Execute() override { result_ = run(job_); }
+  void OnOK() override {
+    const Failure &failure = result_.failure;
+    if (failure.call == nullptr) return promise_.Resolve(result_object(Env(), result_));
+    const std::string why = failure.error ? std::strerror(failure.error) : "the file ends early";
+    Napi::Error error = Napi::Error::New(Env(), std::string(failure.call) + ": " + why);
+    error.Set("call", Napi::String::New(Env(), failure.call));
+    error.Set("errno", Napi::Number::New(Env(), failure.error));
+    error.Set("onTarget", Napi::Boolean::New(Env(), failure.on_target));
+    error.Set("offset", Napi::Number::New(Env(), double(failure.offset)));
+    promise_.Reject(error.Value());
+  }
+  void OnError(const Napi::Error &error) override { promise_.Reject(error.Value()); }
+
+ private:
+  Napi::Promise::Deferred promise_;
+  const Job job_;
+  Result result_;
+};
+
+Napi::Value convert_tensor(const Napi::CallbackInfo &info) {
+  if (!info[0].IsObject()) raise(info.Env(), "OPSWAP_E_ARGUMENT", "convertTensor: needs a job");
+  auto *worker = new Worker(info.Env(), read_job(info[0].As<Napi::Object>()));  // deletes itself when done
+  const Napi::Promise promise = worker->promise();
+  worker->Queue();
+  return promise;
+}
+
+// 0, or the error's number.
+Napi::Value lock_file(const Napi::CallbackInfo &info) {
+  const int done = ::flock(info[0].ToNumber().Int32Value(), LOCK_EX | LOCK_NB);
+  return Napi::Number::New(info.Env(), done == 0 ? 0 : errno);
+}
+
+// Makes the file this long with its space on disk, so that a full disk is known before the work. 0, or the error's
+// number.
+Napi::Value reserve(const Napi::CallbackInfo &info) {
+  const int file = info[0].ToNumber().Int32Value();
+  const off_t bytes = off_t(info[1].ToNumber().DoubleValue());
+  int error = bytes == 0 || ::fallocate(file, 0, 0, bytes) == 0 ? 0 : errno;
+  if (error == EOPNOTSUPP || error == ENOSYS) error = ::ftruncate(file, bytes) == 0 ? 0 : errno;
+  return Napi::Number::New(info.Env(), error);
+}
+
+}  // namespace
+
+void register_convert(Napi::Env env, Napi::Object exports) {
+  exports.Set("convertTensor", Napi::Function::New(env, convert_tensor, "convertTensor"));
+  exports.Set("lockFile", Napi::Function::New(env, lock_file, "lockFile"));
+  exports.Set("reserve", Napi::Function::New(env, reserve, "reserve"));
+}
+
+}  // namespace opswap_node

@@ -1,0 +1,51 @@
+// One tensor through the converter: tiles are read, quantised or copied, and written or compared, by a few threads at
+// once, so that disk and CPU work at the same time in a memory that does not grow with the tensor.
+#pragma once
+
+#include <string>
+
+#include "convert/tile.h"
+
+namespace opswap::convert {
+
+enum class Mode : int32_t {
+  write,   // source to target
+  verify,  // source again, compared with target
+  digest,  // target alone
+};
+enum class Scheme : int32_t { copy, fp8_block128 };
+
+struct Job {
+  Mode mode = Mode::write;
+  Scheme scheme = Scheme::copy;
+  Element element = Element::other;
+  Nonfinite policy = Nonfinite::refuse;
+  int source = -1, target = -1;  // file descriptors
+  int64_t source_offset = 0, data_offset = 0, scale_offset = 0;
+  int64_t rows = 1, columns = 0;  // a copy is one row
+  int32_t threads = 1;
+  const Pass *pass = nullptr;
+};
+
+// What stopped a job: a call on a file, or one that ended early (error 0).
+struct Failure {
+  const char *call = nullptr;
+  bool on_target = false;
+  int error = 0;
+  int64_t offset = 0;
+};
+
+struct Result {
+  // Of the tiles' digests in order; the same whatever the number of threads.
+  uint64_t source_digest = 0, data_digest = 0, scale_digest = 0;
+  Stats stats;
+  Found found;
+  int64_t differing = 0;         // bytes, when verifying
+  int64_t first_differing = -1;  // byte of the data
+  int64_t differing_scales = 0;
+  Failure failure;
+};
+
+Result run(const Job &job);
+
+}  // namespace opswap::convert

@@ -1,0 +1,121 @@
+import { execFileSync, spawn } from "node:child_process";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { findCompiler } from "../../scripts/lib/compiler.mjs";
+import { layoutFile } from "../../ts-client/src/convert/safetensors/layout.js";
+import { generator } from "../../ts-client/src/testing/mutate-header.js";
+import { cli } from "../cli/harness.js";
+
+export interface Ran {
+  code: number | null;
+  signal: NodeJS.Signals | null;
+  out: string;
+  err: string;
+}
+
+/** Runs `opswap convert` with faults preloaded or not. */
+export function convert(args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Ran> {
+  const child = spawn(process.execPath, [cli, "convert", ...args], {
+    env: { ...process.env, ...env },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  return new Promise((done) => {
+    const ran: Ran = { code: null, signal: null, out: "", err: "" };
+    child.stdout.on("data", (chunk) => (ran.out += chunk));
+    child.stderr.on("data", (chunk) => (ran.err += chunk));
+    child.on("close", (code, signal) => done({ ...ran, code, signal }));
+  });
+}
+
+/** What a run printed as lines of JSON. */
+export function events(ran: Ran): { event: string; [key: string]: unknown }[] {
+  return ran.out
+    .split("\n")
+    .filter(Boolean)
+    .map((line) => JSON.parse(line));
+}
+
+export function scratch(): { dir: string; remove(): void } {
+  const dir = mkdtempSync(path.join(tmpdir(), "oc"));
+  return { dir, remove: () => rmSync(dir, { recursive: true, force: true }) };
+}
+
+type Shapes = Record<string, readonly number[]>;
+
+/** A BF16 file of values that no two tensors share. */
+export function writeShard(file: string, shapes: Shapes, seed: number): void {
+  const tensors = Object.entries(shapes).map(([name, shape]) => ({ name, dtype: "BF16", shape }));
+  const { head, bytes } = layoutFile(tensors, { format: "pt" });
+  const body = Buffer.alloc(bytes - head.length);
+  const random = generator(seed);
+  // Sign, seven bits of mantissa and a small exponent: finite, of many sizes.
+  for (let i = 0; i < body.length; i += 2)
+    body.writeUInt16LE((random(2) << 15) | (0x3a00 + random(0x600)), i);
+  writeFileSync(file, Buffer.concat([head, body]));
+}
+
+/** Two shards, an index, and files that go along; tensors of several tiles, of one, and copied ones. */
+export function writeCheckpoint(folder: string): string {
+  const shards: Shapes[] = [
+    { "m.embed_tokens.weight": [300, 64], "m.0.o_proj.weight": [700, 1100], "m.0.norm.weight": [64] },
+    { "m.1.o_proj.weight": [130, 257], "m.1.down_proj.weight": [256, 128], "m.norm.weight": [64] },
+  ];
+  mkdirSync(path.join(folder, "extra"), { recursive: true });
+  const map: Record<string, string> = {};
+  for (const [i, shapes] of shards.entries()) {
+    const name = `model-0000${i + 1}-of-00002.safetensors`;
+    writeShard(path.join(folder, name), shapes, i);
+    for (const tensor of Object.keys(shapes)) map[tensor] = name;
+  }
+  writeFileSync(path.join(folder, "model.safetensors.index.json"), JSON.stringify({ weight_map: map }));
+  writeFileSync(path.join(folder, "config.json"), '{\n  "model_type": "m",\n  "rope_theta": 10000.0\n}\n');
+  writeFileSync(path.join(folder, "tokenizer.json"), '{"version": "1.0"}');
+  writeFileSync(path.join(folder, "extra/chat.txt"), "hello");
+  return folder;
+}
+
+/** Every file below a folder, with its bytes. */
+export function contents(folder: string): Map<string, Buffer> {
+  const names = readdirSync(folder, { recursive: true, encoding: "utf8" }).sort();
+  const files = names.filter((name) => statSync(path.join(folder, name)).isFile());
+  return new Map(files.map((name) => [name, readFileSync(path.join(folder, name))]));
+}
+
+/** Names of files that are not the same in both. */
+export function differing(a: Map<string, Buffer>, b: Map<string, Buffer>): string[] {
+  const names = new Set([...a.keys(), ...b.keys()]);
+  return [...names].filter((name) => !a.get(name)?.equals(b.get(name) ?? Buffer.alloc(0)));
+}
+
+/** Builds the library that injects faults; see faults.cpp. */
+export async function buildFaults(folder: string): Promise<string> {
+  const library = path.join(folder, "faults.so");
+  const source = path.join(import.meta.dirname, "faults.cpp");
+  execFileSync(await findCompiler(), [
+    "-shared",
+    "-fPIC",
+    "-O1",
+    "-std=c++20",
+    "-o",
+    library,
+    source,
+    "-ldl",
+  ]);
+  return library;
+}
+
+export interface LoggedCall {
+  call: string;
+  offset: number;
+  bytes: number;
+  file: string;
+}
+
+export function readLog(file: string): LoggedCall[] {
+  const lines = readFileSync(file, "utf8").split("\n").filter(Boolean);
+  return lines.map((line) => {
+    const [call = "", offset, bytes, ...rest] = line.split(" ");
+    return { call, offset: Number(offset), bytes: Number(bytes), file: rest.join(" ") };
+  });
+}

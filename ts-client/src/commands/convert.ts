@@ -1,0 +1,34 @@
+import { Command } from "commander";
+import { FORMATS } from "../convert/index.js";
+import type { Context } from "./context.js";
+import { examples } from "./context.js";
+import { allCommand, runCommand } from "./convert/all.js";
+import { diffCommand } from "./convert/diff.js";
+import { inspectCommand } from "./convert/inspect.js";
+import { planCommand } from "./convert/plan.js";
+import { verifyCommand } from "./convert/verify.js";
+
+const LAYOUTS = `
+Layouts:
+${FORMATS.map((format) => `  ${format.id}: ${format.summary}`).join("\n")}
+
+\`opswap convert SOURCE OUTPUT\` plans, runs and verifies. A run that was cut goes on when the same command is given again.`;
+
+export function convertCommand(context: Context): Command {
+  const command = new Command("convert")
+    .description("convert a checkpoint to another layout, as fast as the disk")
+    .usage("[options] SOURCE OUTPUT | COMMAND")
+    .addHelpText("after", LAYOUTS)
+    .addHelpText(
+      "after",
+      examples(
+        "convert plan Qwen3-8B --tp 1,2,4",
+        "convert Qwen3-8B Qwen3-8B-FP8 --to fp8_block128",
+        "convert verify Qwen3-8B Qwen3-8B-FP8",
+      ),
+    );
+  command.addCommand(allCommand(context), { isDefault: true, hidden: true });
+  for (const verb of [planCommand, runCommand, verifyCommand, inspectCommand, diffCommand])
+    command.addCommand(verb(context));
+  return command;
+}

@@ -1,0 +1,40 @@
+import { Command } from "commander";
+import { type Inspection, inspect } from "../../convert/index.js";
+import { bytes, count } from "../../view/format.js";
+import { table } from "../../view/table.js";
+import { type Context, examples, show } from "../context.js";
+
+export function inspectCommand(context: Context): Command {
+  return new Command("inspect")
+    .description("show what is in a checkpoint, by its headers")
+    .argument("<checkpoint>", "a folder of safetensors, or one file")
+    .option("--tensors", "list every tensor")
+    .option("--json", "print JSON")
+    .addHelpText("after", examples("convert inspect Qwen3-8B", "convert inspect model.safetensors --tensors"))
+    .action((checkpoint: string, options: { tensors?: boolean; json?: boolean }) => {
+      show(context.io, options.json, inspect(checkpoint), (found) => lines(found, options.tensors ?? false));
+    });
+}
+
+function lines(found: Inspection, all: boolean): string[] {
+  const files = found.files.map((file) => [file.name, count(file.tensors), bytes(file.bytes)]);
+  const dtypes = found.dtypes.map((one) => [one.dtype, count(one.tensors), bytes(one.bytes)]);
+  const right = (head: string) => ({ head, right: true });
+  const tensors = found.tensors.map((one) => [
+    one.name,
+    one.dtype,
+    `[${one.shape.join(", ")}]`,
+    bytes(one.bytes),
+  ]);
+  const layout = found.layout ? ` (${found.layout.id}, version ${found.layout.version})` : "";
+  return [
+    `${found.root}${layout}`,
+    "",
+    ...table([{ head: "FILE" }, right("TENSORS"), right("SIZE")], files),
+    "",
+    ...table([{ head: "DTYPE" }, right("TENSORS"), right("SIZE")], dtypes),
+    ...(all
+      ? ["", ...table([{ head: "TENSOR" }, { head: "DTYPE" }, { head: "SHAPE" }, right("SIZE")], tensors)]
+      : []),
+  ];
+}

@@ -1,0 +1,57 @@
+import { type Command, InvalidArgumentError, Option } from "commander";
+import { type ConvertOptions, DEFAULTS, POLICIES } from "../../convert/index.js";
+
+/** Options that decide what is written. */
+export function conversionOptions(command: Command): Command {
+  const many = (value: string, before: string[]) => [...before, value];
+  return command
+    .option("--to <layout>", "the layout to write", DEFAULTS.to)
+    .addOption(
+      new Option("--nonfinite <what>", "NaN and infinity in the source")
+        .choices(["refuse", "keep", "zero"])
+        .default(DEFAULTS.nonfinite),
+    )
+    .addOption(
+      new Option("--policy <name>", "which matrices are quantised")
+        .choices(Object.keys(POLICIES))
+        .default(DEFAULTS.policy),
+    )
+    .option(
+      "--keep <pattern>",
+      "keep tensors of this name as they are; * is anything; may be repeated",
+      many,
+      [],
+    )
+    .option("--quantize <pattern>", "quantise what the policy keeps; may be repeated", many, []);
+}
+
+export function chosen(options: ConvertOptions): ConvertOptions {
+  const { to, nonfinite, policy, keep, quantize } = options;
+  return { to, nonfinite, policy, keep, quantize };
+}
+
+export interface Threads {
+  threads?: number;
+}
+
+export function threadsOption(command: Command): Command {
+  return command.option("--threads <n>", "threads that read, quantise and write", whole);
+}
+
+export function whole(text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1 || value > 64)
+    throw new InvalidArgumentError("a number from 1 to 64");
+  return value;
+}
+
+export interface Output {
+  json?: boolean;
+  quiet?: boolean;
+}
+
+export function outputOptions(command: Command): Command {
+  return command
+    .option("--json", "print each event as a line of JSON, which is also what is printed to a pipe")
+    .option("-q, --quiet", "print errors only");
+}

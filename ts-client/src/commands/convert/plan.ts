@@ -1,0 +1,78 @@
+import { Command } from "commander";
+import {
+  brokenConstraints,
+  type Constraint,
+  type ConvertOptions,
+  makePlan,
+  openSource,
+  type Plan,
+} from "../../convert/index.js";
+import { planView } from "../../convert/plan-view.js";
+import { bytes, count } from "../../view/format.js";
+import { table } from "../../view/table.js";
+import { type Context, examples, show } from "../context.js";
+import { chosen, conversionOptions, whole } from "./options.js";
+
+type View = ReturnType<typeof planView>;
+
+interface Options extends ConvertOptions {
+  tp: number[];
+  json?: boolean;
+}
+
+export function planCommand(context: Context): Command {
+  const command = new Command("plan")
+    .description("say what a conversion would do to every tensor, and why; writes nothing")
+    .argument("<source>", "a folder of safetensors, or one file")
+    .argument("[output]", "where it would go, to see whether there is room")
+    .option("--tp <list>", "numbers of ranks to check loaders for", ranks, [1, 2, 4, 8])
+    .option("--json", "print JSON")
+    .addHelpText(
+      "after",
+      examples("convert plan Qwen3-8B Qwen3-8B-FP8", "convert plan Qwen3-8B --tp 1,8 --json"),
+    );
+  return conversionOptions(command).action((source: string, output: string | undefined, options: Options) => {
+    const plan = makePlan(openSource(source), chosen(options));
+    const view = planView(plan, brokenConstraints(plan, options.tp), output);
+    show(context.io, options.json, view, (shown) => lines(plan, shown));
+  });
+}
+
+function ranks(text: string): number[] {
+  return text.split(",").map(whole);
+}
+
+function lines(plan: Plan, view: View): string[] {
+  const rows = view.tensors.map((one) => [
+    one.name,
+    `[${one.shape.join(", ")}]`,
+    one.dtype,
+    one.action === "copy" ? "kept" : one.output_dtype,
+    one.why,
+  ]);
+  const columns = ["TENSOR", "SHAPE", "FROM", "TO", "WHY"].map((head) => ({ head }));
+  const left = view.left_out.map(({ name, why }) => `  ${name}: ${why}`);
+  return [
+    ...table(columns, rows),
+    "",
+    `${count(view.quantized)} of ${count(view.tensors.length)} tensors to ${plan.format.id}; ` +
+      `${bytes(view.source_bytes)} become ${bytes(view.output_bytes)}, ${count(view.carried.length)} other files are carried over`,
+    ...(left.length > 0 ? ["Left out:", ...left] : []),
+    roomLine(view),
+    ...constraintLines(view.constraints),
+  ];
+}
+
+function roomLine({ room }: View): string {
+  if (room === null) return "";
+  return `Disk: needs ${bytes(room.needed)}, ${bytes(room.free)} are free${room.enough ? "" : ": not enough"}`;
+}
+
+function constraintLines(constraints: readonly Constraint[]): string[] {
+  if (constraints.length === 0) return ["No loader rule is broken."];
+  return constraints.flatMap(({ engine, version, tp, problem, tensors, remedy }) => [
+    `${engine} ${version}${tp === null ? "" : ` on ${tp} rank${tp === 1 ? "" : "s"}`}: ${problem}` +
+      `${tensors.length > 0 ? ` (${tensors.length} tensors)` : ""}`,
+    `  ${remedy}`,
+  ]);
+}

@@ -1,0 +1,42 @@
+import { OpswapError } from "../../client/index.js";
+import type { ConvertEvent, Emit } from "../../convert/index.js";
+import type { Context } from "../context.js";
+import { exitCodeOf } from "../errors.js";
+import type { Output } from "./options.js";
+import { ProgressBar } from "./progress.js";
+
+/**
+ * Runs work whose events are shown as the options and the terminal say: a bar, lines of JSON, or nothing. An error
+ * comes as a line of JSON as well where events do.
+ */
+export async function reported(
+  context: Context,
+  output: Output,
+  work: (emit: Emit) => Promise<void>,
+): Promise<void> {
+  const people = process.stderr.isTTY && process.stdout.isTTY && !output.json;
+  const bar = people && !output.quiet ? new ProgressBar(process.stderr) : undefined;
+  const line = (value: object) => context.io.out(JSON.stringify(value));
+  const emit = (event: ConvertEvent) => {
+    if (bar) bar.show(event);
+    else if (!people && !output.quiet) line(event);
+    if (bar && event.event === "end") context.io.out(endLine(event));
+  };
+  try {
+    await work(emit);
+  } catch (error) {
+    if (people || output.quiet || !(error instanceof OpswapError)) throw error;
+    const { code, message, remedy } = error;
+    line({ event: "error", code, message, remedy });
+    context.exitCode = exitCodeOf(error);
+  } finally {
+    bar?.clear();
+  }
+}
+
+function endLine(event: Extract<ConvertEvent, { event: "end" }>): string {
+  if (event.already_done)
+    return `${event.output} is there already, from the same source with the same options`;
+  const what = event.doing === "run" ? "written" : "verified, bit for bit";
+  return `${event.output}: ${what} in ${event.seconds.toFixed(1)} s`;
+}

@@ -1,0 +1,21 @@
+import type { TensorReport } from "./tensor-report.js";
+
+/** What a conversion tells while it runs; `--json` prints each as a line. */
+export type ConvertEvent =
+  | {
+      event: "begin";
+      doing: "run" | "verify";
+      output: string;
+      tensors: number;
+      source_bytes: number;
+      output_bytes: number;
+    }
+  /** Tensors of an earlier, cut run that are on disk as they should be. */
+  | { event: "resume"; tensors: number; bytes: number; again: number }
+  | { event: "tensor"; file: string; report: TensorReport }
+  | { event: "verified"; file: string; tensor: string; bytes: number }
+  | { event: "file"; file: string; bytes: number }
+  | { event: "publish"; output: string }
+  | { event: "end"; doing: "run" | "verify"; output: string; seconds: number; already_done: boolean };
+
+export type Emit = (event: ConvertEvent) => void;

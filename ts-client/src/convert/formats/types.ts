@@ -1,0 +1,21 @@
+import type { TensorEntry } from "../safetensors/header.js";
+import type { NewTensor } from "../safetensors/layout.js";
+
+/** How the native part encodes a tensor. */
+export type Scheme = "copy" | "fp8_block128";
+
+/** A layout that converted weights can have. */
+export interface Format {
+  /** The layout id. */
+  id: string;
+  /** Raised when the bytes of an output would differ. */
+  version: number;
+  summary: string;
+  scheme: Scheme;
+  /** Bytes of weights that one scale serves. */
+  block: readonly [number, number];
+  /** What a quantised tensor becomes: its codes, and its scales. */
+  outputs(tensor: TensorEntry): { data: NewTensor; scale: NewTensor };
+  /** config.json's quantization_config; `kept` are modules that stay in their own precision. */
+  config(kept: readonly string[]): Record<string, unknown>;
+}

@@ -1,0 +1,35 @@
+/** The converter as a library: `convert(source, output, options)`, or its parts. */
+export { brokenConstraints, type Constraint } from "./constraints.js";
+export { type DiffEntry, diff } from "./diff.js";
+export { CONVERT_ERRORS } from "./errors.js";
+export type { ConvertEvent, Emit } from "./events.js";
+export { FORMATS } from "./formats/index.js";
+export { type Inspection, inspect } from "./inspect.js";
+export { type ConvertOptions, DEFAULTS, makePlan, type Nonfinite, type Plan } from "./plan.js";
+export { POLICIES, type PolicyName } from "./policy.js";
+export { type Report, readReport } from "./report.js";
+export { defaultThreads, type RunOptions, run } from "./run.js";
+export { openSource, type Source } from "./source.js";
+export { checkVerdict, type Verdict, verify } from "./verify.js";
+
+import type { Emit } from "./events.js";
+import { type ConvertOptions, DEFAULTS, makePlan } from "./plan.js";
+import type { Report } from "./report.js";
+import { type RunOptions, run } from "./run.js";
+import { openSource } from "./source.js";
+import { checkVerdict, verify } from "./verify.js";
+
+/** Plans, runs and verifies. */
+export async function convert(
+  source: string,
+  output: string,
+  options: Partial<ConvertOptions> & RunOptions = {},
+  emit: Emit = () => {},
+): Promise<Report> {
+  const { threads, restart, ...chosen } = options;
+  const plan = makePlan(openSource(source), { ...DEFAULTS, ...chosen });
+  const how = { ...(threads ? { threads } : {}), ...(restart ? { restart } : {}) };
+  const report = await run(plan, output, how, emit);
+  checkVerdict(await verify(plan, output, threads, emit), output);
+  return report;
+}

@@ -1,0 +1,35 @@
+import { sum } from "./plan.js";
+import { readReport } from "./report.js";
+import { allTensors, openSource } from "./source.js";
+
+/** What is in a checkpoint, by its headers. */
+export interface Inspection {
+  root: string;
+  files: { name: string; bytes: number; tensors: number; metadata: Readonly<Record<string, string>> }[];
+  dtypes: { dtype: string; tensors: number; bytes: number }[];
+  tensors: { name: string; dtype: string; shape: readonly number[]; bytes: number; file: string }[];
+  /** Where it is an output of the converter. */
+  layout: { id: string; version: number } | null;
+}
+
+export function inspect(given: string): Inspection {
+  const source = openSource(given);
+  const tensors = allTensors(source).map(({ file, tensor }) => ({
+    name: tensor.name,
+    dtype: tensor.dtype,
+    shape: tensor.shape,
+    bytes: tensor.end - tensor.begin,
+    file: file.name,
+  }));
+  const dtypes = [...new Set(tensors.map((tensor) => tensor.dtype))].sort().map((dtype) => {
+    const some = tensors.filter((tensor) => tensor.dtype === dtype);
+    return { dtype, tensors: some.length, bytes: sum(some, (tensor) => tensor.bytes) };
+  });
+  const files = source.files.map(({ name, bytes, header }) => ({
+    name,
+    bytes,
+    tensors: header.tensors.length,
+    metadata: header.metadata,
+  }));
+  return { root: source.root, files, dtypes, tensors, layout: readReport(source.folder)?.layout ?? null };
+}

@@ -1,0 +1,59 @@
+import type { Scheme } from "./formats/index.js";
+import type { Nonfinite } from "./plan.js";
+
+/** One tensor for the native part; offsets are from the start of the files. */
+export interface ConvertJob {
+  /** write: source to target; verify: source again, compared with target; digest: target alone. */
+  mode: "write" | "verify" | "digest";
+  scheme: Scheme;
+  /** A floating dtype of safetensors, or "bytes". */
+  element: string;
+  nonfinite: Nonfinite;
+  /** File descriptors; no source where target is read alone. */
+  source: number;
+  target: number;
+  sourceOffset: number;
+  dataOffset: number;
+  scaleOffset: number;
+  rows: number;
+  columns: number;
+  threads: number;
+  /** Another instruction set than this CPU's best: for tests. */
+  isa?: string;
+}
+
+export interface ConvertStats {
+  elements: number;
+  /** Sums of squares of the weights and of their errors. */
+  signal: number;
+  noise: number;
+  largestError: number;
+  smallestScale: number;
+  largestScale: number;
+  zeros: number;
+  /** Weights that are not zero and became zero. */
+  flushed: number;
+  /** Weights at the largest code. */
+  atLimit: number;
+  zeroBlocks: number;
+}
+
+/** Digests are XXH64 over the XXH64 of each tile, in hexadecimal. */
+export interface ConvertResult {
+  sourceDigest: string;
+  dataDigest: string;
+  scaleDigest: string;
+  stats: ConvertStats;
+  nonfinite: { count: number; row: number; column: number };
+  differing: number;
+  firstDiffering: number;
+  differingScales: number;
+}
+
+/** A failed job's error. */
+export interface ConvertFailure extends Error {
+  call: string;
+  errno: number;
+  onTarget: boolean;
+  offset: number;
+}

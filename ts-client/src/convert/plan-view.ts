@@ -1,0 +1,42 @@
+import { existsSync } from "node:fs";
+import path from "node:path";
+import type { Constraint } from "./constraints.js";
+import type { Plan } from "./plan.js";
+import { roomFor } from "./room.js";
+
+/** A plan for people and scripts: every tensor, sizes, room, and rules of loaders that it breaks. */
+export function planView(plan: Plan, constraints: readonly Constraint[], output: string | undefined) {
+  const tensors = plan.files.flatMap((file) =>
+    file.tensors.map(({ name, source, scheme, why, data, scale }) => ({
+      name,
+      file: file.name,
+      dtype: source.dtype,
+      shape: source.shape,
+      bytes: source.end - source.begin,
+      action: scheme,
+      why,
+      output_dtype: data.dtype,
+      output_bytes: data.bytes + (scale?.bytes ?? 0),
+    })),
+  );
+  return {
+    layout: { id: plan.format.id, version: plan.format.version },
+    options: plan.options,
+    tensors,
+    quantized: tensors.filter((one) => one.action !== "copy").length,
+    kept_modules: plan.kept,
+    source_bytes: plan.sourceBytes,
+    output_bytes: plan.outputBytes,
+    carried: plan.side.map(({ name }) => name),
+    left_out: plan.source.leftOut,
+    room: output === undefined ? null : room(plan, output),
+    constraints,
+  };
+}
+
+function room(plan: Plan, output: string) {
+  let folder = path.resolve(output);
+  while (!existsSync(folder)) folder = path.dirname(folder);
+  const { needed, free } = roomFor(plan, folder);
+  return { needed, free, enough: needed <= free };
+}

@@ -1,0 +1,16 @@
+import path from "node:path";
+import type { Plan } from "./plan.js";
+import { type Report, reportText } from "./report.js";
+import { INDEX, REPORT } from "./source.js";
+import { type Staging, syncFolder } from "./staging.js";
+
+/** The small files, and last the report, with which a staging folder is whole. */
+export function publish(plan: Plan, staging: Staging, report: Report): void {
+  for (const { name, path: from } of plan.side) staging.copy(name, from);
+  const folders = new Set(plan.side.map(({ name }) => path.dirname(name)).filter((name) => name !== "."));
+  for (const folder of folders) syncFolder(staging.file(folder));
+  if (plan.index !== null) staging.write(INDEX, plan.index);
+  if (plan.config !== null) staging.write("config.json", plan.config);
+  syncFolder(staging.folder);
+  staging.write(REPORT, reportText(report));
+}

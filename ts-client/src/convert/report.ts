@@ -1,0 +1,128 @@
+import { createHash } from "node:crypto";
+import { existsSync, readFileSync } from "node:fs";
+import path from "node:path";
+import { z } from "zod";
+import { packageVersion } from "../version.js";
+import { convertError } from "./errors.js";
+import { type ConvertOptions, type Plan, sum } from "./plan.js";
+import { REPORT } from "./source.js";
+import { sqnr, type TensorReport, tensorReport } from "./tensor-report.js";
+
+const WORST = 10;
+
+const options = z.object({
+  to: z.string(),
+  nonfinite: z.enum(["refuse", "keep", "zero"]),
+  policy: z.enum(["linear", "experts"]),
+  keep: z.array(z.string()),
+  quantize: z.array(z.string()),
+});
+const file = z.object({ name: z.string(), bytes: z.number() });
+
+/** conversion.json: what was converted, from what, and how well. The same bytes however often the run was cut. */
+export const report = z.object({
+  tool: z.object({ name: z.string(), version: z.string() }),
+  layout: z.object({ id: z.string(), version: z.number() }),
+  options,
+  fingerprint: z.string(),
+  calibration: z.literal("none"),
+  digest_method: z.string(),
+  source: z.object({ files: z.array(file.extend({ header_sha256: z.string() })), digest: z.string() }),
+  output: z.object({ files: z.array(file), digest: z.string() }),
+  totals: z.object({
+    tensors: z.number(),
+    quantized: z.number(),
+    source_bytes: z.number(),
+    output_bytes: z.number(),
+    sqnr_db: z.number().nullable(),
+    nonfinite: z.number(),
+  }),
+  worst: z.array(z.object({ name: z.string(), sqnr_db: z.number().nullable(), max_error: z.number() })),
+  tensors: z.array(tensorReport),
+});
+export type Report = z.infer<typeof report>;
+
+export function makeReport(plan: Plan, done: ReadonlyMap<string, TensorReport>): Report {
+  const tensors = plan.files.flatMap((file) => file.tensors.map(({ name }) => found(done, name)));
+  return {
+    tool: { name: "opswap", version: packageVersion() },
+    layout: { id: plan.format.id, version: plan.format.version },
+    options: copyOf(plan.options),
+    fingerprint: plan.fingerprint,
+    calibration: "none",
+    digest_method: "xxh64 of the xxh64 of each tile; of all tensors: sha256 of names and digests",
+    source: {
+      files: plan.source.files.map(({ name, bytes, header }) => ({
+        name,
+        bytes,
+        header_sha256: header.sha256,
+      })),
+      digest: digestOf(tensors, (one) => one.source_digest),
+    },
+    output: {
+      files: plan.files.map(({ name, layout }) => ({ name, bytes: layout.bytes })),
+      digest: digestOf(tensors, (one) => `${one.data_digest}${one.scale_digest ?? ""}`),
+    },
+    totals: totalsOf(plan, tensors),
+    worst: worstOf(tensors),
+    tensors,
+  };
+}
+
+function copyOf(given: ConvertOptions): z.infer<typeof options> {
+  return { ...given, keep: [...given.keep], quantize: [...given.quantize] };
+}
+
+function found(done: ReadonlyMap<string, TensorReport>, name: string): TensorReport {
+  const one = done.get(name);
+  if (one === undefined) throw new Error(`${name} was not converted`);
+  return one;
+}
+
+function digestOf(tensors: readonly TensorReport[], value: (one: TensorReport) => string): string {
+  const hash = createHash("sha256");
+  for (const one of tensors) hash.update(`${one.name}\0${value(one)}\n`);
+  return hash.digest("hex");
+}
+
+function totalsOf(plan: Plan, tensors: readonly TensorReport[]) {
+  const quality = tensors.flatMap((one) => one.quality ?? []);
+  return {
+    tensors: tensors.length,
+    quantized: quality.length,
+    source_bytes: plan.sourceBytes,
+    output_bytes: plan.outputBytes,
+    sqnr_db: sqnr(
+      sum(quality, (one) => one.signal),
+      sum(quality, (one) => one.noise),
+    ),
+    nonfinite: sum(tensors, (one) => one.nonfinite),
+  };
+}
+
+function worstOf(tensors: readonly TensorReport[]) {
+  return tensors
+    .flatMap(({ name, quality }) =>
+      quality ? [{ name, sqnr_db: quality.sqnr_db, max_error: quality.max_error }] : [],
+    )
+    .sort((a, b) => (a.sqnr_db ?? Number.POSITIVE_INFINITY) - (b.sqnr_db ?? Number.POSITIVE_INFINITY))
+    .slice(0, WORST);
+}
+
+export function reportText(one: Report): string {
+  return `${JSON.stringify(one, null, 1)}\n`;
+}
+
+/** The report in an output; undefined where there is none. */
+export function readReport(folder: string): Report | undefined {
+  const file = path.join(folder, REPORT);
+  if (!existsSync(file)) return undefined;
+  try {
+    return report.parse(JSON.parse(readFileSync(file, "utf8")));
+  } catch (error) {
+    throw convertError(
+      "OPSWAP_E_OUTPUT",
+      `${file} is not a report of this version: ${(error as Error).message.slice(0, 200)}`,
+    );
+  }
+}

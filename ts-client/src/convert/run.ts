@@ -1,0 +1,206 @@
+import { closeSync, existsSync, fsync, openSync, readdirSync, statSync, writeSync } from "node:fs";
+import { availableParallelism } from "node:os";
+import path from "node:path";
+import { promisify } from "node:util";
+import { loadNative } from "../native.js";
+import { asIoError, convertError, errnoName, isFull } from "./errors.js";
+import type { Emit } from "./events.js";
+import { Journal } from "./journal.js";
+import type { Plan, PlannedFile, PlannedTensor } from "./plan.js";
+import { publish } from "./publish.js";
+import { makeReport, type Report, readReport } from "./report.js";
+import { checkRoom } from "./room.js";
+import { checkApart, Staging } from "./staging.js";
+import { reportOf } from "./tensor-report.js";
+import { checkFinite, type Files, work } from "./work.js";
+
+export interface RunOptions {
+  threads?: number;
+  /** Removes an unfinished output first. */
+  restart?: boolean;
+}
+
+/** Reads wait for the disk, so there are more threads than cores; each holds three tiles. */
+export function defaultThreads(): number {
+  return Math.min(8, Math.max(2, 2 * availableParallelism()));
+}
+
+/** Converts, from where an earlier run of the same conversion stopped. The output appears at its place whole. */
+export async function run(plan: Plan, target: string, options: RunOptions, emit: Emit): Promise<Report> {
+  const started = performance.now();
+  const output = path.resolve(target);
+  const end = (already: boolean) =>
+    emit({
+      event: "end",
+      doing: "run",
+      output,
+      seconds: (performance.now() - started) / 1000,
+      already_done: already,
+    });
+  checkApart(plan.source.root, output);
+  const there = finished(plan, output);
+  if (there !== undefined) {
+    end(true);
+    return there;
+  }
+  const staging = Staging.take(output, options.restart ?? false);
+  try {
+    const report =
+      readSame(plan, staging.folder) ?? (await convertInto(staging, plan, output, options, emit));
+    emit({ event: "publish", output });
+    staging.publish();
+    end(false);
+    return report;
+  } catch (error) {
+    throw asIoError(error);
+  } finally {
+    staging.release();
+  }
+}
+
+/** The report of an output that this conversion made already; refuses any other. */
+function finished(plan: Plan, output: string): Report | undefined {
+  if (!existsSync(output)) return undefined;
+  if (statSync(output).isDirectory() && readdirSync(output).length === 0) return undefined;
+  const report = statSync(output).isDirectory() ? readReport(output) : undefined;
+  if (report?.fingerprint === plan.fingerprint) return report;
+  const what = report === undefined ? "exists" : "is the output of another conversion";
+  throw convertError("OPSWAP_E_OUTPUT", `${output} ${what}`);
+}
+
+/** A staging folder with its report is whole: the run was cut while it was published. */
+function readSame(plan: Plan, folder: string): Report | undefined {
+  const report = readReport(folder);
+  if (report !== undefined && report.fingerprint !== plan.fingerprint)
+    throw convertError("OPSWAP_E_STALE", `${folder} is the output of another conversion`);
+  return report;
+}
+
+async function convertInto(
+  staging: Staging,
+  plan: Plan,
+  output: string,
+  options: RunOptions,
+  emit: Emit,
+): Promise<Report> {
+  const modified = Object.fromEntries(plan.source.files.map((file) => [file.name, file.modified]));
+  const journal = Journal.open(staging.journal, { fingerprint: plan.fingerprint, modified });
+  try {
+    checkRoom(plan, staging);
+    const tensors = plan.files.reduce((count, file) => count + file.tensors.length, 0);
+    const sizes = { source_bytes: plan.sourceBytes, output_bytes: plan.outputBytes };
+    emit({ event: "begin", doing: "run", output, tensors, ...sizes });
+    const run = new Run(plan, staging, journal, options.threads ?? defaultThreads(), emit);
+    await run.all();
+    const report = makeReport(plan, journal.done);
+    publish(plan, staging, report);
+    return report;
+  } finally {
+    journal.close();
+  }
+}
+
+const sync = promisify(fsync);
+
+class Run {
+  readonly #plan: Plan;
+  readonly #staging: Staging;
+  readonly #journal: Journal;
+  readonly #threads: number;
+  readonly #emit: Emit;
+
+  constructor(plan: Plan, staging: Staging, journal: Journal, threads: number, emit: Emit) {
+    this.#plan = plan;
+    this.#staging = staging;
+    this.#journal = journal;
+    this.#threads = threads;
+    this.#emit = emit;
+  }
+
+  /** A file is synced while the next one is worked on. */
+  async all(): Promise<void> {
+    const syncs: Promise<void>[] = [];
+    try {
+      for (const file of this.#plan.files) {
+        const fd = this.#open(file);
+        try {
+          await this.#file(file, fd);
+        } catch (error) {
+          closeSync(fd);
+          throw error;
+        }
+        const synced = sync(fd).finally(() => closeSync(fd));
+        synced.catch(() => {}); // awaited below
+        syncs.push(synced);
+        this.#emit({ event: "file", file: file.name, bytes: file.layout.bytes });
+      }
+    } finally {
+      await Promise.allSettled(syncs);
+    }
+    await Promise.all(syncs);
+  }
+
+  #open(file: PlannedFile): number {
+    const at = this.#staging.file(file.name);
+    const fd = openSync(at, existsSync(at) ? "r+" : "w+");
+    const errno = loadNative().reserve(fd, file.layout.bytes);
+    if (errno !== 0) {
+      closeSync(fd);
+      const full = `${at} needs ${file.layout.bytes} bytes: ${errnoName(errno)}`;
+      throw convertError(isFull(errno) ? "OPSWAP_E_DISK_FULL" : "OPSWAP_E_IO", full);
+    }
+    writeSync(fd, file.layout.head, 0, file.layout.head.length, 0);
+    return fd;
+  }
+
+  async #file(file: PlannedFile, target: number): Promise<void> {
+    const source = openSync(file.source.path, "r");
+    try {
+      const files = { source, target };
+      const waiting = await this.#unfinished(file, files);
+      for (const tensor of waiting) await this.#tensor(file, tensor, files);
+      const { mtimeNs, size } = statSync(file.source.path, { bigint: true });
+      if (String(mtimeNs) !== file.source.modified || Number(size) !== file.source.bytes)
+        throw convertError("OPSWAP_E_SOURCE_CHANGED", `${file.source.path} was written to while it was read`);
+    } finally {
+      closeSync(source);
+    }
+  }
+
+  /** Tensors still to do: those that the journal has not, or that are not on disk as it says. */
+  async #unfinished(file: PlannedFile, files: Files): Promise<PlannedTensor[]> {
+    const waiting: PlannedTensor[] = [];
+    let [tensors, bytes, again] = [0, 0, 0];
+    for (const tensor of file.tensors) {
+      const entry = this.#journal.done.get(tensor.name);
+      if (entry === undefined) {
+        waiting.push(tensor);
+        continue;
+      }
+      const { dataDigest, scaleDigest } = await work("digest", file, tensor, files, this.#how);
+      const same =
+        dataDigest === entry.data_digest && (tensor.scale === null || scaleDigest === entry.scale_digest);
+      if (!same) {
+        waiting.push(tensor);
+        again++;
+        continue;
+      }
+      tensors++;
+      bytes += entry.bytes;
+    }
+    if (tensors + again > 0) this.#emit({ event: "resume", tensors, bytes, again });
+    return waiting;
+  }
+
+  get #how() {
+    return { nonfinite: this.#plan.options.nonfinite, threads: this.#threads };
+  }
+
+  async #tensor(file: PlannedFile, tensor: PlannedTensor, files: Files): Promise<void> {
+    const result = await work("write", file, tensor, files, this.#how);
+    checkFinite(tensor, result, this.#plan.options.nonfinite);
+    const report = reportOf(tensor, result);
+    this.#journal.add(report);
+    this.#emit({ event: "tensor", file: file.name, report });
+  }
+}

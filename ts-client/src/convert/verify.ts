@@ -1,0 +1,128 @@
+import { closeSync, existsSync, openSync, readFileSync, readSync, statSync } from "node:fs";
+import path from "node:path";
+import { asIoError, convertError } from "./errors.js";
+import type { Emit } from "./events.js";
+import type { ConvertResult } from "./native-job.js";
+import type { Plan, PlannedFile, PlannedTensor } from "./plan.js";
+import { defaultThreads } from "./run.js";
+import { INDEX } from "./source.js";
+import { checkFinite, work } from "./work.js";
+
+export interface Difference {
+  file: string;
+  /** null: the file itself, or its header. */
+  tensor: string | null;
+  what: string;
+}
+
+export interface Verdict {
+  tensors: number;
+  bytes: number;
+  differences: Difference[];
+}
+
+/** Converts again in memory, and compares every byte with the output. */
+export async function verify(
+  plan: Plan,
+  output: string,
+  threads: number | undefined,
+  emit: Emit,
+): Promise<Verdict> {
+  const started = performance.now();
+  if (!existsSync(output)) throw convertError("OPSWAP_E_OUTPUT", `${output} does not exist`, "convert first");
+  const tensors = plan.files.reduce((count, file) => count + file.tensors.length, 0);
+  const sizes = { source_bytes: plan.sourceBytes, output_bytes: plan.outputBytes };
+  emit({ event: "begin", doing: "verify", output, tensors, ...sizes });
+  const verdict: Verdict = { tensors: 0, bytes: 0, differences: textDifferences(plan, output) };
+  try {
+    for (const file of plan.files)
+      await verifyFile(plan, file, output, threads ?? defaultThreads(), verdict, emit);
+  } catch (error) {
+    throw asIoError(error);
+  }
+  const seconds = (performance.now() - started) / 1000;
+  emit({ event: "end", doing: "verify", output, seconds, already_done: false });
+  return verdict;
+}
+
+/** Throws what `verify` found, in words. */
+export function checkVerdict({ differences }: Verdict, output: string): void {
+  const [first] = differences;
+  if (first === undefined) return;
+  const where = first.tensor === null ? first.file : `tensor ${first.tensor} in ${first.file}`;
+  const more = differences.length > 1 ? `, and ${differences.length - 1} more differences` : "";
+  throw convertError("OPSWAP_E_MISMATCH", `${output}: ${where} ${first.what}${more}`);
+}
+
+function textDifferences(plan: Plan, output: string): Difference[] {
+  const texts: [string, Buffer | null][] = [
+    [INDEX, plan.index === null ? null : Buffer.from(plan.index)],
+    ["config.json", plan.config === null ? null : Buffer.from(plan.config)],
+    ...plan.side.map(({ name, path: from }): [string, Buffer] => [name, readFileSync(from)]),
+  ];
+  return texts.flatMap(([name, wanted]) => {
+    const at = path.join(output, name);
+    if (wanted === null) return [];
+    if (!existsSync(at)) return [{ file: name, tensor: null, what: "is missing" }];
+    return wanted.equals(readFileSync(at)) ? [] : [{ file: name, tensor: null, what: "differs" }];
+  });
+}
+
+async function verifyFile(
+  plan: Plan,
+  file: PlannedFile,
+  output: string,
+  threads: number,
+  verdict: Verdict,
+  emit: Emit,
+): Promise<void> {
+  const at = path.join(output, file.name);
+  const differs = (tensor: string | null, what: string) =>
+    verdict.differences.push({ file: file.name, tensor, what });
+  if (!existsSync(at)) return void differs(null, "is missing");
+  const bytes = statSync(at).size;
+  if (bytes !== file.layout.bytes)
+    return void differs(null, `has ${bytes} bytes instead of ${file.layout.bytes}`);
+  const files = { source: openSync(file.source.path, "r"), target: openSync(at, "r") };
+  try {
+    if (!readHead(at, file.layout.head.length).equals(file.layout.head))
+      return void differs(null, "has another header");
+    for (const tensor of file.tensors) {
+      const result = await work("verify", file, tensor, files, {
+        nonfinite: plan.options.nonfinite,
+        threads,
+      });
+      checkFinite(tensor, result, plan.options.nonfinite);
+      const what = difference(tensor, result);
+      if (what !== undefined) differs(tensor.name, what);
+      verdict.tensors++;
+      verdict.bytes += tensor.source.end - tensor.source.begin;
+      emit({
+        event: "verified",
+        file: file.name,
+        tensor: tensor.name,
+        bytes: tensor.source.end - tensor.source.begin,
+      });
+    }
+  } finally {
+    closeSync(files.source);
+    closeSync(files.target);
+  }
+}
+
+function difference(tensor: PlannedTensor, result: ConvertResult): string | undefined {
+  const { differing, firstDiffering, differingScales } = result;
+  if (differing === 0 && differingScales === 0) return undefined;
+  const codes =
+    differing === 0 ? [] : [`${differing} bytes differ, the first is byte ${firstDiffering} of its data`];
+  const scales = differingScales === 0 ? [] : [`${differingScales} scales of ${tensor.scale?.name} differ`];
+  return [...codes, ...scales].join("; ");
+}
+
+function readHead(file: string, bytes: number): Buffer {
+  const head = Buffer.alloc(bytes);
+  const fd = openSync(file, "r");
+  readSync(fd, head, 0, bytes, 0);
+  closeSync(fd);
+  return head;
+}
