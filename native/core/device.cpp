@@ -102,7 +102,9 @@ DeviceScope::~DeviceScope() {
 #else
 
 const char *device_status() {
-  return "no usable CUDA device: this build has no CUDA kernels (made with OPSWAP_CUDA=off, or no CUDA toolchain)";
+  static const std::string *status = new std::string(
+      std::string(kNoDevice) + "this build has no CUDA kernels (made with OPSWAP_CUDA=off, or no CUDA toolchain)");
+  return status->c_str();  // never destroyed, like the registry
 }
 const char *device_refusal(int32_t) { return device_status(); }
 DeviceScope::DeviceScope(int32_t) {}

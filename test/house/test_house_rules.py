@@ -81,6 +81,12 @@ def test_node_packages_are_pinned() -> None:
     assert {name: pin for name, pin in pins.items() if not re.fullmatch(r"\d+\.\d+\.\d+", pin)} == {}
 
 
+def test_a_wheel_is_built_with_the_toolchain_of_the_environment() -> None:
+    pins = re.findall(r"^[a-z0-9-]+==[\w.]+", (ROOT / "env/cuda.in").read_text(), re.M)
+    assert pins
+    assert set(re.findall(r'"(nvidia-[a-z0-9-]+==[\w.]+)', (ROOT / "pyproject.toml").read_text())) == set(pins)
+
+
 def test_readme_and_command_line_agree() -> None:
     readme = (ROOT / "README.md").read_text()
     verbs = {path.stem for path in (ROOT / "ts-client/src/commands").glob("*.ts") if is_verb(path)}

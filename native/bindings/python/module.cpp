@@ -129,7 +129,7 @@ std::string why(const std::string &op, const std::optional<py::sequence> &values
   });
 }
 
-void check_abi(const opswap_version &v) {
+void refuse_another_abi(const opswap_version &v) {
   if (v.abi_major != OPSWAP_ABI_MAJOR)
     throw Failure{"OPSWAP_E_ABI", "libopswap.so has ABI " + std::to_string(v.abi_major) +
                                       ", this module was built for ABI " + std::to_string(OPSWAP_ABI_MAJOR)};
@@ -139,20 +139,19 @@ py::dict version() {
   opswap_version v{};
   v.struct_size = sizeof v;
   check(opswap_get_version(&v));
-  check_abi(v);
+  refuse_another_abi(v);
   using namespace py::literals;
   return py::dict("abi_major"_a = v.abi_major, "abi_minor"_a = v.abi_minor, "manifest_schema"_a = v.manifest_schema,
                   "pack_version"_a = v.pack_version, "build_digest"_a = v.build_digest, "cpu_isa"_a = v.cpu_isa,
                   "device_status"_a = v.device_status);
 }
 
-// The import asks this one: the CUDA driver must not be started before the host forks its workers.
-int32_t abi_major() {
+// The import calls this one: the CUDA driver must not be started before the host forks its workers.
+void check_abi() {
   opswap_version v{};
   v.struct_size = offsetof(opswap_version, device_status);
   check(opswap_get_version(&v));
-  check_abi(v);
-  return v.abi_major;
+  refuse_another_abi(v);
 }
 
 py::list trace_read(uint64_t after, uint64_t most) {
@@ -170,7 +169,7 @@ py::list trace_read(uint64_t after, uint64_t most) {
 void define_calls(py::module_ &m) {
   m.def("manifest", [] { return std::string(opswap_manifest()); });
   m.def("version", &version);
-  m.def("abi_major", &abi_major);
+  m.def("check_abi", &check_abi);
   m.def("call", &call, py::arg("op"), py::arg("args"), py::arg("impl") = py::none());
   m.def("why", &why, py::arg("op"), py::arg("args") = py::none());
   m.def("use", [](const std::string &op, const std::string &impl) { check(opswap_use(op.c_str(), impl.c_str())); });
@@ -186,7 +185,6 @@ void define_calls(py::module_ &m) {
 }  // namespace
 
 PYBIND11_MODULE(_opswap, m) {
-  m.attr("ABI_MAJOR") = OPSWAP_ABI_MAJOR;
   py::object error = py::module_::import("opswap.errors").attr("OpswapError");
   static py::handle error_type = error.release();  // lives as long as the process, like the module
   py::register_exception_translator([](std::exception_ptr p) {

@@ -163,8 +163,4 @@ def get_threads() -> int:
     return _opswap.get_threads()
 
 
-if _opswap.abi_major() != _opswap.ABI_MAJOR:
-    raise OpswapError(
-        "OPSWAP_E_ABI",
-        f"libopswap.so and its Python module differ in ABI: {_opswap.abi_major()}, {_opswap.ABI_MAJOR}",
-    )
+_opswap.check_abi()
