@@ -8,9 +8,13 @@ import { build, pythonEnv } from "./lib/setup.mjs";
 import { runMain, say } from "./lib/ui.mjs";
 
 await runMain(async () => {
-  const { tools } = await build();
+  const workshop = await build();
+  const { tools } = workshop;
   const failed = [];
-  for (const { name, command, args, cwd = "." } of allChecks(tools, process.argv.includes("--fix"))) {
+  for (const { name, command, args, cwd = "." } of await allChecks(
+    workshop,
+    process.argv.includes("--fix"),
+  )) {
     const child = spawn(command, args, { cwd: join(root, cwd), env: pythonEnv(tools), stdio: "inherit" });
     const code = await exitOf(child);
     say(`  ${name}: ${code === 0 ? "ok" : "FAILED"}`);

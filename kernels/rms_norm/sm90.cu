@@ -36,6 +36,7 @@ OPSWAP_DEVICE Vec<Scalar, N> scaled(const Vec<Scalar, N> &x, const Vec<Scalar, N
 }
 
 // A block walks over rows with its share of the weight in registers, so the weight is read once per block.
+// sass rms_norm_kernel: LDG=128 STG=128
 template <int N>
 __global__ void __launch_bounds__(kMaxThreads)
     rms_norm_kernel(Scalar *out, const Scalar *input, const Scalar *weight, int64_t rows, int64_t length,

@@ -1,6 +1,7 @@
 // What `npm run check` looks at. Each check is a command that prints what is wrong and exits with 1.
 import { execFileSync } from "node:child_process";
 import { join } from "node:path";
+import { findCuobjdump } from "./cuda.mjs";
 import { root } from "./paths.mjs";
 
 /** @typedef {{ name: string, command: string, args: string[], cwd?: string }} Check */
@@ -30,10 +31,19 @@ function generatedFiles(python, fix) {
   ];
 }
 
-/** @param {string} tools folder of the tools environment @param {boolean} fix @returns {Check[]} */
-export function allChecks(tools, fix) {
+/** @typedef {import("./setup.mjs").Workshop} Workshop */
+
+/** The table of what the compiled kernels take. @param {Workshop} workshop @param {boolean} fix @returns {Promise<Check[]>} */
+async function kernelBudget({ tools, python, nvcc }, fix) {
+  if (nvcc === null) return [];
+  const args = ["-m", "static.budget", root, await findCuobjdump(nvcc, python), ...(fix ? ["--write"] : [])];
+  return [{ name: "kernel budget", command: join(tools, "bin/python"), args, cwd: "test" }];
+}
+
+/** @param {Workshop} workshop @param {boolean} fix @returns {Promise<Check[]>} */
+export async function allChecks(workshop, fix) {
   const node = process.execPath;
-  const program = (/** @type {string} */ name) => join(tools, "bin", name);
+  const program = (/** @type {string} */ name) => join(workshop.tools, "bin", name);
   const cpp = files(
     "native/*.cpp",
     "native/*.h",
@@ -47,6 +57,7 @@ export function allChecks(tools, fix) {
   const biome = ["node_modules/@biomejs/biome/bin/biome", fix ? "check" : "ci", "--error-on-warnings"];
   return [
     ...generatedFiles(program("python"), fix),
+    ...(await kernelBudget(workshop, fix)),
     { name: "types", command: node, args: ["node_modules/typescript/bin/tsc", "-p", "."] },
     { name: "TypeScript style", command: node, args: fix ? [...biome, "--write"] : biome },
     { name: "Python style", command: program("ruff"), args: ["check", "--quiet", ...(fix ? ["--fix"] : [])] },

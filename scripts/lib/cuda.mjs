@@ -1,13 +1,13 @@
 // Finds nvcc: an installed CUDA 12.8 or later, else the pinned one of env/cuda.lock. OPSWAP_CUDA=off leaves CUDA out,
 // OPSWAP_CUDA=on makes a missing toolchain an error; without either it is said, and the library has no CUDA kernels.
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { findCompiler } from "./compiler.mjs";
 import { digest, stampIs, writeStamp } from "./digest.mjs";
 import { ensureEnv } from "./envs.mjs";
 import { probe } from "./exec.mjs";
-import { buildDir } from "./paths.mjs";
+import { buildDir, nativeDir } from "./paths.mjs";
 import { SetupError, say } from "./ui.mjs";
 
 const OLDEST = { major: 12, minor: 8 };
@@ -87,4 +87,32 @@ export async function findNvcc(python) {
     say(`  no CUDA kernels in this build: ${reason} (OPSWAP_CUDA=off leaves them out)`);
     return null;
   }
+}
+
+/** What reads machine code: nvcc's neighbour, or that of env/sass.lock. @param {string} nvcc @param {import("./python.mjs").Python} python */
+export async function findCuobjdump(nvcc, python) {
+  const neighbour = join(dirname(nvcc), "cuobjdump");
+  return existsSync(neighbour) ? neighbour : wheelProgram(await ensureEnv("sass", python), "cuobjdump");
+}
+
+/** @param {string} log of one compilation @returns {{ seconds: number, megabytes: number } | null} */
+export function costOf(log) {
+  const found = /^cost: ([\d.]+) s of CPU, (\d+) MB$/m.exec(log);
+  return found === null ? null : { seconds: Number(found[1]), megabytes: Number(found[2]) };
+}
+
+/** What the compilations of the kernels took, from the logs beside their objects. */
+export function sayCosts() {
+  const folder = join(nativeDir, "sm90");
+  const logs = existsSync(folder) ? readdirSync(folder).filter((name) => name.endsWith(".ptxas")) : [];
+  const costs = logs.flatMap((name) => {
+    const cost = costOf(readFileSync(join(folder, name), "utf8"));
+    return cost === null ? [] : [{ ...cost, name: name.replace(".ptxas", "") }];
+  });
+  const [largest] = costs.sort((a, b) => b.megabytes - a.megabytes);
+  if (largest === undefined) return;
+  const sum = Math.round(costs.reduce((all, cost) => all + cost.seconds, 0));
+  say(
+    `  CUDA kernels: ${costs.length} compilations, ${sum} s of CPU, at most ${largest.megabytes} MB (${largest.name})`,
+  );
 }

@@ -35,6 +35,7 @@ function dropStaleConfiguration(folder, facts) {
  * libopswap.so and opswap.node, through cmake-js.
  * @param {string} tools
  * @param {string | null} nvcc null: without CUDA kernels
+ * @returns {Promise<boolean>} whether there was anything to do
  */
 export async function buildNative(tools, nvcc) {
   const stamp = join(nativeDir, ".built-from");
@@ -45,8 +46,8 @@ export async function buildNative(tools, nvcc) {
     ...(nvcc === null ? ["OPSWAP_CUDA=off"] : ["OPSWAP_CUDA=on", `OPSWAP_NVCC=${nvcc}`]),
   ];
   const facts = [...defines, env.CXX, root];
-  const wanted = digest(["native", "kernels", "package.json", "package-lock.json"], facts);
-  if (stampIs(stamp, wanted) && existsSync(join(nativeDir, "opswap.node"))) return;
+  const wanted = digest(["native", "kernels", "evidence", "package.json", "package-lock.json"], facts);
+  if (stampIs(stamp, wanted) && existsSync(join(nativeDir, "opswap.node"))) return false;
   dropStaleConfiguration(nativeDir, facts);
   const args = [
     join(root, "node_modules/cmake-js/bin/cmake-js"),
@@ -61,6 +62,7 @@ export async function buildNative(tools, nvcc) {
     logged("native", process.execPath, args, { env, progress }),
   );
   writeStamp(stamp, wanted);
+  return true;
 }
 
 /**

@@ -2,7 +2,7 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { findCompiler } from "./compiler.mjs";
-import { findNvcc } from "./cuda.mjs";
+import { findNvcc, sayCosts } from "./cuda.mjs";
 import { ensureEnv } from "./envs.mjs";
 import { generate } from "./generate.mjs";
 import { withLock } from "./mutex.mjs";
@@ -17,6 +17,7 @@ import { SetupError } from "./ui.mjs";
  * @typedef {object} Workshop
  * @property {import("./python.mjs").Python} python
  * @property {string} tools folder of the tools environment
+ * @property {string | null} nvcc null: the build has no CUDA kernels
  */
 
 /** Finds what must be there already, then makes the tools and the node packages. @returns {Promise<Workshop>} */
@@ -26,7 +27,7 @@ export async function prepare() {
   await ensureNodeModules();
   const tools = await ensureEnv("tools", python);
   record("tools", tools);
-  return { python, tools };
+  return { python, tools, nvcc: await findNvcc(python) };
 }
 
 /**
@@ -47,7 +48,7 @@ export async function build() {
   const workshop = await prepare();
   await withLock(join(buildDir, ".lock"), "build", async () => {
     await generate(workshop.tools);
-    await buildNative(workshop.tools, await findNvcc(workshop.python));
+    if (await buildNative(workshop.tools, workshop.nvcc)) sayCosts();
     await buildPython(workshop.tools);
     await buildTypeScript();
   });

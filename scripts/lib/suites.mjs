@@ -3,6 +3,7 @@ import { spawn } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, rmSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { delimiter, join, parse } from "node:path";
+import { findCuobjdump } from "./cuda.mjs";
 import { endWithParent, exitOf, logged } from "./exec.mjs";
 import { ensureModel } from "./model.mjs";
 import { buildDir, pythonDir, root } from "./paths.mjs";
@@ -57,13 +58,14 @@ async function vitest(project, env) {
   return collect(file, JSON.parse, code);
 }
 
-/** @param {string} name @param {string} environment @param {string[]} args */
-async function pytest(name, environment, args) {
+/** @param {string} name @param {string} environment @param {string[]} args @param {NodeJS.ProcessEnv} [more] */
+async function pytest(name, environment, args, more = {}) {
   const file = resultFile(`pytest-${name}.xml`);
   const all = ["-m", "pytest", "-q", "-rs", `--junitxml=${file}`, ...args];
   const env = {
     ...pythonEnv(environment),
     PATH: `${join(environment, "bin")}${delimiter}${process.env.PATH}`,
+    ...more,
   };
   return collect(file, readJUnit, await visibly(join(environment, "bin/python"), all, env));
 }
@@ -104,6 +106,16 @@ function nativeTests(workshop) {
   return ctest("native", "C++ tests", workshop, options);
 }
 
+/** Gates on the compiled CUDA kernels. @param {Workshop} workshop @returns {Promise<Results>} */
+async function staticGates({ tools, python, nvcc }) {
+  if (nvcc === null) {
+    const reason = "this build has no CUDA kernels: no nvcc, or OPSWAP_CUDA=off";
+    return { passed: 0, failed: 0, skipped: [{ name: "CUDA kernels", reason }] };
+  }
+  const programs = { OPSWAP_NVCC: nvcc, OPSWAP_CUOBJDUMP: await findCuobjdump(nvcc, python) };
+  return pytest("static", tools, ["test/static"], programs);
+}
+
 /** @param {Suite[]} suites those of a machine whose Python cannot run the engine are skips, with the reason */
 function unlessImpossible(suites) {
   return suites.map((suite) => ({
@@ -120,13 +132,14 @@ function unlessImpossible(suites) {
 
 /** @returns {Suite[]} */
 export function allSuites() {
-  const fastPython = ["test", "--ignore=test/adapters", "--ignore-glob=*/test_torch_*.py"];
+  const elsewhere = ["--ignore=test/adapters", "--ignore=test/static", "--ignore-glob=*/test_torch_*.py"];
   /** @type {Suite[]} */
   const fast = [
     { name: "TypeScript", tier: "fast", run: ({ tools }) => vitest("fast", pythonEnv(tools)) },
-    { name: "Python", tier: "fast", run: ({ tools }) => pytest("fast", tools, fastPython) },
+    { name: "Python", tier: "fast", run: ({ tools }) => pytest("fast", tools, ["test", ...elsewhere]) },
     { name: "C++", tier: "fast", run: nativeTests },
     { name: "Emulator", tier: "fast", run: (workshop) => ctest("emulator", "emulator", workshop) },
+    { name: "CUDA kernels", tier: "fast", run: staticGates },
   ];
   /** @type {Suite[]} */
   const engine = [

@@ -1,7 +1,8 @@
-// The vec layer of kernels: N elements in one memory access of 1 to 16 bytes, and their conversions in bulk.
+// The vec layer of kernels: N elements in one access of 1 to 16 bytes to global memory, and their conversions in bulk.
 #pragma once
 
 #include "common/device/scalar.h"
+#include "common/sm90/global.h"
 
 namespace opswap {
 
@@ -23,21 +24,12 @@ template <> struct WordOf<8> { using type = uint2; };
 template <> struct WordOf<16> { using type = uint4; };
 // clang-format on
 
-// One access, as wide as the vector; under the emulator its alignment is checked.
-template <class Word>
-OPSWAP_DEVICE Word *words_of(const void *p) {
-#ifdef OPSWAP_EMULATE
-  emu::check_aligned(p, sizeof(Word));
-#endif
-  return static_cast<Word *>(const_cast<void *>(p));
-}
-
 }  // namespace device
 
 template <int N, class T>
 OPSWAP_DEVICE Vec<T, N> load(const T *p) {
   using Word = typename device::WordOf<int(N * sizeof(T))>::type;
-  const Word word = *device::words_of<const Word>(p);
+  const Word word = sm90::global_load(reinterpret_cast<const Word *>(p));
   Vec<T, N> v;
   memcpy(&v, &word, sizeof v);
   return v;
@@ -48,7 +40,7 @@ OPSWAP_DEVICE void store(T *p, const Vec<T, N> &v) {
   using Word = typename device::WordOf<int(N * sizeof(T))>::type;
   Word word;
   memcpy(&word, &v, sizeof v);
-  *device::words_of<Word>(p) = word;
+  sm90::global_store(reinterpret_cast<Word *>(p), word);
 }
 
 template <class T, int N>

@@ -1,0 +1,64 @@
+// Loads and stores of 8 and 16 bytes of global memory, each one instruction: a plain access to a uint4 is taken apart
+// by the compiler where it knows the parts (test/static).
+#pragma once
+
+#include "common/sm90/platform.h"
+
+namespace opswap::sm90 {
+
+#ifdef OPSWAP_EMULATE
+
+template <class Word>
+OPSWAP_DEVICE Word global_load(const Word *p) {
+  emu::check_aligned(p, sizeof(Word));
+  return *p;
+}
+template <class Word>
+OPSWAP_DEVICE void global_store(Word *p, const Word &word) {
+  emu::check_aligned(p, sizeof(Word));
+  *p = word;
+}
+
+#else
+
+template <class Word>
+OPSWAP_DEVICE Word global_load(const Word *p) {
+  return *p;
+}
+template <>
+OPSWAP_DEVICE uint2 global_load(const uint2 *p) {
+  uint2 word;
+  asm volatile("ld.global.v2.u32 {%0, %1}, [%2];"
+               : "=r"(word.x), "=r"(word.y)
+               : "l"(__cvta_generic_to_global(p))
+               : "memory");
+  return word;
+}
+template <>
+OPSWAP_DEVICE uint4 global_load(const uint4 *p) {
+  uint4 word;
+  asm volatile("ld.global.v4.u32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(word.x), "=r"(word.y), "=r"(word.z), "=r"(word.w)
+               : "l"(__cvta_generic_to_global(p))
+               : "memory");
+  return word;
+}
+template <class Word>
+OPSWAP_DEVICE void global_store(Word *p, const Word &word) {
+  *p = word;
+}
+template <>
+OPSWAP_DEVICE void global_store(uint2 *p, const uint2 &word) {
+  asm volatile("st.global.v2.u32 [%0], {%1, %2};" ::"l"(__cvta_generic_to_global(p)), "r"(word.x), "r"(word.y)
+               : "memory");
+}
+template <>
+OPSWAP_DEVICE void global_store(uint4 *p, const uint4 &word) {
+  asm volatile("st.global.v4.u32 [%0], {%1, %2, %3, %4};" ::"l"(__cvta_generic_to_global(p)), "r"(word.x), "r"(word.y),
+               "r"(word.z), "r"(word.w)
+               : "memory");
+}
+
+#endif
+
+}  // namespace opswap::sm90

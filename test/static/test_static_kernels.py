@@ -1,0 +1,60 @@
+"""Gates on the compiled CUDA kernels: no spills, no local memory, the claimed instructions, the committed budget."""
+
+from __future__ import annotations
+
+import json
+import os
+from functools import cache
+from pathlib import Path
+
+import opswap
+import pytest
+from static import budget
+from static.objects import Kernel, broken_claims, faults, read_cost
+
+ROOT = Path(__file__).resolve().parents[2]
+STATUS = opswap.version()["device_status"]
+MOST_MEGABYTES = 2048  # of one compilation: two at a time fit into a small machine
+pytestmark = pytest.mark.skipif("this build has no CUDA kernels" in STATUS, reason=STATUS)
+
+
+@cache
+def kernels() -> list[Kernel]:
+    return budget.read_all(ROOT, Path(os.environ["OPSWAP_CUOBJDUMP"]))
+
+
+def test_every_room_with_kernels_is_read() -> None:
+    rooms = {path.parent.name for path in ROOT.glob("kernels/*/sm90.cu")}
+    assert rooms
+    assert {k.op for k in kernels()} == rooms
+    assert {(k.op, k.instance) for k in kernels()} == set(budget.instances(ROOT))
+
+
+def test_no_kernel_spills_or_keeps_anything_in_local_memory() -> None:
+    found = {f"{k.op}/{k.instance}/{k.name}": faults(k) for k in kernels()}
+    assert {name: texts for name, texts in found.items() if texts} == {}
+
+
+def test_claimed_instructions_are_there() -> None:
+    broken = {}
+    for op, instance in budget.instances(ROOT):
+        source = (ROOT / "kernels" / op / "sm90.cu").read_text()
+        own = [k for k in kernels() if (k.op, k.instance) == (op, instance)]
+        if texts := broken_claims(source, own):
+            broken[f"{op}/{instance}"] = texts
+    assert broken == {}
+
+
+def test_the_committed_budget_is_what_was_compiled() -> None:
+    committed = (ROOT / budget.TABLE).read_text()
+    release = budget.nvcc_release(ROOT)
+    if json.loads(committed)["nvcc"] != release:
+        pytest.skip(f"nvcc {release} compiled, the table is of {json.loads(committed)['nvcc']}: registers differ")
+    text = budget.difference(committed, budget.table(release, kernels()))
+    assert not text, f"run: npm run check -- --fix\n{text}"
+
+
+def test_compilations_fit_a_small_machine() -> None:
+    logs = {path.stem: path.read_text() for path in budget.objects_folder(ROOT).glob("*.ptxas")}
+    large = {name: cost.megabytes for name, log in logs.items() if (cost := read_cost(log)).megabytes > MOST_MEGABYTES}
+    assert large == {}
