@@ -14,12 +14,14 @@ file(GLOB OPSWAP_ROOM_SOURCES CONFIGURE_DEPENDS "${OPSWAP_ROOT}/kernels/*/cpu.cp
 file(GLOB OPSWAP_CORE CONFIGURE_DEPENDS "${OPSWAP_ROOT}/native/core/*.cpp")
 file(GLOB OPSWAP_GENERATOR CONFIGURE_DEPENDS "${OPSWAP_ROOT}/native/gen/*.py" "${OPSWAP_ROOT}/native/core/*"
   "${OPSWAP_ROOT}/native/include/*.h")
+file(GLOB OPSWAP_EVIDENCE CONFIGURE_DEPENDS "${OPSWAP_ROOT}/evidence/*.json" "${OPSWAP_ROOT}/evidence/*/*.json"
+  "${OPSWAP_ROOT}/kernels/common/device/*.h" "${OPSWAP_ROOT}/kernels/common/sm90/*.h")
 add_custom_command(
   OUTPUT "${OPSWAP_GEN_DIR}/registry.gen.cpp"
   COMMAND ${CMAKE_COMMAND} -E env "PYTHONPATH=${OPSWAP_ROOT}/native" PYTHONDONTWRITEBYTECODE=1
     "${OPSWAP_PYTHON}" -m gen "${OPSWAP_ROOT}" build "${OPSWAP_GEN_DIR}"
   COMMAND ${CMAKE_COMMAND} -E touch "${OPSWAP_GEN_DIR}/registry.gen.cpp"
-  DEPENDS ${OPSWAP_ROOMS} ${OPSWAP_ROOM_SOURCES} ${OPSWAP_GENERATOR} "${OPSWAP_ROOT}/package.json"
+  DEPENDS ${OPSWAP_ROOMS} ${OPSWAP_ROOM_SOURCES} ${OPSWAP_GENERATOR} ${OPSWAP_EVIDENCE} "${OPSWAP_ROOT}/package.json"
   COMMENT "Generating C++ from kernels/*/op.json" VERBATIM)
 add_custom_target(opswap_generate DEPENDS "${OPSWAP_GEN_DIR}/registry.gen.cpp")
 

@@ -82,6 +82,15 @@ opswap_status resolve(const char *name, const opswap_exec *exec, Op *&op, Impl *
   return OPSWAP_OK;
 }
 
+// Device tensors of a call that names no implementation, while nobody has asked for one, go to the device's choice.
+Impl *taker(const Op &op, Impl &impl, const Bound &bound, const opswap_exec *exec) {
+  if (bound.base().device_type == impl.device_type || impl.external) [[likely]]
+    return &impl;
+  if ((exec && exec->impl) || op.asked.load(std::memory_order_relaxed)) return &impl;
+  Impl *choice = op.device_choice.load(std::memory_order_acquire);
+  return choice && choice->device_type == bound.base().device_type ? choice : &impl;
+}
+
 }  // namespace
 
 extern "C" {
@@ -95,6 +104,7 @@ opswap_status opswap_call(const char *name, const opswap_arg *args, int32_t narg
   Bound bound;
   if (opswap_status e = bind(*op, args, nargs, bound)) [[unlikely]]
     return e;
+  impl = taker(*op, *impl, bound, exec);
   trace_call(*op, *impl);
   opswap_status status;
   if (impl->stats.count()) {
@@ -118,6 +128,7 @@ opswap_status opswap_plan(const char *name, const opswap_arg *args, int32_t narg
   const opswap_exec &x = exec ? *exec : kDefaultExec;
   Bound bound;
   if (opswap_status e = bind(*op, args, nargs, bound)) return e;
+  impl = taker(*op, *impl, bound, exec);
   const size_t room = *size;
   *size = impl->record && impl->record->plan_size ? impl->record->plan_size(bound.args, x) : 0;
   if (!buf || !*size) return OPSWAP_OK;
@@ -133,6 +144,7 @@ opswap_status opswap_workspace_size(const char *name, const opswap_arg *args, in
   if (opswap_status e = resolve(name, exec, op, impl)) return e;
   Bound bound;
   if (opswap_status e = bind(*op, args, nargs, bound)) return e;
+  impl = taker(*op, *impl, bound, exec);
   *size =
       impl->record && impl->record->workspace ? impl->record->workspace(bound.args, exec ? *exec : kDefaultExec) : 0;
   return OPSWAP_OK;
@@ -147,6 +159,7 @@ opswap_status opswap_use(const char *op_name, const char *impl_name) {
   if (!impl->external && impl->device_type == kDLCUDA)
     if (const char *reason = device_refusal(0)) return refuse(*op, *impl, reason);
   op->active.store(impl, std::memory_order_release);
+  op->asked.store(true, std::memory_order_release);
   return OPSWAP_OK;
 }
 }

@@ -1,5 +1,6 @@
 #include "device.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <string>
 #include <vector>
@@ -9,6 +10,24 @@
 #endif
 
 namespace opswap {
+
+std::vector<std::string_view> words_of(const char *text) {
+  std::vector<std::string_view> words;
+  std::string_view rest = text ? text : "";
+  while (!rest.empty()) {
+    const size_t end = std::min(rest.find(' '), rest.size());
+    if (end) words.push_back(rest.substr(0, end));
+    rest.remove_prefix(std::min(end + 1, rest.size()));
+  }
+  return words;
+}
+
+bool device_is_one_of(const char *models) {
+  const std::vector<std::string_view> name = words_of(device_status());  // it says the first device's name first
+  for (const std::string_view model : words_of(models))
+    if (std::find(name.begin(), name.end(), model) != name.end()) return true;
+  return false;
+}
 
 #if defined(OPSWAP_EMULATE)
 

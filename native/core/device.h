@@ -2,6 +2,9 @@
 // tensors, never at load: a process that forks its workers must not have started the driver before.
 #pragma once
 
+#include <string_view>
+#include <vector>
+
 #include "error.h"
 
 namespace opswap {
@@ -10,6 +13,12 @@ constexpr const char *kNoDevice = "no usable CUDA device: ";
 
 // "cuda: ..." with the devices that can run the kernels, "emulated: ...", or "no usable CUDA device: why".
 const char *device_status();
+
+// The words of a text, e.g. device models.
+std::vector<std::string_view> words_of(const char *text);
+
+// Whether the name of device 0 has one of these models as a word.
+bool device_is_one_of(const char *models);
 
 // nullptr when device `id` can run the kernels, or why not.
 const char *device_refusal(int32_t id);

@@ -99,8 +99,9 @@ struct Table {
       impl->device_type = r->device_type;
       impl->record = r;
       op.count.fetch_add(1, std::memory_order_release);
-      if (r->device_type == kDLCUDA) continue;           // experimental: runs only when it is named
-      op.active.store(impl, std::memory_order_release);  // ascending: the last one is the choice
+      if (r->evidence.experimental) continue;  // runs only when it is named
+      std::atomic<Impl *> &choice = r->device_type == kDLCUDA ? op.device_choice : op.active;
+      choice.store(impl, std::memory_order_release);  // ascending: the last one is the choice
     }
   }
 };

@@ -26,6 +26,13 @@ struct OpSpec {
   BindFn bind;
 };
 
+// What real cards have shown of an implementation (evidence/); all null for one that needs none.
+struct Evidence {
+  const char *experimental = nullptr;  // why it runs only when named
+  const char *correct = nullptr;       // device models, as in "H100 H200"
+  const char *timed = nullptr;
+};
+
 // One implementation as a room registers it; a static object in the room's translation unit, never destroyed.
 struct ImplRecord {
   const char *op;
@@ -38,6 +45,7 @@ struct ImplRecord {
   SizeFn workspace = nullptr;
   SizeFn plan_size = nullptr;
   PlanFn plan = nullptr;
+  Evidence evidence = {};
   ImplRecord *next = nullptr;
 };
 
@@ -76,7 +84,9 @@ struct Op {
   const OpSpec *spec = nullptr;
   CheckFn check = nullptr;
   std::atomic<Impl *> active{nullptr};
-  std::atomic<int32_t> count{0};  // impls[0..count) are published
+  std::atomic<bool> asked{false};              // `active` was asked for, so it takes every call
+  std::atomic<Impl *> device_choice{nullptr};  // takes device tensors until then; null: no device implementation may
+  std::atomic<int32_t> count{0};               // impls[0..count) are published
   Impl *impls[kMaxImpls] = {};
   int16_t index = 0;
 };

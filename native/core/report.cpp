@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstring>
 #include <string>
+#include <string_view>
 
 #include "device.h"
 #include "registry.h"
@@ -13,9 +14,6 @@
 using namespace opswap;
 
 namespace {
-
-constexpr const char *kExperimental =
-    "experimental: there is no evidence from a device yet, so it runs only when named";
 
 std::string quoted(const char *text) {
   std::string out = "\"";
@@ -59,6 +57,23 @@ std::string refusal(const Op &op, const Impl &impl, const opswap_arg *args, int3
   return reason ? reason : "";
 }
 
+// Which half of the evidence is missing here, or "".
+std::string evidence_remark(const Evidence &evidence) {
+  if (evidence.experimental)
+    return "experimental: " + std::string(evidence.experimental) + ", so it runs only when named";
+  if (evidence.timed && device_is_one_of(evidence.timed)) return "";
+  return "its speed was not measured on this device" +
+         (evidence.timed ? ", only on " + std::string(evidence.timed) : std::string()) +
+         ", so a framework's own kernel is preferred";
+}
+
+std::string models_json(const char *models) {
+  std::string json = "[";
+  for (const std::string_view model : words_of(models))
+    json += (json.size() > 1 ? ",\"" : "\"") + std::string(model) + "\"";
+  return json + "]";
+}
+
 std::string impl_json(const Op &op, const Impl &impl, const opswap_arg *args, int32_t nargs) {
   std::string reason = refusal(op, impl, args, nargs);
   std::string json = "{\"name\":" + quoted(impl.name) + ",\"priority\":" + std::to_string(impl.priority) +
@@ -66,8 +81,11 @@ std::string impl_json(const Op &op, const Impl &impl, const opswap_arg *args, in
                      ",\"usable\":" + (reason.empty() ? "true" : "false");
   if (impl.isa) json += ",\"isa\":" + quoted(impl.isa);
   if (!impl.external && impl.device_type == kDLCUDA) {
-    if (!reason.empty()) reason += "; ";
-    reason += kExperimental;
+    const Evidence &evidence = impl.record->evidence;
+    json += ",\"correct_on\":" + models_json(evidence.correct) + ",\"timed_on\":" + models_json(evidence.timed);
+    const std::string remark = evidence_remark(evidence);
+    if (!reason.empty() && !remark.empty()) reason += "; ";
+    reason += remark;
   }
   if (!reason.empty()) json += ",\"reason\":" + quoted(reason.c_str());
   return json + "}";

@@ -14,28 +14,30 @@ struct Sm90 {
 
 // One implementation `sm90` out of all instances; `pick` chooses by the arguments' dtype.
 template <class Args, Sm90<Args> (*pick)(const Args &)>
-ImplRecord sm90_record(const char *op) {
+ImplRecord sm90_record(const char *op, const Evidence &evidence) {
   constexpr int32_t kPriority = 20;
-  return {op,
-          "sm90",
-          Isa::portable,
-          kPriority,
-          kDLCUDA,
-          [](const void *args, const opswap_exec &exec) {
-            const Args &a = *static_cast<const Args *>(args);
-            return pick(a).run(a, exec);
-          },
-          [](const void *args) -> const char * {
+  return {.op = op,
+          .name = "sm90",
+          .isa = Isa::portable,
+          .priority = kPriority,
+          .device_type = kDLCUDA,
+          .run =
+              [](const void *args, const opswap_exec &exec) {
+                const Args &a = *static_cast<const Args *>(args);
+                return pick(a).run(a, exec);
+              },
+          .can = [](const void *args) -> const char * {
             const Args &a = *static_cast<const Args *>(args);
             const Sm90<Args> instance = pick(a);
             if (!instance.run) return "sm90.cu has no instance for this dtype";
             return instance.can ? instance.can(a) : nullptr;
           },
-          [](const void *args, const opswap_exec &exec) -> size_t {
+          .workspace = [](const void *args, const opswap_exec &exec) -> size_t {
             const Args &a = *static_cast<const Args *>(args);
             const Sm90<Args> instance = pick(a);
             return instance.workspace ? instance.workspace(a, exec) : 0;
-          }};
+          },
+          .evidence = evidence};
 }
 
 }  // namespace opswap

@@ -1,5 +1,6 @@
 """python -m gen ROOT build DIR   writes the C++ of a build
 python -m gen ROOT instances   prints what each sm90.cu is compiled for, for CMake
+python -m gen ROOT evidence    prints what the committed evidence says of each sm90.cu, with the digest of its sources
 python -m gen ROOT commit      writes the generated files that are committed
 python -m gen ROOT check       exits 1 when a committed file differs from what would be generated"""
 
@@ -8,7 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from . import cpp, docs, sm90, spec, ts
+from . import cpp, docs, evidence, sm90, spec, ts
 
 
 def committed(ops: list[spec.Op], manifest: dict) -> dict[str, str]:
@@ -19,9 +20,9 @@ def committed(ops: list[spec.Op], manifest: dict) -> dict[str, str]:
     }
 
 
-def built(ops: list[spec.Op], manifest: dict) -> dict[str, str]:
+def built(root: Path, ops: list[spec.Op], manifest: dict) -> dict[str, str]:
     files = {f"{o.name}.gen.h": cpp.room_header(o) for o in ops}
-    return {**files, "registry.gen.cpp": cpp.registry_source(ops, manifest)}
+    return {**files, "registry.gen.cpp": cpp.registry_source(root, ops, manifest)}
 
 
 def write(folder: Path, files: dict[str, str]) -> None:
@@ -43,9 +44,11 @@ def main(argv: list[str]) -> int:
     ops = spec.load(root)
     manifest = spec.manifest(root, ops)
     if verb == "build":
-        write(Path(argv[2]), built(ops, manifest))
+        write(Path(argv[2]), built(root, ops, manifest))
     elif verb == "instances":
         sys.stdout.write(sm90.instance_list(ops))
+    elif verb == "evidence":
+        sys.stdout.write(evidence.report(root, ops))
     elif verb == "commit":
         write(root, committed(ops, manifest))
     elif verb == "check":
@@ -60,4 +63,4 @@ if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1:]))
     except spec.SpecError as error:
-        sys.exit(f"op.json: {error}")
+        sys.exit(f"declaration: {error}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 from . import sm90
 from .spec import Op, is_symbol
@@ -186,7 +187,7 @@ def chunks(text: str, size: int = 8000) -> str:
     return "\n".join(json.dumps(text[i : i + size], ensure_ascii=True) for i in range(0, len(text), size))
 
 
-def registry_source(ops: list[Op], manifest: dict) -> str:
+def registry_source(root: Path, ops: list[Op], manifest: dict) -> str:
     lines = [f'#include "{o.name}.gen.h"' for o in ops]
     lines += [
         "#include <cstdio>",
@@ -199,7 +200,7 @@ def registry_source(ops: list[Op], manifest: dict) -> str:
     ]
     for op in ops:
         lines += bind(op)
-    lines += sm90.glue_of_all(ops)
+    lines += sm90.glue_of_all(ops, root)
     rows = ",\n".join(f'    {{"{o.name}", {len(o.args)}, bind_{o.name}::bind}}' for o in ops)
     pack = manifest["pack"]
     lines += [

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
+from .evidence import Standing, standing
 from .spec import Op
 
 #: Element types of kernels/common/device by dtype.
@@ -52,8 +56,17 @@ def members(op: Op, namespace: str) -> str:
     return f"{{{name}, {name}_can, {name}_workspace}}"
 
 
-def glue(op: Op) -> list[str]:
-    """Registers `sm90` of one room."""
+def literal(text: str | None) -> str:
+    return json.dumps(text, ensure_ascii=True) if text else "nullptr"
+
+
+def evidence_of(found: Standing) -> str:
+    fields = (found.experimental, " ".join(found.correct), " ".join(found.timed))
+    return f"{{{', '.join(literal(f) for f in fields)}}}"
+
+
+def glue(op: Op, root: Path) -> list[str]:
+    """Registers `sm90` of one room, with what its evidence says."""
     made = instances(op)
     lines = [line for namespace, _ in made for line in declare(op, namespace)]
     lines.append(f"static Sm90<{op.name}_args> {op.name}_instance(const {op.name}_args &a) {{")
@@ -69,11 +82,12 @@ def glue(op: Op) -> list[str]:
     return [
         *lines,
         "}",
-        f'static ImplRecord {record} = sm90_record<{op.name}_args, {op.name}_instance>("{op.name}");',
+        f"static ImplRecord {record} = sm90_record<{op.name}_args, {op.name}_instance>(",
+        f'    "{op.name}", {evidence_of(standing(root, op))});',
         f"static const RegisterImpl {op.name}_sm90_registered{{{record}}};",
     ]
 
 
-def glue_of_all(ops: list[Op]) -> list[str]:
+def glue_of_all(ops: list[Op], root: Path) -> list[str]:
     rooms = [o for o in ops if o.sm90.exists()]
-    return ["#ifdef OPSWAP_WITH_SM90", *(line for o in rooms for line in glue(o)), "#endif"] if rooms else []
+    return ["#ifdef OPSWAP_WITH_SM90", *(line for o in rooms for line in glue(o, root)), "#endif"] if rooms else []

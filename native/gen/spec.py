@@ -10,13 +10,14 @@ from pathlib import Path
 
 SYMBOL = re.compile(r"[A-Z][A-Z0-9]*")
 IDENTIFIER = re.compile(r"[a-z][a-z0-9_]*")
+FORMULA = re.compile(r"[A-Z0-9 +*/%()-]+")
 EXPRESSION = re.compile(r"[A-Za-z0-9_ +*/%()<>=!|&.-]+")
 KINDS = {"tensor", "float", "int", "bool", "string"}
 TOGGLE_CLASSES = {"live", "recapture", "restart"}
 ARG_KEYS = {"name", "kind", "dtype", "shape", "doc", "writes", "reads", "optional", "dense", "values", "default"}
 OP_KEYS = {
     "op", "version", "summary", "source", "types", "args", "require", "tolerance", "toggle_class", "composes",
-    "cases", "bench",
+    "cases", "bench", "floor",
 }  # fmt: skip
 
 
@@ -103,6 +104,20 @@ def check_arg(op: Op, arg: dict, dtypes: set[str]) -> None:
         require(name in dtypes, op.path, f"type {arg['dtype']} has dtype {name}, known are {sorted(dtypes)}")
 
 
+def check_floor(op: Op) -> None:
+    floor = op.data.get("floor", {})
+    unknown = set(floor) - {"flops", "touched"}
+    require(not unknown, op.path, f"floor has unknown keys {sorted(unknown)}; known are flops and touched")
+    touched = floor.get("touched", {})
+    for name in touched:
+        require(name in {a["name"] for a in op.tensors}, op.path, f"floor.touched names '{name}', which is no tensor")
+    bound = {s for a in op.tensors for dim in a["shape"] for s in symbols(dim)}
+    for text in [*touched.values(), *([floor["flops"]] if "flops" in floor else [])]:
+        require(bool(FORMULA.fullmatch(text)), op.path, f"floor '{text}' has characters outside the grammar")
+        loose = set(symbols(text)) - bound
+        require(not loose, op.path, f"floor '{text}' uses {sorted(loose)}, which no shape has")
+
+
 def check_op(op: Op, dtypes: set[str]) -> None:
     data, path = op.data, op.path
     unknown = set(data) - OP_KEYS
@@ -115,6 +130,7 @@ def check_op(op: Op, dtypes: set[str]) -> None:
     require(bool(data["cases"]), path, "needs at least one case")
     for arg in op.args:
         check_arg(op, arg, dtypes)
+    check_floor(op)
     names = [a["name"] for a in op.args]
     require(len(names) == len(set(names)), path, "two arguments have one name")
     require(bool(op.tensors) and not op.args[0].get("optional"), path, "the first argument needs to be a given tensor")
@@ -170,7 +186,9 @@ def load(root: Path) -> list[Op]:
 def build_digest(root: Path) -> str:
     """sha256 over every source that the library is made of, names included."""
     digest = hashlib.sha256()
-    paths = [p for d in ("native/core", "native/include", "native/gen", "kernels") for p in (root / d).rglob("*")]
+    paths = [
+        p for d in ("native/core", "native/include", "native/gen", "kernels", "evidence") for p in (root / d).rglob("*")
+    ]
     for path in sorted(p for p in paths if p.suffix in {".h", ".cpp", ".cu", ".cuh", ".def", ".json", ".py"}):
         if path.name in {"ref.py", "cases.py"} or "__pycache__" in path.parts:
             continue
