@@ -1,7 +1,7 @@
 // Reductions over a warp and over a block: every thread gets the result.
 #pragma once
 
-#include "common/sm90/platform.h"
+#include "common/device/vec.h"
 
 namespace opswap {
 
@@ -31,9 +31,9 @@ OPSWAP_DEVICE float block_reduce(float x, Fold fold, float *partial) {
   const int warps = int(blockDim.x) / device::kWarp, warp = int(threadIdx.x) / device::kWarp;
   const int lane = int(threadIdx.x) % device::kWarp;
   x = warp_reduce(x, fold);
-  if (lane == 0) partial[warp] = x;
+  if (lane == 0) store_shared(partial + warp, Vec<float, 1>{{x}});
   __syncthreads();
-  return warp_reduce(lane < warps ? partial[lane] : Fold::kNeutral, fold);
+  return warp_reduce(lane < warps ? load_shared<1>(partial + lane)[0] : Fold::kNeutral, fold);
 }
 
 }  // namespace opswap

@@ -1,8 +1,10 @@
-// The vec layer of kernels: N elements in one access of 1 to 16 bytes to global memory, and their conversions in bulk.
+// The vec layer of kernels: N elements in one access of 1 to 16 bytes, and their conversions in bulk. `load` and
+// `store` are of global memory, `load_shared` and `store_shared` of shared memory.
 #pragma once
 
 #include "common/device/scalar.h"
 #include "common/sm90/global.h"
+#include "common/sm90/shared.h"
 
 namespace opswap {
 
@@ -41,6 +43,23 @@ OPSWAP_DEVICE void store(T *p, const Vec<T, N> &v) {
   Word word;
   memcpy(&word, &v, sizeof v);
   sm90::global_store(reinterpret_cast<Word *>(p), word);
+}
+
+template <int N, class T>
+OPSWAP_DEVICE Vec<T, N> load_shared(const T *p) {
+  using Word = typename device::WordOf<int(N * sizeof(T))>::type;
+  const Word word = sm90::shared_load(reinterpret_cast<const Word *>(p));
+  Vec<T, N> v;
+  memcpy(&v, &word, sizeof v);
+  return v;
+}
+
+template <class T, int N>
+OPSWAP_DEVICE void store_shared(T *p, const Vec<T, N> &v) {
+  using Word = typename device::WordOf<int(N * sizeof(T))>::type;
+  Word word;
+  memcpy(&word, &v, sizeof v);
+  sm90::shared_store(reinterpret_cast<Word *>(p), word);
 }
 
 template <class T, int N>

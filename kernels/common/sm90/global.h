@@ -10,12 +10,12 @@ namespace opswap::sm90 {
 
 template <class Word>
 OPSWAP_DEVICE Word global_load(const Word *p) {
-  emu::check_aligned(p, sizeof(Word));
+  emu::access_global(p, sizeof(Word), emu::Access::kLoad);
   return *p;
 }
 template <class Word>
 OPSWAP_DEVICE void global_store(Word *p, const Word &word) {
-  emu::check_aligned(p, sizeof(Word));
+  emu::access_global(p, sizeof(Word), emu::Access::kStore);
   *p = word;
 }
 

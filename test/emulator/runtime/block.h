@@ -8,6 +8,7 @@
 
 #include "emulator/emulator.h"
 #include "race.h"
+#include "traffic.h"
 
 namespace opswap::emu {
 
@@ -73,6 +74,8 @@ struct Block : BlockView {
   std::vector<std::vector<std::unique_ptr<Meeting>>> meetings;  // of each warp
   std::map<uint64_t *, Queue> mbarrier_waiting;
   std::vector<std::unique_ptr<AsyncUnit>> units;
+  std::vector<WarpTraffic> warps;
+  LaunchTraffic *traffic = nullptr;
 
   void *stack_pointer = nullptr, *fake_stack = nullptr, *context = nullptr;  // the scheduler's
   const void *stack_bottom = nullptr;
@@ -89,6 +92,12 @@ void wake(Queue &queue);
 void run_block(Block &block);
 void thread_ended();                       // a barrier of the whole block may be complete now
 std::string mbarrier_state(const void *);  // for reports
+
+void remember(const Launch &how, const Report &report);  // for opswap_emulator_launches
+bool on_own_stack(const void *p);
+void note_access(const void *site, const void *p, uint32_t bytes, Access kind);  // of the running thread
+void converge(uint32_t lanes);  // these lanes of the running thread's warp are at the same point
+void converge_at_barrier();     // as is the running thread, alone
 
 // As seen by the running thread, also through the asynchronous proxy.
 void acquire(void *object);

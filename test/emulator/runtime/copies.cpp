@@ -86,6 +86,21 @@ void move(void *to, const void *from, size_t bytes) {
   std::memcpy(to, from, bytes);
 }
 
+// Chunks of a box that follow each other in memory are one run.
+struct RowTraffic {
+  uint64_t begin = 0, end = 0;
+  Access kind{};
+  void add(const Chunk &chunk, Access what) {
+    const uint64_t from = reinterpret_cast<uint64_t>(chunk.global) + chunk.from, to = from + chunk.to - chunk.from;
+    if (from != end) flush(), begin = from;
+    end = to, kind = what;
+  }
+  void flush() {
+    if (end > begin) block().traffic->global(begin, end - begin, kind);
+    begin = end = 0;
+  }
+};
+
 void check_destination(const void *smem, size_t bytes, size_t alignment, const char *what) {
   check_smem(smem, bytes, what);
   if (smem_address(smem) % alignment)
@@ -154,12 +169,16 @@ void tma_load(void *smem, const TensorMap *map, uint64_t *barrier, const int *at
   char *base = static_cast<char *>(smem) - smem_address(smem);
   block().counters->copied_bytes += box.bytes();
   copy->write = [=, first = smem_address(smem)] {
+    RowTraffic traffic;
     box.each([&](const Chunk &chunk) {
       char *to = base + box.swizzled(first + chunk.smem);
       race::write(to, 16);
       std::memset(to, 0, 16);
-      if (chunk.to > chunk.from) move(to + chunk.from, chunk.global + chunk.from, chunk.to - chunk.from);
+      if (chunk.to <= chunk.from) return;
+      traffic.add(chunk, Access::kLoad);
+      move(to + chunk.from, chunk.global + chunk.from, chunk.to - chunk.from);
     });
+    traffic.flush();
     complete(barrier, box.bytes());
   };
   copies().add(std::move(copy), copies().bulk);
@@ -181,8 +200,10 @@ void tma_store(const TensorMap *map, const void *smem, const int *at, size_t ran
     }
   };
   copy->write = [=] {
+    RowTraffic traffic;
     box.each([&](const Chunk &chunk) {
       if (chunk.to <= chunk.from) return;
+      traffic.add(chunk, Access::kStore);
       char *to = chunk.global + chunk.from;
       const char *from = data->data() + chunk.smem + chunk.from;
       if (reduce < 0)
@@ -190,6 +211,7 @@ void tma_store(const TensorMap *map, const void *smem, const int *at, size_t ran
       else
         combine(reduce, box.type(), to, from, chunk.to - chunk.from);
     });
+    traffic.flush();
   };
   copies().add(std::move(copy), copies().bulk);
 }
@@ -207,6 +229,7 @@ void bulk_load(void *smem, const void *global, uint32_t bytes, uint64_t *barrier
   mbarrier_check(barrier);
   auto copy = std::make_unique<Copy>();
   copy->write = [=] {
+    block().traffic->global(reinterpret_cast<uint64_t>(global), bytes, Access::kLoad);
     move(smem, global, bytes);
     complete(barrier, bytes);
   };
@@ -220,7 +243,10 @@ void bulk_store(void *global, const void *smem, uint32_t bytes) {
   auto copy = std::make_unique<Copy>();
   auto data = std::make_shared<std::vector<char>>(bytes);
   copy->read = [=] { race::read(smem, bytes), std::memcpy(data->data(), smem, bytes); };
-  copy->write = [=] { race::write(global, bytes), std::memcpy(global, data->data(), bytes); };
+  copy->write = [=] {
+    block().traffic->global(reinterpret_cast<uint64_t>(global), bytes, Access::kStore);
+    race::write(global, bytes), std::memcpy(global, data->data(), bytes);
+  };
   copies().add(std::move(copy), copies().bulk);
 }
 
@@ -238,6 +264,8 @@ void cp_async(void *smem, const void *global, uint32_t bytes, uint32_t valid) {
   auto copy = std::make_unique<Copy>();
   copy->is_cp_async = true;
   block().counters->copied_bytes += valid;
+  note_access(__builtin_return_address(0), smem, bytes, Access::kStore);
+  if (valid) note_access(__builtin_return_address(0), global, valid, Access::kLoad);
   copy->write = [=] {
     race::write(smem, bytes);
     std::memset(smem, 0, bytes);

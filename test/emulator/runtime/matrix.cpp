@@ -7,6 +7,11 @@ namespace opswap::emu {
 
 namespace {
 
+// The rows that the first `count` * 8 lanes name: each matrix is a pass of 8 lanes with 16 bytes.
+void count_rows(const void *site, const void *row, int count, Access kind) {
+  if (int(self().lane) < count * 8) note_access(site, row, 16, kind);
+}
+
 // Element `e` (of two) of this lane in matrix m lies in this row at this byte.
 struct Spot {
   int row, byte;
@@ -26,6 +31,7 @@ void check_row(const void *row, const char *what) {
 void ldmatrix(uint32_t *registers, int count, bool transposed, const void *row) {
   race::Ignore ignore;
   if (int(self().lane) < count * 8) check_row(row, "ldmatrix");
+  count_rows(__builtin_return_address(0), row, count, Access::kLoad);
   uint64_t rows[32];
   collective(0xffffffffu, Collective::kMatrix, reinterpret_cast<uint64_t>(row), rows);
   for (int m = 0; m < count; ++m) {
@@ -43,6 +49,7 @@ void ldmatrix(uint32_t *registers, int count, bool transposed, const void *row) 
 void stmatrix(void *row, const uint32_t *registers, int count, bool transposed) {
   race::Ignore ignore;
   if (int(self().lane) < count * 8) check_row(row, "stmatrix");
+  count_rows(__builtin_return_address(0), row, count, Access::kStore);
   uint64_t rows[32];
   collective(0xffffffffu, Collective::kMatrix, reinterpret_cast<uint64_t>(row), rows);
   for (int m = 0; m < count; ++m)

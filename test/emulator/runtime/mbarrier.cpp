@@ -114,6 +114,7 @@ bool mbarrier_test(uint64_t *barrier, uint32_t parity) {
 
 void mbarrier_wait(uint64_t *barrier, uint32_t parity) {
   race::Ignore ignore;
+  note_access(__builtin_return_address(0), barrier, sizeof *barrier, Access::kWait);
   while (load(barrier, "mbarrier.try_wait").parity == (parity & 1))
     park(block().mbarrier_waiting[barrier], {"mbarrier.try_wait parity", barrier, parity & 1});
   acquire(barrier);

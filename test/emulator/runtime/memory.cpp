@@ -86,12 +86,14 @@ void check_smem(const void *p, size_t bytes, const char *what) {
 Report run(const Launch &how, const std::function<void()> &body) {
   race::Ignore ignore;
   Report report{refusal(how), {}};
+  LaunchTraffic traffic{&report.counters, {}, {}};
   const uint64_t blocks = uint64_t{how.grid.x} * how.grid.y * how.grid.z;
   for (uint64_t i = 0; i < blocks && report; ++i) {
     Block b;
     b.launch = &how;
     b.body = &body;
     b.counters = &report.counters;
+    b.traffic = &traffic;
     b.block = {uint32_t(i % how.grid.x), uint32_t(i / how.grid.x % how.grid.y), uint32_t(i / how.grid.x / how.grid.y)};
     b.block_size = how.block;
     b.grid_size = how.grid;
@@ -101,6 +103,7 @@ Report run(const Launch &how, const std::function<void()> &body) {
     check_guard(b);
     report.error = b.error;
   }
+  remember(how, report);
   return report;
 }
 

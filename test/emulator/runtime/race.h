@@ -27,6 +27,12 @@ void AnnotateIgnoreWritesEnd(const char *, int);
 namespace opswap::emu::race {
 
 #ifdef OPSWAP_EMU_TSAN
+inline constexpr bool kThreads = true;
+#else
+inline constexpr bool kThreads = false;
+#endif
+
+#ifdef OPSWAP_EMU_TSAN
 inline void *create() { return __tsan_create_fiber(0); }
 inline void *current() { return __tsan_get_current_fiber(); }
 inline void enter(void *context) { __tsan_switch_to_fiber(context, 1); }  // 1: the switch itself orders nothing

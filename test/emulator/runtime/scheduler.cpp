@@ -168,6 +168,11 @@ void turn(Block &b) {
 
 Block &block() { return *running; }
 
+bool on_own_stack(const void *p) {
+  const auto *byte = static_cast<const char *>(p), *stack = resources.at(self().linear).stack;
+  return byte >= stack && byte < stack + kStack;
+}
+
 uint64_t Block::draw() {
   random ^= random << 13;
   random ^= random >> 7;
@@ -226,6 +231,7 @@ void run_block(Block &b) {
   b.context = race::current();
   b.threads.resize(threads);
   b.meetings.resize((threads + 31) / 32);
+  b.warps.resize((threads + 31) / 32);
   b.live = uint32_t(threads);
   race::release(&b);
   try {
@@ -236,6 +242,7 @@ void run_block(Block &b) {
   } catch (const std::runtime_error &error) {
     if (b.error.empty()) b.error = error.what();
   }
+  for (WarpTraffic &warp : b.warps) warp.flush(*b.traffic);
   for (Thread &t : b.threads) {  // the next block starts after this one
     if (!t.context) continue;
     race::enter(t.context);

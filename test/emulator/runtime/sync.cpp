@@ -62,6 +62,7 @@ void barrier(uint32_t id, uint32_t threads, bool wait) {
   b.expected = threads;
   release(&b);
   const uint64_t generation = b.generation;
+  if (wait) converge_at_barrier();
   if (++b.arrived >= (threads ? threads : block().live)) pass(b);
   if (!wait) return;
   while (b.generation == generation) park(b.waiting, {"barrier", nullptr, id});
@@ -86,6 +87,7 @@ void collective(uint32_t mask, Collective what, uint64_t in, uint64_t (&out)[32]
   m.arrived |= 1u << self().lane;
   const uint64_t generation = m.generation;
   if (m.arrived == mask) {
+    converge(mask);
     std::memcpy(m.results[generation & 1], m.values, sizeof m.values);
     m.arrived = 0;
     ++m.generation;

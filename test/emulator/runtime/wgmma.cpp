@@ -2,6 +2,7 @@
 // group waits for all four quarters. Accumulators hold NaN from the issue to the wait.
 #include "emulator/async.h"
 
+#include <algorithm>
 #include <cstring>
 #include <deque>
 
@@ -151,6 +152,23 @@ void registers_to_rows(const Product &p, float *a) {
       }
 }
 
+// A row or column of zeros is padding: what TMA and cp.async fill in.
+void count_useful(const Product &p, const float *a, const float *b, bool with_columns) {
+  Counters &c = *block().counters;
+  const int elements = kBytesOfK / element_size(p.type_a);
+  c.wgmma_rows += kRows;
+  for (int row = 0; row < kRows; ++row)
+    c.wgmma_useful_rows +=
+        std::any_of(&a[row * kBytesOfK], &a[row * kBytesOfK + elements], [](float x) { return x != 0; });
+  if (!with_columns) return;
+  c.wgmma_columns += uint64_t(p.n);
+  for (int n = 0; n < p.n; ++n) {
+    bool used = false;
+    for (int k = 0; k < elements; ++k) used |= b[k * 256 + n] != 0;
+    c.wgmma_useful_columns += used;
+  }
+}
+
 void WgmmaUnit::run(size_t warp) {
   Quarter &q = quarters[warp];
   const Product &p = q.products.front();
@@ -164,6 +182,7 @@ void WgmmaUnit::run(size_t warp) {
   load(Operand(p.b, p.type_b, p.major_b), p.type_b, 0, uint32_t(p.n), b, true, 256);
   race::release(proxy_of(&q));
   race::enter(block().context);
+  count_useful(p, a, b, warp % 4 == 0);
   const int elements = kBytesOfK / element_size(p.type_a);
   for (int row = 0; row < kRows; ++row) {
     float sum[256] = {};

@@ -29,6 +29,12 @@ void *static_smem(const void *site, size_t bytes, size_t alignment);
 uint32_t smem_address(const void *p);                            // as the shared window counts; fails outside of it
 void check_smem(const void *p, size_t bytes, const char *what);  // fails unless all of it is this block's
 
+// One access of this thread as wide as `bytes`, for the counters; its alignment is checked. The caller's code address
+// tells the program point, so callers are inlined into the kernel.
+enum class Access : uint8_t { kLoad, kStore, kWait };
+void access_global(const void *p, uint32_t bytes, Access kind);
+void access_shared(const void *p, uint32_t bytes, Access kind);
+
 inline void check_aligned(const void *p, size_t bytes) {
   if (reinterpret_cast<uintptr_t>(p) % bytes)
     fail("an access of %zu bytes at %p, which is not aligned to it", bytes, p);

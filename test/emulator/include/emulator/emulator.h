@@ -14,8 +14,18 @@ struct Options {
 };
 Options &options();  // of this host thread
 
+// Of a launch. Global memory as the warps and the copy units ask for it; `distinct` counts a sector of 32 bytes once in
+// the launch, which is what a perfect cache would fetch. Not counted: what a kernel reads or writes without the vec
+// layer, and everything under ThreadSanitizer.
 struct Counters {
   uint64_t switches = 0, barriers = 0, collectives = 0, copies = 0, copied_bytes = 0, wgmmas = 0;
+  uint64_t load_bytes = 0, load_sectors = 0, distinct_load_sectors = 0;
+  uint64_t store_bytes = 0, store_sectors = 0, distinct_store_sectors = 0;
+  // A shared access of a warp takes one pass per 128 bytes, and one more for each word that meets another in its bank.
+  uint64_t shared_accesses = 0, shared_passes = 0, bank_conflicts = 0;
+  // Rows of A and columns of B over all products, and those that are not all zero, as padding is.
+  uint64_t wgmma_rows = 0, wgmma_useful_rows = 0, wgmma_columns = 0, wgmma_useful_columns = 0;
+  uint64_t barrier_waits = 0, mbarrier_waits = 0;  // of warps
 };
 
 struct Report {
@@ -39,3 +49,7 @@ Report launch(const Launch &how, void (*kernel)(P...), A &&...args) {
 }
 
 }  // namespace opswap::emu
+
+// The last launches of this process, oldest first, with their counters: a JSON array. `clear` forgets them afterwards.
+// The text stays until the same thread asks again.
+extern "C" __attribute__((visibility("default"))) const char *opswap_emulator_launches(int clear);

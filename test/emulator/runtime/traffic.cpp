@@ -1,0 +1,161 @@
+#include "traffic.h"
+
+#include <algorithm>
+
+#include "block.h"
+
+namespace opswap::emu {
+namespace {
+
+constexpr uint32_t kSector = 32, kBanks = 32, kWord = 4;
+
+void count(LaunchTraffic &launch, uint64_t sector, Access kind) {
+  Counters &c = *launch.counters;
+  if (kind == Access::kLoad) {
+    ++c.load_sectors;
+    c.distinct_load_sectors += launch.loaded.add(sector);
+  } else {
+    ++c.store_sectors;
+    c.distinct_store_sectors += launch.stored.add(sector);
+  }
+}
+
+// Each byte and each sector once: lanes that name the same ones share them.
+void count_global(LaunchTraffic &launch, uint64_t *address, int n, uint32_t bytes, Access kind) {
+  std::sort(address, address + n);
+  uint64_t total = 0, covered = 0, next_sector = 0;
+  for (int i = 0; i < n; ++i) {
+    const uint64_t end = address[i] + bytes, first = std::max(address[i], covered);
+    if (end > first) total += end - first;
+    covered = std::max(covered, end);
+    for (uint64_t s = std::max(address[i] / kSector, next_sector); s <= (end - 1) / kSector; ++s)
+      count(launch, s, kind), next_sector = s + 1;
+  }
+  (kind == Access::kLoad ? launch.counters->load_bytes : launch.counters->store_bytes) += total;
+}
+
+}  // namespace
+
+uint32_t shared_passes(const uint64_t *address, uint32_t lanes, uint32_t bytes, uint32_t &least) {
+  const uint32_t lanes_of_part = kBanks * kWord / std::max(bytes, kWord);
+  uint32_t passes = 0;
+  least = 0;
+  for (uint32_t first = 0; first < 32; first += lanes_of_part) {
+    uint64_t words[32 * 4];
+    uint32_t n = 0, in_bank[kBanks]{}, worst = 0;
+    for (uint32_t lane = first; lane < first + lanes_of_part; ++lane)
+      if (lanes >> lane & 1)
+        for (uint64_t w = address[lane] / kWord; w <= (address[lane] + bytes - 1) / kWord; ++w) words[n++] = w;
+    std::sort(words, words + n);
+    n = uint32_t(std::unique(words, words + n) - words);
+    for (uint32_t i = 0; i < n; ++i) worst = std::max(worst, ++in_bank[words[i] % kBanks]);
+    passes += worst;
+    least += n > 0;
+  }
+  return passes;
+}
+
+void LaunchTraffic::global(uint64_t address, uint64_t bytes, Access kind) {
+  (kind == Access::kLoad ? counters->load_bytes : counters->store_bytes) += bytes;
+  for (uint64_t s = address / kSector; bytes && s <= (address + bytes - 1) / kSector; ++s) count(*this, s, kind);
+}
+
+void WarpTraffic::add(uint32_t lane, const void *site, uint64_t address, uint32_t bytes, Access kind, bool shared) {
+  auto same = [&](const Site &s) {
+    return s.place == site && s.shared == shared && s.bytes == bytes && s.kind == kind;
+  };
+  if (last_ >= sites_.size() || !same(sites_[last_])) {
+    last_ = size_t(std::find_if(sites_.begin(), sites_.end(), same) - sites_.begin());
+    if (last_ == sites_.size()) {
+      sites_.emplace_back();
+      sites_.back().place = site, sites_.back().bytes = bytes;
+      sites_.back().kind = kind, sites_.back().shared = shared;
+    }
+  }
+  Site &s = sites_[last_];
+  const uint32_t number = s.made[lane]++;
+  if (number >= s.group.size()) s.group.emplace_back();
+  s.groups = std::max<size_t>(s.groups, number + 1);
+  Group &g = s.group[number];
+  g.lanes |= 1u << lane;
+  g.address[lane] = address;
+}
+
+void WarpTraffic::flush(LaunchTraffic &launch) {
+  waiting = 0;
+  for (Site &s : sites_) {
+    for (size_t i = 0; i < s.groups; ++i) {
+      Group &g = s.group[i];
+      if (s.kind == Access::kWait) {
+        ++launch.counters->mbarrier_waits;
+      } else if (s.shared) {
+        uint32_t least;
+        const uint32_t passes = shared_passes(g.address, g.lanes, s.bytes, least);
+        ++launch.counters->shared_accesses;
+        launch.counters->shared_passes += passes;
+        launch.counters->bank_conflicts += passes - least;
+      } else {
+        uint64_t address[32];
+        int n = 0;
+        for (uint32_t lane = 0; lane < 32; ++lane)
+          if (g.lanes >> lane & 1) address[n++] = g.address[lane];
+        count_global(launch, address, n, s.bytes, s.kind);
+      }
+      g.lanes = 0;
+    }
+    if (s.groups) std::fill(std::begin(s.made), std::end(s.made), 0u);
+    s.groups = 0;
+  }
+}
+
+void access_global(const void *p, uint32_t bytes, Access kind) {
+  race::Ignore ignore;
+  check_aligned(p, bytes);
+  const Block &b = block();
+  const auto *byte = static_cast<const unsigned char *>(p);
+  if (byte >= b.smem && byte < b.smem + b.smem_used)
+    fail("a global access to shared memory, at its byte %u", uint32_t(byte - b.smem));
+  note_access(__builtin_return_address(0), p, bytes, kind);
+}
+
+void access_shared(const void *p, uint32_t bytes, Access kind) {
+  race::Ignore ignore;
+  check_aligned(p, bytes);
+  check_smem(p, bytes, "a shared access");
+  note_access(__builtin_return_address(0), p, bytes, kind);
+}
+
+void note_access(const void *site, const void *p, uint32_t bytes, Access kind) {
+  if constexpr (race::kThreads) return;  // counting is the other builds' work
+  Block &b = block();
+  const auto *byte = static_cast<const unsigned char *>(p);
+  const bool shared = byte >= b.smem && byte < b.smem + b.smem_used;
+  if (!shared && on_own_stack(p)) return;
+  const Thread &t = self();
+  b.warps[t.warp].add(t.lane, site, shared ? uint64_t(byte - b.smem) : reinterpret_cast<uint64_t>(p), bytes, kind,
+                      shared);
+}
+
+uint32_t live_lanes(uint32_t warp) {
+  const Block &b = block();
+  uint32_t live = 0;
+  for (size_t i = warp * 32; i < std::min<size_t>(warp * 32 + 32, b.threads.size()); ++i)
+    live |= uint32_t(!b.threads[i].done) << (i % 32);
+  return live;
+}
+
+void converge(uint32_t lanes) {
+  if (race::kThreads || lanes != live_lanes(self().warp)) return;
+  block().warps[self().warp].flush(*block().traffic);
+}
+
+void converge_at_barrier() {
+  if constexpr (race::kThreads) return;
+  WarpTraffic &warp = block().warps[self().warp];
+  warp.waiting |= 1u << self().lane;
+  if (warp.waiting != live_lanes(self().warp)) return;
+  ++block().counters->barrier_waits;
+  warp.flush(*block().traffic);
+}
+
+}  // namespace opswap::emu
