@@ -133,6 +133,13 @@ def test_page_outside_the_cache(op: str, wrong: int) -> None:
     assert error.code == "OPSWAP_E_VALUE" and "block_table[0][0]" in error.message and str(wrong) in error.message
 
 
+@pytest.mark.parametrize("handle", ["stream", "ready_event", "done_event"])
+def test_a_cpu_has_no_streams(handle: str) -> None:
+    room = next(r for r in rooms() if r.name == "copy_async")
+    error = refusal(room, {**arguments(room), handle: 4096})
+    assert error.code == "OPSWAP_E_VALUE" and f"{handle} is 4096" in error.message
+
+
 def test_names() -> None:
     with pytest.raises(opswap.OpswapError, match="did you mean 'rms_norm'") as caught:
         opswap.call("rms_nrom")

@@ -88,6 +88,23 @@ export interface CopyArgs {
 }
 
 /**
+ * out = input, bit by bit, on a stream of its own, ordered by two events.
+ * Source: cudaStreamWaitEvent and cudaEventRecord around a copy.
+ */
+export interface CopyAsyncArgs {
+  /** [A, B, C, D] bfloat16 | float32 | float16 | float8_e4m3fn | int64 | int32 | uint8, written: where to; not to be touched before done_event */
+  out: TensorLike;
+  /** [A, B, C, D] bfloat16 | float32 | float16 | float8_e4m3fn | int64 | int32 | uint8: what; not to be changed before done_event */
+  input: TensorLike;
+  /** cudaStream_t that the copy runs on; 0: the stream of the call */
+  stream?: number | bigint;
+  /** cudaEvent_t recorded on the stream of the call, and waited for before the copy; 0: the copy waits for nothing */
+  ready_event?: number | bigint;
+  /** cudaEvent_t recorded behind the copy; 0: none */
+  done_event?: number | bigint;
+}
+
+/**
  * residual = input + residual, rounded to its dtype; input = rms_norm(residual) * weight. Both in place.
  * Source: arXiv:1910.07467; argument order of vLLM 0.33.0 fused_add_rms_norm.
  */
@@ -576,6 +593,7 @@ export interface OpArgs {
   attention_prefill: AttentionPrefillArgs;
   concat: ConcatArgs;
   copy: CopyArgs;
+  copy_async: CopyAsyncArgs;
   fused_add_rms_norm: FusedAddRmsNormArgs;
   fused_add_rms_norm_quant_fp8: FusedAddRmsNormQuantFp8Args;
   gelu: GeluArgs;
@@ -628,6 +646,7 @@ export const opFacts: { readonly [K in OpName]: OpFact } = {
   attention_prefill: { version: 1, hash: "a9325855e8cd5800", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "lse", "kind": "tensor", "writes": true, "optional": true}, {"name": "query", "kind": "tensor"}, {"name": "key_cache", "kind": "tensor"}, {"name": "value_cache", "kind": "tensor"}, {"name": "block_table", "kind": "tensor"}, {"name": "query_start_loc", "kind": "tensor"}, {"name": "seq_lens", "kind": "tensor"}, {"name": "softmax_scale", "kind": "float"}, {"name": "causal", "kind": "bool", "default": true}, {"name": "sliding_window", "kind": "int", "default": -1}, {"name": "softcap", "kind": "float", "default": 0.0}] },
   concat: { version: 1, hash: "e1a7b14819486d60", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "first", "kind": "tensor"}, {"name": "second", "kind": "tensor"}, {"name": "third", "kind": "tensor", "optional": true}, {"name": "fourth", "kind": "tensor", "optional": true}] },
   copy: { version: 1, hash: "efeb2ebad1421e4f", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}] },
+  copy_async: { version: 1, hash: "ea6011adc150177a", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}, {"name": "stream", "kind": "int", "default": 0}, {"name": "ready_event", "kind": "int", "default": 0}, {"name": "done_event", "kind": "int", "default": 0}] },
   fused_add_rms_norm: { version: 1, hash: "6b40c53a55226637", args: [{"name": "input", "kind": "tensor", "writes": true, "reads": true}, {"name": "residual", "kind": "tensor", "writes": true, "reads": true}, {"name": "weight", "kind": "tensor"}, {"name": "epsilon", "kind": "float", "default": 1e-06}] },
   fused_add_rms_norm_quant_fp8: { version: 1, hash: "9c9dd6e8c3aa9d1b", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "scale", "kind": "tensor", "writes": true, "reads": true}, {"name": "input", "kind": "tensor"}, {"name": "residual", "kind": "tensor", "writes": true, "reads": true}, {"name": "weight", "kind": "tensor"}, {"name": "epsilon", "kind": "float", "default": 1e-06}, {"name": "group_size", "kind": "int", "default": 0}, {"name": "static_scale", "kind": "bool", "default": false}, {"name": "mn_major", "kind": "bool", "default": false}] },
   gelu: { version: 1, hash: "d845f5292b7c0c5f", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}, {"name": "tanh", "kind": "bool", "default": false}] },
