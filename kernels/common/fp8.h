@@ -22,17 +22,32 @@ inline e4m3 from_float<e4m3>(float x) {
 
 typedef uint8_t vb __attribute__((vector_size(kLanes)));
 
-// kLanes codes. Only with Any may x be NaN or round to more than 448.
+// Lanes from 0 to 255 as bytes.
+inline vb to_bytes(vi x) {
+#if defined(__AVX512F__)
+  return (vb)_mm512_cvtepi32_epi8((__m512i)x);
+#elif defined(__AVX2__)
+  const __m128i low = _mm256_castsi256_si128((__m256i)x), high = _mm256_extracti128_si256((__m256i)x, 1);
+  const __m128i words = _mm_packus_epi32(low, high), bytes = _mm_packus_epi16(words, words);
+  vb b;
+  std::memcpy(&b, &bytes, sizeof b);
+  return b;
+#else
+  return __builtin_convertvector((vu)x, vb);
+#endif
+}
+
+// kLanes codes. Only with Any may x be NaN or round to more than 448. Adding 2^(e + 20), e the exponent of x and at
+// least -6, rounds |x| to FP8's step and leaves it in the sum's low bits, counted in steps; 152 makes up for both
+// biases.
 template <bool Any = true>
 inline vb e4m3_codes(vf x) {
-  const vi u = (vi)x, m = u & 0x7fffffff;
-  const vi normal = (m + (0x7ffff - (960 << 20)) + (m >> 20 & 1)) >> 20, small = (vi)((vf)m + 0x1p14f) - 0x46800000;
-  vi code = m < 0x3c800000 ? small : normal;
-  if constexpr (Any) {
-    code = m >= 0x43e00000 ? vi{} + 0x7e : code;
-    code = m > 0x7f800000 ? vi{} + 0x7f : code;
-  }
-  return __builtin_convertvector((vu)(code | (u >> 24 & 0x80)), vb);
+  constexpr int kInfinity = 0x7f800000, kTop = 0x43e00000, kLeast = 121 << 23;  // 448 and 2^-6
+  const vi u = (vi)x, all = u & 0x7fffffff, m = Any ? (all < kTop ? all : vi{} + kTop) : all;
+  const vi exponent = m & kInfinity, power = (exponent > kLeast ? exponent : vi{} + kLeast) + (20 << 23 | 152);
+  vi code = (vi)((vf)m + (vf)power) + (power >> 20);
+  if constexpr (Any) code = all > kInfinity ? vi{} + 0x7f : code;
+  return to_bytes((code & 0x7f) | (u >> 24 & 0x80));
 }
 
 template <bool Any>

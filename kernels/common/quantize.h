@@ -85,15 +85,25 @@ struct Scales {
   float &at(int64_t r, int64_t c) const { return data[r * row + c * column]; }
 };
 
-// Quantises row t of n features: one group when `group` is 0; with `given` the one scale of the tensor is read.
+// Quantises row t of n features: one group when `group` is 0; with `given` the one scale of the tensor is read. The
+// scales of a few groups come first, so that no group waits for the end of its own reduction.
 template <class E>
-inline void quantize_row(e4m3 *out, const E *x, int64_t n, int64_t t, int64_t group, bool given, const Scales &scales) {
+inline void quantize_row(e4m3 *out, const E *x, int64_t n, int64_t t, int64_t group, bool given, const Scales &scales,
+                         float floor = kAmaxFloor) {
+  constexpr int64_t kAtOnce = 16;
   if (given) return quantize_span(out, x, n, scales.at(0, 0), true);
-  const int64_t width = group ? group : std::max<int64_t>(n, 1);
-  for (int64_t begin = 0, g = 0; begin < std::max<int64_t>(n, group ? 0 : 1); begin += width, ++g) {
-    const int64_t count = std::min(width, n - begin);
-    const float scale = scales.at(t, g) = scale_of(amax(x + begin, count));
-    quantize_span(out + begin, x + begin, count, scale, false);
+  const int64_t width = group ? group : std::max<int64_t>(n, 1), groups = group ? (n + group - 1) / group : 1;
+  float some[kAtOnce];
+  for (int64_t first = 0; first < groups; first += kAtOnce) {
+    const int64_t end = std::min(first + kAtOnce, groups);
+    for (int64_t g = first; g < end; ++g) {
+      const int64_t begin = g * width;
+      some[g - first] = scales.at(t, g) = scale_of(amax(x + begin, std::min(width, n - begin)), floor);
+    }
+    for (int64_t g = first; g < end; ++g) {
+      const int64_t begin = g * width;
+      quantize_span(out + begin, x + begin, std::min(width, n - begin), some[g - first], false);
+    }
   }
 }
 

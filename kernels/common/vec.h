@@ -32,16 +32,22 @@ inline vf min(vf a, vf b) { return a < b ? a : b; }
 inline vf max(vf a, vf b) { return a > b ? a : b; }
 inline vf abs(vf a) { return (vf)((vi)a & 0x7fffffff); }
 
-// Loads kLanes elements as float32.
+// Loads kLanes elements as float32. Without the intrinsics GCC 12 widens 16 bits in two halves and joins them.
 inline vf load(const float *p) {
   vf v;
   std::memcpy(&v, p, sizeof v);
   return v;
 }
 inline vf load(const bf16 *p) {
+#if defined(__AVX512F__)
+  return (vf)((vu)_mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i *>(p))) << 16);
+#elif defined(__AVX2__)
+  return (vf)((vu)_mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i *>(p))) << 16);
+#else
   vh h;
   std::memcpy(&h, p, sizeof h);
   return (vf)(__builtin_convertvector(h, vu) << 16);
+#endif
 }
 inline vf load(const fp16 *p) {
 #if defined(__AVX512F__)

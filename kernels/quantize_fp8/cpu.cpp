@@ -75,6 +75,13 @@ OPSWAP_CPU(quantize_fp8) {
   const Scales scales(a);
   return with_float_type(a.scalar_dtype, [&]<class E>(E) {
     if (a.group_rows == 0) return quantize_tensor<E>(a, scales);
+    if (a.group_rows == 1) {
+      parallel_for(a.T, rows_per_task(a.H), [&](int64_t begin, int64_t end) {
+        for (int64_t t = begin; t < end; ++t)
+          quantize_row(row<e4m3>(a.out, t), row<E>(a.input, t), a.H, t, a.group_columns, false, scales, float(a.floor));
+      });
+      return opswap_status{OPSWAP_OK};
+    }
     const int64_t columns = grid_columns(a);
     parallel_for(grid_rows(a), rows_per_task(a.H * a.group_rows), [&](int64_t begin, int64_t end) {
       for (int64_t r = begin; r < end; ++r)
