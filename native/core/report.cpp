@@ -112,6 +112,13 @@ const char *active_name(const Op &op) {
   return impl ? impl->name : "";
 }
 
+// What takes device tensors of a call that names no implementation, where that is another one than the active.
+std::string device_choice(const Op &op) {
+  const Impl *impl =
+      op.asked.load(std::memory_order_acquire) ? nullptr : op.device_choice.load(std::memory_order_acquire);
+  return impl ? ",\"device_choice\":" + quoted(impl->name) : std::string();
+}
+
 }  // namespace
 
 extern "C" {
@@ -134,8 +141,9 @@ opswap_status opswap_get_version(opswap_version *out) {
 opswap_status opswap_why(const char *name, const opswap_arg *args, int32_t nargs, char *buf, size_t *size) {
   Op *op = find_op(name);
   if (!op) return OPSWAP_E_NO_OP;
-  const std::string json = "{\"op\":" + quoted(name) + ",\"active\":" + quoted(active_name(*op)) + ",\"impls\":" +
-                           each_impl(*op, [&](const Impl &i) { return impl_json(*op, i, args, nargs); }) + "}";
+  const std::string json =
+      "{\"op\":" + quoted(name) + ",\"active\":" + quoted(active_name(*op)) + device_choice(*op) +
+      ",\"impls\":" + each_impl(*op, [&](const Impl &i) { return impl_json(*op, i, args, nargs); }) + "}";
   return copy_out("opswap_why", json, buf, size);
 }
 

@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, readdirSync, rmSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { delimiter, join, parse } from "node:path";
 import { findCuobjdump } from "./cuda.mjs";
+import { buildEmulated } from "./emulated-library.mjs";
 import { endWithParent, exitOf, logged } from "./exec.mjs";
 import { ensureModel } from "./model.mjs";
 import { buildDir, pythonDir, root } from "./paths.mjs";
@@ -18,6 +19,9 @@ import { say, step } from "./ui.mjs";
 
 /** Python tests that need torch, and so the engine's environment. */
 const TORCH_TEST = /^adapters\/.*\/test_\w+\.py$|(^|\/)test_torch_\w+\.py$/;
+
+/** What needs the library on the emulator. */
+const HOST_PATHS = ["test/gpu", "test/roofline"];
 
 function torchTests() {
   const names = readdirSync(join(root, "test"), { recursive: true, encoding: "utf8" });
@@ -70,12 +74,15 @@ async function pytest(name, environment, args, more = {}) {
   return collect(file, readJUnit, await visibly(join(environment, "bin/python"), all, env));
 }
 
-/** A process for each file: an engine leaves its world's groups behind. @param {string} environment */
-async function pytestEachTorchFile(environment) {
+/**
+ * A process for each file: an engine leaves its world's groups behind.
+ * @param {string} environment @param {NodeJS.ProcessEnv} variables
+ */
+async function pytestEachTorchFile(environment, variables) {
   const results = [];
   for (const file of torchTests()) {
     say(`  ${file}`);
-    results.push(await pytest(parse(file).name, environment, [file]));
+    results.push(await pytest(parse(file).name, environment, [file], variables));
   }
   return total(results);
 }
@@ -116,6 +123,22 @@ async function staticGates({ tools, python, nvcc }) {
   return pytest("static", tools, ["test/static"], programs);
 }
 
+/** Prints the table of the small cases. @param {string} tools @param {string} library @returns {Promise<Results>} */
+async function quickRoofline(tools, library) {
+  const PYTHONPATH = ["test", "native", "kernels"].map((folder) => join(root, folder)).join(delimiter);
+  const args = ["-m", "roofline", "--quick", "--library", library];
+  const code = await visibly(join(tools, "bin/python"), args, { ...process.env, PYTHONPATH });
+  return { passed: code === 0 ? 1 : 0, failed: code === 0 ? 0 : 1, skipped: [] };
+}
+
+/** The GPU suite and the roofline with the emulator in the card's place. @param {Workshop} workshop */
+async function hostPaths({ tools, nvcc }) {
+  const library = await buildEmulated(tools);
+  const variables = { OPSWAP_EMULATED_LIBRARY: library, ...(nvcc === null ? {} : { OPSWAP_NVCC: nvcc }) };
+  const args = [...HOST_PATHS, "--ignore-glob=*/test_torch_*.py"];
+  return total([await pytest("host-paths", tools, args, variables), await quickRoofline(tools, library)]);
+}
+
 /** @param {Suite[]} suites those of a machine whose Python cannot run the engine are skips, with the reason */
 function unlessImpossible(suites) {
   return suites.map((suite) => ({
@@ -132,7 +155,8 @@ function unlessImpossible(suites) {
 
 /** @returns {Suite[]} */
 export function allSuites() {
-  const elsewhere = ["--ignore=test/adapters", "--ignore=test/static", "--ignore-glob=*/test_torch_*.py"];
+  const elsewhere = ["test/adapters", "test/static", ...HOST_PATHS].map((folder) => `--ignore=${folder}`);
+  elsewhere.push("--ignore-glob=*/test_torch_*.py");
   /** @type {Suite[]} */
   const fast = [
     { name: "TypeScript", tier: "fast", run: ({ tools }) => vitest("fast", pythonEnv(tools)) },
@@ -140,13 +164,17 @@ export function allSuites() {
     { name: "C++", tier: "fast", run: nativeTests },
     { name: "Emulator", tier: "fast", run: (workshop) => ctest("emulator", "emulator", workshop) },
     { name: "CUDA kernels", tier: "fast", run: staticGates },
+    { name: "GPU suite and roofline on the emulator", tier: "fast", run: hostPaths },
   ];
   /** @type {Suite[]} */
   const engine = [
     {
       name: "Python with vLLM",
       tier: "engine",
-      run: async (workshop) => pytestEachTorchFile(await engineEnv(workshop)),
+      run: async (workshop) => {
+        const OPSWAP_EMULATED_LIBRARY = await buildEmulated(workshop.tools);
+        return pytestEachTorchFile(await engineEnv(workshop), { OPSWAP_EMULATED_LIBRARY });
+      },
     },
     {
       name: "TypeScript with vLLM",

@@ -20,7 +20,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def answers(root: Path) -> tuple[dict, dict[str, str]]:
-    """`why` about sm90, and what came of each call."""
+    """`why` about sm90 with the device's choice, and what came of each call."""
     build = root / "out"
     options = [
         "-DOPSWAP_EMULATE=ON",
@@ -34,8 +34,9 @@ def answers(root: Path) -> tuple[dict, dict[str, str]]:
     program = build / "choice"
     _run("g++", "-std=c++20", include, str(HERE / "choice.cpp"), f"-L{build}", "-lopswap", "-o", str(program))
     text, *lines = _run("env", f"LD_LIBRARY_PATH={build}", str(program)).splitlines()
-    sm90 = next(impl for impl in json.loads(text)["impls"] if impl["name"] == "sm90")
-    return sm90, dict(line.split(": ", 1) for line in lines)
+    why = json.loads(text)
+    sm90 = next(impl for impl in why["impls"] if impl["name"] == "sm90")
+    return {**sm90, "choice": why.get("device_choice")}, dict(line.split(": ", 1) for line in lines)
 
 
 def _run(*command: str) -> str:
@@ -49,13 +50,13 @@ def _run(*command: str) -> str:
 def test_evidence_decides_who_takes_device_tensors(root: Path) -> None:
     sm90, calls = answers(root)
     assert sm90["reason"] == "experimental: there is no evidence from a device yet, so it runs only when named"
-    assert (sm90["correct_on"], sm90["timed_on"]) == ([], [])
+    assert (sm90["correct_on"], sm90["timed_on"], sm90["choice"]) == ([], [], None)
     assert (calls["named"], calls["host"]) == ("ran", "ran")
     assert calls["device"].endswith("it computes on the CPU and the tensors are on another device")
 
     plant(root, evidence(root))
     sm90, calls = answers(root)
-    assert (sm90["correct_on"], sm90["timed_on"]) == (["H100"], ["H100"])
+    assert (sm90["correct_on"], sm90["timed_on"], sm90["choice"]) == (["H100"], ["H100"], "sm90")
     assert sm90["reason"] == (
         "its speed was not measured on this device, only on H100, so a framework's own kernel is preferred"
     )

@@ -85,9 +85,11 @@ def default_value(arg: dict, types: dict[str, str], dims: dict[str, int], rng: n
     return rng.integers(low, high + 1, size=shape).astype(dtype) if np.prod(shape) else np.zeros(shape, dtype)
 
 
-def build(room: Room, case: dict, types: dict[str, str], seed: int = 0) -> dict[str, Any]:
+def build(
+    room: Room, case: dict, types: dict[str, str], seed: int = 0, rng: np.random.Generator | None = None
+) -> dict[str, Any]:
     """The arguments of a case by name: the room's own `inputs` when it has one, else random ones."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed) if rng is None else rng
 
     def make(**dims: int) -> dict[str, Any]:
         known = {**{k: v for k, v in case.items() if k.isupper()}, **dims}
