@@ -57,7 +57,11 @@ set(OPSWAP_FLAGS_avx2 -mavx2 -mfma -mf16c -mbmi2)
 # avx512bf16 only makes its intrinsics known: code that uses them asks the CPU first, and the compiler never does by itself.
 set(OPSWAP_FLAGS_avx512 ${OPSWAP_FLAGS_avx2} -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512bf16
   -mprefer-vector-width=512)
-foreach(declaration ${OPSWAP_ROOMS})
+set(cpu_rooms ${OPSWAP_ROOMS})
+if(OPSWAP_LEVELS STREQUAL "none")
+  set(cpu_rooms)
+endif()
+foreach(declaration ${cpu_rooms})
   get_filename_component(folder "${declaration}" DIRECTORY)
   get_filename_component(room "${folder}" NAME)
   opswap_pass(${room} ref portable)

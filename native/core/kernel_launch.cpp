@@ -3,6 +3,7 @@
 #include <cinttypes>
 #include <cstdarg>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 
 #include "error.h"
@@ -103,10 +104,13 @@ opswap_status check_geometry(const Kernel &kernel, const Geometry &g) {
 
 #ifdef OPSWAP_EMULATE
 
+// OPSWAP_EMULATE_SEED picks the order of threads and of asynchronous work, for each launch anew.
 opswap_status launch_emulated(const Kernel &kernel, const Geometry &g, const std::function<void()> &body) {
   if (opswap_status e = check_geometry(kernel, g)) return e;
   if (!g.grid.count()) return OPSWAP_OK;
   if (g.cluster.count() != 1) return launch_failed(kernel, g, kNotStarted, "the emulator has no clusters yet");
+  const char *seed = std::getenv("OPSWAP_EMULATE_SEED");
+  emu::options().seed = seed ? std::strtoull(seed, nullptr, 10) : 0;
   const auto size = [](const Extent &e) { return dim3(unsigned(e.x), unsigned(e.y), unsigned(e.z)); };
   const emu::Report report = emu::run({kernel.name, size(g.grid), size(g.block), g.smem}, body);
   if (report) return OPSWAP_OK;

@@ -1,25 +1,67 @@
 // libopswap with each sm90.cu on the emulator: never shipped, for tests and the roofline.
 import { availableParallelism } from "node:os";
-import { delimiter, join } from "node:path";
-import { logged } from "./exec.mjs";
+import { delimiter, dirname, join } from "node:path";
+import { findCompiler } from "./compiler.mjs";
+import { logged, probe } from "./exec.mjs";
 import { buildDir, root } from "./paths.mjs";
-import { step } from "./ui.mjs";
+import { SetupError, step } from "./ui.mjs";
+
+/** @typedef {"plain" | "thread" | "address"} Checker what the library is built to find: a sanitizer, or nothing more */
+
+/** A library under a sanitizer holds the kernels only: instrumented CPU code takes long to compile. */
+const DEFINES = {
+  plain: ["OPSWAP_LEVELS="],
+  thread: ["OPSWAP_LEVELS=none", "OPSWAP_SANITIZE=thread"],
+  address: ["OPSWAP_LEVELS=none", "OPSWAP_SANITIZE=address"],
+};
+/** What a sanitizer adds to the environment of the Python that loads the library. */
+const OPTIONS = {
+  plain: {},
+  thread: { TSAN_OPTIONS: "halt_on_error=1:report_signal_unsafe=0" },
+  address: { ASAN_OPTIONS: "detect_leaks=0:detect_stack_use_after_return=0" },
+};
+/** Loaded first; libstdc++ goes along with ASan, which intercepts throws only when it finds the function at start. */
+const PRELOADED = { plain: [], thread: ["libtsan.so"], address: ["libasan.so", "libstdc++.so.6"] };
 
 /**
  * @param {string} tools folder of the tools environment
+ * @param {Checker} [checker]
  * @returns {Promise<string>} path of the library
  */
-export async function buildEmulated(tools) {
-  const folder = join(buildDir, "emulated");
-  const env = { PATH: `${join(tools, "bin")}${delimiter}${process.env.PATH}` };
+export async function buildEmulated(tools, checker = "plain") {
+  const name = checker === "plain" ? "emulated" : `emulated-${checker}`;
+  const folder = join(buildDir, name);
+  const env = { CXX: await findCompiler(), PATH: `${join(tools, "bin")}${delimiter}${process.env.PATH}` };
   const cmake = join(tools, "bin/cmake");
-  const options = ["OPSWAP_EMULATE=ON", "OPSWAP_NODE=OFF", "OPSWAP_LEVELS="];
+  const options = ["OPSWAP_EMULATE=ON", "OPSWAP_NODE=OFF", ...DEFINES[checker]];
   const defines = [...options, `OPSWAP_PYTHON=${join(tools, "bin/python")}`].map((option) => `-D${option}`);
-  await step("library on the emulator", async (progress) => {
+  await step(`library on the emulator${checker === "plain" ? "" : `, ${checker}`}`, async (progress) => {
     const place = ["-G", "Ninja", "-S", join(root, "native"), "-B", folder];
-    await logged("emulated-configure", cmake, [...place, ...defines], { env, progress });
+    await logged(`${name}-configure`, cmake, [...place, ...defines], { env, progress });
     const build = ["--build", folder, "--parallel", String(availableParallelism()), "--target", "opswap"];
-    await logged("emulated-build", cmake, build, { env, progress });
+    await logged(`${name}-build`, cmake, build, { env, progress });
   });
   return join(folder, "libopswap.so");
+}
+
+/** @param {Checker} checker */
+async function preloaded(checker) {
+  const cxx = await findCompiler();
+  const files = [];
+  for (const name of PRELOADED[checker]) {
+    const file = await probe(cxx, [`-print-file-name=${name}`]);
+    if (file === null || !file.includes("/")) throw new SetupError(`${cxx} has no ${name}`);
+    files.push(file);
+  }
+  return files.join(" ");
+}
+
+/**
+ * Builds the library and gives the variables with which Python loads it in place of the one in the package.
+ * @param {string} tools @param {Checker} checker
+ * @returns {Promise<NodeJS.ProcessEnv>}
+ */
+export async function emulated(tools, checker) {
+  const library = await buildEmulated(tools, checker);
+  return { ...OPTIONS[checker], LD_LIBRARY_PATH: dirname(library), LD_PRELOAD: await preloaded(checker) };
 }

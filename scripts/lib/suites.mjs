@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, readdirSync, rmSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { delimiter, join, parse } from "node:path";
 import { findCuobjdump } from "./cuda.mjs";
-import { buildEmulated } from "./emulated-library.mjs";
+import { buildEmulated, emulated } from "./emulated-library.mjs";
 import { endWithParent, exitOf, logged } from "./exec.mjs";
 import { ensureModel } from "./model.mjs";
 import { buildDir, pythonDir, root } from "./paths.mjs";
@@ -22,6 +22,12 @@ const TORCH_TEST = /^adapters\/.*\/test_\w+\.py$|(^|\/)test_torch_\w+\.py$/;
 
 /** What needs the library on the emulator. */
 const HOST_PATHS = ["test/gpu", "test/roofline"];
+/** Need the library on the emulator in place of the package's; those about memory run once, without a sanitizer. */
+const EMULATED = {
+  rooms: "test/ops/test_emulated.py",
+  arrays: "test/ops/test_emulated_arrays.py",
+  torch: "test/ops/test_emulated_torch.py",
+};
 
 function torchTests() {
   const names = readdirSync(join(root, "test"), { recursive: true, encoding: "utf8" });
@@ -139,6 +145,23 @@ async function hostPaths({ tools, nvcc }) {
   return total([await pytest("host-paths", tools, args, variables), await quickRoofline(tools, library)]);
 }
 
+/** Every room that has kernels: all cases plain, one small case of each under the sanitizers. @param {Workshop} workshop */
+async function emulatedRooms({ tools }) {
+  const results = [];
+  for (const checker of /** @type {const} */ (["plain", "thread", "address"])) {
+    const variables = await emulated(tools, checker);
+    const files = checker === "plain" ? [EMULATED.rooms, EMULATED.arrays] : [EMULATED.rooms];
+    results.push(await pytest(`emulated-${checker}`, tools, files, variables));
+  }
+  return total(results);
+}
+
+/** @param {Workshop} workshop */
+async function emulatedTorch(workshop) {
+  const engine = await engineEnv(workshop);
+  return pytest("emulated-torch", engine, [EMULATED.torch], await emulated(workshop.tools, "plain"));
+}
+
 /** @param {Suite[]} suites those of a machine whose Python cannot run the engine are skips, with the reason */
 function unlessImpossible(suites) {
   return suites.map((suite) => ({
@@ -157,6 +180,7 @@ function unlessImpossible(suites) {
 export function allSuites() {
   const elsewhere = ["test/adapters", "test/static", ...HOST_PATHS].map((folder) => `--ignore=${folder}`);
   elsewhere.push("--ignore-glob=*/test_torch_*.py");
+  elsewhere.push("--ignore-glob=*/test_emulated*.py");
   /** @type {Suite[]} */
   const fast = [
     { name: "TypeScript", tier: "fast", run: ({ tools }) => vitest("fast", pythonEnv(tools)) },
@@ -165,9 +189,11 @@ export function allSuites() {
     { name: "Emulator", tier: "fast", run: (workshop) => ctest("emulator", "emulator", workshop) },
     { name: "CUDA kernels", tier: "fast", run: staticGates },
     { name: "GPU suite and roofline on the emulator", tier: "fast", run: hostPaths },
+    { name: "Rooms on the emulator", tier: "fast", run: emulatedRooms },
   ];
   /** @type {Suite[]} */
   const engine = [
+    { name: "Torch on the emulator", tier: "engine", run: emulatedTorch },
     {
       name: "Python with vLLM",
       tier: "engine",

@@ -6,6 +6,7 @@ import importlib.util
 import itertools
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -14,6 +15,8 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
+import opswap
+import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 GUARD = 64  # elements on each side of every written tensor that nobody may touch
@@ -63,6 +66,20 @@ def _load(path: Path) -> ModuleType:
 
 def rooms(root: Path = ROOT) -> list[Room]:
     return [Room(p.parent) for p in sorted(root.glob("kernels/*/op.json"))]
+
+
+def case_id(case: dict) -> str:
+    return ",".join(f"{k}={json.dumps(v, separators=(',', ':'))}" for k, v in case.items())
+
+
+def all_cases(of: list[Room]) -> list:
+    """Each case in each combination of dtypes, as pytest's parameters (room, case, types)."""
+    return [
+        pytest.param(room, case, types, id=f"{room.name}[{case_id(case)}|{'-'.join(types.values())}]")
+        for room in of
+        for case in room.spec["cases"]
+        for types in room.type_choices()
+    ]
 
 
 def numpy_dtype(name: str) -> np.dtype:
@@ -177,3 +194,31 @@ def assert_close(name: str, got: np.ndarray, expected: np.ndarray, tolerance: di
     # One element of a small tensor may round the other way.
     if differ > max(1, (1 - ratio) * same.size):
         raise AssertionError(f"{name}: {differ} of {same.size} elements differ, {ratio:g} of them have to be equal")
+
+
+def on_host(value: Any) -> Any:
+    return value
+
+
+def check(
+    room: Room, case: dict, types: dict[str, str], impl: str, place: Callable[[Any], Any] = on_host, seed: int = 0
+) -> None:
+    """One call against ref.py, in poisoned memory; `place` says where an argument is for the library."""
+    placed = Placed(room, case, build(room, case, types, seed))
+    expected = room.module.ref(**build(room, case, types, seed))
+    args = [place(v) for v in placed.values.values()]
+    bytes_needed = opswap.workspace_size(room.name, *args, impl=impl)
+    room_for_it = place(aligned(bytes_needed)) if bytes_needed else None
+    opswap.call(room.name, *args, impl=impl, workspace=room_for_it)
+    placed.assert_untouched()
+    written = [a["name"] for a in room.args if a.get("writes") and placed.values[a["name"]] is not None]
+    assert sorted(expected) == sorted(written), "ref.py returns exactly the written arguments that are given"
+    for name in written:
+        assert_close(f"{room.name}:{impl}:{name}", placed.values[name], expected[name], room.spec["tolerance"])
+
+
+def aligned(size: int) -> np.ndarray:
+    """Workspace that starts as NaN in every type, at the library's alignment."""
+    base = np.full(size + 64, 0xFF, np.uint8)
+    start = -base.ctypes.data % 64
+    return base[start : start + size]

@@ -1,0 +1,110 @@
+"""Every room that has a sm90.cu, on a libopswap built with OPSWAP_EMULATE; see test/emulator/README.md."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import opswap
+import pytest
+from rooms import Placed, Room, all_cases, build, check, rooms
+
+ONLY = os.environ.get("OPSWAP_EMULATE_ROOM")
+KERNELS = [room for room in rooms() if (room.path / "sm90.cu").exists() and ONLY in (None, room.name)]
+#: Elements of all tensors of a case; more than this takes the emulator a second or longer.
+MOST_ELEMENTS = 1 << 20
+#: Under a sanitizer only small cases run, of each room at least one.
+SANITIZED = next((s for s in ("tsan", "asan") if f"lib{s}." in os.environ.get("LD_PRELOAD", "")), None)
+MOST_ELEMENTS_SANITIZED = 1 << 11
+#: Orders of threads, each with copies and products that complete early (0) and as late as they can (3).
+SEEDS = [int(seed) for seed in os.environ.get("OPSWAP_EMULATE_SEEDS", "0,3").split(",")]
+
+
+def on_device(value: Any, device: int = 0) -> Any:
+    """The same memory as the emulated device's."""
+    if not isinstance(value, np.ndarray):
+        return value
+    strides = [s // value.itemsize for s in value.strides]
+    return opswap.Tensor(value.ctypes.data, str(value.dtype), list(value.shape), strides, 2, device)
+
+
+def elements(values: dict[str, Any]) -> int:
+    return sum(v.size for v in values.values() if isinstance(v, np.ndarray))
+
+
+def refusal(room: Room, case: dict, values: dict[str, Any]) -> str | None:
+    """The library's own reason, when the room's kernels do not take these arguments."""
+    args = [on_device(v) for v in Placed(room, case, values).values.values()]
+    found = next(i for i in opswap.why(room.name, *args)["impls"] if i["name"] == "sm90")
+    return None if found["usable"] else found["reason"]
+
+
+def chosen_cases() -> list:
+    if not SANITIZED:
+        return all_cases(KERNELS)
+    found: dict[tuple, list] = {}
+    for param in all_cases(KERNELS):
+        room, case, types = param.values
+        size = elements(build(room, case, types))
+        if size:
+            found.setdefault((room, *types.values()), []).append((size, param))
+    sizes = [sorted(of, key=lambda pair: pair[0]) for of in found.values()]
+    return [p for of in sizes for n, (size, p) in enumerate(of) if n == 0 or size <= MOST_ELEMENTS_SANITIZED]
+
+
+def test_the_library_is_the_emulated_one() -> None:
+    assert opswap.version()["device_status"].startswith("emulated: "), "LD_LIBRARY_PATH needs the emulated libopswap.so"
+    assert KERNELS, "no room has a sm90.cu"
+
+
+def test_the_library_is_built_as_its_caller_is() -> None:
+    """With the sanitizer that was loaded before it, or with none: the other way nothing would be found."""
+    maps = Path("/proc/self/maps").read_text().splitlines()
+    library = Path(next(line.split()[-1] for line in maps if line.endswith("libopswap.so"))).read_bytes()
+    assert [s for s in ("tsan", "asan") if f"__{s}_init".encode() in library] == [SANITIZED] * bool(SANITIZED)
+
+
+@pytest.mark.parametrize(("room", "case", "types"), chosen_cases())
+def test_matches_reference(room: Room, case: dict, types: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    values = build(room, case, types)
+    if elements(values) > MOST_ELEMENTS:
+        pytest.skip(f"{elements(values)} elements, the emulator is asked for at most {MOST_ELEMENTS}")
+    if reason := refusal(room, case, values):
+        pytest.skip(reason)
+    for seed in SEEDS:
+        monkeypatch.setenv("OPSWAP_EMULATE_SEED", str(seed))
+        check(room, case, types, "sm90", on_device)
+
+
+def test_what_the_emulator_finds_arrives_as_an_error() -> None:
+    """A weight that starts inside an element: the kernel's load is not aligned."""
+    x, out, w = np.ones((2, 40), np.float32), np.zeros((2, 40), np.float32), np.ones(41, np.float32)
+    odd = opswap.Tensor(w.ctypes.data + 2, "float32", [40], [1], 2, 0)
+    with pytest.raises(opswap.OpswapError) as caught:
+        opswap.call("rms_norm", on_device(out), on_device(x), odd, 1e-6, impl="sm90")
+    assert caught.value.code == "OPSWAP_E_LAUNCH"
+    words = (
+        "rms_norm: kernel rms_norm_kernel was stopped by the emulator: rms_norm_kernel, block (0, 0, 0), thread ",
+        "an access of 4 bytes at 0x",
+        "; grid (2, 1, 1), block (64, 1, 1), 0 bytes of dynamic shared memory, programmatic launch, arguments (0x",
+        ", 2, 40, 40, 40, 1e-06)",
+    )
+    assert all(w in caught.value.message for w in words), caught.value.message
+
+
+def test_a_device_that_is_not_there_is_refused() -> None:
+    out, x, w = np.zeros((2, 8), np.float32), np.ones((2, 8), np.float32), np.ones(8, np.float32)
+    with pytest.raises(opswap.OpswapError, match="sm90' cannot run: the emulator has one device, number 0") as caught:
+        opswap.call("rms_norm", *(on_device(v, 1) for v in (out, x, w)), 1e-6, impl="sm90")
+    assert caught.value.code == "OPSWAP_E_UNUSABLE"
+
+
+def test_tensors_of_two_devices_are_refused() -> None:
+    out, x, w = np.zeros((2, 8), np.float32), np.ones((2, 8), np.float32), np.ones(8, np.float32)
+    with pytest.raises(opswap.OpswapError, match="weight is on cuda:1, the first tensor is on cuda:0") as caught:
+        opswap.call("rms_norm", on_device(out), on_device(x), on_device(w, 1), 1e-6, impl="sm90")
+    assert caught.value.code == "OPSWAP_E_DEVICE"
+    with pytest.raises(opswap.OpswapError, match="weight is on cpu:0, the first tensor is on cuda:0"):
+        opswap.call("rms_norm", on_device(out), on_device(x), w, 1e-6, impl="sm90")
