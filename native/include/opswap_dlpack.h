@@ -9,7 +9,7 @@
 extern "C" {
 #endif
 
-enum { kDLCPU = 1, kDLCUDA = 2 };
+enum { kDLCPU = 1, kDLCUDA = 2, kDLCUDAHost = 3, kDLCUDAManaged = 13 };
 
 typedef struct {
   int32_t device_type;

@@ -3,6 +3,7 @@
 #include <pybind11/stl.h>
 
 #include <cstddef>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -43,17 +44,28 @@ DLDataType dtype_named(const std::string &name) {
 struct TensorRef {
   DLTensor dl;
   std::vector<int64_t> shape, strides;
+  py::object owner;  // what keeps the memory, when not the caller
 
-  TensorRef(uintptr_t data, const std::string &dtype, std::vector<int64_t> shape_, std::vector<int64_t> strides_)
+  TensorRef(uintptr_t data, const std::string &dtype, std::vector<int64_t> shape_, std::vector<int64_t> strides_,
+            int32_t device_type, int32_t device_id)
       : shape(std::move(shape_)), strides(std::move(strides_)) {
     if (shape.size() != strides.size()) throw Failure{"OPSWAP_E_RANK", "shape and strides differ in length"};
     dl = {reinterpret_cast<void *>(data),
-          {kDLCPU, 0},
+          {device_type, device_id},
           int32_t(shape.size()),
           dtype_named(dtype),
           shape.data(),
           strides.data(),
           0};
+  }
+  TensorRef(const DLTensor &from, py::object owner_)
+      : dl(from), shape(from.shape, from.shape + from.ndim), strides(shape.size(), 1), owner(std::move(owner_)) {
+    const int32_t type = from.device.device_type;
+    dl.device.device_type = type == kDLCUDAHost ? kDLCPU : type == kDLCUDAManaged ? kDLCUDA : type;
+    for (size_t d = shape.size(); d > 1; --d) strides[d - 2] = strides[d - 1] * shape[d - 1];
+    if (from.strides) strides.assign(from.strides, from.strides + from.ndim);
+    dl.shape = shape.data();
+    dl.strides = strides.data();
   }
   TensorRef(const TensorRef &) = delete;
 };
@@ -90,11 +102,32 @@ std::vector<opswap_arg> to_args(const py::sequence &values) {
   return args;
 }
 
-void call(const std::string &op, const py::sequence &values, const std::optional<std::string> &impl) {
-  const std::vector<opswap_arg> args = to_args(values);
+// The capsule stays the producer's until the caller drops it, and so does the memory; it starts with a DLTensor.
+std::unique_ptr<TensorRef> from_dlpack(const py::capsule &capsule) {
+  if (!capsule.name() || std::string(capsule.name()) != "dltensor")
+    throw Failure{"OPSWAP_E_ARGUMENT", "a DLPack capsule needs the name dltensor: unversioned, and not used before"};
+  return std::make_unique<TensorRef>(*capsule.get_pointer<DLTensor>(), capsule);
+}
+
+opswap_exec exec_of(const std::optional<std::string> &impl) {
   opswap_exec exec{};
   exec.struct_size = sizeof exec;
   exec.impl = impl ? impl->c_str() : nullptr;
+  return exec;
+}
+
+// `stream` is a cudaStream_t.
+void call(const std::string &op, const py::sequence &values, const std::optional<std::string> &impl, uintptr_t stream,
+          const TensorRef *workspace) {
+  const std::vector<opswap_arg> args = to_args(values);
+  opswap_exec exec = exec_of(impl);
+  exec.stream = reinterpret_cast<void *>(stream);
+  if (workspace) {
+    if (workspace->shape.size() != 1 || workspace->strides[0] != 1 || workspace->dl.dtype.bits != 8)
+      throw Failure{"OPSWAP_E_WORKSPACE", "the workspace needs to be one dense dimension of uint8"};
+    exec.workspace = workspace->dl.data;
+    exec.workspace_size = size_t(workspace->shape[0]);
+  }
   opswap_status status;
   std::string code, message;
   {
@@ -103,6 +136,14 @@ void call(const std::string &op, const py::sequence &values, const std::optional
     if (status) message = opswap_last_error();
   }
   if (status) throw Failure{opswap_status_name(status), message};
+}
+
+size_t workspace_size(const std::string &op, const py::sequence &values, const std::optional<std::string> &impl) {
+  const std::vector<opswap_arg> args = to_args(values);
+  const opswap_exec exec = exec_of(impl);
+  size_t size = 0;
+  check(opswap_workspace_size(op.c_str(), args.data(), int32_t(args.size()), &exec, &size));
+  return size;
 }
 
 // Calls a function of the (buffer, size) pattern twice: for the size, then for the text.
@@ -170,7 +211,9 @@ void define_calls(py::module_ &m) {
   m.def("manifest", [] { return std::string(opswap_manifest()); });
   m.def("version", &version);
   m.def("check_abi", &check_abi);
-  m.def("call", &call, py::arg("op"), py::arg("args"), py::arg("impl") = py::none());
+  m.def("call", &call, py::arg("op"), py::arg("args"), py::arg("impl") = py::none(), py::arg("stream") = 0,
+        py::arg("workspace").none(true) = nullptr);
+  m.def("workspace_size", &workspace_size, py::arg("op"), py::arg("args"), py::arg("impl") = py::none());
   m.def("why", &why, py::arg("op"), py::arg("args") = py::none());
   m.def("use", [](const std::string &op, const std::string &impl) { check(opswap_use(op.c_str(), impl.c_str())); });
   m.def("stats", [] { return read_text([](char *buf, size_t *size) { return opswap_stats(buf, size); }); });
@@ -195,8 +238,10 @@ PYBIND11_MODULE(_opswap, m) {
     }
   });
   py::class_<TensorRef>(m, "Tensor")
-      .def(py::init<uintptr_t, const std::string &, std::vector<int64_t>, std::vector<int64_t>>(), py::arg("data"),
-           py::arg("dtype"), py::arg("shape"), py::arg("strides"));
+      .def(py::init<uintptr_t, const std::string &, std::vector<int64_t>, std::vector<int64_t>, int32_t, int32_t>(),
+           py::arg("data"), py::arg("dtype"), py::arg("shape"), py::arg("strides"),
+           py::arg("device_type") = int32_t(kDLCPU), py::arg("device_id") = 0);
+  m.def("from_dlpack", &from_dlpack);
   define_calls(m);
   opswap_torch::define(m, [](const std::string &code, const std::string &message) { throw Failure{code, message}; });
 }

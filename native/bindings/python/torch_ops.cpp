@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "opswap.h"
-#include "torch_shim.h"
+#include "torch_values.h"
 
 namespace py = pybind11;
 
@@ -20,22 +20,6 @@ namespace {
 
 constexpr int kMostSlots = 256, kMostArgs = 32;
 
-struct Shim {
-#define X(result, name, params) result(*name) params = nullptr;
-  OPSWAP_SHIM_FUNCTIONS(X)
-#undef X
-  int32_t (*new_value)(StableIValue **) = nullptr;  // torch 2.13+; before, operator new
-  int32_t (*delete_value)(StableIValue *) = nullptr;
-  const char *(*what)() = nullptr;
-} shim;
-
-struct DTypeRow {
-  int32_t torch;
-  DLDataType dl;
-};
-std::vector<DTypeRow> dtypes;
-int32_t cpu_type = 0, cuda_type = 1;
-
 enum class Kind { tensor, optional_tensor, real, integer, boolean, string };
 struct Slot {
   std::string op;
@@ -43,103 +27,87 @@ struct Slot {
 };
 std::deque<Slot> slots;  // stable addresses: an external implementation keeps a pointer
 
-// A tensor handle that this frame owns.
-struct DeleteTensor {
-  void operator()(AtenTensor t) const { shim.aoti_torch_delete_tensor_object(t); }
-};
-using OwnedTensor = std::unique_ptr<AtenTensorOpaque, DeleteTensor>;
-
-template <class T>
-T take(StableIValue v) {
-  T out;
-  static_assert(sizeof(T) <= sizeof v);
-  __builtin_memcpy(&out, &v, sizeof out);
-  return out;
-}
-template <class T>
-StableIValue give(T v) {
-  StableIValue out = 0;
-  __builtin_memcpy(&out, &v, sizeof v);
-  return out;
+[[noreturn]] void refuse(opswap_status status) {
+  throw std::runtime_error(std::string(opswap_status_name(status)) + ": " + opswap_last_error());
 }
 
-// The value inside an optional; frees the box.
-std::pair<bool, StableIValue> unbox(StableIValue v) {
-  StableIValue *box = take<StableIValue *>(v);
-  if (!box) return {false, 0};
-  const StableIValue inner = *box;
-  shim.delete_value ? void(shim.delete_value(box)) : delete box;
-  return {true, inner};
-}
-StableIValue box(StableIValue v) {
-  StableIValue *b = nullptr;
-  if (shim.new_value)
-    shim.new_value(&b);
-  else
-    b = new StableIValue;
-  *b = v;
-  return give(b);
-}
-
-DLDataType dl_dtype(int32_t torch) {
-  for (const DTypeRow &d : dtypes)
-    if (d.torch == torch) return d.dl;
-  return {255, 0, 0};  // refused by the library with the argument's name
-}
-
-void describe(AtenTensor t, DLTensor &out) {
-  int32_t dtype = 0, device = 0, index = 0;
-  int64_t dim = 0;
-  shim.aoti_torch_get_data_ptr(t, &out.data);
-  shim.aoti_torch_get_dim(t, &dim);
-  shim.aoti_torch_get_sizes(t, &out.shape);
-  shim.aoti_torch_get_strides(t, &out.strides);
-  shim.aoti_torch_get_dtype(t, &dtype);
-  shim.aoti_torch_get_device_type(t, &device);
-  if (device != cpu_type) shim.aoti_torch_get_device_index(t, &index);
-  out.ndim = int32_t(dim);
-  out.dtype = dl_dtype(dtype);
-  out.device = {device == cpu_type ? kDLCPU : device == cuda_type ? kDLCUDA : -1, index};
-  out.byte_offset = 0;
-}
-
-// One call from torch: owns the tensors of the stack, describes them, calls the library.
-void run(const Slot &slot, StableIValue *stack, uint64_t inputs) {
+// One call from torch: owns the tensors of the stack and describes them.
+struct Frame {
+  const Slot &slot;
+  uint64_t inputs;
   std::array<OwnedTensor, kMostArgs> owned;
   std::array<DLTensor, kMostArgs> tensors;
   std::array<opswap_arg, kMostArgs> args;
-  for (size_t i = 0; i < inputs; ++i) {
+  int32_t device = -1;  // the CUDA device of the first device tensor
+
+  Frame(const Slot &slot_, const StableIValue *stack, uint64_t inputs_) : slot(slot_), inputs(inputs_) {
+    for (size_t i = 0; i < inputs; ++i) describe_argument(i, stack[i]);
+  }
+
+  void describe_argument(size_t i, StableIValue given) {
     args[i] = {};
-    std::pair<bool, StableIValue> value{true, stack[i]};
+    std::pair<bool, StableIValue> value{true, given};
     switch (slot.kinds[i]) {
       case Kind::optional_tensor:
-        value = unbox(stack[i]);
+        value = unbox(given);
         [[fallthrough]];
       case Kind::tensor:
         if (!value.first) break;
         owned[i].reset(take<AtenTensor>(value.second));
         describe(owned[i].get(), tensors[i]);
+        if (device < 0 && tensors[i].device.device_type == kDLCUDA) device = tensors[i].device.device_id;
         args[i].tag = OPSWAP_TENSOR;
         args[i].v.tensor = &tensors[i];
         break;
       case Kind::real:
         args[i].tag = OPSWAP_FLOAT;
-        args[i].v.f = take<double>(stack[i]);
+        args[i].v.f = take<double>(given);
         break;
       case Kind::integer:
         args[i].tag = OPSWAP_INT;
-        args[i].v.i = take<int64_t>(stack[i]);
+        args[i].v.i = take<int64_t>(given);
         break;
       case Kind::boolean:
         args[i].tag = OPSWAP_BOOL;
-        args[i].v.i = take<bool>(stack[i]);
+        args[i].v.i = take<bool>(given);
         break;
       case Kind::string:
         throw std::runtime_error("OPSWAP_E_ARGUMENT: string arguments are not passed through torch");
     }
   }
-  if (opswap_status status = opswap_call(slot.op.c_str(), args.data(), int32_t(inputs), nullptr)) [[unlikely]]
-    throw std::runtime_error(std::string(opswap_status_name(status)) + ": " + opswap_last_error());
+
+  opswap_status call(const opswap_exec *exec) const {
+    return opswap_call(slot.op.c_str(), args.data(), int32_t(inputs), exec);
+  }
+};
+
+// Runs on the device's current stream; a workspace is torch's memory, which that stream uses again only afterwards.
+opswap_status call_on_device(const Frame &frame) {
+  opswap_exec exec{};
+  exec.struct_size = sizeof exec;
+  if (!shim.current_stream || shim.current_stream(frame.device, &exec.stream))
+    throw std::runtime_error("OPSWAP_E_DEVICE: " + frame.slot.op + ": torch gives no stream of CUDA device " +
+                             std::to_string(frame.device));
+  if (opswap_status e = opswap_workspace_size(frame.slot.op.c_str(), frame.args.data(), int32_t(frame.inputs), &exec,
+                                              &exec.workspace_size))
+    return e;
+  OwnedTensor workspace;
+  if (exec.workspace_size) {
+    const int64_t size = int64_t(exec.workspace_size), stride = 1;
+    AtenTensor made = nullptr;
+    if (shim.aoti_torch_empty_strided(1, &size, &stride, byte_type, cuda_type, frame.device, &made))
+      throw std::runtime_error("OPSWAP_E_MEMORY: " + frame.slot.op + ": torch has no " + std::to_string(size) +
+                               " bytes of workspace on CUDA device " + std::to_string(frame.device));
+    workspace.reset(made);
+    shim.aoti_torch_get_data_ptr(made, &exec.workspace);
+  }
+  return frame.call(&exec);
+}
+
+void run(const Slot &slot, StableIValue *stack, uint64_t inputs) {
+  const Frame frame(slot, stack, inputs);
+  if (opswap_status status = frame.device < 0 ? frame.call(nullptr) : call_on_device(frame)) [[unlikely]]
+    refuse(status);
 }
 
 // The function pointer that torch keeps has no context, so each slot has its own trampoline.
@@ -159,20 +127,6 @@ struct External {
   std::string op;  // qualified name of the operator that runs it
 };
 std::deque<External> externals;
-
-int32_t torch_dtype(DLDataType t) {
-  for (const DTypeRow &d : dtypes)
-    if (d.dl.code == t.code && d.dl.bits == t.bits) return d.torch;
-  return -1;
-}
-
-StableIValue give_tensor(const DLTensor &t) {
-  AtenTensor handle = nullptr;
-  const int32_t device = t.device.device_type == kDLCPU ? cpu_type : cuda_type;
-  shim.aoti_torch_create_tensor_from_blob(static_cast<char *>(t.data) + t.byte_offset, t.ndim, t.shape, t.strides, 0,
-                                          torch_dtype(t.dtype), device, t.device.device_id, &handle);
-  return give(handle);
-}
 
 opswap_status call_external(void *ctx, const opswap_arg *args, int32_t nargs, const opswap_exec *) {
   const External &external = *static_cast<External *>(ctx);
@@ -209,8 +163,12 @@ void *symbol(void *torch, const char *name, Fail fail) {
   return found;
 }
 
-// Opens the torch that is loaded already, and runs CPU kernels on its OpenMP team when it has one.
-bool open(const std::string &path, Fail fail) {
+// Opens the torch that is loaded already, and runs CPU kernels on its OpenMP team when it has one. `cuda` is the
+// library that knows torch's streams.
+bool open(const std::string &path, const std::string &cuda, Fail fail) {
+  if (void *streams = dlopen(cuda.c_str(), RTLD_NOW | RTLD_NOLOAD))
+    shim.current_stream =
+        reinterpret_cast<decltype(shim.current_stream)>(dlsym(streams, "aoti_torch_get_current_cuda_stream"));
   void *torch = dlopen(path.c_str(), RTLD_NOW | RTLD_NOLOAD);
   if (!torch) fail("OPSWAP_E_ABI", path + " is not loaded in this process: import torch first");
 #define X(result, name, params) shim.name = reinterpret_cast<result(*) params>(symbol(torch, #name, fail));
@@ -232,6 +190,7 @@ bool open(const std::string &path, Fail fail) {
 #undef X
   cpu_type = shim.aoti_torch_device_type_cpu();
   cuda_type = shim.aoti_torch_device_type_cuda();
+  byte_type = number("aoti_torch_dtype_uint8");
   auto team = reinterpret_cast<opswap_host_parallel>(dlsym(torch, "GOMP_parallel"));
   if (team) opswap_set_host_parallel(team);
   return team != nullptr;
@@ -248,17 +207,20 @@ Kind kind_named(const std::string &name, Fail fail) {
   return Kind::tensor;
 }
 
-// Makes torch.ops.opswap.<op> run the library's active implementation.
-void bind(const std::string &op, const std::vector<std::string> &kinds, const std::string &dispatch_key, Fail fail) {
+// Makes torch.ops.opswap.<op> run the library's active implementation, for tensors of these dispatch keys.
+void bind(const std::string &op, const std::vector<std::string> &kinds, const std::vector<std::string> &keys,
+          Fail fail) {
   if (slots.size() == kMostSlots || kinds.size() > kMostArgs)
     fail("OPSWAP_E_MEMORY",
          "at most " + std::to_string(kMostSlots) + " ops of " + std::to_string(kMostArgs) + " arguments");
   Slot &slot = slots.emplace_back(Slot{op, {}});
   for (const std::string &k : kinds) slot.kinds.push_back(kind_named(k, fail));
-  TorchLibrary library = nullptr;  // never freed: freeing it would take the kernels back
-  if (shim.aoti_torch_library_init_impl("opswap", dispatch_key.c_str(), __FILE__, __LINE__, &library) ||
-      shim.aoti_torch_library_impl(library, op.c_str(), kTrampolines[slots.size() - 1]))
-    fail("OPSWAP_E_INTERNAL", "torch refused the kernel of opswap::" + op);
+  for (const std::string &key : keys) {
+    TorchLibrary library = nullptr;  // never freed: freeing it would take the kernels back
+    if (shim.aoti_torch_library_init_impl("opswap", key.c_str(), __FILE__, __LINE__, &library) ||
+        shim.aoti_torch_library_impl(library, op.c_str(), kTrampolines[slots.size() - 1]))
+      fail("OPSWAP_E_INTERNAL", "torch refused the kernel of opswap::" + op + " for " + key);
+  }
 }
 
 void add_external(const std::string &op, const std::string &impl, const std::string &qualified,
@@ -283,10 +245,9 @@ void add_external(const std::string &op, const std::string &impl, const std::str
 }  // namespace
 
 void define(py::module_ &m, Fail fail) {
-  m.def("torch_open", [fail](const std::string &path) { return open(path, fail); });
-  m.def("torch_bind", [fail](const std::string &op, const std::vector<std::string> &kinds, const std::string &key) {
-    bind(op, kinds, key, fail);
-  });
+  m.def("torch_open", [fail](const std::string &path, const std::string &cuda) { return open(path, cuda, fail); });
+  m.def("torch_bind", [fail](const std::string &op, const std::vector<std::string> &kinds,
+                             const std::vector<std::string> &keys) { bind(op, kinds, keys, fail); });
   m.def("torch_external", [fail](const std::string &op, const std::string &impl, const std::string &qualified,
                                  const std::string &absent) { add_external(op, impl, qualified, absent, fail); });
 }

@@ -27,6 +27,8 @@ using Boxed = void (*)(StableIValue *stack, uint64_t inputs, uint64_t outputs);
   X(int32_t, aoti_torch_delete_tensor_object, (AtenTensor))                                                      \
   X(int32_t, aoti_torch_create_tensor_from_blob,                                                                 \
     (void *, int64_t, const int64_t *, const int64_t *, int64_t, int32_t, int32_t, int32_t, AtenTensor *))       \
+  X(int32_t, aoti_torch_empty_strided,                                                                           \
+    (int64_t, const int64_t *, const int64_t *, int32_t, int32_t, int32_t, AtenTensor *))                        \
   X(int32_t, aoti_torch_device_type_cpu, ())                                                                     \
   X(int32_t, aoti_torch_device_type_cuda, ())
 

@@ -10,13 +10,16 @@ from functools import cache
 from typing import Any
 
 from opswap import _opswap
-from opswap._arrays import to_native
+from opswap._arrays import stream_handle, stream_of, to_native
 from opswap.errors import OpswapError
 
 MANIFEST_SCHEMA = 1
 
+Tensor = _opswap.Tensor  # memory by address: Tensor(data, dtype, shape, strides, device_type=1, device_id=0)
+
 __all__ = [
     "OpswapError",
+    "Tensor",
     "active",
     "call",
     "get_threads",
@@ -31,6 +34,7 @@ __all__ = [
     "use",
     "version",
     "why",
+    "workspace_size",
 ]
 
 
@@ -78,33 +82,42 @@ def _with_defaults(op: str, args: tuple[Any, ...]) -> list[Any]:
     return [*args, *(a.get("default") for a in rest)]
 
 
-def _pack(op: str, args: tuple[Any, ...]) -> list[Any]:
-    spec = op_spec(op)["args"]
-    values = _with_defaults(op, args)
+def _pack(op: str, values: list[Any], stream: int = 0) -> list[Any]:
     return [
-        float(v) if a["kind"] == "float" and isinstance(v, int) else to_native(v)
-        for a, v in zip(spec, values, strict=True)
+        float(v) if a["kind"] == "float" and isinstance(v, int) else to_native(v, stream)
+        for a, v in zip(op_spec(op)["args"], values, strict=True)
     ]
 
 
-def call(op: str, *args: Any, impl: str | None = None) -> None:
-    """Runs an op on host memory, in place of its written arguments.
+def call(op: str, *args: Any, impl: str | None = None, stream: Any = None, workspace: Any = None) -> None:
+    """Runs an op on host or device memory, in place of its written arguments.
 
     Args:
         op: name of the op.
-        args: numpy arrays (ml_dtypes.bfloat16 included) or torch CPU tensors, scalars, None; trailing arguments that
-            have a default may be left out.
+        args: numpy arrays (ml_dtypes.bfloat16 included), torch tensors, DLPack or CUDA arrays, scalars, None; trailing
+            arguments that have a default may be left out.
         impl: run this implementation whatever is active.
+        stream: for device memory, a handle or a stream object; None: the one that the arguments name (torch's current
+            stream), else CUDA's default stream. Device work may still be going on when the call returns.
+        workspace: a dense uint8 array of at least `workspace_size` bytes where the arguments are.
 
     Raises:
         OpswapError: with the library's code; nothing has been written.
     """
-    _opswap.call(op, _pack(op, args), impl)
+    values = _with_defaults(op, args)
+    handle = stream_of(values) if stream is None else stream_handle(stream)
+    room = None if workspace is None else to_native(workspace, handle)
+    _opswap.call(op, _pack(op, values, handle), impl, handle, room)
+
+
+def workspace_size(op: str, *args: Any, impl: str | None = None) -> int:
+    """Bytes of workspace that this call needs."""
+    return _opswap.workspace_size(op, _pack(op, _with_defaults(op, args)), impl)
 
 
 def why(op: str, *args: Any) -> dict[str, Any]:
     """Each implementation of an op: whether it can run here (these arguments, when given), and why not."""
-    report = json.loads(_opswap.why(op, _pack(op, args) if args else None))
+    report = json.loads(_opswap.why(op, _pack(op, _with_defaults(op, args)) if args else None))
     return {**report, "op_version": op_spec(op)["version"]}
 
 

@@ -14,24 +14,27 @@ import torch
 import opswap
 from opswap import _opswap
 
+#: The library that knows torch's CUDA streams; a torch without CUDA has none.
+STREAMS = Path(torch.__file__).parent / "lib" / "libtorch_cuda.so"
 _libraries: dict[str, torch.library.Library] = {}
 
 
 def register() -> None:
     """Registers all ops; idempotent per process.
 
-    Ops return nothing and declare what they write, so one no-op serves as the fake of all of them.
+    Ops return nothing and declare what they write, so one no-op serves as the fake of all of them. Tensors of a CUDA
+    device run on that device's current stream.
 
     Raises:
         OpswapError: OPSWAP_E_ABI when this torch lacks the stable C shim (torch 2.9 or later).
     """
     if "opswap" in _libraries:
         return
-    _opswap.torch_open(str(Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"))
+    _opswap.torch_open(str(Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"), str(STREAMS))
     library = torch.library.Library("opswap", "DEF")
     for op in opswap.manifest()["ops"]:
         library.define(op["schema"], tags=(torch.Tag.pt2_compliant_tag,))
-        _opswap.torch_bind(op["op"], [_kind(a) for a in op["args"]], "CPU")
+        _opswap.torch_bind(op["op"], [_kind(a) for a in op["args"]], ["CPU", "CUDA"])
         torch.library.register_fake(f"opswap::{op['op']}", _writes_only, lib=library)
     _libraries["opswap"] = library
 
