@@ -14,6 +14,7 @@ struct TensorSpec {
   uint32_t dtypes;  // bit per DType
   bool dense;       // all strides contiguous; otherwise only the last one is 1
   bool writes;
+  bool host;  // may be in host memory while the call is on a device
 };
 
 constexpr uint32_t dtype_bit(DType d) { return 1u << static_cast<uint32_t>(d); }
@@ -73,6 +74,15 @@ namespace cold {
 // Every element of an int32/int64 tensor lies in [low, high]; reads host memory, so the caller checks the device.
 opswap_status check_values(const TensorSpec &, const Tensor &, int64_t low, int64_t high);
 
+// The device of a call is that of its first tensor, or of the first of `n` that is not in host memory.
+[[gnu::always_inline]] inline void bind_device(const opswap_arg *args, int32_t n, ArgsBase &base) {
+  for (int32_t i = 0; i < n && base.device_type == kDLCPU; ++i)
+    if (args[i].tag == OPSWAP_TENSOR && args[i].v.tensor) {
+      base.device_type = args[i].v.tensor->device.device_type;
+      base.device_id = args[i].v.tensor->device.device_id;
+    }
+}
+
 [[gnu::always_inline]] inline opswap_status bind_tensor(const TensorSpec &spec, const opswap_arg &arg, Tensor &out,
                                                         const ArgsBase &base) {
   if (arg.tag != OPSWAP_TENSOR || !arg.v.tensor) [[unlikely]]
@@ -85,8 +95,9 @@ opswap_status check_values(const TensorSpec &, const Tensor &, int64_t low, int6
     return cold::dtype(spec, t);
   if (!t.shape || !t.strides) [[unlikely]]
     return cold::null_pointer(spec, t.shape ? "strides" : "shape");
+  out.on_host = t.device.device_type == kDLCPU;
   if (t.device.device_type != base.device_type || t.device.device_id != base.device_id) [[unlikely]]
-    return cold::device(spec, t, base);
+    if (!spec.host || !out.on_host) return cold::device(spec, t, base);
   out.shape = t.shape;
   out.stride = t.strides;
   out.ndim = t.ndim;
@@ -102,7 +113,7 @@ opswap_status check_values(const TensorSpec &, const Tensor &, int64_t low, int6
     if (t.shape[d] != 1) {
       if (t.strides[d] != elements && t.shape[d] != 0 && elements != 0) {
         if (d == spec.ndim - 1 || spec.dense) [[unlikely]]
-          return cold::stride(spec, t, d, elements);
+          if (opswap_status e = cold::stride(spec, t, d, elements)) return e;
         contiguous = false;
       }
       int64_t reach;

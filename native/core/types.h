@@ -21,7 +21,8 @@ struct Tensor {
   const int64_t *stride = nullptr;  // in elements
   int32_t ndim = 0;
   DType dtype = DType::float32;
-  int64_t bytes = 0;  // from data to one past the last element that the view touches
+  bool on_host = true;  // may differ from the call's device where op.json says "host"
+  int64_t bytes = 0;    // from data to one past the last element that the view touches
 
   explicit operator bool() const { return shape != nullptr; }  // false: optional and not given
   template <class T>

@@ -40,7 +40,7 @@ def spec_table(op: Op) -> list[str]:
     lines = []
     for a in op.tensors:
         mask = " | ".join(f"dtype_bit(DType::{d})" for d in op.data["types"][a["dtype"]])
-        flags = f"{str(bool(a.get('dense'))).lower()}, {str(bool(a.get('writes'))).lower()}"
+        flags = ", ".join(str(bool(a.get(key))).lower() for key in ("dense", "writes", "host"))
         fields = f'"{op.name}", "{a["name"]}", {len(a["shape"])}, {mask}, {flags}'
         lines.append(f"static constexpr TensorSpec {spec_name(a)} = {{{fields}}};")
     return lines
@@ -147,12 +147,8 @@ def check_values(op: Op) -> list[str]:
 def bind(op: Op) -> list[str]:
     seen_dims: set[str] = set()
     seen_types: set[str] = set()
-    body = ["if (a[0].tag == OPSWAP_TENSOR && a[0].v.tensor) {"]
-    body += [
-        "  s.device_type = a[0].v.tensor->device.device_type;",
-        "  s.device_id = a[0].v.tensor->device.device_id;",
-        "}",
-    ]
+    mixed = any(a.get("host") for a in op.tensors)
+    body = [f"bind_device(a, {len(op.args) if mixed else 1}, s);"]
     for i, a in enumerate(op.args):
         body += bind_tensor(i, a, seen_dims, seen_types) if a["kind"] == "tensor" else bind_scalar(op, i, a)
     body += check_shapes(op) + check_requirements(op) + check_overlap(op) + check_values(op)

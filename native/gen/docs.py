@@ -22,6 +22,7 @@ def arg_row(op: Op, a: dict) -> str:
     if a["kind"] == "tensor":
         kind = f"`[{', '.join(a['shape'])}]` {', '.join(op.data['types'][a['dtype']])}"
         kind += " (contiguous)" if a.get("dense") else ""
+        kind += ", also in host memory while the call is on a device" if a.get("host") else ""
         kind += (", **written in place**" if a.get("reads") else ", **written**") if a.get("writes") else ""
     else:
         kind = a["kind"]

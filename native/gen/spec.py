@@ -14,7 +14,9 @@ FORMULA = re.compile(r"[A-Z0-9 +*/%()-]+")
 EXPRESSION = re.compile(r"[A-Za-z0-9_ +*/%()<>=!|&.-]+")
 KINDS = {"tensor", "float", "int", "bool", "string"}
 TOGGLE_CLASSES = {"live", "recapture", "restart"}
-ARG_KEYS = {"name", "kind", "dtype", "shape", "doc", "writes", "reads", "optional", "dense", "values", "default"}
+ARG_KEYS = {
+    "name", "kind", "dtype", "shape", "doc", "writes", "reads", "optional", "dense", "values", "default", "host",
+}  # fmt: skip
 OP_KEYS = {
     "op", "version", "summary", "source", "types", "args", "require", "tolerance", "toggle_class", "composes",
     "cases", "bench", "floor",
