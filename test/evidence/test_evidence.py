@@ -119,3 +119,23 @@ def test_the_committed_evidence_is_sound() -> None:
     command = [sys.executable, "-m", "gen", str(ROOT), "evidence"]
     ran = subprocess.run(command, cwd=ROOT / "native", check=False, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("floor", "message"),
+    [
+        ({"bytes": "T*H"}, "floor has unknown keys"),
+        ({"touched": {"cache": "T*H"}}, "floor.touched names 'cache', which is no tensor"),
+        ({"touched": {"input": "T*X"}}, "uses \\['X'\\], which no shape has"),
+        ({"flops": "__import__('os')"}, "has characters outside the grammar"),
+    ],
+)
+def test_a_floor_that_cannot_be_computed_is_refused(root: Path, floor: dict, message: str) -> None:
+    path = op(root).path
+    text = path.read_text()
+    try:
+        path.write_text(json.dumps({**json.loads(text), "floor": floor}))
+        with pytest.raises(SpecError, match=message):
+            op(root)
+    finally:
+        path.write_text(text)

@@ -119,8 +119,19 @@ def evidence(outcome: Outcome, kind: str, commit: str, sources: str) -> dict[str
     }
 
 
+def readable(data: dict[str, Any]) -> str:
+    """JSON with a line for each key and each row of a list, so that a diff shows what two runs differ in."""
+    parts = []
+    for key, value in data.items():
+        text = json.dumps(value)
+        if isinstance(value, list) and value:
+            text = "[\n" + ",\n".join(f"  {json.dumps(row)}" for row in value) + "\n ]"
+        parts.append(f" {json.dumps(key)}: {text}")
+    return "{\n" + ",\n".join(parts) + "\n}\n"
+
+
 def write_evidence(folder: Path, data: dict[str, Any]) -> Path:
     path = folder / data["device"]["model"] / f"{data['op']}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(data, indent=1) + "\n")
+    path.write_text(readable(data))
     return path

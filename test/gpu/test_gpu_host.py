@@ -129,6 +129,9 @@ def test_a_cards_outcome_becomes_evidence_that_the_build_accepts(tmp_path: Path)
     plant(root, report.evidence(outcome, "cuda", "0" * 40, sources))
     found = standing(root, planted_op(root))
     assert (found.experimental, found.timed) == (None, ("H100",))
+    written = report.write_evidence(tmp_path / "written", planted_evidence(root))
+    assert json.loads(written.read_text()) == planted_evidence(root)
+    assert sum('"passed"' in line for line in written.read_text().splitlines()) == 3
     assert report.clocks(outcome) == {"sm": [1755, 1980], "memory": [2619]}
     row = last_row(report.table([outcome], "cuda"))
     assert row.split() == [OP, "H100", "3", "0", "0", "4.0e-04", "25.0", "93%", "1.20x", "flashinfer-python"]

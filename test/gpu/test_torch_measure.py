@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -10,7 +11,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 import torch
-from gpu import measure
+from gen.evidence import check
+from gpu import measure, report, worker
 from gpu.abi import ROOT, Library
 from gpu.backend import Card
 from gpu.examine import examine
@@ -72,3 +74,26 @@ def test_a_card_gets_whole_buffers_and_gives_them_back() -> None:
     row = examine(Library(Path(LIBRARY)), Card(), room, case, {"scalar": "bfloat16"}, 5)
     assert (row["passed"], row["problem"]) == (True, None)
     assert Card().describe() == {"model": "H100", "name": "NVIDIA H100 fake", "architecture": "sm_90", "sms": 132}
+
+
+@needs_emulator
+def test_a_worker_on_a_card_says_all_that_evidence_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    room = Room(ROOT / "kernels/rms_norm")
+    monkeypatch.setitem(room.spec, "bench", [{"T": 1, "H": 64}, {"T": 2, "H": 64}])
+    monkeypatch.setitem(room.spec, "cases", [{"T": 3, "H": 64}])
+    said = tmp_path / "said.jsonl"
+    for mode in ("check", "time"):
+        assert worker.main(["rms_norm", LIBRARY, "cuda", "3", str(said), mode, "60"]) == 0
+    outcome = report.read_outcome("rms_norm", said, "")
+    assert (len(outcome.passed), outcome.sound) == (3, True)
+    assert [row["case"]["T"] for row in outcome.timings] == [2, 1], "large cases come first"
+    data = report.evidence(outcome, "cuda", "0" * 40, "0" * 64)
+    check(json.loads(report.readable(data)), tmp_path / "H100/rms_norm.json", {"H100"})
+    assert data["clocks_mhz"] == {"sm": [1980.0], "memory": [2619.0]}
+
+
+@needs_emulator
+def test_timing_ends_when_its_time_is_over(tmp_path: Path) -> None:
+    said = tmp_path / "said.jsonl"
+    worker.main(["rms_norm", LIBRARY, "cuda", "3", str(said), "time", "0"])
+    assert report.read_outcome("rms_norm", said, "").timings == []

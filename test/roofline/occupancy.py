@@ -36,11 +36,12 @@ def occupancy(registers: int, shared: int, threads: int) -> Occupancy:
 
 def compiled(op: str, dtype: str | None, kernel: str) -> dict | None:
     """The row of a kernel as a launch names it, without template arguments: the one with most registers."""
-    instance = f"sm90_{dtype or 'all'}"
+    instances = (f"sm90_{dtype}", "sm90_all")  # the latter where one compilation serves every dtype
     rows = [
         row
         for row in json.loads(TABLE.read_text())["kernels"]
-        if (row["op"], row["instance"]) == (op, instance)
+        if row["op"] == op
+        and row["instance"] in instances
         and row["kernel"].split("<")[0] == kernel.split("<", maxsplit=1)[0]
     ]
     return max(rows, key=lambda row: row["registers"], default=None)

@@ -87,3 +87,17 @@ def test_one_register_more_is_a_difference(planted: dict[str, Kernel]) -> None:
     assert f'+    {{"op": "planted", "instance": "sm90_all", "kernel": "clean", "registers": {registers + 1}' in (
         budget.difference(table, changed)
     )
+
+
+def test_serialized_products_are_found(tmp_path: Path) -> None:
+    """In ptxas's words, which it says of code that keeps wgmma from running on."""
+    (tmp_path / "one.cu").write_text(
+        "__global__ void one(int *p) { *p = 1; }\n__global__ void two(int *p) { *p = 2; }\n"
+    )
+    command = [os.environ["OPSWAP_NVCC"], "-gencode", "arch=compute_90a,code=sm_90a", "-Xptxas", "-v", "-c", "one.cu"]
+    ran = subprocess.run([*command, "-o", "one.all.o"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    said = "ptxas info : (C7510) Potential Performance Loss: wgmma.mma_async instructions are serialized due to"
+    log = f"{said} non wgmma instructions defining accumulator registers in the function '_Z3onePi'\n"
+    (tmp_path / "one.all.ptxas").write_text(ran.stdout + ran.stderr + log)
+    found = {k.name: faults(k) for k in read("one", "all", tmp_path, Path(os.environ["OPSWAP_CUOBJDUMP"]))}
+    assert found == {"one": ["wgmma instructions are serialized"], "two": []}
