@@ -104,6 +104,14 @@ def test_what_is_missing_is_named() -> None:
     assert (ran.returncode, ran.stdout.split(";")[0]) == (2, "no sm90.cu in no_such_op")
 
 
+def test_it_needs_neither_pytest_nor_the_package() -> None:
+    """On a card's machine there is Python with torch, and nothing of the project is installed."""
+    code = "import sys; sys.modules.update(dict.fromkeys(['opswap', 'pytest'])); import gpu.worker, roofline.__main__"
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, PATHS))}
+    ran = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+
+
 def test_absent_baselines_are_named_with_their_wheels() -> None:
     code = "from gpu.baselines import missing; print('\\n'.join(missing()))"
     env = {**os.environ, "PYTHONPATH": str(ROOT / "test")}

@@ -1,4 +1,7 @@
-"""Rooms as the tests see them: declarations, references, cases, and arguments in memory that betrays wrong accesses."""
+"""Rooms as the tests see them: declarations, references, cases, and arguments in memory that betrays wrong accesses.
+
+The GPU suite imports this where there is neither pytest nor the package opswap, so only what needs them imports them.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,6 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
-import opswap
-import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 GUARD = 64  # elements on each side of every written tensor that nobody may touch
@@ -74,6 +75,8 @@ def case_id(case: dict) -> str:
 
 def all_cases(of: list[Room]) -> list:
     """Each case in each combination of dtypes, as pytest's parameters (room, case, types)."""
+    import pytest
+
     return [
         pytest.param(room, case, types, id=f"{room.name}[{case_id(case)}|{'-'.join(types.values())}]")
         for room in of
@@ -204,6 +207,8 @@ def check(
     room: Room, case: dict, types: dict[str, str], impl: str, place: Callable[[Any], Any] = on_host, seed: int = 0
 ) -> None:
     """One call against ref.py, in poisoned memory; `place` says where an argument is for the library."""
+    import opswap
+
     placed = Placed(room, case, build(room, case, types, seed))
     expected = room.module.ref(**build(room, case, types, seed))
     args = [place(v) for v in placed.values.values()]
