@@ -16,7 +16,7 @@ import numpy as np
 from gpu.abi import Library
 from gpu.backend import Backend, Card, Emulator
 from gpu.examine import examine
-from ops.floor import Blank, bench_types, floor_of
+from ops.floor import bench_types, floor_of, shapes
 from ops.rooms import ROOT, Room, build
 
 #: Elements of all tensors of a case; more takes the emulator seconds, and a card's reference too long on the host.
@@ -34,7 +34,7 @@ def say(out: TextIO, kind: str, **row: object) -> None:
 
 
 def elements(room: Room, case: dict, types: dict[str, str]) -> int:
-    return sum(v.size for v in build(room, case, types, rng=Blank()).values() if isinstance(v, np.ndarray))
+    return sum(v.size for v in shapes(room, case, types).values() if isinstance(v, np.ndarray))
 
 
 def correctness(out: TextIO, library: Library, backend: Backend, room: Room, seed: int, smallest: bool) -> None:

@@ -12,7 +12,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from ops.floor import Blank, Floor, bench_types, floor_of
+from ops.floor import Floor, bench_types, floor_of, shapes
 from ops.rooms import ROOT, Room, build, rooms
 from roofline.count import Counted, elements, traffic
 from roofline.occupancy import compiled, occupancy
@@ -42,7 +42,7 @@ def waves(op: str, dtype: str | None, launches: list[dict]) -> tuple[dict[str, f
 
 def row_of(room: Room, case: dict, counted: Counted | None, most: int) -> dict[str, Any]:
     types, dtype = bench_types(room.spec)
-    values = build(room, case, types, rng=Blank())
+    values = shapes(room, case, types)
     floor = floor_of(room.spec, values)
     row: dict[str, Any] = {"op": room.name, "case": case, "types": types, "bytes": floor.bytes, "flops": floor.flops}
     row["least_us"] = {name: least_us(floor, device, dtype or "float32") for name, device in DEVICES.items()}

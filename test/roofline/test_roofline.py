@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ops.floor import Floor, bench_types, floor_of, formula
+from ops.floor import Floor, bench_types, floor_of, formula, shapes
 from ops.rooms import ROOT, Room, build
 from roofline.__main__ import DEVICES, least_us, table, waves
 from roofline.count import traffic
@@ -25,7 +25,10 @@ def room(name: str) -> Room:
 
 def floor_of_case(name: str, case: dict) -> Floor:
     found = room(name)
-    return floor_of(found.spec, build(found, case, bench_types(found.spec)[0]))
+    types = bench_types(found.spec)[0]
+    exact = floor_of(found.spec, build(found, case, types))
+    assert floor_of(found.spec, shapes(found, case, types)) == exact
+    return exact
 
 
 def test_bytes_are_of_each_tensor_once_and_of_an_updated_one_twice() -> None:
