@@ -199,22 +199,27 @@ def assert_close(name: str, got: np.ndarray, expected: np.ndarray, tolerance: di
         raise AssertionError(f"{name}: {differ} of {same.size} elements differ, {ratio:g} of them have to be equal")
 
 
-def on_host(value: Any) -> Any:
+def on_host(value: Any, _name: str) -> Any:
     return value
 
 
 def check(
-    room: Room, case: dict, types: dict[str, str], impl: str, place: Callable[[Any], Any] = on_host, seed: int = 0
+    room: Room,
+    case: dict,
+    types: dict[str, str],
+    impl: str,
+    place: Callable[[Any, str], Any] = on_host,
+    sm_budget: int = 0,
 ) -> None:
-    """One call against ref.py, in poisoned memory; `place` says where an argument is for the library."""
+    """One call against ref.py, in poisoned memory; `place` says where the argument of a name is."""
     import opswap
 
-    placed = Placed(room, case, build(room, case, types, seed))
-    expected = room.module.ref(**build(room, case, types, seed))
-    args = [place(v) for v in placed.values.values()]
-    bytes_needed = opswap.workspace_size(room.name, *args, impl=impl)
-    room_for_it = place(aligned(bytes_needed)) if bytes_needed else None
-    opswap.call(room.name, *args, impl=impl, workspace=room_for_it)
+    placed = Placed(room, case, build(room, case, types))
+    expected = room.module.ref(**build(room, case, types))
+    args = [place(v, name) for name, v in placed.values.items()]
+    how = {"impl": impl, "sm_budget": sm_budget}
+    size = opswap.workspace_size(room.name, *args, **how)
+    opswap.call(room.name, *args, **how, workspace=place(aligned(size), "workspace") if size else None)
     placed.assert_untouched()
     written = [a["name"] for a in room.args if a.get("writes") and placed.values[a["name"]] is not None]
     assert sorted(expected) == sorted(written), "ref.py returns exactly the written arguments that are given"

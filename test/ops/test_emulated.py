@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +20,13 @@ MOST_ELEMENTS = 1 << 20
 #: Under a sanitizer only small cases run, of each room at least one.
 SANITIZED = next((s for s in ("tsan", "asan") if f"lib{s}." in os.environ.get("LD_PRELOAD", "")), None)
 MOST_ELEMENTS_SANITIZED = 1 << 11
-#: Orders of threads, each with copies and products that complete early (0) and as late as they can (3).
+#: Orders of threads: with copies and products that complete early (0), and as late as they can (3).
 SEEDS = [int(seed) for seed in os.environ.get("OPSWAP_EMULATE_SEEDS", "0,3").split(",")]
+#: All SMs, where a block has one piece of work, and one SM, where persistent kernels go round.
+SM_BUDGETS = (0, 1)
 
 
-def on_device(value: Any, device: int = 0) -> Any:
+def on_device(value: Any, _name: str = "", device: int = 0) -> Any:
     """The same memory as the emulated device's."""
     if not isinstance(value, np.ndarray):
         return value
@@ -34,9 +38,9 @@ def elements(values: dict[str, Any]) -> int:
     return sum(v.size for v in values.values() if isinstance(v, np.ndarray))
 
 
-def refusal(room: Room, case: dict, values: dict[str, Any]) -> str | None:
+def refusal(room: Room, case: dict, values: dict[str, Any], place: Callable = on_device) -> str | None:
     """The library's own reason, when the room's kernels do not take these arguments."""
-    args = [on_device(v) for v in Placed(room, case, values).values.values()]
+    args = [place(v, name) for name, v in Placed(room, case, values).values.items()]
     found = next(i for i in opswap.why(room.name, *args)["impls"] if i["name"] == "sm90")
     return None if found["usable"] else found["reason"]
 
@@ -73,9 +77,9 @@ def test_matches_reference(room: Room, case: dict, types: dict[str, str], monkey
         pytest.skip(f"{elements(values)} elements, the emulator is asked for at most {MOST_ELEMENTS}")
     if reason := refusal(room, case, values):
         pytest.skip(reason)
-    for seed in SEEDS:
+    for seed, sm_budget in zip(SEEDS, itertools.cycle(SM_BUDGETS), strict=False):
         monkeypatch.setenv("OPSWAP_EMULATE_SEED", str(seed))
-        check(room, case, types, "sm90", on_device)
+        check(room, case, types, "sm90", on_device, sm_budget)
 
 
 def test_what_the_emulator_finds_arrives_as_an_error() -> None:
@@ -97,14 +101,14 @@ def test_what_the_emulator_finds_arrives_as_an_error() -> None:
 def test_a_device_that_is_not_there_is_refused() -> None:
     out, x, w = np.zeros((2, 8), np.float32), np.ones((2, 8), np.float32), np.ones(8, np.float32)
     with pytest.raises(opswap.OpswapError, match="sm90' cannot run: the emulator has one device, number 0") as caught:
-        opswap.call("rms_norm", *(on_device(v, 1) for v in (out, x, w)), 1e-6, impl="sm90")
+        opswap.call("rms_norm", *(on_device(v, device=1) for v in (out, x, w)), 1e-6, impl="sm90")
     assert caught.value.code == "OPSWAP_E_UNUSABLE"
 
 
 def test_tensors_of_two_devices_are_refused() -> None:
     out, x, w = np.zeros((2, 8), np.float32), np.ones((2, 8), np.float32), np.ones(8, np.float32)
     with pytest.raises(opswap.OpswapError, match="weight is on cuda:1, the first tensor is on cuda:0") as caught:
-        opswap.call("rms_norm", on_device(out), on_device(x), on_device(w, 1), 1e-6, impl="sm90")
+        opswap.call("rms_norm", on_device(out), on_device(x), on_device(w, device=1), 1e-6, impl="sm90")
     assert caught.value.code == "OPSWAP_E_DEVICE"
     with pytest.raises(opswap.OpswapError, match="weight is on cpu:0, the first tensor is on cuda:0"):
         opswap.call("rms_norm", on_device(out), on_device(x), w, 1e-6, impl="sm90")

@@ -61,9 +61,9 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     handles: list[int] = []
     real = opswap._opswap.call
 
-    def call(op: str, args: list, impl: str | None, stream: int, workspace: Any) -> None:
+    def call(op: str, args: list, impl: str | None, stream: int, *rest: Any) -> None:
         handles.append(stream)
-        real(op, args, impl, stream, workspace)
+        real(op, args, impl, stream, *rest)
 
     monkeypatch.setattr(opswap._opswap, "call", call)
     return handles

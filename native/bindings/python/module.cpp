@@ -109,18 +109,19 @@ std::unique_ptr<TensorRef> from_dlpack(const py::capsule &capsule) {
   return std::make_unique<TensorRef>(*capsule.get_pointer<DLTensor>(), capsule);
 }
 
-opswap_exec exec_of(const std::optional<std::string> &impl) {
+opswap_exec exec_of(const std::optional<std::string> &impl, int32_t sm_budget) {
   opswap_exec exec{};
   exec.struct_size = sizeof exec;
+  exec.sm_budget = sm_budget;
   exec.impl = impl ? impl->c_str() : nullptr;
   return exec;
 }
 
 // `stream` is a cudaStream_t.
 void call(const std::string &op, const py::sequence &values, const std::optional<std::string> &impl, uintptr_t stream,
-          const TensorRef *workspace) {
+          const TensorRef *workspace, int32_t sm_budget) {
   const std::vector<opswap_arg> args = to_args(values);
-  opswap_exec exec = exec_of(impl);
+  opswap_exec exec = exec_of(impl, sm_budget);
   exec.stream = reinterpret_cast<void *>(stream);
   if (workspace) {
     if (workspace->shape.size() != 1 || workspace->strides[0] != 1 || workspace->dl.dtype.bits != 8)
@@ -138,9 +139,10 @@ void call(const std::string &op, const py::sequence &values, const std::optional
   if (status) throw Failure{opswap_status_name(status), message};
 }
 
-size_t workspace_size(const std::string &op, const py::sequence &values, const std::optional<std::string> &impl) {
+size_t workspace_size(const std::string &op, const py::sequence &values, const std::optional<std::string> &impl,
+                      int32_t sm_budget) {
   const std::vector<opswap_arg> args = to_args(values);
-  const opswap_exec exec = exec_of(impl);
+  const opswap_exec exec = exec_of(impl, sm_budget);
   size_t size = 0;
   check(opswap_workspace_size(op.c_str(), args.data(), int32_t(args.size()), &exec, &size));
   return size;
@@ -212,8 +214,9 @@ void define_calls(py::module_ &m) {
   m.def("version", &version);
   m.def("check_abi", &check_abi);
   m.def("call", &call, py::arg("op"), py::arg("args"), py::arg("impl") = py::none(), py::arg("stream") = 0,
-        py::arg("workspace").none(true) = nullptr);
-  m.def("workspace_size", &workspace_size, py::arg("op"), py::arg("args"), py::arg("impl") = py::none());
+        py::arg("workspace").none(true) = nullptr, py::arg("sm_budget") = 0);
+  m.def("workspace_size", &workspace_size, py::arg("op"), py::arg("args"), py::arg("impl") = py::none(),
+        py::arg("sm_budget") = 0);
   m.def("why", &why, py::arg("op"), py::arg("args") = py::none());
   m.def("use", [](const std::string &op, const std::string &impl) { check(opswap_use(op.c_str(), impl.c_str())); });
   m.def("stats", [] { return read_text([](char *buf, size_t *size) { return opswap_stats(buf, size); }); });

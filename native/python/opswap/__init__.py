@@ -89,7 +89,9 @@ def _pack(op: str, values: list[Any], stream: int = 0) -> list[Any]:
     ]
 
 
-def call(op: str, *args: Any, impl: str | None = None, stream: Any = None, workspace: Any = None) -> None:
+def call(
+    op: str, *args: Any, impl: str | None = None, stream: Any = None, workspace: Any = None, sm_budget: int = 0
+) -> None:
     """Runs an op on host or device memory, in place of its written arguments.
 
     Args:
@@ -100,6 +102,7 @@ def call(op: str, *args: Any, impl: str | None = None, stream: Any = None, works
         stream: for device memory, a handle or a stream object; None: the one that the arguments name (torch's current
             stream), else CUDA's default stream. Device work may still be going on when the call returns.
         workspace: a dense uint8 array of at least `workspace_size` bytes where the arguments are.
+        sm_budget: SMs that a persistent kernel may use; 0: all.
 
     Raises:
         OpswapError: with the library's code; nothing has been written.
@@ -107,12 +110,12 @@ def call(op: str, *args: Any, impl: str | None = None, stream: Any = None, works
     values = _with_defaults(op, args)
     handle = stream_of(values) if stream is None else stream_handle(stream)
     room = None if workspace is None else to_native(workspace, handle)
-    _opswap.call(op, _pack(op, values, handle), impl, handle, room)
+    _opswap.call(op, _pack(op, values, handle), impl, handle, room, sm_budget)
 
 
-def workspace_size(op: str, *args: Any, impl: str | None = None) -> int:
+def workspace_size(op: str, *args: Any, impl: str | None = None, sm_budget: int = 0) -> int:
     """Bytes of workspace that this call needs."""
-    return _opswap.workspace_size(op, _pack(op, _with_defaults(op, args)), impl)
+    return _opswap.workspace_size(op, _pack(op, _with_defaults(op, args)), impl, sm_budget)
 
 
 def why(op: str, *args: Any) -> dict[str, Any]:
