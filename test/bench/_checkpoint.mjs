@@ -1,5 +1,5 @@
 // A synthetic Llama checkpoint in BF16, of any size, made without holding it in memory.
-import { closeSync, mkdirSync, openSync, writeFileSync, writeSync } from "node:fs";
+import { closeSync, mkdirSync, openSync, truncateSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
 
 const HIDDEN = 2048;
@@ -48,10 +48,8 @@ function tensorsOf(layers) {
 /** @param {number[]} shape */
 const bytesOf = (shape) => 2 * shape.reduce((a, b) => a * b, 1);
 
-/**
- * @param {string} file @param {[string, number[]][]} tensors @param {Uint16Array} values @param {() => number} next
- */
-function writeShard(file, tensors, values, next) {
+/** @param {[string, number[]][]} tensors */
+function headOf(tensors) {
   let offset = 0;
   /** @type {Record<string, unknown>} */
   const header = { __metadata__: { format: "pt" } };
@@ -64,8 +62,15 @@ function writeShard(file, tensors, values, next) {
   const padded = Buffer.from(text.padEnd(Math.ceil(text.length / 8) * 8));
   const length = Buffer.alloc(8);
   length.writeBigUInt64LE(BigInt(padded.length));
+  return Buffer.concat([length, padded]);
+}
+
+/**
+ * @param {string} file @param {[string, number[]][]} tensors @param {Uint16Array} values @param {() => number} next
+ */
+function writeShard(file, tensors, values, next) {
   const fd = openSync(file, "w");
-  writeSync(fd, Buffer.concat([length, padded]));
+  writeSync(fd, headOf(tensors));
   for (const [, shape] of tensors) {
     for (let left = bytesOf(shape) / 2; left > 0; ) {
       const start = Math.floor(next() * (POOL / 2));
@@ -105,6 +110,23 @@ export function writeCheckpoint(folder, { layers, shards }) {
   writeFileSync(join(folder, "model.safetensors.index.json"), JSON.stringify(index, null, 2));
   writeFileSync(join(folder, "config.json"), `${JSON.stringify(configOf(layers), null, 2)}\n`);
   return total;
+}
+
+/**
+ * One file whose weights are holes on disk and zeros to a reader.
+ * @param {string} folder @param {number} gb at least @returns {number} bytes of the file
+ */
+export function writeSparse(folder, gb) {
+  mkdirSync(folder, { recursive: true });
+  let layers = 1;
+  const bytes = () => tensorsOf(layers).reduce((sum, [, shape]) => sum + bytesOf(shape), 0);
+  while (bytes() < gb * 1e9) layers++;
+  const file = join(folder, "model.safetensors");
+  const head = headOf(tensorsOf(layers));
+  writeFileSync(file, head);
+  truncateSync(file, head.length + bytes());
+  writeFileSync(join(folder, "config.json"), `${JSON.stringify(configOf(layers), null, 2)}\n`);
+  return head.length + bytes();
 }
 
 /** @param {number} layers */

@@ -1,7 +1,8 @@
 import path from "node:path";
+import { pageOf } from "./page.js";
 import type { Plan } from "./plan.js";
 import { type Report, reportText } from "./report.js";
-import { INDEX, REPORT } from "./source.js";
+import { INDEX, PAGE, REPORT } from "./source.js";
 import { type Staging, syncFolder } from "./staging.js";
 
 /** The small files, and last the report, with which a staging folder is whole. */
@@ -11,6 +12,7 @@ export function publish(plan: Plan, staging: Staging, report: Report): void {
   for (const folder of folders) syncFolder(staging.file(folder));
   if (plan.index !== null) staging.write(INDEX, plan.index);
   if (plan.config !== null) staging.write("config.json", plan.config);
+  staging.write(PAGE, pageOf(report));
   syncFolder(staging.folder);
   staging.write(REPORT, reportText(report));
 }

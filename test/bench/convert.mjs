@@ -1,0 +1,113 @@
+// BF16 to block FP8 against `cp` and `sync` of the same files, taking turns; the converter's time has its checksums and
+// syncs in it, and no verification. Prints JSON. `--layers N` (20 are 2.07 GB in 4 shards), `--rounds N`, `--folder DIR`,
+// `--sparse-gb N` converts a source of N GB of holes as well, to see that memory does not grow.
+import { spawn, spawnSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, statfsSync, writeFileSync } from "node:fs";
+import { availableParallelism, loadavg, tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { writeCheckpoint, writeSparse } from "./_checkpoint.mjs";
+
+const { values } = parseArgs({
+  options: {
+    layers: { type: "string", default: "20" },
+    rounds: { type: "string", default: "5" },
+    folder: { type: "string", default: tmpdir() },
+    "sparse-gb": { type: "string" },
+  },
+});
+const cli = fileURLToPath(new URL("../../dist/cli.js", import.meta.url));
+const POLL_MS = 10;
+
+/** Everything to disk, and out of the page cache where this user may. */
+function settle() {
+  spawnSync("sync");
+  try {
+    writeFileSync("/proc/sys/vm/drop_caches", "3");
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Largest resident memory so far. @param {number} pid */
+function peakOf(pid) {
+  try {
+    return Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? 0) * 1024;
+  } catch {
+    return 0;
+  }
+}
+
+/** @param {string} command @param {string[]} args @returns {Promise<{ seconds: number, peak: number }>} */
+function timed(command, args) {
+  return new Promise((done, fail) => {
+    const started = performance.now();
+    const child = spawn(command, args, { stdio: ["ignore", "ignore", "inherit"] });
+    let peak = 0;
+    const poll = setInterval(() => {
+      peak = Math.max(peak, peakOf(child.pid ?? 0));
+    }, POLL_MS);
+    child.on("close", (code) => {
+      clearInterval(poll);
+      const seconds = (performance.now() - started) / 1000;
+      if (code === 0) done({ seconds, peak });
+      else fail(new Error(`${command} ${args.join(" ")} ended with ${code}`));
+    });
+  });
+}
+
+/** @param {string} source @param {string} output */
+const convert = (source, output) =>
+  timed(process.execPath, [cli, "convert", "run", source, output, "--quiet"]);
+
+/** @param {number[]} samples */
+function summary(samples) {
+  const sorted = samples.toSorted((a, b) => a - b).map((value) => Number(value.toFixed(3)));
+  return { median: sorted[Math.floor(sorted.length / 2)], least: sorted[0], most: sorted.at(-1) };
+}
+
+const dir = mkdtempSync(join(values.folder, "opswap-bench-"));
+try {
+  const source = join(dir, "source");
+  const output = join(dir, "output");
+  const bytes = writeCheckpoint(source, { layers: Number(values.layers), shards: 4 });
+  let cold = true;
+  const copy = [];
+  const ours = [];
+  const peaks = [];
+  for (let round = 0; round < Number(values.rounds); round++) {
+    cold = settle() && cold;
+    copy.push((await timed("sh", ["-c", 'cp -r "$0" "$1" && sync', source, output])).seconds);
+    rmSync(output, { recursive: true });
+    cold = settle() && cold;
+    const { seconds, peak } = await convert(source, output);
+    ours.push(seconds);
+    peaks.push(peak / 1e6);
+    rmSync(output, { recursive: true });
+  }
+  /** @type {Record<string, unknown>} */
+  const result = {
+    what: "BF16 to fp8_block128 against cp and sync",
+    source_gb: Number((bytes / 1e9).toFixed(3)),
+    cold_cache: cold,
+    cores: availableParallelism(),
+    load: loadavg().map((value) => Number(value.toFixed(2))),
+    cp_sync_s: summary(copy),
+    convert_s: summary(ours),
+    ratio: summary(ours.map((value, round) => value / (copy[round] ?? Number.NaN))),
+    peak_rss_mb: summary(peaks),
+  };
+  if (values["sparse-gb"] !== undefined) {
+    const sparse = join(dir, "sparse");
+    const gb = writeSparse(sparse, Number(values["sparse-gb"])) / 1e9;
+    const { bavail, bsize } = statfsSync(dir);
+    if (bavail * bsize < gb * 0.6e9) throw new Error(`${dir} has no room for the output of ${gb} GB`);
+    const { seconds, peak } = await convert(sparse, output);
+    result.sparse = { source_gb: gb, seconds, peak_rss_mb: peak / 1e6 };
+  }
+  console.log(JSON.stringify(result, null, 2));
+} finally {
+  rmSync(dir, { recursive: true, force: true });
+}

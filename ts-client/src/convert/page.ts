@@ -1,0 +1,143 @@
+import type { Report } from "./report.js";
+import type { TensorReport } from "./tensor-report.js";
+
+const WIDTH = 960;
+const HEIGHT = 260;
+const MARGIN = { left: 48, right: 12, top: 12, bottom: 34 };
+
+type Measured = TensorReport & { quality: NonNullable<TensorReport["quality"]> };
+
+/** The report as a page that needs nothing else: totals, a picture of the error by layer, the worst, every tensor. */
+export function pageOf(report: Report): string {
+  const measured = report.tensors.filter((one): one is Measured => one.quality !== null);
+  const { totals, layout } = report;
+  return `<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>Conversion to ${text(layout.id)}</title><style>${STYLE}</style></head><body>
+<h1>Conversion to ${text(layout.id)}</h1>
+<dl>${facts(report)}</dl>
+<h2>Signal to noise by layer</h2>
+${picture(measured)}
+<h2>The worst of ${totals.quantized}</h2>
+${table(measured.toSorted((a, b) => decibel(a) - decibel(b)).slice(0, report.worst.length))}
+<h2>Every quantised tensor</h2>
+${table(measured)}
+<h2>Kept as they were</h2>
+${keptTable(report.tensors.filter((one) => one.quality === null))}
+</body></html>
+`;
+}
+
+const decibel = (one: Measured) => one.quality.sqnr_db ?? Number.POSITIVE_INFINITY;
+
+function facts({ totals, layout, options, tool, source, output, calibration }: Report): string {
+  const rows: [string, string][] = [
+    ["Tensors", `${totals.tensors}, ${totals.quantized} of them quantised`],
+    ["Size", `${gigabytes(totals.source_bytes)} became ${gigabytes(totals.output_bytes)}`],
+    ["Signal to noise", totals.sqnr_db === null ? "exact" : `${totals.sqnr_db.toFixed(2)} dB over all`],
+    ["Not finite", totals.nonfinite === 0 ? "none" : `${totals.nonfinite}, policy ${options.nonfinite}`],
+    ["Policy", `${options.policy}; calibration: ${calibration}`],
+    ["Layout", `${layout.id}, version ${layout.version}`],
+    ["Made by", `${tool.name} ${tool.version}`],
+    ["Digest of input", source.digest],
+    ["Digest of output", output.digest],
+  ];
+  return rows.map(([name, value]) => `<dt>${text(name)}</dt><dd>${text(value)}</dd>`).join("");
+}
+
+const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(3)} GB`;
+
+/** A dot for each tensor over its layer, coloured by what it is. */
+function picture(tensors: readonly Measured[]): string {
+  const points = tensors.flatMap((one) =>
+    one.quality.sqnr_db === null ? [] : [{ name: one.name, db: one.quality.sqnr_db, ...placeOf(one.name) }],
+  );
+  if (points.length === 0) return "<p>Nothing was lost.</p>";
+  const kinds = [...new Set(points.map((point) => point.kind))].sort();
+  const layers = Math.max(1, ...points.map((point) => point.layer));
+  const low = Math.floor(Math.min(...points.map((point) => point.db)) - 0.5);
+  const high = Math.ceil(Math.max(...points.map((point) => point.db)) + 0.5);
+  const x = (layer: number) => MARGIN.left + (layer / layers) * (WIDTH - MARGIN.left - MARGIN.right);
+  const y = (db: number) => MARGIN.top + ((high - db) / (high - low)) * (HEIGHT - MARGIN.top - MARGIN.bottom);
+  const colour = (kind: string) => `hsl(${Math.round((kinds.indexOf(kind) * 360) / kinds.length)} 65% 42%)`;
+  const dots = points.map(
+    ({ name, db, layer, kind }) =>
+      `<circle cx="${x(layer).toFixed(1)}" cy="${y(db).toFixed(1)}" r="3.5" fill="${colour(kind)}"><title>${text(name)}: ${db.toFixed(2)} dB</title></circle>`,
+  );
+  const legend = kinds.map((kind) => `<span><i style="background:${colour(kind)}"></i>${text(kind)}</span>`);
+  return `<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="signal to noise of each tensor by layer">
+${ticks(low, high)
+  .map(
+    (db) =>
+      `<line x1="${MARGIN.left}" x2="${WIDTH - MARGIN.right}" y1="${y(db)}" y2="${y(db)}"/><text x="${MARGIN.left - 6}" y="${y(db) + 4}" text-anchor="end">${db}</text>`,
+  )
+  .join("")}
+${ticks(0, layers)
+  .map((layer) => `<text x="${x(layer)}" y="${HEIGHT - 16}" text-anchor="middle">${layer}</text>`)
+  .join("")}
+<text x="${WIDTH / 2}" y="${HEIGHT - 2}" text-anchor="middle">layer</text><text x="6" y="${MARGIN.top + 4}">dB</text>
+${dots.join("\n")}
+</svg><p class="legend">${legend.join(" ")}</p>`;
+}
+
+/** Layer and kind of a tensor, by its name. */
+function placeOf(name: string): { layer: number; kind: string } {
+  const layer = /\.(\d+)\./.exec(name)?.[1] ?? "0";
+  return { layer: Number(layer), kind: /([^.]+)\.weight$/.exec(name)?.[1] ?? name };
+}
+
+/** Up to about ten whole numbers from low to high. */
+function ticks(low: number, high: number): number[] {
+  const step = Math.max(1, Math.ceil((high - low) / 10));
+  return Array.from({ length: Math.floor((high - low) / step) + 1 }, (_, i) => low + i * step);
+}
+
+function table(tensors: readonly Measured[]): string {
+  const heads = [
+    "Tensor",
+    "Shape",
+    "SQNR dB",
+    "Largest error",
+    "Scales",
+    "Zeros",
+    "Became zero",
+    "At the limit",
+  ];
+  const rows = tensors.map(({ name, shape, quality }) => [
+    name,
+    shape.join(" x "),
+    quality.sqnr_db?.toFixed(2) ?? "exact",
+    quality.max_error.toExponential(2),
+    `${quality.smallest_scale.toExponential(2)} to ${quality.largest_scale.toExponential(2)}`,
+    String(quality.zeros),
+    String(quality.flushed_to_zero),
+    String(quality.at_limit),
+  ]);
+  return htmlTable(heads, rows);
+}
+
+function keptTable(tensors: readonly TensorReport[]): string {
+  return htmlTable(
+    ["Tensor", "Shape", "Dtype", "Why"],
+    tensors.map(({ name, shape, dtype, why }) => [name, shape.join(" x "), dtype, why]),
+  );
+}
+
+function htmlTable(heads: readonly string[], rows: readonly (readonly string[])[]): string {
+  const cells = (tag: string, row: readonly string[]) =>
+    row.map((cell) => `<${tag}>${text(cell)}</${tag}>`).join("");
+  const body = rows.map((row) => `<tr>${cells("td", row)}</tr>`).join("\n");
+  return `<table><thead><tr>${cells("th", heads)}</tr></thead><tbody>\n${body}\n</tbody></table>`;
+}
+
+/** Names come from files that others made. */
+function text(value: string): string {
+  return value.replace(/[&<>"']/g, (char) => `&#${char.charCodeAt(0)};`);
+}
+
+const STYLE = `body{font:15px/1.45 system-ui,sans-serif;margin:2rem auto;max-width:62rem;padding:0 1rem;color:#1b1f24;background:#fff}
+h1{font-size:1.5rem}h2{font-size:1.1rem;margin-top:2rem}
+dl{display:grid;grid-template-columns:max-content 1fr;gap:.15rem 1rem}dt{color:#57606a}dd{margin:0;overflow-wrap:anywhere}
+svg{width:100%;height:auto;background:#f6f8fa;border-radius:6px}svg line{stroke:#d0d7de}svg text{font-size:11px;fill:#57606a}
+.legend span{margin-right:1rem;white-space:nowrap}.legend i{display:inline-block;width:.7rem;height:.7rem;border-radius:50%;margin-right:.3rem}
+table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums;font-size:13px}
+th,td{text-align:left;padding:.2rem .6rem .2rem 0;border-bottom:1px solid #eaeef2;vertical-align:top}td:first-child{overflow-wrap:anywhere}`;

@@ -1,0 +1,153 @@
+import { mkdtempSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { afterAll, describe, expect, it } from "vitest";
+import { withQuantization } from "./config.js";
+import { brokenConstraints } from "./constraints.js";
+import { DEFAULTS, makePlan, type Plan } from "./plan.js";
+import { glob } from "./policy.js";
+import { layoutFile } from "./safetensors/layout.js";
+import { openSource } from "./source.js";
+
+const dir = mkdtempSync(path.join(tmpdir(), "op"));
+afterAll(() => rmSync(dir, { recursive: true, force: true }));
+let made = 0;
+
+/** The plan for a model of these matrices, which are holes on disk. */
+function planOf(shapes: Record<string, number[]>, config: object, options = {}): Plan {
+  const folder = mkdtempSync(path.join(dir, `m${made++}-`));
+  const tensors = Object.entries(shapes).map(([name, shape]) => ({ name, dtype: "BF16", shape }));
+  const { head, bytes } = layoutFile(tensors, { format: "pt" });
+  writeFileSync(path.join(folder, "model.safetensors"), head);
+  truncateSync(path.join(folder, "model.safetensors"), bytes);
+  writeFileSync(path.join(folder, "config.json"), JSON.stringify(config));
+  return makePlan(openSource(folder), { ...DEFAULTS, ...options });
+}
+
+/** Leaf of each quantised tensor. */
+function quantized(plan: Plan): string[] {
+  return plan.files.flatMap((file) =>
+    file.tensors.flatMap((one) => (one.scale ? [one.name.replace(/^.*?([^.]+)\.weight$/, "$1")] : [])),
+  );
+}
+
+const why = (plan: Plan, end: string) =>
+  plan.files.flatMap((file) => file.tensors).find((one) => one.name.endsWith(end))?.why;
+
+const layer = (q: number, kv: number, wide: number, hidden: number) => ({
+  "model.layers.0.self_attn.q_proj.weight": [q, hidden],
+  "model.layers.0.self_attn.k_proj.weight": [kv, hidden],
+  "model.layers.0.self_attn.v_proj.weight": [kv, hidden],
+  "model.layers.0.self_attn.o_proj.weight": [hidden, q],
+  "model.layers.0.mlp.gate_proj.weight": [wide, hidden],
+  "model.layers.0.mlp.up_proj.weight": [wide, hidden],
+  "model.layers.0.mlp.down_proj.weight": [hidden, wide],
+});
+
+describe("fused groups", () => {
+  it("of SmolLM2, whose q, k and v do not end on a border, are kept and listed in config.json", () => {
+    const plan = planOf(layer(576, 192, 1536, 576), { architectures: ["LlamaForCausalLM"] });
+    expect(quantized(plan).sort()).toEqual(["down_proj", "gate_proj", "o_proj", "up_proj"]);
+    expect(why(plan, "v_proj.weight")).toMatch(/q_proj has 576 rows and does not end on a border of 128/);
+    const attention = "model.layers.0.self_attn";
+    const kept = ["k_proj", "q_proj", "v_proj"].map((name) => `${attention}.${name}`);
+    expect(JSON.parse(plan.config ?? "").quantization_config.modules_to_not_convert).toEqual(kept);
+  });
+
+  it("may have a last part that is ragged", () => {
+    expect(quantized(planOf(layer(512, 128, 1536, 512), {}))).toHaveLength(7);
+    const last = {
+      "a.q_proj.weight": [256, 128],
+      "a.k_proj.weight": [128, 128],
+      "a.v_proj.weight": [100, 128],
+    };
+    expect(quantized(planOf(last, {}))).toHaveLength(3);
+  });
+
+  it("are kept whole when a part is kept", () => {
+    const plan = planOf(layer(512, 128, 1536, 512), {}, { keep: ["*.k_proj.weight"] });
+    expect(quantized(plan)).not.toContain("q_proj");
+    expect(why(plan, "q_proj.weight")).toMatch(/fused with .*k_proj.*--keep/);
+  });
+
+  it("of experts are kept when one of them is ragged", () => {
+    const expert = (i: number, wide: number) => ({
+      [`m.experts.${i}.gate_proj.weight`]: [wide, 256],
+      [`m.experts.${i}.up_proj.weight`]: [wide, 256],
+      [`m.experts.${i}.down_proj.weight`]: [256, wide],
+    });
+    const other = { "m.o_proj.weight": [256, 256], "m.gate.weight": [8, 256] };
+    const plan = planOf({ ...expert(0, 192), ...expert(1, 192), ...other }, {});
+    expect(quantized(plan)).toEqual(["o_proj"]);
+    expect(why(plan, "1.down_proj.weight")).toMatch(/192 inner features/);
+    expect(
+      quantized(planOf({ ...expert(0, 256), ...expert(1, 256), ...other }, {}, { policy: "experts" })),
+    ).toHaveLength(6);
+  });
+});
+
+describe("the policy", () => {
+  it.each([
+    ["model.embed_tokens.weight", "embedding"],
+    ["lm_head.weight", "output head"],
+    ["model.layers.0.mlp.gate.weight", "router"],
+    ["model.visual.blocks.0.fc1.weight", "vision or audio"],
+    ["model.layers.3.self_attn.indexer.weights_proj.weight", "indexer's weights"],
+    ["model.layers.0.mlp.bias", "not named .weight, where scales would be looked for"],
+  ])("keeps %s: %s", (name, reason) => {
+    expect(why(planOf({ [name]: [128, 128], "x.o_proj.weight": [128, 128] }, {}), name)).toBe(reason);
+  });
+
+  it("can be overridden by patterns that mean themselves but for *", () => {
+    expect(glob("a.*.b").test("a.0.1.b")).toBe(true);
+    expect(glob("a.b").test("axb")).toBe(false);
+    expect(glob("a(+)").test("a(+)")).toBe(true);
+    expect(quantized(planOf({ "lm_head.weight": [128, 128] }, {}, { quantize: ["lm_*"] }))).toEqual([
+      "lm_head",
+    ]);
+  });
+
+  it("that leaves nothing to quantise is refused with the reasons", () => {
+    expect(() => planOf({ "lm_head.weight": [128, 128] }, {})).toThrow(/nothing in .* is quantised/);
+  });
+});
+
+describe("loader rules", () => {
+  const config = { architectures: ["Qwen3ForCausalLM"], num_key_value_heads: 2 };
+  const broken = (tp: number, from = config) =>
+    brokenConstraints(planOf(layer(1024, 256, 1536, 1024), from), [tp]).map(
+      ({ engine, problem }) => `${engine}: ${problem}`,
+    );
+
+  it("are kept on one rank and on ranks that get whole blocks", () => {
+    expect(broken(1)).toEqual([]);
+    expect(broken(4)).toEqual([]);
+  });
+
+  it("name the layers that are cut inside a block", () => {
+    expect(broken(8)).toEqual([
+      "vLLM: rows of a rank are no multiple of 128: gate_proj has 192",
+      "SGLang: rows of a rank are no multiple of 128: gate_proj has 192",
+      "vLLM: rows of a rank are no multiple of 128: up_proj has 192",
+      "SGLang: rows of a rank are no multiple of 128: up_proj has 192",
+      "vLLM: columns of a rank are no multiple of 128: down_proj has 192",
+      "SGLang: columns of a rank are no multiple of 128: down_proj has 192",
+    ]);
+  });
+
+  it("name SGLang's Llama class, which loads no scales", () => {
+    const llama = { ...config, architectures: ["LlamaForCausalLM"] };
+    expect(broken(1, llama)).toEqual([expect.stringMatching(/^SGLang: its LlamaForCausalLM .* NaN$/)]);
+  });
+});
+
+describe("config.json", () => {
+  it.each(['{\n  "a": 10000.0\n}\n', '{"a": 10000.0}', "{}", '{"b": {"c": 1}}  '])(
+    "keeps the text of %j",
+    (text) => {
+      const out = withQuantization(text, { quant_method: "fp8" });
+      expect(JSON.parse(out)).toEqual({ ...JSON.parse(text), quantization_config: { quant_method: "fp8" } });
+      if (text.includes("10000.0")) expect(out).toContain("10000.0");
+    },
+  );
+});
