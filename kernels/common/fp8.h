@@ -37,17 +37,21 @@ inline vb to_bytes(vi x) {
 #endif
 }
 
-// kLanes codes. Only with Any may x be NaN or round to more than 448. Adding 2^(e + 20), e the exponent of x and at
-// least -6, rounds |x| to FP8's step and leaves it in the sum's low bits, counted in steps; 152 makes up for both
-// biases.
+// kLanes codes, each in its lane. Only with Any may x be NaN or round to more than 448. Adding 2^(e + 20), e the
+// exponent of x and at least -6, rounds |x| to FP8's step and leaves it in the sum's low bits, counted in steps; 152
+// makes up for both biases.
 template <bool Any = true>
-inline vb e4m3_codes(vf x) {
+inline vi e4m3_lanes(vf x) {
   constexpr int kInfinity = 0x7f800000, kTop = 0x43e00000, kLeast = 121 << 23;  // 448 and 2^-6
   const vi u = (vi)x, all = u & 0x7fffffff, m = Any ? (all < kTop ? all : vi{} + kTop) : all;
   const vi exponent = m & kInfinity, power = (exponent > kLeast ? exponent : vi{} + kLeast) + (20 << 23 | 152);
   vi code = (vi)((vf)m + (vf)power) + (power >> 20);
   if constexpr (Any) code = all > kInfinity ? vi{} + 0x7f : code;
-  return to_bytes((code & 0x7f) | (u >> 24 & 0x80));
+  return (code & 0x7f) | (u >> 24 & 0x80);
+}
+template <bool Any = true>
+inline vb e4m3_codes(vf x) {
+  return to_bytes(e4m3_lanes<Any>(x));
 }
 
 template <bool Any>

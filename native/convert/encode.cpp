@@ -21,8 +21,9 @@ struct Sums {
   vi zeros[kParts]{}, empty[kParts]{}, limit[kParts]{};
 };
 
-inline void add(Sums &sums, int part, vf y, vb codes) {
-  const vi code = __builtin_convertvector(codes, vi), size = code & 0x7f;
+// Takes the codes as lanes, before they are packed to bytes.
+inline void add(Sums &sums, int part, vf y, vi code) {
+  const vi size = code & 0x7f;
   // The bits of e4m3, moved to float32's place, are the value times 2^-120, subnormal codes too.
   const vf back = (vf)((vi)((vf)(size << 20) * 0x1p120f) | (code & 0x80) << 24), error = abs(y - back);
   sums.signal[part] += y * y;
@@ -60,32 +61,51 @@ int32_t amax_bits(const E *p, Block b) {
 }
 
 template <class E>
-void encode(const E *p, uint8_t *out, Block b, float scale, Sums &sums) {
+inline void encode_vector(const E *p, uint8_t *out, float scale, Sums &sums, int part) {
+  const vf y = load(p) / scale;
+  const vi code = e4m3_lanes<false>(y);
+  const vb bytes = to_bytes(code);
+  std::memcpy(out, &bytes, sizeof bytes);
+  add(sums, part, y, code);
+}
+
+template <class E>
+inline void encode_tail(const E *p, uint8_t *out, int64_t left, float scale, Sums &sums, int part) {
+  const vf y = load_tail(p, left) / scale;
+  const vi code = e4m3_lanes<false>(y);
+  const vb bytes = to_bytes(code);
+  std::memcpy(out, &bytes, size_t(left));
+  add(sums, part, y, code);
+  const vi absent = (lane_numbers() >= int32_t(left)) & 1;  // filled with 0, which is no element
+  sums.zeros[part] -= absent;
+  sums.empty[part] -= absent;
+}
+
+// The sums are a value of its own here, so that the compiler keeps them in registers: codes could alias anything else.
+template <class E>
+Sums encode(const E *p, uint8_t *out, Block b, float scale) {
+  Sums sums;
   for (int64_t r = 0; r < b.rows; ++r, p += b.stride, out += b.stride) {
     int64_t c = 0;
-    for (; c + kLanes <= b.columns; c += kLanes) {
-      const vf y = load(p + c) / scale;
-      const vb codes = e4m3_codes<false>(y);
-      std::memcpy(out + c, &codes, sizeof codes);
-      add(sums, int(c / kLanes % kParts), y, codes);
-    }
-    if (const int64_t left = b.columns - c; left > 0) {
-      const vf y = load_tail(p + c, left) / scale;
-      const vb codes = e4m3_codes<false>(y);
-      std::memcpy(out + c, &codes, size_t(left));
-      const int part = int(c / kLanes % kParts);
-      add(sums, part, y, codes);
-      const vi absent = (lane_numbers() >= int32_t(left)) & 1;  // filled with 0, which is no element
-      sums.zeros[part] -= absent;
-      sums.empty[part] -= absent;
+    for (; c + kSums <= b.columns; c += kSums)
+#pragma GCC unroll 4
+      for (int part = 0; part < kParts; ++part)
+        encode_vector(p + c + part * kLanes, out + c + part * kLanes, scale, sums, part);
+#pragma GCC unroll 4
+    for (int part = 0; part < kParts; ++part, c += kLanes) {
+      if (c + kLanes <= b.columns)
+        encode_vector(p + c, out + c, scale, sums, part);
+      else if (c < b.columns)
+        encode_tail(p + c, out + c, b.columns - c, scale, sums, part);
     }
   }
+  return sums;
 }
 
 // The same for a single element at column c.
 inline void add_one(Sums &sums, int64_t c, float y, uint8_t code) {
   Sums one;
-  add(one, 0, vf{} + y, vb{} + code);
+  add(one, 0, vf{} + y, vi{} + code);
   const int64_t part = c / kLanes % kParts, lane = c % kLanes;
   sums.signal[part][lane] += one.signal[0][0];
   sums.noise[part][lane] += one.noise[0][0];
@@ -192,7 +212,7 @@ void quantize(const Tile &tile, uint8_t *codes, float *scales, Stats &stats, Fou
     if (top < kInfinity) {
       const float amax = std::bit_cast<float>(top);
       scale = (amax > kSmallestAmax ? amax : kSmallestAmax) / kLargestCode;
-      encode(p, codes + c, block, scale, sums);
+      sums = encode(p, codes + c, block, scale);
     } else {
       scale = encode_kept(p, codes + c, block, sums);
     }
