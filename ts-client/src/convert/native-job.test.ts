@@ -1,0 +1,78 @@
+import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { afterAll, expect, it } from "vitest";
+import { loadNative } from "../native.js";
+import { generator } from "../testing/mutate-header.js";
+import type { ConvertJob } from "./native-job.js";
+
+const dir = mkdtempSync(path.join(tmpdir(), "oj"));
+const [rows, columns] = [300, 200];
+const random = generator(11);
+// Every finite bfloat16 but the largest exponents, in no order.
+const values = Uint16Array.from({ length: rows * columns }, () => (random(2) << 15) | random(0x7000));
+writeFileSync(path.join(dir, "in"), values);
+const source = openSync(path.join(dir, "in"), "r");
+const target = openSync(path.join(dir, "out"), "w+");
+afterAll(() => {
+  closeSync(source);
+  closeSync(target);
+  rmSync(dir, { recursive: true });
+});
+
+const job: ConvertJob = {
+  mode: "write",
+  scheme: "fp8_block128",
+  element: "BF16",
+  nonfinite: "refuse",
+  source,
+  target,
+  sourceOffset: 0,
+  dataOffset: 64,
+  scaleOffset: 0,
+  rows,
+  columns,
+  threads: 1,
+};
+
+it("gives the same codes, scales and statistics on every instruction set and any number of threads", async () => {
+  const native = loadNative();
+  const first = await native.convertTensor({ ...job, isa: "portable" });
+  expect(first.stats.elements).toBe(rows * columns);
+  expect(await native.convertTensor({ ...job, threads: 3 })).toEqual(first);
+  let ran = 0;
+  for (const isa of ["avx2", "avx512"]) {
+    // An instruction set that this CPU has not is refused by name; the best one ran above.
+    const result = await Promise.resolve()
+      .then(() => native.convertTensor({ ...job, isa }))
+      .catch((error: Error) => expect(error.message).toMatch(/this CPU/));
+    if (!result) continue;
+    expect(result).toEqual(first);
+    ran++;
+  }
+  expect(ran).toBeGreaterThanOrEqual(process.arch === "x64" ? 1 : 0);
+  const digest = await native.convertTensor({ ...job, mode: "digest", source: -1 });
+  expect([digest.dataDigest, digest.scaleDigest]).toEqual([first.dataDigest, first.scaleDigest]);
+  expect((await native.convertTensor({ ...job, mode: "verify" })).differing).toBe(0);
+});
+
+it("says which call failed where", async () => {
+  await expect(loadNative().convertTensor({ ...job, rows: 301 })).rejects.toMatchObject({
+    call: "read",
+    errno: 0,
+    onTarget: false,
+  });
+  const refused = loadNative().convertTensor({ ...job, target: source });
+  await expect(refused).rejects.toMatchObject({ call: "write", onTarget: true });
+});
+
+it.each<[keyof ConvertJob, unknown]>([
+  ["mode", "writ"],
+  ["element", "F64"],
+  ["threads", 0],
+  ["rows", -1],
+  ["columns", 1.5],
+  ["isa", "sve"],
+])("refuses %s = %j", (key, value) => {
+  expect(() => loadNative().convertTensor({ ...job, [key]: value })).toThrow(/convertTensor/);
+});
