@@ -17,6 +17,8 @@ function(opswap_add_emulator target kind sanitizer)
     target_compile_definitions(${target} PUBLIC OPSWAP_EMU_TSAN)
   endif()
   target_include_directories(${target} PUBLIC "${OPSWAP_EMULATOR_DIR}/include" "${OPSWAP_EMULATOR_KERNELS}")
+  target_link_libraries(${target} PUBLIC ${CMAKE_DL_LIBS})
+  target_compile_options(${target} INTERFACE -fno-optimize-sibling-calls)  # a report's line is that of the call
   target_compile_options(${target} PRIVATE
     $<$<COMPILE_LANGUAGE:CXX>:-O2 -Wall -Wextra -Wno-unknown-pragmas -Wno-restrict ${instrumentation}>)
 endfunction()

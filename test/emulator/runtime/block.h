@@ -27,6 +27,7 @@ struct Thread : ThreadView {
   void *stack_pointer = nullptr;
   bool done = false;
   Wait wait;
+  std::string place;                          // of the wait, once asked
   void *fake_stack = nullptr;                 // AddressSanitizer's
   void *context = nullptr, *proxy = nullptr;  // ThreadSanitizer's
 };
@@ -64,6 +65,9 @@ struct Block : BlockView {
   uint32_t live = 0;
   Thread *current = nullptr;
   std::string error;
+  std::string place;             // of the error
+  const void *blamed = nullptr;  // who asked for what an asynchronous unit does now
+  bool asking = false;           // a resumed thread only says where it waits
   uint64_t random = 1;
 
   unsigned char *smem = nullptr;
@@ -93,6 +97,8 @@ void run_block(Block &block);
 void thread_ended();                       // a barrier of the whole block may be complete now
 std::string mbarrier_state(const void *);  // for reports
 
+std::string line_here();  // "file:line" of the kernel that called the emulator, or nothing without debug information
+std::string line_at(const void *return_address);
 void remember(const Launch &how, const Report &report);  // for opswap_emulator_launches
 bool on_own_stack(const void *p);
 void note_access(const void *site, const void *p, uint32_t bytes, Access kind);  // of the running thread

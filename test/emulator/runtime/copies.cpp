@@ -15,6 +15,7 @@ namespace {
 
 struct Copy {
   Thread *thread = nullptr;
+  const void *asked = nullptr;  // where
   uint64_t group = 0;
   bool is_cp_async = false, read_done = false;
   std::function<void()> read, write;  // a load has no `read`
@@ -33,6 +34,7 @@ struct CopyUnit : AsyncUnit {
   bool has_work() const override { return !copies.empty(); }
   const char *unfinished() const override {
     for (const auto &copy : copies) {
+      block().blamed = copy->asked;
       if (!copy->read) return "a load into its shared memory still on its way";
       if (!copy->read_done) return "a store still reading its shared memory (missing tma_wait_read)";
     }
@@ -42,15 +44,16 @@ struct CopyUnit : AsyncUnit {
   void work() override {
     const size_t i = block().draw() % copies.size();
     Copy &copy = *copies[i];
+    block().blamed = copy.asked;
     context.enter();
     race::acquire(proxy_of(&copy));
-    if (copy.read && !copy.read_done) {
+    const bool reads = copy.read && !copy.read_done;
+    if (const race::Asked asked(copy.asked); reads)
       copy.read();
-      copy.read_done = true;
-    } else {
+    else
       copy.write();
-      copies.erase(copies.begin() + long(i));
-    }
+    copy.read_done = true;
+    if (!reads) copies.erase(copies.begin() + long(i));
     race::release(this);
     race::enter(block().context);
     wake(waiting);
@@ -166,6 +169,7 @@ void tma_load(void *smem, const TensorMap *map, uint64_t *barrier, const int *at
   check_destination(smem, box.bytes(), 128, "TMA load");
   mbarrier_check(barrier);
   auto copy = std::make_unique<Copy>();
+  copy->asked = __builtin_return_address(0);
   char *base = static_cast<char *>(smem) - smem_address(smem);
   block().counters->copied_bytes += box.bytes();
   copy->write = [=, first = smem_address(smem)] {
@@ -189,6 +193,7 @@ void tma_store(const TensorMap *map, const void *smem, const int *at, size_t ran
   BoxWalk box(map, at, rank);
   check_destination(smem, box.bytes(), 128, "TMA store");
   auto copy = std::make_unique<Copy>();
+  copy->asked = __builtin_return_address(0);
   auto data = std::make_shared<std::vector<char>>(box.bytes());
   const char *base = static_cast<const char *>(smem) - smem_address(smem);
   block().counters->copied_bytes += box.bytes();
@@ -216,9 +221,15 @@ void tma_store(const TensorMap *map, const void *smem, const int *at, size_t ran
   copies().add(std::move(copy), copies().bulk);
 }
 
+// Under AddressSanitizer also what a unit will touch later is checked where it is asked for.
+static void check_allocated(const void *global, uint32_t bytes, const char *what) {
+  if (bytes && race::poisoned(global, bytes)) fail("%s: %u bytes at %p are not all allocated", what, bytes, global);
+}
+
 static void check_bulk(const void *global, uint32_t bytes, const char *what) {
   if (bytes % 16 || !bytes || reinterpret_cast<uintptr_t>(global) % 16)
     fail("%s: %u bytes at %p, both must be multiples of 16", what, bytes, global);
+  check_allocated(global, bytes, what);
   block().counters->copied_bytes += bytes;
 }
 
@@ -228,6 +239,7 @@ void bulk_load(void *smem, const void *global, uint32_t bytes, uint64_t *barrier
   check_destination(smem, bytes, 16, "cp.async.bulk load");
   mbarrier_check(barrier);
   auto copy = std::make_unique<Copy>();
+  copy->asked = __builtin_return_address(0);
   copy->write = [=] {
     block().traffic->global(reinterpret_cast<uint64_t>(global), bytes, Access::kLoad);
     move(smem, global, bytes);
@@ -241,6 +253,7 @@ void bulk_store(void *global, const void *smem, uint32_t bytes) {
   check_bulk(global, bytes, "cp.async.bulk store");
   check_destination(smem, bytes, 16, "cp.async.bulk store");
   auto copy = std::make_unique<Copy>();
+  copy->asked = __builtin_return_address(0);
   auto data = std::make_shared<std::vector<char>>(bytes);
   copy->read = [=] { race::read(smem, bytes), std::memcpy(data->data(), smem, bytes); };
   copy->write = [=] {
@@ -261,7 +274,9 @@ void cp_async(void *smem, const void *global, uint32_t bytes, uint32_t valid) {
   check_destination(smem, bytes, bytes, "cp.async");
   if (reinterpret_cast<uintptr_t>(global) % bytes) fail("cp.async: %p is not a multiple of %u", global, bytes);
   if (valid > bytes) fail("cp.async: %u valid bytes of %u", valid, bytes);
+  check_allocated(global, valid, "cp.async");
   auto copy = std::make_unique<Copy>();
+  copy->asked = __builtin_return_address(0);
   copy->is_cp_async = true;
   block().counters->copied_bytes += valid;
   note_access(__builtin_return_address(0), smem, bytes, Access::kStore);

@@ -7,11 +7,6 @@ namespace opswap::emu {
 
 namespace {
 
-// The rows that the first `count` * 8 lanes name: each matrix is a pass of 8 lanes with 16 bytes.
-void count_rows(const void *site, const void *row, int count, Access kind) {
-  if (int(self().lane) < count * 8) note_access(site, row, 16, kind);
-}
-
 // Element `e` (of two) of this lane in matrix m lies in this row at this byte.
 struct Spot {
   int row, byte;
@@ -26,14 +21,22 @@ void check_row(const void *row, const char *what) {
   if (smem_address(row) % 16) fail("%s: the row at byte %u is not a multiple of 16", what, smem_address(row));
 }
 
+// The rows that all lanes name. What is moved afterwards are accesses of the thread, which ThreadSanitizer must see.
+void meet(const void *row, int count, const void *site, Access kind, uint64_t (&rows)[32]) {
+  race::Ignore ignore;
+  const char *what = kind == Access::kLoad ? "ldmatrix" : "stmatrix";
+  if (int(self().lane) < count * 8) {
+    check_row(row, what);
+    note_access(site, row, 16, kind);  // each matrix is a pass of 8 lanes with 16 bytes
+  }
+  collective(0xffffffffu, Collective::kMatrix, reinterpret_cast<uint64_t>(row), rows);
+}
+
 }  // namespace
 
 void ldmatrix(uint32_t *registers, int count, bool transposed, const void *row) {
-  race::Ignore ignore;
-  if (int(self().lane) < count * 8) check_row(row, "ldmatrix");
-  count_rows(__builtin_return_address(0), row, count, Access::kLoad);
   uint64_t rows[32];
-  collective(0xffffffffu, Collective::kMatrix, reinterpret_cast<uint64_t>(row), rows);
+  meet(row, count, __builtin_return_address(0), Access::kLoad, rows);
   for (int m = 0; m < count; ++m) {
     uint16_t pair[2];
     for (int e = 0; e < 2; ++e) {
@@ -47,11 +50,8 @@ void ldmatrix(uint32_t *registers, int count, bool transposed, const void *row) 
 }
 
 void stmatrix(void *row, const uint32_t *registers, int count, bool transposed) {
-  race::Ignore ignore;
-  if (int(self().lane) < count * 8) check_row(row, "stmatrix");
-  count_rows(__builtin_return_address(0), row, count, Access::kStore);
   uint64_t rows[32];
-  collective(0xffffffffu, Collective::kMatrix, reinterpret_cast<uint64_t>(row), rows);
+  meet(row, count, __builtin_return_address(0), Access::kStore, rows);
   for (int m = 0; m < count; ++m)
     for (int e = 0; e < 2; ++e) {
       const Spot at = spot(transposed, self().lane, e);

@@ -85,8 +85,10 @@ void check_smem(const void *p, size_t bytes, const char *what) {
 
 Report run(const Launch &how, const std::function<void()> &body) {
   race::Ignore ignore;
-  Report report{refusal(how), {}};
-  LaunchTraffic traffic{&report.counters, {}, {}};
+  Report report;
+  report.error = refusal(how);
+  LaunchTraffic traffic;
+  traffic.counters = &report.counters;
   const uint64_t blocks = uint64_t{how.grid.x} * how.grid.y * how.grid.z;
   for (uint64_t i = 0; i < blocks && report; ++i) {
     Block b;
@@ -102,7 +104,9 @@ Report run(const Launch &how, const std::function<void()> &body) {
     run_block(b);
     check_guard(b);
     report.error = b.error;
+    report.place = b.place;
   }
+  if (report.counters.bank_conflicts) report.conflicts_at = line_at(traffic.worst());
   remember(how, report);
   return report;
 }

@@ -13,6 +13,8 @@ void __tsan_acquire(void *);
 void __tsan_release(void *);
 void __tsan_read_range(void *, unsigned long);
 void __tsan_write_range(void *, unsigned long);
+void __tsan_func_entry(void *);
+void __tsan_func_exit();
 void AnnotateIgnoreReadsBegin(const char *, int);
 void AnnotateIgnoreReadsEnd(const char *, int);
 void AnnotateIgnoreWritesBegin(const char *, int);
@@ -40,6 +42,11 @@ inline void acquire(void *object) { __tsan_acquire(object); }
 inline void release(void *object) { __tsan_release(object); }
 inline void read(const void *p, size_t n) { __tsan_read_range(const_cast<void *>(p), n); }
 inline void write(void *p, size_t n) { __tsan_write_range(p, n); }
+// What a unit does in its own context is shown as called from where a thread asked for it.
+struct Asked {
+  explicit Asked(const void *place) { __tsan_func_entry(const_cast<void *>(place)); }
+  ~Asked() { __tsan_func_exit(); }
+};
 // The runtime's own memory is not the kernel's: library functions called here report nothing.
 struct Ignore {
   Ignore() { AnnotateIgnoreReadsBegin("", 0), AnnotateIgnoreWritesBegin("", 0); }
@@ -53,6 +60,9 @@ inline void acquire(void *) {}
 inline void release(void *) {}
 inline void read(const void *, size_t) {}
 inline void write(void *, size_t) {}
+struct Asked {
+  explicit Asked(const void *) {}
+};
 struct Ignore {
   Ignore() {}
 };
@@ -61,6 +71,7 @@ struct Ignore {
 #ifdef OPSWAP_EMU_ASAN
 inline void unpoison(void *p, size_t n) { __asan_unpoison_memory_region(p, n); }
 inline void poison(void *p, size_t n) { __asan_poison_memory_region(p, n); }
+inline bool poisoned(const void *p, size_t n) { return __asan_region_is_poisoned(const_cast<void *>(p), n); }
 inline void start_switch(void **fake, const void *bottom, size_t size) {
   __sanitizer_start_switch_fiber(fake, bottom, size);
 }
@@ -70,6 +81,7 @@ inline void finish_switch(void *fake, const void **bottom, size_t *size) {
 #else
 inline void unpoison(void *, size_t) {}
 inline void poison(void *, size_t) {}
+inline bool poisoned(const void *, size_t) { return false; }
 inline void start_switch(void **, const void *, size_t) {}
 inline void finish_switch(void *, const void **, size_t *) {}
 #endif

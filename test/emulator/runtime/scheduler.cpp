@@ -129,14 +129,23 @@ std::string place(const Block &b) {
   return text;
 }
 
+std::string where_it_waits(Block &b, Thread &t) {
+  b.asking = true;
+  resume(t);
+  b.asking = false;
+  if (b.place.empty()) b.place = t.place;
+  return t.place;
+}
+
 // Threads that wait for the same thing are one line.
-std::string deadlock(const Block &b) {
+std::string deadlock(Block &b) {
   std::map<std::string, std::vector<uint32_t>> reasons;
-  for (const Thread &t : b.threads) {
+  for (Thread &t : b.threads) {
     if (t.done) continue;
     std::string reason = t.wait.what;
     reason += t.wait.of + (" " + std::to_string(t.wait.value));
     if (t.wait.on) reason += " of " + mbarrier_state(t.wait.on);
+    if (std::string place = where_it_waits(b, t); !place.empty()) reason += ", at " + place;
     reasons[reason].push_back(t.linear);
   }
   std::string text =
@@ -184,6 +193,10 @@ void park(Queue &queue, const Wait &wait) {
   self().wait = wait;
   queue.push_back(&self());
   to_scheduler();
+  while (block().asking) {
+    self().place = line_here();
+    to_scheduler();
+  }
 }
 
 void wake(Queue &queue) {
@@ -216,6 +229,8 @@ void fail(const char *format, ...) {
   Block &b = block();
   std::string who = place(b);
   if (b.current) who += ", thread " + std::to_string(b.current->linear);
+  if (b.place.empty()) b.place = b.current ? line_here() : line_at(b.blamed);
+  if (!b.place.empty() && std::strncmp(text, "deadlock", 8)) who += ", at " + b.place;
   if (b.error.empty()) b.error = who + ": " + text;
   if (!b.current) throw std::runtime_error(b.error);
   b.current->done = true;

@@ -55,6 +55,11 @@ uint32_t shared_passes(const uint64_t *address, uint32_t lanes, uint32_t bytes, 
   return passes;
 }
 
+const void *LaunchTraffic::worst() const {
+  return std::max_element(conflicts.begin(), conflicts.end(), [](auto &a, auto &b) { return a.second < b.second; })
+      ->first;
+}
+
 void LaunchTraffic::global(uint64_t address, uint64_t bytes, Access kind) {
   (kind == Access::kLoad ? counters->load_bytes : counters->store_bytes) += bytes;
   for (uint64_t s = address / kSector; bytes && s <= (address + bytes - 1) / kSector; ++s) count(*this, s, kind);
@@ -94,6 +99,7 @@ void WarpTraffic::flush(LaunchTraffic &launch) {
         ++launch.counters->shared_accesses;
         launch.counters->shared_passes += passes;
         launch.counters->bank_conflicts += passes - least;
+        if (passes > least) launch.conflicts[s.place] += passes - least;
       } else {
         uint64_t address[32];
         int n = 0;

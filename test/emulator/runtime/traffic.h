@@ -27,8 +27,10 @@ class SectorSet {
 };
 
 struct LaunchTraffic {
-  Counters *counters;
+  Counters *counters = nullptr;
   SectorSet loaded, stored;
+  std::unordered_map<const void *, uint64_t> conflicts;  // of each program point
+  const void *worst() const;
   void global(uint64_t address, uint64_t bytes, Access kind);  // of a copy unit: a run of bytes
 };
 

@@ -19,6 +19,7 @@ constexpr uint32_t kPoisoned = 0x7fc0dead;
 
 struct Product : MatrixProduct {
   uint32_t arrived = 0;
+  const void *asked = nullptr;  // where
   float *lanes[32]{};
   uint32_t lane_registers[32][4]{};
 };
@@ -39,7 +40,8 @@ struct Accumulator {
 struct Issuer {  // a thread
   size_t issued = 0;
   bool fenced = false;
-  std::vector<size_t> groups;  // products issued when each group was committed
+  const void *asked = nullptr;  // where the last product was
+  std::vector<size_t> groups;   // products issued when each group was committed
   std::vector<Accumulator> accumulators;
 };
 
@@ -106,7 +108,8 @@ struct WgmmaUnit : AsyncUnit {
   }
   const char *unfinished() const override {
     for (const Issuer &issuer : issuers)
-      if (!issuer.accumulators.empty()) return "wgmma products that no thread waited for (missing wgmma_wait)";
+      if (block().blamed = issuer.asked; !issuer.accumulators.empty())
+        return "wgmma products that no thread waited for (missing wgmma_wait)";
     return nullptr;
   }
   void work() override {
@@ -172,14 +175,18 @@ void count_useful(const Product &p, const float *a, const float *b, bool with_co
 void WgmmaUnit::run(size_t warp) {
   Quarter &q = quarters[warp];
   const Product &p = q.products.front();
+  block().blamed = p.asked;
   thread_local float a[kRows * kBytesOfK], b[kBytesOfK * 256];
   q.context.enter();
   race::acquire(&q);
-  if (p.a_in_registers)
-    registers_to_rows(p, a);
-  else
-    load(Operand(p.a, p.type_a, p.major_a), p.type_a, uint32_t(warp % 4 * kRows), kRows, a, false, kBytesOfK);
-  load(Operand(p.b, p.type_b, p.major_b), p.type_b, 0, uint32_t(p.n), b, true, 256);
+  {
+    const race::Asked asked(p.asked);
+    if (p.a_in_registers)
+      registers_to_rows(p, a);
+    else
+      load(Operand(p.a, p.type_a, p.major_a), p.type_a, uint32_t(warp % 4 * kRows), kRows, a, false, kBytesOfK);
+    load(Operand(p.b, p.type_b, p.major_b), p.type_b, 0, uint32_t(p.n), b, true, 256);
+  }
   race::release(proxy_of(&q));
   race::enter(block().context);
   count_useful(p, a, b, warp % 4 == 0);
@@ -224,6 +231,7 @@ void wgmma(const MatrixProduct &p) {
   if (number - q.first == q.products.size()) static_cast<MatrixProduct &>(q.products.emplace_back()) = p;
   Product &product = q.products[number - q.first];
   product.arrived |= 1u << self().lane;
+  product.asked = issuer.asked = __builtin_return_address(0);
   product.lanes[self().lane] = p.d;
   std::memcpy(product.lane_registers[self().lane], p.registers, sizeof p.registers);
   if (product.arrived == 0xffffffffu && self().warp % 4 == 0) ++block().counters->wgmmas;

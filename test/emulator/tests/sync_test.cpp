@@ -85,9 +85,9 @@ CASE(deadlock_tells_each_threads_reason) {
       mbarrier_wait(m, 0);
   });
   EXPECT_FOUND("deadlock: 64 of 64 threads wait", report);
-  EXPECT_FOUND("barrier 2: threads 0-31", report);
+  EXPECT_FOUND("barrier 2, at sync_test.cpp:", report);
   EXPECT_FOUND(
-      "mbarrier.try_wait parity 0 of the mbarrier at byte 0 (2 of 2 arrivals and 0 bytes to come): threads 32-63",
+      "mbarrier.try_wait parity 0 of the mbarrier at byte 0 (2 of 2 arrivals and 0 bytes to come), at sync_test.cpp:",
       report);
 }
 
@@ -231,12 +231,24 @@ CASE(mbarrier_misuse_is_named) {
                }));
 }
 
-CASE(a_report_names_launch_block_and_thread) {
-  EXPECT_FOUND("test, block (2, 0, 0), thread 7: here", run(
-                                                            32, 0,
-                                                            [] {
-                                                              if (blockIdx.x == 2 && threadIdx.x == 7)
-                                                                emu::fail("here");
-                                                            },
-                                                            4));
+CASE(a_report_names_launch_block_thread_and_line) {
+  const int line = __LINE__ + 2;
+  const auto body = [] {
+    if (blockIdx.x == 2 && threadIdx.x == 7) barrier_sync(16, 32);
+  };
+  const auto report = run(32, 0, body, 4);
+  EXPECT_FOUND("test, block (2, 0, 0), thread 7, at sync_test.cpp:" + std::to_string(line) + ": barrier 16", report);
+  EXPECT(report.place == "sync_test.cpp:" + std::to_string(line));
+}
+
+CASE(a_deadlock_tells_each_waiting_line) {
+  const int line = __LINE__ + 3;
+  const auto report = run(64, 0, [] {
+    if (threadIdx.x < 32)
+      barrier_sync(2, 64);
+    else
+      barrier_sync(3, 64);
+  });
+  EXPECT_FOUND("barrier 2, at sync_test.cpp:" + std::to_string(line) + ": threads 0-31", report);
+  EXPECT_FOUND("barrier 3, at sync_test.cpp:" + std::to_string(line + 2) + ": threads 32-63", report);
 }

@@ -29,7 +29,9 @@ struct Counters {
 };
 
 struct Report {
-  std::string error;  // empty: nothing found
+  std::string error;         // empty: nothing found
+  std::string place;         // file:line of the kernel it is about, where that is known
+  std::string conflicts_at;  // of the access with the most bank conflicts
   Counters counters;
   explicit operator bool() const { return error.empty(); }
 };

@@ -1,0 +1,45 @@
+"""Writes the kernels with seeded bugs: table.py says what is edited and what must be said of it.
+
+python3 bugs.py FOLDER    writes the edited sources, a file that runs each, and bugs.cmake
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from table import BUGS, CLEAN, HOLES
+
+GLOBALS = ("gemm_example", "rms_norm_example", "tile_example")
+
+
+def write(path: Path, text: str) -> None:
+    """Only when it differs: what is built from it stays."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists() or path.read_text("utf-8") != text:
+        path.write_text(text, "utf-8")
+
+
+def runner(name: str, drive: str) -> str:
+    own = "".join(f"#define {kernel} {kernel}_{name}\n" for kernel in GLOBALS)
+    return f'#define OPSWAP_BUG "{name}"\n#define OPSWAP_PASS {name}\n{own}#include "bugs/drive_{drive}.h"\n'
+
+
+def main(folder: Path) -> None:
+    rows, cmake = [], []
+    for drive in CLEAN:
+        write(folder / f"clean_{drive}.cpp", runner(f"clean_{drive}", drive))
+        rows.append(f'{{"clean_{drive}", "", "", true}}')
+        cmake.append(f'add_kernel(clean_{drive} "plain;asan;tsan" "" "")')
+    for bug in BUGS + HOLES:
+        write(folder / bug.name / bug.file, bug.source())
+        write(folder / f"{bug.name}.cpp", runner(bug.name, bug.drive))
+        rows.append(f'{{"{bug.name}", "{bug.words}", "{bug.place()}", {str(bug.every_seed).lower()}}}')
+        cmake.append(f'add_kernel({bug.name} "{bug.build}" "{bug.words}" "{bug.place()}")')
+    head = "#pragma once\nstruct Expected {\n  const char *name, *words, *place;\n  bool every_seed;\n};\n"
+    write(folder / "expected.gen.h", head + "constexpr Expected kExpected[] = {" + ",\n".join(rows) + "};\n")
+    write(folder / "bugs.cmake", "\n".join(cmake) + "\n")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

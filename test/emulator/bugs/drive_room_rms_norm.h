@@ -1,0 +1,37 @@
+#include <cmath>
+#include <vector>
+
+#include "bugs/bug.h"
+#include "rms_norm/sm90.cu"
+
+namespace {
+
+using namespace opswap;
+using opswap::emu::bugs::Outcome;
+
+// Fewer blocks than rows, so that a block walks over several.
+Outcome drive(uint64_t seed) {
+  constexpr int kRows = 25, kColumns = 520;
+  emu::options().seed = seed;
+  std::vector<bf16> x(kRows * kColumns), weight(kColumns), out(x.size(), bf16{0x7fff});
+  for (size_t i = 0; i < x.size(); ++i) x[i] = from_float<bf16>(float(i * 7 % 37) - 18);
+  for (size_t i = 0; i < weight.size(); ++i) weight[i] = from_float<bf16>(float(i % 5) + 1);
+  rms_norm_args args{{out.data(), {kColumns}}, {x.data(), {kColumns}}, {weight.data(), {1}}, kRows, kColumns, 1e-6f};
+  opswap_exec exec{1, {}};
+  Outcome o;
+  OPSWAP_PASS::rms_norm_sm90(args, exec);
+  o.report = exec.report;
+  for (int i = 0; i < kRows * kColumns && o.report && o.wrong.empty(); ++i) {
+    double squares = 0;
+    for (int k = 0; k < kColumns; ++k) squares += std::pow(to_float(x[size_t(i / kColumns * kColumns + k)]), 2);
+    const double gain = to_float(weight[size_t(i % kColumns)]);
+    const double want = to_float(x[size_t(i)]) / std::sqrt(squares / kColumns) * gain;
+    if (!(std::fabs(to_float(out[size_t(i)]) - want) <= std::fabs(want) * 0x1p-7))
+      o.wrong = "wrong result at row " + std::to_string(i / kColumns);
+  }
+  return o;
+}
+
+const emu::bugs::Registered registered(OPSWAP_BUG, drive);
+
+}  // namespace
