@@ -37,7 +37,7 @@ def find_nvcc() -> str:
 
 def with_cmake(folder: Path, options: list[str]) -> Path:
     generator = ["-G", "Ninja"] if shutil.which("ninja") else []
-    common = ["-DOPSWAP_NODE=OFF", f"-DOPSWAP_PYTHON={sys.executable}", "-DOPSWAP_LEVELS=portable"]
+    common = ["-DOPSWAP_NODE=OFF", f"-DOPSWAP_PYTHON={sys.executable}", "-DOPSWAP_LEVELS="]
     _run(["cmake", *generator, "-S", str(ROOT / "native"), "-B", str(folder), *common, *options])
     _run(["cmake", "--build", str(folder), "--parallel", str(os.cpu_count() or 2)])
     return folder / "libopswap.so"
