@@ -2,21 +2,18 @@
 #pragma once
 
 #include "common/op.h"
-#include "common/rows.h"
+#include "common/stream.h"
 
 namespace opswap::OPSWAP_ISA {
 
 template <class Args, class Activation>
 opswap_status activated_rows(const Args &a, Activation &&activation) {
   return with_vector_type(a.scalar_dtype, [&]<class E>(E) {
-    parallel_for(a.T, rows_per_task(2 * a.I), [&](int64_t begin, int64_t end) {
-      for (int64_t t = begin; t < end; ++t) {
-        const E *x = row<E>(a.input, t);
-        E *out = row<E>(a.out, t);
-        for_lanes(
-            a.I, [&](int64_t i) { store(out + i, activation(load(x + i))); },
-            [&](int64_t i, int64_t left) { store_tail(out + i, activation(load_tail(x + i, left)), left); });
-      }
+    for_output_rows<E>(a.out, a.T, rows_per_task(2 * a.I), [&](auto *out, int64_t t) {
+      const E *x = row<E>(a.input, t);
+      for_lanes(
+          a.I, [&](int64_t i) { store(out + i, activation(load(x + i))); },
+          [&](int64_t i, int64_t left) { store_tail(out + i, activation(load_tail(x + i, left)), left); });
     });
     return opswap_status{OPSWAP_OK};
   });

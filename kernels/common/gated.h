@@ -2,23 +2,20 @@
 #pragma once
 
 #include "common/op.h"
-#include "common/rows.h"
+#include "common/stream.h"
 
 namespace opswap::OPSWAP_ISA {
 
 template <class Args, class Activation>
 opswap_status gated_rows(const Args &a, Activation &&activation) {
   return with_vector_type(a.scalar_dtype, [&]<class E>(E) {
-    parallel_for(a.T, rows_per_task(4 * a.I), [&](int64_t begin, int64_t end) {
-      for (int64_t t = begin; t < end; ++t) {
-        const E *gate = row<E>(a.input, t), *up = gate + a.I;
-        E *out = row<E>(a.out, t);
-        for_lanes(
-            a.I, [&](int64_t i) { store(out + i, activation(load(gate + i)) * load(up + i)); },
-            [&](int64_t i, int64_t left) {
-              store_tail(out + i, activation(load_tail(gate + i, left)) * load_tail(up + i, left), left);
-            });
-      }
+    for_output_rows<E>(a.out, a.T, rows_per_task(4 * a.I), [&](auto *out, int64_t t) {
+      const E *gate = row<E>(a.input, t), *up = gate + a.I;
+      for_lanes(
+          a.I, [&](int64_t i) { store(out + i, activation(load(gate + i)) * load(up + i)); },
+          [&](int64_t i, int64_t left) {
+            store_tail(out + i, activation(load_tail(gate + i, left)) * load_tail(up + i, left), left);
+          });
     });
     return opswap_status{OPSWAP_OK};
   });

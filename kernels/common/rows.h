@@ -44,8 +44,8 @@ inline float inverse_rms(float squares, int64_t n, double epsilon) {
 }
 
 // out = x * scale * weight
-template <class E>
-inline void scale_by_weight(E *out, const E *x, const E *weight, int64_t n, float scale) {
+template <class O, class E>
+inline void scale_by_weight(O *out, const E *x, const E *weight, int64_t n, float scale) {
   for_lanes(
       n, [&](int64_t i) { store(out + i, load(x + i) * scale * load(weight + i)); },
       [&](int64_t i, int64_t left) {

@@ -3,7 +3,7 @@
 #include <cmath>
 
 #include "common/op.h"
-#include "common/rows.h"
+#include "common/stream.h"
 
 namespace opswap::OPSWAP_ISA {
 
@@ -54,8 +54,8 @@ static Deviations deviations(const E *x, int64_t n, float mean) {
   return d;
 }
 
-template <class E>
-static void norm_row(E *out, const E *x, const E *weight, const E *bias, int64_t n, double epsilon) {
+template <class O, class E>
+static void norm_row(O *out, const E *x, const E *weight, const E *bias, int64_t n, double epsilon) {
   const float mean = row_sum(x, n) / float(n);
   const Deviations d = deviations(x, n, mean);
   const float rest = sum(d.sum) / float(n);  // what the mean lost by rounding
@@ -74,9 +74,8 @@ static void norm_row(E *out, const E *x, const E *weight, const E *bias, int64_t
 OPSWAP_CPU(layer_norm) {
   return with_vector_type(a.scalar_dtype, [&]<class E>(E) {
     const E *bias = a.bias ? a.bias.as<E>() : nullptr;
-    parallel_for(a.T, rows_per_task(a.H), [&](int64_t begin, int64_t end) {
-      for (int64_t t = begin; t < end; ++t)
-        norm_row(row<E>(a.out, t), row<E>(a.input, t), a.weight.as<E>(), bias, a.H, a.epsilon);
+    for_output_rows<E>(a.out, a.T, rows_per_task(a.H), [&](auto *out, int64_t t) {
+      norm_row(out, row<E>(a.input, t), a.weight.as<E>(), bias, a.H, a.epsilon);
     });
     return OPSWAP_OK;
   });

@@ -3,7 +3,7 @@
 #include <cmath>
 
 #include "common/op.h"
-#include "common/rows.h"
+#include "common/stream.h"
 
 namespace opswap::OPSWAP_ISA {
 
@@ -23,12 +23,10 @@ OPSWAP_REF(rms_norm) {
 
 OPSWAP_CPU(rms_norm) {
   return with_vector_type(a.scalar_dtype, [&]<class E>(E) {
-    parallel_for(a.T, rows_per_task(a.H), [&](int64_t begin, int64_t end) {
-      for (int64_t t = begin; t < end; ++t) {
-        const E *x = row<E>(a.input, t);
-        const float scale = inverse_rms(sum_of_squares(x, a.H), a.H, a.epsilon);
-        scale_by_weight(row<E>(a.out, t), x, a.weight.as<E>(), a.H, scale);
-      }
+    for_output_rows<E>(a.out, a.T, rows_per_task(a.H), [&](auto *out, int64_t t) {
+      const E *x = row<E>(a.input, t);
+      const float scale = inverse_rms(sum_of_squares(x, a.H), a.H, a.epsilon);
+      scale_by_weight(out, x, a.weight.as<E>(), a.H, scale);
     });
     return OPSWAP_OK;
   });

@@ -21,6 +21,7 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
 GUARD = 64  # elements on each side of every written tensor that nobody may touch
+ALIGNED = 64  # bytes that a tensor starts on where its case does not say "unaligned", as in torch
 INT_POISON = -7777
 
 
@@ -146,9 +147,10 @@ class Placed:
 
     def _place(self, arg: dict, value: np.ndarray, case: dict) -> None:
         gap = 3 if arg["name"] in case.get("strided", ()) else 0
-        start = GUARD + (1 if arg["name"] in case.get("unaligned", ()) else 0)
         widened = [*value.shape[:-1], value.shape[-1] + gap]
-        base = np.full(int(np.prod(widened)) + 2 * GUARD + 1, _poison(value.dtype))
+        base = np.full(int(np.prod(widened)) + 2 * GUARD + ALIGNED, _poison(value.dtype))
+        start = GUARD + -base[GUARD:].ctypes.data % ALIGNED // value.itemsize
+        start += 1 if arg["name"] in case.get("unaligned", ()) else 0
         view = base[start : start + int(np.prod(widened))].reshape(widened)[..., : value.shape[-1]]
         if not arg.get("writes") or arg.get("reads"):
             view[...] = value

@@ -1,0 +1,67 @@
+// Stores that go past the caches: for outputs so large that no cache would keep them for who reads them next. A plain
+// store first reads the line that it overwrites; these do not, and leave the caches to others.
+#pragma once
+
+#include "common/op.h"
+#include "common/rows.h"
+
+namespace opswap::OPSWAP_ISA {
+
+constexpr int64_t kStreamBytes = 16 << 20;  // half of the L3 that a core of today's servers shares
+
+// An element of an output that is streamed: `store` of it writes past the caches. Rows begin on whole vectors.
+template <class E>
+struct streamed {
+  E value;
+};
+
+#if defined(__AVX512F__) || defined(__AVX2__)
+template <class E>
+inline void store(streamed<E> *p, vf v) {
+  alignas(sizeof(vf)) E part[kLanes];
+  store(part, v);
+#if defined(__AVX512F__)
+  if constexpr (sizeof part == 64)
+    _mm512_stream_si512(reinterpret_cast<__m512i *>(p), _mm512_load_si512(part));
+  else
+#endif
+      if constexpr (sizeof part == 32)
+    _mm256_stream_si256(reinterpret_cast<__m256i *>(p), _mm256_load_si256(reinterpret_cast<const __m256i *>(part)));
+  else
+    _mm_stream_si128(reinterpret_cast<__m128i *>(p), _mm_load_si128(reinterpret_cast<const __m128i *>(part)));
+}
+// Streamed stores are ordered with nothing: a task that made some calls this before it reports that it is done.
+inline void stream_end() { _mm_sfence(); }
+constexpr bool kStreams = true;
+#else
+template <class E>
+inline void store(streamed<E> *p, vf v) {
+  store(&p->value, v);
+}
+inline void stream_end() {}
+constexpr bool kStreams = false;
+#endif
+template <class E>
+inline void store_tail(streamed<E> *p, vf v, int64_t n) {
+  store_tail(&p->value, v, n);
+}
+
+inline bool rows_on_vectors(const Tensor &t) {
+  const int64_t vector = kLanes * dtype_bytes(t.dtype);
+  return (reinterpret_cast<uintptr_t>(t.data) | uintptr_t(t.stride[0] * dtype_bytes(t.dtype))) % uintptr_t(vector) == 0;
+}
+
+// body(pointer to row t of `out`, t) for every row, in tasks of `grain` rows; `store` picks how by the type of the pointer.
+template <class E, class Body>
+inline void for_output_rows(const Tensor &out, int64_t rows, int64_t grain, Body &&body) {
+  if (kStreams && out.bytes >= kStreamBytes && rows_on_vectors(out))
+    return parallel_for(rows, grain, [&](int64_t begin, int64_t end) {
+      for (int64_t t = begin; t < end; ++t) body(row<streamed<E>>(out, t), t);
+      stream_end();
+    });
+  parallel_for(rows, grain, [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) body(row<E>(out, t), t);
+  });
+}
+
+}  // namespace opswap::OPSWAP_ISA
