@@ -1,4 +1,4 @@
-// `npm test`: builds, then runs every suite; `--fast` leaves out those that need a framework.
+// `npm test`: builds, then runs every suite; `--fast` leaves out those that need a framework or the emulator.
 // The last line is the count over all suites; a skip is listed with its reason.
 import { total } from "./lib/results.mjs";
 import { build } from "./lib/setup.mjs";

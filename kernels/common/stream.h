@@ -51,7 +51,7 @@ inline bool rows_on_vectors(const Tensor &t) {
   return (reinterpret_cast<uintptr_t>(t.data) | uintptr_t(t.stride[0] * dtype_bytes(t.dtype))) % uintptr_t(vector) == 0;
 }
 
-// body(pointer to row t of `out`, t) for every row, in tasks of `grain` rows; `store` picks how by the type of the pointer.
+// body(row t of `out`, t) for every row, in tasks of `grain` rows; `store` picks how by the type of the pointer.
 template <class E, class Body>
 inline void for_output_rows(const Tensor &out, int64_t rows, int64_t grain, Body &&body) {
   if (kStreams && out.bytes >= kStreamBytes && rows_on_vectors(out))

@@ -1,4 +1,5 @@
-// The test suites, fast ones first. Each runs a runner in the right environment and reads what it reported.
+// The test suites: fast ones, those of the kernel workshop, which build for minutes, and those with an engine.
+// Each runs a runner in the right environment and reads what it reported.
 import { spawn } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, rmSync } from "node:fs";
 import { availableParallelism } from "node:os";
@@ -15,7 +16,7 @@ import { say, step } from "./ui.mjs";
 
 /** @typedef {import("./setup.mjs").Workshop} Workshop */
 /** @typedef {import("./results.mjs").Results} Results */
-/** @typedef {{ name: string, tier: "fast" | "engine", run(workshop: Workshop): Promise<Results> }} Suite */
+/** @typedef {{ name: string, tier: "fast" | "workshop" | "engine", run(workshop: Workshop): Promise<Results> }} Suite */
 
 /** Python tests that need torch, and so the engine's environment. */
 const TORCH_TEST = /^adapters\/.*\/test_\w+\.py$|(^|\/)test_torch_\w+\.py$/;
@@ -186,10 +187,10 @@ export function allSuites() {
     { name: "TypeScript", tier: "fast", run: ({ tools }) => vitest("fast", pythonEnv(tools)) },
     { name: "Python", tier: "fast", run: ({ tools }) => pytest("fast", tools, ["test", ...elsewhere]) },
     { name: "C++", tier: "fast", run: nativeTests },
-    { name: "Emulator", tier: "fast", run: (workshop) => ctest("emulator", "emulator", workshop) },
-    { name: "CUDA kernels", tier: "fast", run: staticGates },
-    { name: "GPU suite and roofline on the emulator", tier: "fast", run: hostPaths },
-    { name: "Rooms on the emulator", tier: "fast", run: emulatedRooms },
+    { name: "Emulator", tier: "workshop", run: (workshop) => ctest("emulator", "emulator", workshop) },
+    { name: "CUDA kernels", tier: "workshop", run: staticGates },
+    { name: "GPU suite and roofline on the emulator", tier: "workshop", run: hostPaths },
+    { name: "Rooms on the emulator", tier: "workshop", run: emulatedRooms },
   ];
   /** @type {Suite[]} */
   const engine = [
