@@ -13,8 +13,29 @@ namespace opswap {
 
 #if defined(OPSWAP_WITH_CUDA) && !defined(OPSWAP_EMULATE)
 
-opswap_status copy_rows(const opswap_exec &exec, const Rows &r) {
+namespace {
+
+// Rows that repeat or overlap, which the engine's two-dimensional copy does not take.
+bool one_by_one(const Rows &r) { return r.count > 1 && (r.to_pitch < r.width || r.from_pitch < r.width); }
+
+Rows row(const Rows &r, int64_t i) {
+  return {static_cast<char *>(r.to) + i * r.to_pitch,
+          static_cast<const char *>(r.from) + i * r.from_pitch,
+          r.to_pitch,
+          r.from_pitch,
+          r.width,
+          1};
+}
+
+}  // namespace
+
+opswap_status copy_memory(const opswap_exec &exec, const Rows &r) {
   if (r.width <= 0 || r.count <= 0) return OPSWAP_OK;
+  if (one_by_one(r)) {
+    opswap_status status = OPSWAP_OK;
+    for (int64_t i = 0; i < r.count && !status; ++i) status = copy_memory(exec, row(r, i));
+    return status;
+  }
   const auto stream = static_cast<cudaStream_t>(exec.stream);
   const cudaError_t error = r.count == 1
                                 ? cudaMemcpyAsync(r.to, r.from, size_t(r.width), cudaMemcpyDefault, stream)
@@ -31,7 +52,7 @@ opswap_status copy_rows(const opswap_exec &exec, const Rows &r) {
 
 #elif defined(OPSWAP_EMULATE)
 
-opswap_status copy_rows(const opswap_exec &, const Rows &r) {
+opswap_status copy_memory(const opswap_exec &, const Rows &r) {
   for (int64_t i = 0; i < r.count && r.width > 0; ++i)
     std::memcpy(static_cast<char *>(r.to) + i * r.to_pitch, static_cast<const char *>(r.from) + i * r.from_pitch,
                 size_t(r.width));

@@ -16,6 +16,6 @@ struct Rows {
 };
 
 // On the call's stream; with pageable host memory the call may wait for the copy, which graphs then cannot capture.
-opswap_status copy_rows(const opswap_exec &exec, const Rows &rows);
+opswap_status copy_memory(const opswap_exec &exec, const Rows &rows);
 
 }  // namespace opswap
