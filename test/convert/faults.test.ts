@@ -26,7 +26,7 @@ import {
 
 /** Kill points of a run; 200 and more by `OPSWAP_KILLS=200 npx vitest run faults`. */
 const KILLS = Number(process.env.OPSWAP_KILLS ?? 16);
-const AT_ONCE = 2;
+const AT_ONCE = 3;
 
 const { dir, remove } = scratch();
 const source = writeCheckpoint(path.join(dir, "source"));
@@ -90,8 +90,8 @@ function writtenTwice(first: readonly LoggedCall[], second: readonly LoggedCall[
 /** The largest tensor of the output: codes and scales. */
 const LARGEST = 700 * 1100 + 6 * 9 * 4;
 
-async function killAndResume(at: number): Promise<void> {
-  const place = new Place(`kill-${at}`);
+async function killAndResume(at: number, turn: number): Promise<void> {
+  const place = new Place(`kill-${turn}`);
   const killed = await place.run(at);
   expect(killed.signal, `call ${at}: ${calls[at - 1]?.call} ${calls[at - 1]?.file}`).toBe("SIGKILL");
   const first = place.calls;
@@ -104,14 +104,15 @@ async function killAndResume(at: number): Promise<void> {
   rmSync(place.folder, { recursive: true });
 }
 
-/** Distinct numbers from 1 to `most`, half of them among the last third, which is where the output is published. */
+/** Calls to kill at, half of them in the last third, which is where the output is published; every call if that many. */
 function points(most: number, wantedPoints: number): number[] {
-  if (wantedPoints >= most) return Array.from({ length: most }, (_, i) => i + 1);
+  const all = Array.from({ length: most }, (_, i) => i + 1);
   const random = generator(3);
-  const chosen = new Set<number>([most]);
   const late = Math.floor((most * 2) / 3);
-  while (chosen.size < wantedPoints)
-    chosen.add(chosen.size % 2 === 0 ? 1 + random(most) : late + 1 + random(most - late));
+  const one = (i: number) => (i % 2 === 0 ? 1 + random(most) : late + 1 + random(most - late));
+  if (wantedPoints >= most) return [...all, ...Array.from({ length: wantedPoints - most }, (_, i) => one(i))];
+  const chosen = new Set<number>([1, most]);
+  while (chosen.size < wantedPoints) chosen.add(one(chosen.size));
   return [...chosen];
 }
 
@@ -122,7 +123,8 @@ describe("a run that is killed", () => {
       // The order of writes depends on threads, their number does not.
       const waiting = points(calls.length, KILLS);
       const next = async (): Promise<void> => {
-        for (let at = waiting.pop(); at !== undefined; at = waiting.pop()) await killAndResume(at);
+        for (let at = waiting.pop(); at !== undefined; at = waiting.pop())
+          await killAndResume(at, waiting.length);
       };
       await Promise.all(Array.from({ length: AT_ONCE }, next));
     },

@@ -1,5 +1,14 @@
 import { execFileSync, spawn } from "node:child_process";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { findCompiler } from "../../scripts/lib/compiler.mjs";
@@ -112,7 +121,9 @@ export interface LoggedCall {
   file: string;
 }
 
+/** Empty when the process was killed before its first call. */
 export function readLog(file: string): LoggedCall[] {
+  if (!existsSync(file)) return [];
   const lines = readFileSync(file, "utf8").split("\n").filter(Boolean);
   return lines.map((line) => {
     const [call = "", offset, bytes, ...rest] = line.split(" ");
