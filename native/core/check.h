@@ -40,13 +40,6 @@ inline DType dtype_of(DLDataType t) {
   return DType(kDTypeTable.entry[t.code << 2 | size]);
 }
 
-constexpr int64_t kDTypeBytes[] = {
-#define X(name, code, bits, bytes) bytes,
-#include "dtypes.def"
-#undef X
-    0};
-constexpr int64_t dtype_bytes(DType dtype) { return kDTypeBytes[static_cast<int32_t>(dtype)]; }
-
 constexpr int64_t kMostElements = int64_t{1}
                                   << 48;  // no address space holds more; keeps later arithmetic from overflowing
 

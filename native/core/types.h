@@ -14,6 +14,13 @@ enum class DType : int32_t {
   count
 };
 
+constexpr int64_t kDTypeBytes[] = {
+#define X(name, code, bits, bytes) bytes,
+#include "dtypes.def"
+#undef X
+    0};
+constexpr int64_t dtype_bytes(DType dtype) { return kDTypeBytes[static_cast<int32_t>(dtype)]; }
+
 // A checked view of one tensor argument; shape and stride point into the caller's DLTensor.
 struct Tensor {
   void *data = nullptr;
