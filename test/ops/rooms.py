@@ -221,7 +221,8 @@ def check(
     args = [place(v, name) for name, v in placed.values.items()]
     how = {"impl": impl, "sm_budget": sm_budget}
     size = opswap.workspace_size(room.name, *args, **how)
-    opswap.call(room.name, *args, **how, workspace=place(aligned(size), "workspace") if size else None)
+    memory = aligned(size)  # kept here: where it is placed it may be an address only
+    opswap.call(room.name, *args, **how, workspace=place(memory, "workspace") if size else None)
     placed.assert_untouched()
     written = [a["name"] for a in room.args if a.get("writes") and placed.values[a["name"]] is not None]
     assert sorted(expected) == sorted(written), "ref.py returns exactly the written arguments that are given"
