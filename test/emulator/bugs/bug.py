@@ -7,7 +7,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 KERNELS = HERE.parents[2] / "kernels"
-FOLDERS = {"kernels": HERE.parent, "common": KERNELS, "rms_norm": KERNELS}
+FOLDERS = {"kernels": HERE.parent, "common": KERNELS}
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,7 @@
 find_package(Python3 REQUIRED COMPONENTS Interpreter)
 set(bugs_folder "${CMAKE_CURRENT_BINARY_DIR}/bugs")
 file(GLOB bug_sources CONFIGURE_DEPENDS bugs/*.py bugs/*.h kernels/*.h "${OPSWAP_EMULATOR_KERNELS}/common/device/*.h")
-set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${bug_sources}
-  "${OPSWAP_EMULATOR_KERNELS}/rms_norm/sm90.cu")
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${bug_sources})
 execute_process(COMMAND "${Python3_EXECUTABLE}" -B bugs/bugs.py "${bugs_folder}"
   WORKING_DIRECTORY "${CMAKE_CURRENT_SOURCE_DIR}" COMMAND_ERROR_IS_FATAL ANY)
 
@@ -21,7 +20,7 @@ target_link_options(bugs_tsan PRIVATE -fsanitize=thread)
 function(add_kernel name builds words place)
   set(source "${bugs_folder}/${name}.cpp")
   set_source_files_properties("${source}" PROPERTIES COMPILE_OPTIONS
-    "-iquote;${bugs_folder}/${name};-iquote;${CMAKE_CURRENT_SOURCE_DIR}/bugs/stub")
+    "-iquote;${bugs_folder}/${name}")
   foreach(build ${builds})
     target_sources(bugs_${build} PRIVATE "${source}")
     set(test emulator.bugs.${build}.${name})

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from bug import Bug
 
-GEMM, NORM, TILE, ROOM, REDUCE = (
+GEMM, NORM, TILE, ROWS, REDUCE = (
     "kernels/gemm.h",
     "kernels/rms_norm.h",
     "kernels/tile.h",
-    "rms_norm/sm90.cu",
+    "kernels/norm_rows.h",
     "common/device/reduce.h",
 )
 ARRIVE = "if (threadIdx.x % kWarpgroup == 0) mbarrier_arrive(s.empty[stage]);"
@@ -208,23 +208,23 @@ BUGS = (
         "sectors read",
         "most",
     ),
-    Bug("scratch_used_again_too_early", "room_rms_norm", ROOM, ", turn ^= 1", "", "data race", "block_reduce(", "tsan"),
+    Bug("scratch_used_again_too_early", "norm_rows", ROWS, ", turn ^= 1", "", "data race", "block_reduce(", "tsan"),
     Bug(
         "one_row_too_many",
-        "room_rms_norm",
-        ROOM,
-        "t < rows;",
-        "t <= rows;",
+        "norm_rows",
+        ROWS,
+        "row < rows;",
+        "row <= rows;",
         "heap-buffer-overflow",
-        "load<N>(from",
+        "load<8>(x + row",
         "asan",
     ),
     Bug(
         "result_not_scaled",
-        "room_rms_norm",
-        ROOM,
-        "to_float(x[i]) * scale * to_float(weight[i])",
-        "to_float(x[i]) * scale",
+        "norm_rows",
+        ROWS,
+        "v[k] *= scale * gain[k]",
+        "v[k] *= scale",
         "wrong result",
         "row",
     ),
@@ -355,4 +355,4 @@ HOLES = (
         "plain;tsan",
     ),
 )
-CLEAN = ("gemm", "rms_norm", "tile", "room_rms_norm")
+CLEAN = ("gemm", "rms_norm", "tile", "norm_rows")
