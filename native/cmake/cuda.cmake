@@ -8,14 +8,15 @@ string(REPLACE "\n" ";" OPSWAP_INSTANCES "${instances}")
 file(GLOB OPSWAP_KERNELS CONFIGURE_DEPENDS "${OPSWAP_ROOT}/kernels/*/sm90.cu")
 set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${OPSWAP_ROOMS})
 
-# Splits `room|namespace|scalar` and says what the compiler is told of an instance.
+# Splits `room|instance|scalar|namespace` and says what the compiler is told of an instance.
 macro(opswap_read_instance line)
   string(REPLACE "|" ";" parts "${line}")
   list(GET parts 0 room)
   list(GET parts 1 pass)
   list(GET parts 2 scalar)
+  list(GET parts 3 namespace)
   set(source "${OPSWAP_ROOT}/kernels/${room}/sm90.cu")
-  set(definitions OPSWAP_PASS=${pass} "OPSWAP_OP=\"${room}\"")
+  set(definitions OPSWAP_PASS=${namespace} "OPSWAP_OP=\"${room}\"")
   if(scalar)
     list(APPEND definitions OPSWAP_SCALAR=${scalar})
   endif()

@@ -20,39 +20,44 @@ SCALARS = {
 
 
 def type_variable(op: Op) -> str | None:
-    """The first type variable that has a floating dtype: sm90.cu is compiled once per value of it."""
-    return next((t for t, dtypes in op.data["types"].items() if any(d in SCALARS for d in dtypes)), None)
+    """The first type variable of floating dtypes only: sm90.cu is compiled once per value of it. Where integers are
+    among them too, the room moves bits, and their width is enough."""
+    return next((t for t, dtypes in op.data["types"].items() if all(d in SCALARS for d in dtypes)), None)
 
 
 def instances(op: Op) -> list[tuple[str, str]]:
-    """(namespace, C++ type of `Scalar`) of each compilation; ops without a floating dtype have one without `Scalar`."""
+    """(innermost namespace, C++ type of `Scalar`) of each compilation; a room of bits has one without `Scalar`."""
     variable = type_variable(op)
     if variable is None:
         return [("sm90_all", "")]
-    return [(f"sm90_{d}", SCALARS[d]) for d in op.data["types"][variable] if d in SCALARS]
+    return [(f"sm90_{d}", SCALARS[d]) for d in op.data["types"][variable]]
 
 
 def instance_list(ops: list[Op]) -> str:
-    """For CMake: one `room|namespace|scalar` per line."""
-    return (
-        "\n".join(f"{o.name}|{name}|{scalar}" for o in ops if o.sm90.exists() for name, scalar in instances(o)) + "\n"
-    )
+    """For builds: one `room|instance|scalar|namespace` per line."""
+    found = [(o, name, scalar) for o in ops if o.sm90.exists() for name, scalar in instances(o)]
+    return "\n".join(f"{o.name}|{name}|{scalar}|{scope(o, name)}" for o, name, scalar in found) + "\n"
+
+
+def scope(op: Op, namespace: str) -> str:
+    """One namespace for each object: rooms share headers with kernels in them, and helpers of one name."""
+    return f"sm90_{op.name}::{namespace}"
 
 
 def declare(op: Op, namespace: str) -> list[str]:
     args = f"const {op.name}_args &"
     optional = '[[gnu::weak, gnu::visibility("hidden")]]'
     return [
-        f"namespace {namespace} {{",
+        f"namespace {scope(op, namespace)} {{",
         f"opswap_status {op.name}_sm90({args}, const opswap_exec &);",
         f"{optional} const char *{op.name}_sm90_can({args});",
         f"{optional} size_t {op.name}_sm90_workspace({args}, const opswap_exec &);",
-        f"}}  // namespace {namespace}",
+        f"}}  // namespace {scope(op, namespace)}",
     ]
 
 
 def members(op: Op, namespace: str) -> str:
-    name = f"{namespace}::{op.name}_sm90"
+    name = f"{scope(op, namespace)}::{op.name}_sm90"
     return f"{{{name}, {name}_can, {name}_workspace}}"
 
 

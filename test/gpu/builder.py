@@ -63,8 +63,8 @@ class Plain:
         return out
 
     def _cu(self, line: str) -> Path:
-        room, namespace, scalar = line.split("|")
-        out = self._folder / f"{room}.{namespace}.o"
+        room, instance, scalar, namespace = line.split("|")
+        out = self._folder / f"{room}.{instance}.o"
         flags = [
             "-std=c++20",
             "-O3",

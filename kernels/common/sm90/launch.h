@@ -21,9 +21,10 @@ constexpr char argument_kind() {
   return 's';
 }
 
+// `static`: two rooms' kernels of one type must not share the name of an op.
 template <class... P, class... A>
-opswap_status launch(const opswap_exec &exec, const char *name, void (*kernel)(P...), const Geometry &geometry,
-                     A &&...args) {
+static opswap_status launch(const opswap_exec &exec, const char *name, void (*kernel)(P...), const Geometry &geometry,
+                            A &&...args) {
   static_assert(sizeof...(P) == sizeof...(A), "as many arguments as the kernel has parameters");
   std::tuple<std::remove_cv_t<P>...> values(static_cast<std::remove_cv_t<P>>(args)...);
   return std::apply(
