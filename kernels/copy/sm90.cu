@@ -1,6 +1,7 @@
 #include "copy.gen.h"
 
 #include "common/device/copy_box.h"
+#include "device_copy.h"
 
 namespace opswap::OPSWAP_PASS {
 
@@ -75,9 +76,35 @@ opswap_status copy_run(const opswap_exec &exec, BoxCopy c, int64_t element) {
   return copy_boxes<1>(exec, {{c}}, element);
 }
 
+// Kernels do not reach pageable host memory: the copy engine moves the rows.
+bool between_memories(const copy_args &a) { return a.out.on_host != a.input.on_host; }
+
+opswap_status copy_between(const opswap_exec &exec, const BoxCopy &c, int64_t element) {
+  const Box &b = c.box;
+  const auto bytes = [&](const int64_t *stride, int64_t i, int64_t j) {
+    return (i * stride[0] + j * stride[1]) * element;
+  };
+  for (int64_t i = 0; i < b.shape[0]; ++i)
+    for (int64_t j = 0; j < b.shape[1]; ++j)
+      if (opswap_status e =
+              copy_memory(exec, {static_cast<char *>(c.to) + bytes(b.to, i, j),
+                                 static_cast<const char *>(c.from) + bytes(b.from, i, j), b.to[2] * element,
+                                 b.from[2] * element, b.shape[3] * element, b.shape[2]}))
+        return e;
+  return OPSWAP_OK;
+}
+
+OPSWAP_SM90_CAN(copy) {
+  if (!between_memories(a)) return nullptr;
+  const Box box = make_box(a.out.shape, a.out.stride, a.input.stride);
+  return box.rows() || !box.elements() ? nullptr
+                                       : "between host and device memory the innermost runs need to be contiguous";
+}
+
 OPSWAP_SM90(copy) {
   const int64_t element = dtype_bytes(a.scalar_dtype);
   BoxCopy c{a.out.data, a.input.data, make_box(a.out.shape, a.out.stride, a.input.stride)};
+  if (between_memories(a)) return copy_between(exec, c, element);
   if (c.box.elements() && turned(c.box)) return copy_turned(exec, c, element);
   const bool one_run = c.box.rows() && c.box.elements() == c.box.shape[3];
   return one_run ? copy_run(exec, c, element) : copy_boxes<1>(exec, {{c}}, element);

@@ -83,6 +83,26 @@ def test_matches_reference(room: Room, case: dict, types: dict[str, str], monkey
         check(room, case, types, "sm90", on_device, sm_budget)
 
 
+def hosted() -> list:
+    """Cases of the tensors that op.json allows in host memory while the others are on the device."""
+    return [
+        pytest.param(*param.values, a["name"], id=f"{param.id}{a['name']}")
+        for param in chosen_cases()
+        for a in param.values[0].args
+        if a.get("host") and param.values[2] == param.values[0].type_choices()[0]
+    ]
+
+
+@pytest.mark.parametrize(("room", "case", "types", "name"), hosted())
+def test_a_tensor_stays_in_host_memory(room: Room, case: dict, types: dict[str, str], name: str) -> None:
+    def place(value: Any, argument: str) -> Any:
+        return value if argument == name else on_device(value)
+
+    if reason := refusal(room, case, build(room, case, types), place):
+        pytest.skip(reason)
+    check(room, case, types, "sm90", place)
+
+
 def test_what_the_emulator_finds_arrives_as_an_error() -> None:
     """A weight that starts inside an element: the kernel's load is not aligned."""
     x, out, w = np.ones((2, 40), np.float32), np.zeros((2, 40), np.float32), np.ones(41, np.float32)
