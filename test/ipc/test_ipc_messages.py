@@ -66,7 +66,8 @@ def test_the_declaration_names_every_type_it_uses_and_uses_every_type() -> None:
 
 def test_every_error_code_of_the_sources_is_declared_and_every_declared_one_is_used() -> None:
     sources = [*(ROOT / "ipc").glob("*.py"), *(ROOT / "ts-client/src").rglob("*.ts")]
-    texts = [path.read_text() for path in sources if "generated" not in path.parts]
+    # The converter has a table of its own, convert/errors.ts, whose type holds its sources to it.
+    texts = [path.read_text() for path in sources if not {"generated", "convert"} & set(path.parts)]
     used = {code for text in texts for code in re.findall(r"OPSWAP_E_[A-Z_]*[A-Z]", text)}
     native = set(re.findall(r"OPSWAP_E_[A-Z_]*[A-Z]", (ROOT / "native/core/errors.def").read_text()))
     assert used <= set(SPEC["errors"]) | native
