@@ -68,7 +68,7 @@ describe("a live engine", () => {
     const terminal = new Terminal(["console", "--engine", vllm.engine, "--interval", "300"], {});
     try {
       await terminal.shows(/^live$/m);
-      terminal.press("/silu\r");
+      terminal.press("/silu_and_mul\r");
       await terminal.shows(/> silu_and_mul +0 cpu/);
       terminal.press("w");
       await terminal.shows(/framework/);
