@@ -8,6 +8,7 @@ import { findCuobjdump } from "./cuda.mjs";
 import { buildEmulated, emulated } from "./emulated-library.mjs";
 import { endWithParent, exitOf, logged } from "./exec.mjs";
 import { ensureModel } from "./model.mjs";
+import { runModule } from "./modules.mjs";
 import { buildDir, pythonDir, root } from "./paths.mjs";
 import { engineObstacle } from "./python.mjs";
 import { collect, readJUnit, total } from "./results.mjs";
@@ -132,9 +133,7 @@ async function staticGates({ tools, python, nvcc }) {
 
 /** Prints the table of the small cases. @param {string} tools @param {string} library @returns {Promise<Results>} */
 async function quickRoofline(tools, library) {
-  const PYTHONPATH = ["test", "native", "kernels"].map((folder) => join(root, folder)).join(delimiter);
-  const args = ["-m", "roofline", "--quick", "--library", library];
-  const code = await visibly(join(tools, "bin/python"), args, { ...process.env, PYTHONPATH });
+  const code = await runModule(join(tools, "bin/python"), "roofline", ["--quick", "--library", library]);
   return { passed: code === 0 ? 1 : 0, failed: code === 0 ? 0 : 1, skipped: [] };
 }
 
@@ -183,7 +182,7 @@ export function allSuites() {
   elsewhere.push("--ignore-glob=*/test_torch_*.py");
   elsewhere.push("--ignore-glob=*/test_emulated*.py");
   /** @type {Suite[]} */
-  const fast = [
+  const frameless = [
     { name: "TypeScript", tier: "fast", run: ({ tools }) => vitest("fast", pythonEnv(tools)) },
     { name: "Python", tier: "fast", run: ({ tools }) => pytest("fast", tools, ["test", ...elsewhere]) },
     { name: "C++", tier: "fast", run: nativeTests },
@@ -213,6 +212,6 @@ export function allSuites() {
       },
     },
   ];
-  const present = existsSync(join(root, "test/native/CMakeLists.txt")) ? fast : fast.slice(0, 2);
+  const present = existsSync(join(root, "test/native/CMakeLists.txt")) ? frameless : frameless.slice(0, 2);
   return [...present, ...unlessImpossible(engine)];
 }
