@@ -15,6 +15,7 @@ const ENVIRONMENTS = {
   bench: "3.11",
   cuda: "3.10",
   sass: "3.10",
+  ray: "3.10",
 };
 
 /**

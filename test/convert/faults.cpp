@@ -60,8 +60,9 @@ Fate fate() {
   return Fate::fail;
 }
 
+// Ends here, or with OPSWAP_FAULT_STOP stays as it is and holds what it holds.
 void die() {
-  ::kill(::getpid(), SIGKILL);
+  ::kill(::getpid(), *setting("OPSWAP_FAULT_STOP") ? SIGSTOP : SIGKILL);
   for (;;) ::pause();
 }
 

@@ -48,8 +48,8 @@ export interface Native {
   shmUnlink(name: string): void;
   /** Converts one tensor on threads of its own. */
   convertTensor(job: ConvertJob): Promise<ConvertResult>;
-  /** Locks an open file for this process until it is closed; 0, or the error's number. Never waits. */
-  lockFile(fd: number): number;
+  /** Locks an open file for this process, or with others that share it, until it is closed; 0, or the error's number. Never waits. */
+  lockFile(fd: number, shared?: boolean): number;
   /** Gives a file its length and its room on disk; 0, or the error's number. */
   reserve(fd: number, bytes: number): number;
 }

@@ -152,9 +152,10 @@ Napi::Value convert_tensor(const Napi::CallbackInfo &info) {
   return promise;
 }
 
-// 0, or the error's number.
+// The second argument: whether others may hold it as well. 0, or the error's number.
 Napi::Value lock_file(const Napi::CallbackInfo &info) {
-  const int done = ::flock(info[0].ToNumber().Int32Value(), LOCK_EX | LOCK_NB);
+  const int kind = info[1].ToBoolean() ? LOCK_SH : LOCK_EX;
+  const int done = ::flock(info[0].ToNumber().Int32Value(), kind | LOCK_NB);
   return Napi::Number::New(info.Env(), done == 0 ? 0 : errno);
 }
 

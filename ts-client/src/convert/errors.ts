@@ -36,6 +36,10 @@ export const CONVERT_ERRORS = {
     meaning: "an unfinished output of another conversion is in the way",
     remedy: "finish that one with its own command, or begin again with --restart, which removes it",
   },
+  OPSWAP_E_UNFINISHED: {
+    meaning: "parts of the conversion are not done",
+    remedy: "run the parts that the message names, then merge again",
+  },
   OPSWAP_E_DISK_FULL: {
     meaning: "the disk or quota has no room for the output",
     remedy: "make room and run the same command: it goes on where it stopped",

@@ -1,10 +1,13 @@
 import type { TensorReport } from "./tensor-report.js";
 
+/** A part, and a pool of workers, are a "run". */
+export type Doing = "run" | "merge" | "verify";
+
 /** What a conversion tells while it runs; `--json` prints each as a line. */
 export type ConvertEvent =
   | {
       event: "begin";
-      doing: "run" | "verify";
+      doing: Doing;
       output: string;
       tensors: number;
       source_bytes: number;
@@ -16,6 +19,6 @@ export type ConvertEvent =
   | { event: "verified"; file: string; tensor: string; bytes: number }
   | { event: "file"; file: string; bytes: number }
   | { event: "publish"; output: string }
-  | { event: "end"; doing: "run" | "verify"; output: string; seconds: number; already_done: boolean };
+  | { event: "end"; doing: Doing; output: string; seconds: number; already_done: boolean };
 
 export type Emit = (event: ConvertEvent) => void;

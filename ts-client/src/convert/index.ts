@@ -5,10 +5,12 @@ export { CONVERT_ERRORS } from "./errors.js";
 export type { ConvertEvent, Emit } from "./events.js";
 export { FORMATS } from "./formats/index.js";
 export { type Inspection, inspect } from "./inspect.js";
+export { type Part, parsePart } from "./parts.js";
 export { type ConvertOptions, DEFAULTS, makePlan, type Nonfinite, type Plan } from "./plan.js";
 export { POLICIES, type PolicyName } from "./policy.js";
+export { runPool } from "./pool.js";
 export { type Report, readReport } from "./report.js";
-export { defaultThreads, type RunOptions, run } from "./run.js";
+export { defaultThreads, merge, type RunOptions, run, runPart } from "./run.js";
 export { openSource, type Source } from "./source.js";
 export { checkVerdict, type Verdict, verify } from "./verify.js";
 

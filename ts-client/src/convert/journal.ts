@@ -1,6 +1,7 @@
 import { closeSync, existsSync, openSync, readFileSync, truncateSync, writeSync } from "node:fs";
 import { z } from "zod";
 import { convertError } from "./errors.js";
+import { lock } from "./staging.js";
 import { type TensorReport, tensorReport } from "./tensor-report.js";
 
 const begin = z.object({
@@ -14,32 +15,47 @@ const line = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("tensor"), report: tensorReport }),
 ]);
 type Line = z.infer<typeof line>;
-export type Begin = z.infer<typeof begin>;
+export type Begin = Omit<z.infer<typeof begin>, "kind">;
 
-/** A list of what is done, one JSON line each. A line that a kill cut short is as if it had never been. */
+/**
+ * A list of what is done, one JSON line each. A line that a kill cut short is as if it had never been. The file is
+ * locked while it is open, which a shared file system does between machines as well.
+ */
 export class Journal {
   readonly done = new Map<string, TensorReport>();
-  readonly #fd: number;
+  readonly #first: Begin;
+  readonly #fds: number[];
 
-  private constructor(fd: number) {
-    this.#fd = fd;
+  private constructor(fd: number, first: Begin) {
+    this.#fds = [fd];
+    this.#first = first;
   }
 
   /** Opens the journal of this conversion, begun or not; refuses that of another. */
-  static open(file: string, first: Omit<Begin, "kind">): Journal {
-    const lines = existsSync(file) ? wholeLines(file) : [];
-    const fd = openSync(file, "a");
-    const journal = new Journal(fd);
+  static open(file: string, first: Begin): Journal {
+    const fd = openSync(file, "a+");
+    lock(fd, file);
+    const journal = new Journal(fd, first);
     try {
-      const [head, ...rest] = lines;
-      if (head === undefined) journal.#append({ kind: "begin", ...first });
-      else checkSame(head, first);
-      for (const one of rest) if (one.kind === "tensor") journal.done.set(one.report.name, one.report);
+      const lines = wholeLines(file, true);
+      if (lines.length === 0) journal.#append({ kind: "begin", ...first });
+      journal.#take(lines);
     } catch (error) {
-      closeSync(fd);
+      journal.close();
       throw error;
     }
     return journal;
+  }
+
+  /** Takes over what another journal of this conversion says is done; `locked` refuses one that is being written. */
+  adopt(file: string, locked: boolean): void {
+    if (!existsSync(file)) return;
+    if (locked) {
+      const fd = openSync(file, "r+");
+      lock(fd, file);
+      this.#fds.push(fd);
+    }
+    this.#take(wholeLines(file, false));
   }
 
   add(report: TensorReport): void {
@@ -48,18 +64,24 @@ export class Journal {
   }
 
   close(): void {
-    closeSync(this.#fd);
+    for (const fd of this.#fds.splice(0)) closeSync(fd);
+  }
+
+  #take([head, ...rest]: readonly Line[]): void {
+    if (head === undefined) return;
+    checkSame(head, this.#first);
+    for (const one of rest) if (one.kind === "tensor") this.done.set(one.report.name, one.report);
   }
 
   #append(one: Line): void {
-    writeSync(this.#fd, `${JSON.stringify(one)}\n`);
+    writeSync(this.#fds[0] ?? -1, `${JSON.stringify(one)}\n`);
   }
 }
 
-function wholeLines(file: string): Line[] {
+function wholeLines(file: string, mend: boolean): Line[] {
   const text = readFileSync(file, "utf8");
   const end = text.lastIndexOf("\n") + 1;
-  truncateSync(file, Buffer.byteLength(text.slice(0, end)));
+  if (mend && end < text.length) truncateSync(file, Buffer.byteLength(text.slice(0, end)));
   const lines: Line[] = [];
   for (const one of text.slice(0, end).split("\n").filter(Boolean)) {
     const parsed = line.safeParse(tryJson(one));
@@ -78,7 +100,7 @@ function tryJson(text: string): unknown {
   }
 }
 
-function checkSame(head: Line, first: Omit<Begin, "kind">): void {
+function checkSame(head: Line, first: Begin): void {
   if (head.kind !== "begin" || head.fingerprint !== first.fingerprint)
     throw convertError("OPSWAP_E_STALE", "the unfinished output is of another source, or of other options");
   const changed = Object.entries(first.modified).find(([name, time]) => head.modified[name] !== time);

@@ -1,16 +1,17 @@
-import { closeSync, existsSync, fsync, openSync, readdirSync, statSync, writeSync } from "node:fs";
+import { closeSync, constants, existsSync, fsync, openSync, readdirSync, statSync, writeSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import path from "node:path";
 import { promisify } from "node:util";
 import { loadNative } from "../native.js";
 import { asIoError, convertError, errnoName, isFull } from "./errors.js";
-import type { Emit } from "./events.js";
-import { Journal } from "./journal.js";
-import type { Plan, PlannedFile, PlannedTensor } from "./plan.js";
+import type { Doing, Emit } from "./events.js";
+import { type Begin, Journal } from "./journal.js";
+import { checkComplete, countOf, filesOf, type Part } from "./parts.js";
+import { type Plan, type PlannedFile, type PlannedTensor, sum } from "./plan.js";
 import { publish } from "./publish.js";
 import { makeReport, type Report, readReport } from "./report.js";
 import { checkRoom } from "./room.js";
-import { checkApart, Staging } from "./staging.js";
+import { checkApart, Staging, syncFolder } from "./staging.js";
 import { reportOf } from "./tensor-report.js";
 import { checkFinite, type Files, work } from "./work.js";
 
@@ -18,6 +19,8 @@ export interface RunOptions {
   threads?: number;
   /** Removes an unfinished output first. */
   restart?: boolean;
+  /** Refuses to convert what its parts have not: see `merge`. */
+  mergeOnly?: boolean;
 }
 
 /** Reads wait for the disk, so there are more threads than cores; each holds three tiles. */
@@ -25,25 +28,30 @@ export function defaultThreads(): number {
   return Math.min(8, Math.max(2, 2 * availableParallelism()));
 }
 
-/** Converts, from where an earlier run of the same conversion stopped. The output appears at its place whole. */
-export async function run(plan: Plan, target: string, options: RunOptions, emit: Emit): Promise<Report> {
+/** Tells how a run ended, and how long it took from now. */
+function ending(doing: Doing, output: string, emit: Emit): (already: boolean) => void {
   const started = performance.now();
-  const output = path.resolve(target);
-  const end = (already: boolean) =>
+  return (already) =>
     emit({
       event: "end",
-      doing: "run",
+      doing,
       output,
       seconds: (performance.now() - started) / 1000,
       already_done: already,
     });
+}
+
+/** Converts, from where an earlier run of the same conversion stopped. The output appears at its place whole. */
+export async function run(plan: Plan, target: string, options: RunOptions, emit: Emit): Promise<Report> {
+  const output = path.resolve(target);
+  const end = ending(options.mergeOnly ? "merge" : "run", output, emit);
   checkApart(plan.source.root, output);
   const there = finished(plan, output);
   if (there !== undefined) {
     end(true);
     return there;
   }
-  const staging = Staging.take(output, options.restart ?? false);
+  const staging = Staging.take(output, options);
   try {
     const report =
       readSame(plan, staging.folder) ?? (await convertInto(staging, plan, output, options, emit));
@@ -56,6 +64,43 @@ export async function run(plan: Plan, target: string, options: RunOptions, emit:
   } finally {
     staging.release();
   }
+}
+
+/**
+ * Converts one part of many into the folder that all of them share, and resumes it; `merge` publishes when all are
+ * done. Parts may run on any machines that see the same files.
+ */
+export async function runPart(
+  plan: Plan,
+  target: string,
+  part: Part,
+  options: Pick<RunOptions, "threads">,
+  emit: Emit,
+): Promise<void> {
+  const output = path.resolve(target);
+  const end = ending("run", output, emit);
+  checkApart(plan.source.root, output);
+  if (finished(plan, output) !== undefined) return end(true);
+  const staging = Staging.take(output, { shared: true });
+  try {
+    const already = readSame(plan, staging.folder) !== undefined;
+    if (!already) await convertPart(staging, plan, part, options, emit);
+    end(already);
+  } catch (error) {
+    throw asIoError(error);
+  } finally {
+    staging.release();
+  }
+}
+
+/** Checks and publishes what parts have converted; refuses where one is missing or still running. */
+export function merge(
+  plan: Plan,
+  target: string,
+  options: Pick<RunOptions, "threads">,
+  emit: Emit,
+): Promise<Report> {
+  return run(plan, target, { ...options, mergeOnly: true }, emit);
 }
 
 /** The report of an output that this conversion made already; refuses any other. */
@@ -83,21 +128,56 @@ async function convertInto(
   options: RunOptions,
   emit: Emit,
 ): Promise<Report> {
-  const modified = Object.fromEntries(plan.source.files.map((file) => [file.name, file.modified]));
-  const journal = Journal.open(staging.journal, { fingerprint: plan.fingerprint, modified });
+  const journal = Journal.open(staging.journal, firstLine(plan));
   try {
+    const parts = staging.journals().filter((file) => file !== staging.journal);
+    for (const file of parts) journal.adopt(file, true);
+    if (options.mergeOnly) checkComplete(plan, journal.done, parts.map(countOf));
     checkRoom(plan, staging);
     const tensors = plan.files.reduce((count, file) => count + file.tensors.length, 0);
     const sizes = { source_bytes: plan.sourceBytes, output_bytes: plan.outputBytes };
-    emit({ event: "begin", doing: "run", output, tensors, ...sizes });
+    emit({ event: "begin", doing: options.mergeOnly ? "merge" : "run", output, tensors, ...sizes });
     const run = new Run(plan, staging, journal, options.threads ?? defaultThreads(), emit);
-    await run.all();
+    await run.all(plan.files);
     const report = makeReport(plan, journal.done);
     publish(plan, staging, report);
     return report;
   } finally {
     journal.close();
   }
+}
+
+async function convertPart(
+  staging: Staging,
+  plan: Plan,
+  part: Part,
+  options: Pick<RunOptions, "threads">,
+  emit: Emit,
+): Promise<void> {
+  const own = staging.partJournal(part);
+  const journal = Journal.open(own, firstLine(plan));
+  try {
+    for (const file of staging.journals()) if (file !== own) journal.adopt(file, false);
+    checkRoom(plan, staging);
+    const files = filesOf(plan, part);
+    const bytes = sum(files, (file) => sum(file.tensors, ({ source }) => source.end - source.begin));
+    const made = sum(files, (file) =>
+      sum(file.tensors, ({ data, scale }) => data.bytes + (scale?.bytes ?? 0)),
+    );
+    const sizes = { source_bytes: bytes, output_bytes: made };
+    const tensors = sum(files, (file) => file.tensors.length);
+    emit({ event: "begin", doing: "run", output: staging.folder, tensors, ...sizes });
+    const run = new Run(plan, staging, journal, options.threads ?? defaultThreads(), emit);
+    await run.all(files);
+    syncFolder(staging.folder);
+  } finally {
+    journal.close();
+  }
+}
+
+function firstLine(plan: Plan): Begin {
+  const modified = Object.fromEntries(plan.source.files.map((file) => [file.name, file.modified]));
+  return { fingerprint: plan.fingerprint, modified };
 }
 
 const sync = promisify(fsync);
@@ -118,10 +198,10 @@ class Run {
   }
 
   /** A file is synced while the next one is worked on. */
-  async all(): Promise<void> {
+  async all(files: readonly PlannedFile[]): Promise<void> {
     const syncs: Promise<void>[] = [];
     try {
-      for (const file of this.#plan.files) {
+      for (const file of files) {
         const fd = this.#open(file);
         try {
           await this.#file(file, fd);
@@ -142,7 +222,7 @@ class Run {
 
   #open(file: PlannedFile): number {
     const at = this.#staging.file(file.name);
-    const fd = openSync(at, existsSync(at) ? "r+" : "w+");
+    const fd = openSync(at, constants.O_RDWR | constants.O_CREAT); // another part may be writing it: never truncated
     const errno = loadNative().reserve(fd, file.layout.bytes);
     if (errno !== 0) {
       closeSync(fd);

@@ -35,28 +35,41 @@ export class Staging {
     this.#fd = fd;
   }
 
-  /** Takes the staging folder of `target`, new or left over. */
-  static take(target: string, restart: boolean): Staging {
+  /** Takes the staging folder of `target`, new or left over, for itself or with others that share it. */
+  static take(target: string, how: { restart?: boolean; shared?: boolean } = {}): Staging {
     const folder = `${target}.partial`;
     mkdirSync(path.dirname(target), { recursive: true });
     for (;;) {
       mkdirSync(folder, { recursive: true });
       const fd = openSync(folder, "r");
-      lock(fd, folder);
+      lock(fd, folder, how.shared);
       // The one who held it may have published or removed it in between.
       if (!isSame(fd, folder)) {
         closeSync(fd);
         continue;
       }
-      if (restart)
+      if (how.restart)
         for (const name of readdirSync(folder)) rmSync(path.join(folder, name), { recursive: true });
       mkdirSync(path.join(folder, OWN), { recursive: true });
       return new Staging(target, folder, fd);
     }
   }
 
+  /** The journal of a whole run. */
   get journal(): string {
     return path.join(this.folder, OWN, "journal.jsonl");
+  }
+
+  /** The journal of part `index` of `count`. */
+  partJournal({ index, count }: { index: number; count: number }): string {
+    return path.join(this.folder, OWN, `part-${index}-of-${count}.jsonl`);
+  }
+
+  /** Every journal in it, whoever wrote it. */
+  journals(): string[] {
+    const own = path.join(this.folder, OWN);
+    const names = readdirSync(own).filter((name) => name.endsWith(".jsonl"));
+    return names.sort().map((name) => path.join(own, name));
   }
 
   file(name: string): string {
@@ -99,13 +112,14 @@ export class Staging {
   }
 }
 
-function lock(fd: number, folder: string): void {
-  const errno = loadNative().lockFile(fd);
+/** Locks an open file or folder, or closes it and refuses. */
+export function lock(fd: number, name: string, shared = false): void {
+  const errno = loadNative().lockFile(fd, shared);
   if (errno === 0) return;
   closeSync(fd);
   if (errno === constants.errno.EWOULDBLOCK)
-    throw convertError("OPSWAP_E_BUSY", `${folder} is being written by another process`);
-  throw convertError("OPSWAP_E_OUTPUT", `${folder} cannot be locked: ${errnoName(errno)}`);
+    throw convertError("OPSWAP_E_BUSY", `${name} is being written by another process`);
+  throw convertError("OPSWAP_E_OUTPUT", `${name} cannot be locked: ${errnoName(errno)}`);
 }
 
 function isSame(fd: number, folder: string): boolean {

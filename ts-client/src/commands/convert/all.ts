@@ -1,11 +1,16 @@
-import { Command } from "commander";
+import { Command, InvalidArgumentError, Option } from "commander";
 import {
   type ConvertOptions,
   checkVerdict,
   type Emit,
   makePlan,
+  merge,
   openSource,
+  type Part,
+  parsePart,
   run,
+  runPart,
+  runPool,
   verify,
 } from "../../convert/index.js";
 import { type Context, examples } from "../context.js";
@@ -16,10 +21,16 @@ import {
   outputOptions,
   type Threads,
   threadsOption,
+  whole,
 } from "./options.js";
 import { reported } from "./reporter.js";
 
-type Options = ConvertOptions & Threads & Output & { restart?: boolean };
+interface Spread {
+  restart?: boolean;
+  shard?: Part;
+  workers?: number;
+}
+type Options = ConvertOptions & Threads & Output & Spread;
 
 /** Plan, run and verify. */
 export function allCommand(context: Context): Command {
@@ -29,7 +40,11 @@ export function allCommand(context: Context): Command {
 export function runCommand(context: Context): Command {
   return converting(context, "run", "convert, without the verification afterwards", false).addHelpText(
     "after",
-    examples("convert run Qwen3-8B Qwen3-8B-FP8", "convert run Qwen3-8B Qwen3-8B-FP8 --json | tee log.jsonl"),
+    examples(
+      "convert run Qwen3-8B Qwen3-8B-FP8",
+      "convert run Qwen3-8B Qwen3-8B-FP8 --json | tee log.jsonl",
+      "convert run Qwen3-8B Qwen3-8B-FP8 --shard $SLURM_ARRAY_TASK_ID/$SLURM_ARRAY_TASK_COUNT",
+    ),
   );
 }
 
@@ -38,16 +53,51 @@ function converting(context: Context, name: string, description: string, verifie
     .description(description)
     .argument("<source>", "a folder of safetensors, or one file")
     .argument("<output>", "the folder to make")
-    .option("--restart", "remove an unfinished output first instead of going on with it");
+    .option("--restart", "remove an unfinished output first instead of going on with it")
+    .addOption(
+      new Option("--shard <i/n>", "convert one of n parts, for job arrays; `convert merge` publishes")
+        .argParser(part)
+        .conflicts(["restart", "workers"]),
+    )
+    .addOption(
+      new Option("--workers <n>", "convert with n processes of this machine")
+        .argParser(whole)
+        .conflicts("restart"),
+    );
   return outputOptions(threadsOption(conversionOptions(command))).action(
     (source: string, output: string, options: Options) =>
       reported(context, options, (emit) => convert(source, output, options, verified, emit)),
   );
 }
 
+/** Publishes what `--shard` has converted. */
+export function mergeCommand(context: Context): Command {
+  const command = new Command("merge")
+    .description("check and publish what the parts of --shard have converted; give the options that they had")
+    .argument("<source>", "what the parts were made from")
+    .argument("<output>", "the folder that the parts were given")
+    .addHelpText("after", examples("convert merge Qwen3-8B Qwen3-8B-FP8"));
+  return outputOptions(threadsOption(conversionOptions(command))).action(
+    (source: string, output: string, options: Options) =>
+      reported(context, options, async (emit) => {
+        await merge(makePlan(openSource(source), chosen(options)), output, threadsOf(options), emit);
+      }),
+  );
+}
+
+function part(text: string): Part {
+  const parsed = parsePart(text);
+  if (parsed === undefined) throw new InvalidArgumentError("like 1/8, from 1/8 to 8/8");
+  return parsed;
+}
+
+const threadsOf = ({ threads }: Threads) => (threads ? { threads } : {});
+
 async function convert(source: string, output: string, options: Options, verified: boolean, emit: Emit) {
   const plan = makePlan(openSource(source), chosen(options));
-  const { threads, restart } = options;
-  await run(plan, output, { ...(threads ? { threads } : {}), ...(restart ? { restart } : {}) }, emit);
+  const { threads, restart, shard, workers } = options;
+  if (shard) return runPart(plan, output, shard, threadsOf(options), emit);
+  if (workers) await runPool(source, plan, output, workers, threadsOf(options), emit);
+  else await run(plan, output, { ...threadsOf(options), ...(restart ? { restart } : {}) }, emit);
   if (verified) checkVerdict(await verify(plan, output, threads, emit), output);
 }

@@ -37,6 +37,6 @@ export async function reported(
 function endLine(event: Extract<ConvertEvent, { event: "end" }>): string {
   if (event.already_done)
     return `${event.output} is there already, from the same source with the same options`;
-  const what = event.doing === "run" ? "written" : "verified, bit for bit";
+  const what = { run: "written", merge: "published", verify: "verified, bit for bit" }[event.doing];
   return `${event.output}: ${what} in ${event.seconds.toFixed(1)} s`;
 }

@@ -1,0 +1,34 @@
+import { OpswapError } from "../client/errors.js";
+import { makePlan } from "./plan.js";
+import { type Task, type Told, task } from "./pool.js";
+import { runPart } from "./run.js";
+import { openSource } from "./source.js";
+
+const tell = (told: Told) => process.send?.(told);
+
+async function work({ source, output, options, part, threads }: Task): Promise<void> {
+  const plan = makePlan(openSource(source), options);
+  await runPart(plan, output, part, { threads }, (event) => tell({ event }));
+}
+
+function describe(error: unknown): Told {
+  const { message } = error as Error;
+  if (!(error instanceof OpswapError)) return { error: { code: null, message, remedy: "" } };
+  return { error: { code: error.code, message, remedy: error.remedy } };
+}
+
+/** A worker without its parent would go on unseen. */
+const orphaned = () => process.exit(1);
+process.once("disconnect", orphaned);
+process.once("message", (given) => {
+  work(task.parse(given)).then(
+    () => {
+      process.off("disconnect", orphaned);
+      process.disconnect();
+    },
+    (error: unknown) => {
+      process.exitCode = 1;
+      process.send?.(describe(error), () => process.exit(1));
+    },
+  );
+});
