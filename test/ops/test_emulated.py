@@ -119,6 +119,12 @@ def test_what_the_emulator_finds_arrives_as_an_error() -> None:
     assert all(w in caught.value.message for w in words), caught.value.message
 
 
+def test_handles_of_streams_change_nothing_where_a_launch_is_done_when_it_returns() -> None:
+    x, out = np.arange(24, dtype=np.float32).reshape(1, 2, 3, 4), np.full((1, 2, 3, 4), np.nan, np.float32)
+    opswap.call("copy_async", on_device(out), on_device(x), 0x100, 0x200, 0x300, impl="sm90")
+    np.testing.assert_array_equal(out, x)
+
+
 def test_a_device_that_is_not_there_is_refused() -> None:
     out, x, w = np.zeros((2, 8), np.float32), np.ones((2, 8), np.float32), np.ones(8, np.float32)
     with pytest.raises(opswap.OpswapError, match="sm90' cannot run: the emulator has one device, number 0") as caught:

@@ -1,0 +1,144 @@
+// A CUDA runtime that is played: what the library's host side may call of CUDA, and nothing else, so that a call that
+// waits or allocates ends the link. Streams are queues that run when they are asked to, as late as events allow; copies
+// are done then, kernels only named. "Device memory" is host memory.
+#include <cuda_runtime_api.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <deque>
+#include <functional>
+#include <map>
+#include <string>
+
+namespace {
+
+struct Stream;
+struct Event {
+  Stream *in = nullptr;  // where it was last recorded
+  uint64_t recorded = 0, reached = 0;
+};
+struct Stream {
+  std::deque<std::function<void()>> work;
+  bool captured = false;
+};
+
+constexpr uintptr_t kBadHandle = 0xbad;
+std::map<cudaStream_t, Stream> streams;
+std::map<cudaEvent_t, Event> events;
+std::map<const void *, std::string> kernels;
+std::string done;
+cudaError_t last = cudaSuccess;
+
+void run(Stream &s) {
+  while (!s.work.empty()) {
+    const auto next = s.work.front();
+    s.work.pop_front();
+    next();
+  }
+}
+
+template <class Handle>
+bool bad(Handle handle) {
+  return reinterpret_cast<uintptr_t>(handle) == kBadHandle;
+}
+cudaError_t said(cudaError_t e) { return last = e; }
+
+void give(cudaStream_t stream, std::string name, std::function<void()> work) {
+  streams[stream].work.push_back([name, work] { done += name + "\n", work(); });
+}
+
+std::string text_of(const void *handle) { return std::to_string(reinterpret_cast<uintptr_t>(handle)); }
+
+}  // namespace
+
+#define PLAYED extern "C" __attribute__((visibility("default")))
+
+PLAYED void played_run(cudaStream_t stream) { run(streams[stream]); }
+PLAYED void played_capture(cudaStream_t stream) { streams[stream].captured = true; }
+PLAYED const char *played_done() { return done.c_str(); }
+PLAYED void played_reset() { streams.clear(), events.clear(), done.clear(), last = cudaSuccess; }
+
+PLAYED cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+  if (bad(event)) return said(cudaErrorInvalidResourceHandle);
+  Event &e = events[event];
+  e.in = &streams[stream];
+  give(stream, "record " + text_of(event) + " on " + text_of(stream), [&e, n = ++e.recorded] { e.reached = n; });
+  return cudaSuccess;
+}
+
+PLAYED cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
+  if (bad(stream) || bad(event)) return said(cudaErrorInvalidResourceHandle);
+  Event &e = events[event];
+  if (e.in && e.in->captured) streams[stream].captured = true;
+  give(stream, text_of(stream) + " waits for " + text_of(event), [&e, n = e.recorded] {
+    while (e.reached < n && e.in && !e.in->work.empty()) {
+      const auto next = e.in->work.front();
+      e.in->work.pop_front();
+      next();
+    }
+  });
+  return cudaSuccess;
+}
+
+PLAYED cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus *status) {
+  *status = streams[stream].captured ? cudaStreamCaptureStatusActive : cudaStreamCaptureStatusNone;
+  return cudaSuccess;
+}
+
+PLAYED cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind, cudaStream_t stream) {
+  give(stream, "copy on " + text_of(stream), [=] { std::memcpy(to, from, bytes); });
+  return cudaSuccess;
+}
+
+PLAYED cudaError_t cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from, size_t from_pitch, size_t width,
+                                     size_t rows, cudaMemcpyKind, cudaStream_t stream) {
+  give(stream, "copy on " + text_of(stream), [=] {
+    for (size_t i = 0; i < rows; ++i)
+      std::memcpy(static_cast<char *>(to) + i * to_pitch, static_cast<const char *>(from) + i * from_pitch, width);
+  });
+  return cudaSuccess;
+}
+
+PLAYED cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t *config, const void *function, void **) {
+  if (!kernels.count(function)) return said(cudaErrorInvalidDeviceFunction);
+  give(config->stream, "kernel on " + text_of(config->stream), [] {});
+  return cudaSuccess;
+}
+
+PLAYED cudaError_t cudaFuncSetAttribute(const void *, cudaFuncAttribute, int) { return cudaSuccess; }
+PLAYED cudaError_t cudaGetDevice(int *id) { return *id = 0, cudaSuccess; }
+PLAYED cudaError_t cudaSetDevice(int) { return cudaSuccess; }
+PLAYED cudaError_t cudaGetDeviceCount(int *count) { return *count = 1, cudaSuccess; }
+PLAYED cudaError_t cudaDriverGetVersion(int *version) { return *version = 13000, cudaSuccess; }
+PLAYED cudaError_t cudaGetDeviceProperties(cudaDeviceProp *p, int) {
+  *p = {};
+  std::strcpy(p->name, "played");
+  p->major = 9;
+  p->multiProcessorCount = 132;
+  return cudaSuccess;
+}
+PLAYED cudaError_t cudaGetLastError() {
+  const cudaError_t e = last;
+  last = cudaSuccess;
+  return e;
+}
+PLAYED const char *cudaGetErrorName(cudaError_t e) {
+  return e == cudaErrorInvalidResourceHandle ? "cudaErrorInvalidResourceHandle" : "another error";
+}
+PLAYED const char *cudaGetErrorString(cudaError_t) { return "as played"; }
+
+// What nvcc's host code calls when the library is loaded, and its launch stubs, which nothing here calls.
+PLAYED void **__cudaRegisterFatBinary(void *) {
+  static void *handle = nullptr;
+  return &handle;
+}
+PLAYED void __cudaRegisterFatBinaryEnd(void **) {}
+PLAYED void __cudaUnregisterFatBinary(void **) {}
+PLAYED void __cudaRegisterFunction(void **, const char *host, char *, const char *name, int, uint3 *, uint3 *, dim3 *,
+                                   dim3 *, int *) {
+  kernels[host] = name;
+}
+PLAYED cudaError_t __cudaGetKernel(cudaKernel_t *, const void *) { std::abort(); }
+PLAYED cudaError_t __cudaLaunchKernel(cudaKernel_t, dim3, dim3, void **, size_t, cudaStream_t) { std::abort(); }
+PLAYED cudaError_t cudaLaunchKernel(const void *, dim3, dim3, void **, size_t, cudaStream_t) { std::abort(); }
+PLAYED unsigned __cudaPopCallConfiguration(dim3 *, dim3 *, size_t *, void *) { std::abort(); }

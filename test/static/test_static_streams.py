@@ -1,0 +1,157 @@
+"""The library with a played CUDA runtime (played_cudart.cpp): what its host side calls, and the order of streams."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import opswap
+import pytest
+from gpu.abi import CPU, CUDA, Library, LibraryError, Memory
+from house.rules import ROOT
+
+STATUS = opswap.version()["device_status"]
+pytestmark = pytest.mark.skipif("this build has no CUDA kernels" in STATUS, reason=STATUS)
+
+CALL, SIDE, READY, DONE = 0x100, 0x200, 0x300, 0x400
+BAD = 0xBAD  # a handle that the played runtime refuses
+
+
+class Played:
+    """The C ABI of the linked library, and the queues behind it."""
+
+    def __init__(self, path: Path) -> None:
+        self.library = Library(path)
+        self._lib = ctypes.CDLL(str(path))
+        self._lib.played_done.restype = ctypes.c_char_p
+
+    def reset(self) -> None:
+        self._lib.played_reset()
+
+    def run(self, stream: int) -> None:
+        self._lib.played_run(ctypes.c_void_p(stream))
+
+    def capture(self, stream: int) -> None:
+        self._lib.played_capture(ctypes.c_void_p(stream))
+
+    def wait(self, stream: int, event: int) -> None:
+        assert self._lib.cudaStreamWaitEvent(ctypes.c_void_p(stream), ctypes.c_void_p(event), 0) == 0
+
+    @property
+    def done(self) -> list[str]:
+        return self._lib.played_done().decode().splitlines()
+
+    def copy(self, out: Memory, source: Memory) -> None:
+        self.library.call("copy", self.library.pack("copy", [out, source]), "sm90", CALL)
+
+    def copy_async(self, out: Memory, source: Memory, stream: int = SIDE, ready: int = READY, done: int = DONE) -> None:
+        args = self.library.pack("copy_async", [out, source, stream, ready, done])
+        self.library.call("copy_async", args, "sm90", CALL)
+
+
+def memory(array: np.ndarray, kind: int = CUDA) -> Memory:
+    shape = (1, 1, 1, array.size)
+    return Memory(array.ctypes.data, "float32", shape, (array.size, array.size, array.size, 1), kind)
+
+
+def link(folder: Path) -> Path:
+    build = ROOT / "build/native"
+    objects = [*build.glob("sm90/*.o"), *build.glob("CMakeFiles/opswap.dir/**/*.o")]
+    cuda = Path(os.environ["OPSWAP_NVCC"]).resolve().parent.parent
+    headers = [f"-isystem{cuda / p}" for p in ("include", "targets/x86_64-linux/include")]
+    source, out = ROOT / "test/static/played_cudart.cpp", folder / "libplayed.so"
+    command = ["g++", "-std=c++20", "-O1", "-shared", "-fPIC", "-Wl,-z,defs", *headers, str(source)]
+    subprocess.run([*command, *map(str, objects), "-lpthread", "-o", str(out)], check=True)
+    return out
+
+
+@pytest.fixture(scope="module")
+def linked(tmp_path_factory: pytest.TempPathFactory) -> Played:
+    return Played(link(tmp_path_factory.mktemp("played")))
+
+
+@pytest.fixture
+def played(linked: Played) -> Played:
+    linked.reset()
+    return linked
+
+
+def produced() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What is produced on the call's stream, the device memory that it goes to, and where the side stream takes it."""
+    return np.arange(8, dtype=np.float32), np.zeros(8, np.float32), np.full(8, np.nan, np.float32)
+
+
+def test_nothing_else_of_cuda_is_called(played: Played) -> None:
+    """All rooms link, with no undefined name, against a runtime that has nothing that waits or allocates."""
+    assert played.library.device_status.startswith("cuda: device 0 is played (sm_90")
+
+
+def test_the_copy_sees_what_the_call_stream_was_given_before(played: Played) -> None:
+    values, device, out = produced()
+    played.copy(memory(device), memory(values, CPU))
+    played.copy_async(memory(out, CPU), memory(device))
+    assert np.isnan(out).all(), "a call waits for nothing"
+    played.run(SIDE)
+    np.testing.assert_array_equal(out, values)
+
+
+def test_without_a_ready_event_it_waits_for_nothing(played: Played) -> None:
+    values, device, out = produced()
+    played.copy(memory(device), memory(values, CPU))
+    played.copy_async(memory(out, CPU), memory(device), ready=0)
+    played.run(SIDE)
+    np.testing.assert_array_equal(out, np.zeros(8))
+
+
+def test_who_waits_for_done_sees_the_copy(played: Played) -> None:
+    values, device, out = produced()
+    consumed = np.full(8, np.nan, np.float32)
+    played.copy_async(memory(device), memory(values, CPU))
+    played.wait(CALL, DONE)
+    played.copy(memory(consumed, CPU), memory(device))
+    played.run(CALL)
+    np.testing.assert_array_equal(consumed, values)
+    assert np.isnan(out).all()
+
+
+def test_a_kernel_runs_between_the_events_on_its_own_stream(played: Played) -> None:
+    values, device, _ = produced()
+    played.copy_async(memory(device), memory(values))
+    played.run(SIDE)
+    expected = [
+        f"{SIDE} waits for {READY}",
+        f"record {READY} on {CALL}",
+        f"kernel on {SIDE}",
+        f"record {DONE} on {SIDE}",
+    ]
+    assert played.done == expected
+
+
+def test_without_handles_it_is_a_copy_on_the_stream_of_the_call(played: Played) -> None:
+    values, device, _ = produced()
+    played.copy_async(memory(device), memory(values), stream=0, ready=0, done=0)
+    played.run(CALL)
+    assert played.done == [f"kernel on {CALL}"]
+
+
+def test_a_capture_takes_in_the_side_stream_by_its_event(played: Played) -> None:
+    values, device, _ = produced()
+    played.capture(CALL)
+    with pytest.raises(
+        LibraryError, match=rf"OPSWAP_E_ARGUMENT: .*stream {CALL:#x} is being captured and stream {SIDE:#x}"
+    ):
+        played.copy_async(memory(device), memory(values), ready=0)
+    played.copy_async(memory(device), memory(values))
+    played.copy_async(memory(device), memory(values), ready=0)
+    played.run(SIDE)
+    assert sum(line.startswith("kernel") for line in played.done) == 2
+
+
+@pytest.mark.parametrize("name", ["stream", "ready", "done"])
+def test_a_handle_that_cuda_refuses_is_an_error_that_names_it(played: Played, name: str) -> None:
+    values, device, _ = produced()
+    with pytest.raises(LibraryError, match=r"OPSWAP_E_LAUNCH: .*0xbad.*cudaErrorInvalidResourceHandle"):
+        played.copy_async(memory(device), memory(values), **{name: BAD})
