@@ -5,6 +5,7 @@ import { existsSync, mkdirSync, readdirSync, rmSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { delimiter, join, parse } from "node:path";
 import { findCuobjdump } from "./cuda.mjs";
+import { ensureEnv } from "./envs.mjs";
 import { buildEmulated, emulated } from "./emulated-library.mjs";
 import { endWithParent, exitOf, logged } from "./exec.mjs";
 import { ensureModel } from "./model.mjs";
@@ -162,6 +163,13 @@ async function emulatedTorch(workshop) {
   return pytest("emulated-torch", engine, [EMULATED.torch], await emulated(workshop.tools, "plain"));
 }
 
+/** The converter's Ray driver, in an environment of its own. @param {Workshop} workshop */
+async function rayDriver({ python }) {
+  // Without clusters between machines Ray listens on loopback alone.
+  const variables = { RAY_USAGE_STATS_ENABLED: "0", RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER: "0" };
+  return pytest("ray", await ensureEnv("ray", python), ["test/convert/test_ray_driver.py"], variables);
+}
+
 /** @param {Suite[]} suites those of a machine whose Python cannot run the engine are skips, with the reason */
 function unlessImpossible(suites) {
   return suites.map((suite) => ({
@@ -180,7 +188,7 @@ function unlessImpossible(suites) {
 export function allSuites() {
   const elsewhere = ["test/adapters", "test/static", ...HOST_PATHS].map((folder) => `--ignore=${folder}`);
   elsewhere.push("--ignore-glob=*/test_torch_*.py");
-  elsewhere.push("--ignore-glob=*/test_emulated*.py");
+  elsewhere.push("--ignore-glob=*/test_emulated*.py", "--ignore-glob=*/test_ray_*.py");
   /** @type {Suite[]} */
   const frameless = [
     { name: "TypeScript", tier: "fast", run: ({ tools }) => vitest("fast", pythonEnv(tools)) },
@@ -190,6 +198,7 @@ export function allSuites() {
     { name: "CUDA kernels", tier: "workshop", run: staticGates },
     { name: "GPU suite and roofline on the emulator", tier: "workshop", run: hostPaths },
     { name: "Rooms on the emulator", tier: "workshop", run: emulatedRooms },
+    { name: "Converter on Ray", tier: "workshop", run: rayDriver },
   ];
   /** @type {Suite[]} */
   const engine = [

@@ -11,6 +11,7 @@ from typing import Any
 
 from opswap import _opswap
 from opswap._arrays import stream_handle, stream_of, to_native
+from opswap.converter import convert
 from opswap.errors import OpswapError
 
 MANIFEST_SCHEMA = 1
@@ -22,6 +23,7 @@ __all__ = [
     "Tensor",
     "active",
     "call",
+    "convert",
     "get_threads",
     "manifest",
     "op_spec",

@@ -48,10 +48,12 @@ export function whole(text: string): number {
 export interface Output {
   json?: boolean;
   quiet?: boolean;
+  untilEof?: boolean;
 }
 
 export function outputOptions(command: Command): Command {
   return command
     .option("--json", "print each event as a line of JSON, which is also what is printed to a pipe")
-    .option("-q, --quiet", "print errors only");
+    .option("-q, --quiet", "print errors only")
+    .option("--until-eof", "end when standard input ends, so that no run outlives what started it");
 }

@@ -1,6 +1,6 @@
 import { OpswapError } from "../../client/index.js";
 import type { ConvertEvent, Emit } from "../../convert/index.js";
-import type { Context } from "../context.js";
+import { type Context, EXIT } from "../context.js";
 import { exitCodeOf } from "../errors.js";
 import type { Output } from "./options.js";
 import { ProgressBar } from "./progress.js";
@@ -14,6 +14,7 @@ export async function reported(
   output: Output,
   work: (emit: Emit) => Promise<void>,
 ): Promise<void> {
+  if (output.untilEof) endWithInput();
   const people = process.stderr.isTTY && process.stdout.isTTY && !output.json;
   const bar = people && !output.quiet ? new ProgressBar(process.stderr) : undefined;
   const line = (value: object) => context.io.out(JSON.stringify(value));
@@ -32,6 +33,11 @@ export async function reported(
   } finally {
     bar?.clear();
   }
+}
+
+function endWithInput(): void {
+  process.stdin.on("end", () => process.exit(EXIT.failed)).resume();
+  process.stdin.unref();
 }
 
 function endLine(event: Extract<ConvertEvent, { event: "end" }>): string {
