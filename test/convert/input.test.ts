@@ -207,6 +207,13 @@ describe("an output", () => {
   });
 });
 
+it("a run that hangs on its input ends with it", async () => {
+  const ran = await convert([source, output, "--until-eof"]);
+  expect(ran).toMatchObject({ code: 1, err: "" });
+  expect(events(ran).filter((one) => one.event === "verified")).toEqual([]);
+  expect((await convert([source, output])).code).toBe(0);
+});
+
 it("inspect lists files and dtypes", async () => {
   mkdirSync(path.join(source, "empty"));
   const ran = await convert(["inspect", source, "--json"]);

@@ -80,11 +80,12 @@ def test_without_a_command_line_it_says_what_to_do(monkeypatch: pytest.MonkeyPat
 
 
 def test_no_run_outlives_its_caller(source: Path, tmp_path: Path) -> None:
-    # A shell in the converter's place tells its process id, then waits for the end of its input.
+    # In the converter's place: says that it runs, then waits for the end of its input.
     stand_in = tmp_path / "opswap"
+    folder = repr(str(tmp_path))
     stand_in.write_text(
-        f'#!/bin/sh\nexec {sys.executable} -c "import os,sys; open(\'{tmp_path}/pid\', \'w\').write(str(os.getpid()));'
-        " sys.stdin.read(); open('" + str(tmp_path) + "/ended', 'w').close()\"\n"
+        f"#!{sys.executable}\nimport pathlib, sys\nhere = pathlib.Path({folder})\n"
+        "(here / 'started').touch()\nsys.stdin.read()\n(here / 'ended').touch()\n"
     )
     stand_in.chmod(0o755)
     program = textwrap.dedent("""
@@ -94,7 +95,7 @@ def test_no_run_outlives_its_caller(source: Path, tmp_path: Path) -> None:
     """)
     env = {**os.environ, "OPSWAP_CLI": str(stand_in)}
     with subprocess.Popen([sys.executable, "-c", program, source, tmp_path / "out"], env=env) as caller:
-        while not (tmp_path / "pid").exists():
+        while not (tmp_path / "started").exists():
             time.sleep(0.01)
         caller.send_signal(signal.SIGKILL)
     for _ in range(1000):

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 import ray
 from opswap import converter, converter_ray
 from opswap.converter import ConvertError

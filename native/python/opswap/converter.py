@@ -1,4 +1,4 @@
-"""The converter for Python: `opswap convert` in a process of its own, its events as objects, its errors as exceptions."""
+"""The converter for Python: `opswap convert` in a process of its own, errors as exceptions."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def convert(source: PathLike, output: PathLike, *, on_event: OnEvent | None = No
         source: a folder of safetensors, or one file.
         output: the folder to make; it appears whole.
         on_event: called with each event (docs/convert.md).
-        options: those of the command line: `to="fp8_block128"`, `keep=["*.o_proj.weight"]`, `workers=4`, `restart=True`.
+        options: those of the command line: `to="fp8_block128"`, `keep=["*.o_proj.weight"]`, `workers=4`.
 
     Raises:
         ConvertError: with the converter's code.
@@ -206,7 +206,7 @@ def diff(a: PathLike, b: PathLike) -> list[dict[str, Any]]:
 
 
 def _cli() -> list[str]:
-    """The command line: OPSWAP_CLI when it is set, else on PATH, else of the checkout that this package was built in."""
+    """The command line: OPSWAP_CLI when it is set, else on PATH, else of the checkout that this was built in."""
     chosen = os.environ.get("OPSWAP_CLI") or shutil.which("opswap")
     built = Path(__file__).resolve().parents[3] / "dist" / "cli.js"
     found = chosen or (str(built) if built.exists() else None)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
+
 from opswap import converter
 from opswap.converter import ConvertError, OnEvent, PathLike, Report
 

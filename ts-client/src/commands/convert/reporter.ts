@@ -1,3 +1,4 @@
+import { Socket } from "node:net";
 import { OpswapError } from "../../client/index.js";
 import type { ConvertEvent, Emit } from "../../convert/index.js";
 import { type Context, EXIT } from "../context.js";
@@ -37,7 +38,7 @@ export async function reported(
 
 function endWithInput(): void {
   process.stdin.on("end", () => process.exit(EXIT.failed)).resume();
-  process.stdin.unref();
+  if (process.stdin instanceof Socket) process.stdin.unref(); // a file ends at once
 }
 
 function endLine(event: Extract<ConvertEvent, { event: "end" }>): string {
