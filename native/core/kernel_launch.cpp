@@ -108,11 +108,10 @@ opswap_status check_geometry(const Kernel &kernel, const Geometry &g) {
 opswap_status launch_emulated(const Kernel &kernel, const Geometry &g, const std::function<void()> &body) {
   if (opswap_status e = check_geometry(kernel, g)) return e;
   if (!g.grid.count()) return OPSWAP_OK;
-  if (g.cluster.count() != 1) return launch_failed(kernel, g, kNotStarted, "the emulator has no clusters yet");
   const char *seed = std::getenv("OPSWAP_EMULATE_SEED");
   emu::options().seed = seed ? std::strtoull(seed, nullptr, 10) : 0;
   const auto size = [](const Extent &e) { return dim3(unsigned(e.x), unsigned(e.y), unsigned(e.z)); };
-  const emu::Report report = emu::run({kernel.name, size(g.grid), size(g.block), g.smem}, body);
+  const emu::Report report = emu::run({kernel.name, size(g.grid), size(g.block), g.smem, size(g.cluster)}, body);
   if (report) return OPSWAP_OK;
   return launch_failed(kernel, g, "was stopped by the emulator", report.error.c_str());
 }

@@ -1,6 +1,7 @@
 // Copies by the tensor memory accelerator, between global and shared memory. One thread issues a copy; loads complete
 // on an mbarrier, stores and reductions in groups of the issuing thread. Coordinates are in elements, contiguous first;
-// what lies outside of the tensor is read as 0 and not written.
+// what lies outside of the tensor is read as 0 and not written. A multicast load reads once and fills the same place in
+// every block of the cluster whose rank's bit is set in `blocks`, and completes on the same barrier there.
 #pragma once
 
 #include <utility>
@@ -20,6 +21,11 @@ OPSWAP_DEVICE void tma_load(void *smem, const TensorMap *map, Mbarrier &barrier,
   emu::tma_load(smem, map, &barrier, coordinates, sizeof...(C));
 }
 template <class... C>
+OPSWAP_DEVICE void tma_load_multicast(void *smem, const TensorMap *map, Mbarrier &barrier, uint16_t blocks, C... at) {
+  const int coordinates[] = {int(at)...};
+  emu::tma_load_multicast(smem, map, &barrier, coordinates, sizeof...(C), blocks);
+}
+template <class... C>
 OPSWAP_DEVICE void tma_store(const TensorMap *map, const void *smem, C... at) {
   const int coordinates[] = {int(at)...};
   emu::tma_store(map, smem, coordinates, sizeof...(C), -1);
@@ -31,6 +37,10 @@ OPSWAP_DEVICE void tma_reduce(const TensorMap *map, const void *smem, C... at) {
 }
 OPSWAP_DEVICE void bulk_load(void *smem, const void *global, uint32_t bytes, Mbarrier &barrier) {
   emu::bulk_load(smem, global, bytes, &barrier);
+}
+OPSWAP_DEVICE void bulk_load_multicast(void *smem, const void *global, uint32_t bytes, Mbarrier &barrier,
+                                       uint16_t blocks) {
+  emu::bulk_load_multicast(smem, global, bytes, &barrier, blocks);
 }
 OPSWAP_DEVICE void bulk_store(void *global, const void *smem, uint32_t bytes) { emu::bulk_store(global, smem, bytes); }
 OPSWAP_DEVICE void tma_commit() { emu::bulk_commit(); }
@@ -46,22 +56,30 @@ OPSWAP_DEVICE void tma_prefetch(const TensorMap *) {}
 
 #else
 
-#define OPSWAP_TMA_RANKS(X)                                                                                          \
-  X(1, "{%3}", "{%2}", "r"(c0), int c0)                                                                              \
-  X(2, "{%3, %4}", "{%2, %3}", "r"(c0)OPSWAP_COMMA "r"(c1), int c0, int c1)                                          \
-  X(3, "{%3, %4, %5}", "{%2, %3, %4}", "r"(c0)OPSWAP_COMMA "r"(c1)OPSWAP_COMMA "r"(c2), int c0, int c1, int c2)      \
-  X(4, "{%3, %4, %5, %6}", "{%2, %3, %4, %5}", "r"(c0)OPSWAP_COMMA "r"(c1)OPSWAP_COMMA "r"(c2)OPSWAP_COMMA "r"(c3),  \
-    int c0, int c1, int c2, int c3)                                                                                  \
-  X(5, "{%3, %4, %5, %6, %7}", "{%2, %3, %4, %5, %6}",                                                               \
-    "r"(c0)OPSWAP_COMMA "r"(c1)OPSWAP_COMMA "r"(c2)OPSWAP_COMMA "r"(c3)OPSWAP_COMMA "r"(c4), int c0, int c1, int c2, \
+#define OPSWAP_TMA_RANKS(X)                                                                                           \
+  X(1, "%4", "{%3}", "{%2}", "r"(c0), int c0)                                                                         \
+  X(2, "%5", "{%3, %4}", "{%2, %3}", "r"(c0)OPSWAP_COMMA "r"(c1), int c0, int c1)                                     \
+  X(3, "%6", "{%3, %4, %5}", "{%2, %3, %4}", "r"(c0)OPSWAP_COMMA "r"(c1)OPSWAP_COMMA "r"(c2), int c0, int c1, int c2) \
+  X(4, "%7", "{%3, %4, %5, %6}", "{%2, %3, %4, %5}",                                                                  \
+    "r"(c0)OPSWAP_COMMA "r"(c1)OPSWAP_COMMA "r"(c2)OPSWAP_COMMA "r"(c3), int c0, int c1, int c2, int c3)              \
+  X(5, "%8", "{%3, %4, %5, %6, %7}", "{%2, %3, %4, %5, %6}",                                                          \
+    "r"(c0)OPSWAP_COMMA "r"(c1)OPSWAP_COMMA "r"(c2)OPSWAP_COMMA "r"(c3)OPSWAP_COMMA "r"(c4), int c0, int c1, int c2,  \
     int c3, int c4)
 #define OPSWAP_COMMA ,
 
-#define OPSWAP_TMA_COPIES(RANK, AT3, AT2, VALUES, ...)                                                                 \
+#define OPSWAP_TMA_COPIES(RANK, MASK, AT3, AT2, VALUES, ...)                                                           \
   OPSWAP_DEVICE void tma_load(void *smem, const TensorMap *map, Mbarrier &barrier, __VA_ARGS__) {                      \
     asm volatile("cp.async.bulk.tensor." #RANK "d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, " AT3 \
                  "], [%2];" ::"r"(smem_address(smem)),                                                                 \
                  "l"(map), "r"(smem_address(&barrier)), VALUES                                                         \
+                 : "memory");                                                                                          \
+  }                                                                                                                    \
+  OPSWAP_DEVICE void tma_load_multicast(void *smem, const TensorMap *map, Mbarrier &barrier, uint16_t blocks,          \
+                                        __VA_ARGS__) {                                                                 \
+    asm volatile("cp.async.bulk.tensor." #RANK                                                                         \
+                 "d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1, " AT3            \
+                 "], [%2], " MASK ";" ::"r"(smem_address(smem)),                                                       \
+                 "l"(map), "r"(smem_address(&barrier)), VALUES, "h"(blocks)                                            \
                  : "memory");                                                                                          \
   }                                                                                                                    \
   OPSWAP_DEVICE void tma_store(const TensorMap *map, const void *smem, __VA_ARGS__) {                                  \
@@ -96,6 +114,14 @@ OPSWAP_DEVICE void bulk_load(void *smem, const void *global, uint32_t bytes, Mba
                    smem_address(smem)),
                "l"(global), "r"(bytes), "r"(smem_address(&barrier))
                : "memory");
+}
+OPSWAP_DEVICE void bulk_load_multicast(void *smem, const void *global, uint32_t bytes, Mbarrier &barrier,
+                                       uint16_t blocks) {
+  asm volatile(
+      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1], %2, [%3], "
+      "%4;" ::"r"(smem_address(smem)),
+      "l"(global), "r"(bytes), "r"(smem_address(&barrier)), "h"(blocks)
+      : "memory");
 }
 OPSWAP_DEVICE void bulk_store(void *global, const void *smem, uint32_t bytes) {
   asm volatile("cp.async.bulk.global.shared::cta.bulk_group [%0], [%1], %2;" ::"l"(global), "r"(smem_address(smem)),

@@ -1,4 +1,5 @@
-// A block while it runs: its threads, what they wait for, its shared memory and its asynchronous units.
+// A block while it runs: its threads, what they wait for, its shared memory and its asynchronous units. The blocks of
+// a cluster run side by side.
 #pragma once
 
 #include <map>
@@ -23,7 +24,11 @@ struct Wait {
   const char *of = "";       // what the number counts, where `what` does not say it
 };
 
+struct Block;
+
 struct Thread : ThreadView {
+  Block *owner = nullptr;
+  uint64_t cluster_arrivals = 0, cluster_waits = 0;
   void *stack_pointer = nullptr;
   bool done = false;
   Wait wait;
@@ -53,17 +58,25 @@ struct AsyncUnit {
   virtual ~AsyncUnit() = default;
   virtual bool has_work() const = 0;
   virtual void work() = 0;
-  virtual const char *unfinished() const = 0;  // what was left at the end of the block, or nullptr
+  virtual const char *unfinished() = 0;  // what was left at the end of the block, or nullptr
+};
+
+struct Cluster {
+  std::vector<std::unique_ptr<Block>> blocks;  // by rank
+  uint64_t generation = 0;                     // phases of the cluster's barrier that are complete
+  uint32_t pending = 0;                        // threads that have neither arrived in this phase nor ended
+  Queue waiting;
+  char phase[2][2]{};  // what the sanitizer knows a phase by
 };
 
 struct Block : BlockView {
+  Cluster *cluster = nullptr;
   const Launch *launch = nullptr;
   const std::function<void()> *body = nullptr;
   Counters *counters = nullptr;
   std::vector<Thread> threads;
   Queue ready;
   uint32_t live = 0;
-  Thread *current = nullptr;
   std::string error;
   std::string place;             // of the error
   const void *blamed = nullptr;  // who asked for what an asynchronous unit does now
@@ -88,12 +101,23 @@ struct Block : BlockView {
   uint64_t draw();
 };
 
-Block &block();
-inline Thread &self() { return *block().current; }
+Block &block();  // the running thread's or unit's, or the peer that it acts on
+class OnPeer {   // until the end of the scope block() is another block of the cluster
+ public:
+  explicit OnPeer(Block &peer);
+  ~OnPeer();
+  OnPeer(const OnPeer &) = delete;
+
+ private:
+  Block *from_;
+};
+inline Thread &self() { return *static_cast<Thread *>(thread_view); }
 
 void park(Queue &queue, const Wait &wait);
 void wake(Queue &queue);
-void run_block(Block &block);
+void run_cluster(Cluster &cluster);
+Block &peer(uint32_t rank, const char *what);  // of this block's cluster; fails if it has ended
+void cluster_thread_ended();
 void thread_ended();                       // a barrier of the whole block may be complete now
 std::string mbarrier_state(const void *);  // for reports
 

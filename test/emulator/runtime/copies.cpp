@@ -18,7 +18,8 @@ struct Copy {
   const void *asked = nullptr;  // where
   uint64_t group = 0;
   bool is_cp_async = false, read_done = false;
-  std::function<void()> read, write;  // a load has no `read`
+  std::vector<const Block *> into;    // whose shared memory it fills; a store fills none
+  std::function<void()> read, write;  // what reads shared memory does that first
 };
 
 struct Groups {
@@ -32,13 +33,17 @@ struct CopyUnit : AsyncUnit {
   Context context;
 
   bool has_work() const override { return !copies.empty(); }
-  const char *unfinished() const override {
+  const char *unfinished() override {
     for (const auto &copy : copies) {
       block().blamed = copy->asked;
-      if (!copy->read) return "a load into its shared memory still on its way";
-      if (!copy->read_done) return "a store still reading its shared memory (missing tma_wait_read)";
+      for (const Block *to : copy->into)
+        if (!to->live) return "a load into its shared memory still on its way";
+      if (copy->read && !copy->read_done) return "a store still reading its shared memory (missing tma_wait_read)";
     }
-    for (const auto &copy : copies) copy->write();
+    std::erase_if(copies, [](const auto &copy) {
+      if (copy->into.empty()) copy->write();
+      return copy->into.empty();
+    });
     return nullptr;
   }
   void work() override {
@@ -48,6 +53,7 @@ struct CopyUnit : AsyncUnit {
     context.enter();
     race::acquire(proxy_of(&copy));
     const bool reads = copy.read && !copy.read_done;
+    if (!reads && !copy.into.empty()) race::acquire(&copy);
     if (const race::Asked asked(copy.asked); reads)
       copy.read();
     else
@@ -61,15 +67,13 @@ struct CopyUnit : AsyncUnit {
   void add(std::unique_ptr<Copy> copy, std::map<Thread *, Groups> &groups) {
     copy->thread = &self(), copy->group = groups[&self()].open;
     ++block().counters->copies;
-    // a load overwrites what threads have read: it comes after those reads also without a proxy fence
-    if (!copy->read || copy->is_cp_async) race::release(proxy_of(copy.get()));
-    release(copy.get());
+    release(copy.get());  // a load overwrites what threads have read: it comes after that also without a proxy fence
     copies.push_back(std::move(copy));
   }
   bool pending(bool is_cp_async, uint64_t last, bool read_only) const {
     for (const auto &copy : copies)
       if (copy->thread == &self() && copy->is_cp_async == is_cp_async && copy->group <= last &&
-          (is_cp_async || copy->read) && !(read_only && copy->read_done))
+          (is_cp_async || copy->into.empty()) && !(read_only && copy->read_done))
         return true;
     return false;
   }
@@ -87,6 +91,39 @@ void move(void *to, const void *from, size_t bytes) {
   race::read(from, bytes);
   race::write(to, bytes);
   std::memcpy(to, from, bytes);
+}
+
+// The blocks that a load goes to, each with what is added to an address of the issuing block's shared memory.
+struct Target {
+  Block *block;
+  ptrdiff_t distance;
+  template <class T>
+  T *operator()(T *own) const {
+    return reinterpret_cast<T *>(reinterpret_cast<char *>(own) + distance);
+  }
+};
+
+std::vector<Target> targets_of(uint32_t blocks, uint64_t *barrier, const char *what) {
+  std::vector<Target> targets;
+  if (!blocks) fail("%s: multicast to no block", what);
+  for (uint32_t rank = 0; rank < 32; ++rank) {
+    if (!(blocks >> rank & 1)) continue;
+    Block &to = peer(rank, what);
+    targets.push_back({&to, to.smem - block().smem});
+    const OnPeer at(to);
+    mbarrier_check(targets.back()(barrier));
+  }
+  return targets;
+}
+
+std::vector<const Block *> blocks_of(const std::vector<Target> &targets) {
+  std::vector<const Block *> blocks;
+  for (const Target &target : targets) blocks.push_back(target.block);
+  return blocks;
+}
+
+void must_live(const Block &to) {
+  if (!to.live) fail("a load into shared memory of block %u of the cluster, which has ended", to.rank);
 }
 
 // Chunks of a box that follow each other in memory are one run.
@@ -110,7 +147,9 @@ void check_destination(const void *smem, size_t bytes, size_t alignment, const c
     fail("%s: byte %u of shared memory is not a multiple of %zu", what, smem_address(smem), alignment);
 }
 
-void complete(uint64_t *barrier, uint32_t bytes) {
+void complete(const Target &to, uint64_t *of_issuer, uint32_t bytes) {
+  uint64_t *barrier = to(of_issuer);
+  const OnPeer at(*to.block);
   race::release(barrier);
   race::release(proxy_of(barrier));
   mbarrier_complete(barrier, bytes);
@@ -163,29 +202,42 @@ Context::~Context() {
   spare_contexts().push_back(context_);
 }
 
-void tma_load(void *smem, const TensorMap *map, uint64_t *barrier, const int *at, size_t rank) {
-  race::Ignore ignore;
+static void tensor_load(void *smem, const TensorMap *map, uint64_t *barrier, const int *at, size_t rank,
+                        uint32_t blocks, const void *asked) {
   BoxWalk box(map, at, rank);
   check_destination(smem, box.bytes(), 128, "TMA load");
-  mbarrier_check(barrier);
+  const auto targets = targets_of(blocks, barrier, "TMA load");
   auto copy = std::make_unique<Copy>();
-  copy->asked = __builtin_return_address(0);
+  copy->asked = asked;
   char *base = static_cast<char *>(smem) - smem_address(smem);
   block().counters->copied_bytes += box.bytes();
+  copy->into = blocks_of(targets);
   copy->write = [=, first = smem_address(smem)] {
     RowTraffic traffic;
+    for (const Target &target : targets) must_live(*target.block);
     box.each([&](const Chunk &chunk) {
-      char *to = base + box.swizzled(first + chunk.smem);
-      race::write(to, 16);
-      std::memset(to, 0, 16);
-      if (chunk.to <= chunk.from) return;
-      traffic.add(chunk, Access::kLoad);
-      move(to + chunk.from, chunk.global + chunk.from, chunk.to - chunk.from);
+      if (chunk.to > chunk.from) traffic.add(chunk, Access::kLoad);
+      for (const Target &target : targets) {
+        char *to = target(base + box.swizzled(first + chunk.smem));
+        race::write(to, 16);
+        std::memset(to, 0, 16);
+        if (chunk.to > chunk.from) move(to + chunk.from, chunk.global + chunk.from, chunk.to - chunk.from);
+      }
     });
     traffic.flush();
-    complete(barrier, box.bytes());
+    for (const Target &target : targets) complete(target, barrier, box.bytes());
   };
   copies().add(std::move(copy), copies().bulk);
+}
+
+void tma_load(void *smem, const TensorMap *map, uint64_t *barrier, const int *at, size_t rank) {
+  race::Ignore ignore;
+  tensor_load(smem, map, barrier, at, rank, 1u << block().rank, __builtin_return_address(0));
+}
+void tma_load_multicast(void *smem, const TensorMap *map, uint64_t *barrier, const int *at, size_t rank,
+                        uint32_t blocks) {
+  race::Ignore ignore;
+  tensor_load(smem, map, barrier, at, rank, blocks, __builtin_return_address(0));
 }
 
 void tma_store(const TensorMap *map, const void *smem, const int *at, size_t rank, int reduce) {
@@ -233,17 +285,56 @@ static void check_bulk(const void *global, uint32_t bytes, const char *what) {
   block().counters->copied_bytes += bytes;
 }
 
-void bulk_load(void *smem, const void *global, uint32_t bytes, uint64_t *barrier) {
-  race::Ignore ignore;
+static void linear_load(void *smem, const void *global, uint32_t bytes, uint64_t *barrier, uint32_t blocks,
+                        const void *asked) {
   check_bulk(global, bytes, "cp.async.bulk load");
   check_destination(smem, bytes, 16, "cp.async.bulk load");
-  mbarrier_check(barrier);
+  const auto targets = targets_of(blocks, barrier, "cp.async.bulk load");
   auto copy = std::make_unique<Copy>();
-  copy->asked = __builtin_return_address(0);
+  copy->asked = asked;
+  copy->into = blocks_of(targets);
   copy->write = [=] {
     block().traffic->global(reinterpret_cast<uint64_t>(global), bytes, Access::kLoad);
-    move(smem, global, bytes);
-    complete(barrier, bytes);
+    for (const Target &target : targets) {
+      must_live(*target.block);
+      move(target(smem), global, bytes);
+      complete(target, barrier, bytes);
+    }
+  };
+  copies().add(std::move(copy), copies().bulk);
+}
+
+void bulk_load(void *smem, const void *global, uint32_t bytes, uint64_t *barrier) {
+  race::Ignore ignore;
+  linear_load(smem, global, bytes, barrier, 1u << block().rank, __builtin_return_address(0));
+}
+void bulk_load_multicast(void *smem, const void *global, uint32_t bytes, uint64_t *barrier, uint32_t blocks) {
+  race::Ignore ignore;
+  linear_load(smem, global, bytes, barrier, blocks, __builtin_return_address(0));
+}
+
+void cluster_copy(void *to, const void *smem, uint32_t bytes, uint64_t *barrier, uint32_t rank) {
+  race::Ignore ignore;
+  constexpr const char *kWhat = "cp.async.bulk.shared::cluster.shared::cta";
+  if (bytes % 16 || !bytes) fail("%s: %u bytes, needs a multiple of 16", kWhat, bytes);
+  check_destination(smem, bytes, 16, kWhat);
+  Block &there = peer(rank, kWhat);
+  {
+    const OnPeer at(there);
+    check_destination(to, bytes, 16, kWhat);
+    mbarrier_check(barrier);
+  }
+  auto copy = std::make_unique<Copy>();
+  copy->asked = __builtin_return_address(0);
+  block().counters->copied_bytes += bytes;
+  copy->into = {&there};
+  auto data = std::make_shared<std::vector<char>>(bytes);
+  copy->read = [=] { race::read(smem, bytes), std::memcpy(data->data(), smem, bytes); };
+  copy->write = [=, &there] {
+    must_live(there);
+    race::write(to, bytes);
+    std::memcpy(to, data->data(), bytes);
+    complete({&there, 0}, barrier, bytes);
   };
   copies().add(std::move(copy), copies().bulk);
 }
@@ -278,6 +369,7 @@ void cp_async(void *smem, const void *global, uint32_t bytes, uint32_t valid) {
   auto copy = std::make_unique<Copy>();
   copy->asked = __builtin_return_address(0);
   copy->is_cp_async = true;
+  copy->into = {&block()};
   block().counters->copied_bytes += valid;
   note_access(__builtin_return_address(0), smem, bytes, Access::kStore);
   if (valid) note_access(__builtin_return_address(0), global, valid, Access::kLoad);

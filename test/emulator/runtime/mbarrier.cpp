@@ -54,6 +54,7 @@ void add_bytes(State &s, uint64_t *barrier, int64_t bytes, const char *what) {
 }  // namespace
 
 void mbarrier_init(uint64_t *barrier, uint32_t arrivals) {
+  race::write(barrier, sizeof *barrier);
   race::Ignore ignore;
   check_smem(barrier, sizeof *barrier, "mbarrier.init");
   if (reinterpret_cast<uintptr_t>(barrier) % 8) fail("mbarrier.init: the barrier is not aligned to 8 bytes");
@@ -71,16 +72,38 @@ void mbarrier_inval(uint64_t *barrier) {
   std::memset(barrier, kPoison, sizeof *barrier);
 }
 
-void mbarrier_arrive(uint64_t *barrier, uint32_t arrivals, uint32_t expected_bytes) {
-  race::Ignore ignore;
+namespace {
+
+// What peers did before they arrived is known by another name: only a wait of cluster scope takes it over.
+void *of_the_cluster(uint64_t *barrier) { return reinterpret_cast<char *>(barrier) + 2; }
+
+void arrive(uint64_t *barrier, uint32_t arrivals, uint32_t expected_bytes, void *known_by) {
   State s = load(barrier, "mbarrier.arrive");
   if (s.pending < arrivals)
     fail("mbarrier.arrive: more arrivals than its %u in one phase, at the mbarrier at byte %u", s.arrivals,
          smem_address(barrier));
   add_bytes(s, barrier, expected_bytes, "mbarrier.arrive.expect_tx");
   s.pending -= arrivals;
-  release(barrier);
+  release(known_by);
   store(barrier, s);
+}
+
+}  // namespace
+
+void mbarrier_arrive(uint64_t *barrier, uint32_t arrivals, uint32_t expected_bytes) {
+  race::Ignore ignore;
+  arrive(barrier, arrivals, expected_bytes, barrier);
+}
+
+void mbarrier_arrive_cluster(uint64_t *barrier, uint32_t expected_bytes) {
+  arrive(barrier, 1, expected_bytes, of_the_cluster(barrier));
+}
+
+bool cluster_mbarrier_test(uint64_t *barrier, uint32_t parity) {
+  if (!mbarrier_test(barrier, parity)) return false;
+  race::Ignore ignore;
+  acquire(of_the_cluster(barrier));
+  return true;
 }
 
 void mbarrier_expect(uint64_t *barrier, uint32_t bytes) {
@@ -112,12 +135,22 @@ bool mbarrier_test(uint64_t *barrier, uint32_t parity) {
   return true;
 }
 
-void mbarrier_wait(uint64_t *barrier, uint32_t parity) {
-  race::Ignore ignore;
-  note_access(__builtin_return_address(0), barrier, sizeof *barrier, Access::kWait);
+static void wait(uint64_t *barrier, uint32_t parity, const void *site) {
+  note_access(site, barrier, sizeof *barrier, Access::kWait);
   while (load(barrier, "mbarrier.try_wait").parity == (parity & 1))
     park(block().mbarrier_waiting[barrier], {"mbarrier.try_wait parity", barrier, parity & 1});
   acquire(barrier);
+}
+
+void mbarrier_wait(uint64_t *barrier, uint32_t parity) {
+  race::Ignore ignore;
+  wait(barrier, parity, __builtin_return_address(0));
+}
+
+void cluster_mbarrier_wait(uint64_t *barrier, uint32_t parity) {
+  race::Ignore ignore;
+  wait(barrier, parity, __builtin_return_address(0));
+  acquire(of_the_cluster(barrier));
 }
 
 std::string mbarrier_state(const void *barrier) {

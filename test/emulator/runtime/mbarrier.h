@@ -8,5 +8,6 @@ namespace opswap::emu {
 void mbarrier_check(uint64_t *barrier);  // fails unless it is initialised
 void mbarrier_complete(uint64_t *barrier, uint32_t bytes);
 void mbarrier_arrive_async(uint64_t *barrier);
+void mbarrier_arrive_cluster(uint64_t *barrier, uint32_t expected_bytes);
 
 }  // namespace opswap::emu

@@ -1,6 +1,7 @@
 // Fibers and the order in which they run.
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cstdarg>
 #include <cstdio>
 #include <stdexcept>
@@ -17,8 +18,9 @@ constinit thread_local BlockView *block_view = nullptr;
 namespace {
 
 constexpr size_t kStack = 256 << 10;
-constexpr uint64_t kUnitTurns = 4;  // an early unit works once in so many turns
-thread_local Block *running = nullptr;
+constexpr uint64_t kUnitTurns = 4;      // an early unit works once in so many turns
+thread_local Block *running = nullptr;  // what block() is
+thread_local Block *acting = nullptr;   // whose thread or unit it is
 
 // Stacks and sanitizer contexts of this host thread, used again for every block.
 struct Resources {
@@ -52,15 +54,17 @@ thread_local Resources resources;
 
 void to_scheduler() {
   Thread &t = self();
-  race::enter(block().context);
-  race::start_switch(t.done ? nullptr : &t.fake_stack, block().stack_bottom, block().stack_size);
-  opswap_emu_switch(&t.stack_pointer, block().stack_pointer);
+  Block &b = *t.owner;
+  race::enter(b.context);
+  race::start_switch(t.done ? nullptr : &t.fake_stack, b.stack_bottom, b.stack_size);
+  opswap_emu_switch(&t.stack_pointer, b.stack_pointer);
   race::finish_switch(t.fake_stack, nullptr, nullptr);
 }
 
 void entry() {
   race::finish_switch(nullptr, &block().stack_bottom, &block().stack_size);
   (*block().body)();
+  cluster_thread_ended();
   self().done = true;
   {
     race::Ignore ignore;
@@ -70,14 +74,16 @@ void entry() {
   __builtin_trap();
 }
 
-void prepare(Thread &t, size_t index) {
-  Block &b = block();
-  const auto &fiber = resources.at(index);
+size_t fiber_of(const Thread &t) { return t.owner->rank * t.owner->threads.size() + t.linear; }
+
+void prepare(Block &b, Thread &t, size_t index) {
+  t.owner = &b;
   t.linear = uint32_t(index);
   t.thread = {t.linear % b.block_size.x, t.linear / b.block_size.x % b.block_size.y,
               t.linear / b.block_size.x / b.block_size.y};
   t.warp = t.linear / 32;
   t.lane = t.linear % 32;
+  const auto &fiber = resources.at(fiber_of(t));
   t.context = fiber.context;
   t.proxy = fiber.proxy;
   race::unpoison(fiber.stack, kStack);
@@ -94,20 +100,26 @@ void prepare(Thread &t, size_t index) {
   b.ready.push_back(&t);
 }
 
+void act(Block &b) {
+  running = acting = &b;
+  block_view = &b;
+}
+
 void resume(Thread &t) {
-  Block &b = block();
-  b.current = &t;
+  Block &b = *t.owner;
+  act(b);
   thread_view = &t;
   ++b.counters->switches;
-  race::start_switch(&b.fake_stack, resources.at(t.linear).stack, kStack);
+  race::start_switch(&b.fake_stack, resources.at(fiber_of(t)).stack, kStack);
   race::enter(t.context);
   opswap_emu_switch(&b.stack_pointer, t.stack_pointer);
   race::finish_switch(b.fake_stack, nullptr, nullptr);
-  b.current = nullptr;
+  running = &b;  // the thread may have ended while it acted on a peer
+  thread_view = nullptr;
   b.live -= t.done;
 }
 
-// A unit with work whose turn it is, or nullptr; when no thread can run, late ones come after the others.
+// A unit of the block with work whose turn it is, or nullptr; when no thread can run, late ones come after the others.
 AsyncUnit *unit_to_work() {
   Block &b = block();
   const size_t first = b.units.empty() ? 0 : b.draw() % b.units.size();
@@ -129,27 +141,35 @@ std::string place(const Block &b) {
   return text;
 }
 
-std::string where_it_waits(Block &b, Thread &t) {
-  b.asking = true;
+std::string where_it_waits(Thread &t) {
+  t.owner->asking = true;
   resume(t);
-  b.asking = false;
-  if (b.place.empty()) b.place = t.place;
+  t.owner->asking = false;
   return t.place;
 }
 
 // Threads that wait for the same thing are one line.
-std::string deadlock(Block &b) {
+std::string deadlock(Cluster &c) {
   std::map<std::string, std::vector<uint32_t>> reasons;
-  for (Thread &t : b.threads) {
-    if (t.done) continue;
-    std::string reason = t.wait.what;
-    reason += t.wait.of + (" " + std::to_string(t.wait.value));
-    if (t.wait.on) reason += " of " + mbarrier_state(t.wait.on);
-    if (std::string place = where_it_waits(b, t); !place.empty()) reason += ", at " + place;
-    reasons[reason].push_back(t.linear);
+  size_t live = 0, all = 0;
+  std::string first_place;
+  for (auto &b : c.blocks) {
+    live += b->live, all += b->threads.size();
+    for (Thread &t : b->threads) {
+      if (t.done) continue;
+      std::string reason = t.wait.what;
+      reason += t.wait.of + (" " + std::to_string(t.wait.value));
+      const std::string place = where_it_waits(t);
+      if (t.wait.on) reason += " of " + mbarrier_state(t.wait.on);
+      if (!place.empty()) reason += ", at " + place;
+      if (first_place.empty()) first_place = place;
+      if (c.blocks.size() > 1) reason += ", in block " + std::to_string(b->rank) + " of the cluster";
+      reasons[reason].push_back(t.linear);
+    }
   }
-  std::string text =
-      "deadlock: " + std::to_string(b.live) + " of " + std::to_string(b.threads.size()) + " threads wait";
+  act(*c.blocks[0]);
+  if (acting->place.empty()) acting->place = first_place;
+  std::string text = "deadlock: " + std::to_string(live) + " of " + std::to_string(all) + " threads wait";
   for (const auto &[reason, threads] : reasons) {
     text += "\n  " + reason + ": threads";
     for (size_t i = 0; i < threads.size(); ++i) {
@@ -163,22 +183,73 @@ std::string deadlock(Block &b) {
   return text;
 }
 
-void turn(Block &b) {
+// Whether a thread of the block can run or a unit work; a late unit only when nothing else in the cluster can go on.
+bool can_go_on(const Block &b, bool late) {
+  return !b.ready.empty() || std::any_of(b.units.begin(), b.units.end(),
+                                         [&](auto &unit) { return (late || !unit->late) && unit->has_work(); });
+}
+
+Block *block_to_go_on(Cluster &c) {
+  const size_t n = c.blocks.size(), first = n == 1 ? 0 : c.blocks[0]->draw() % n;
+  for (const bool late : {false, true})
+    for (size_t i = 0; i < n; ++i)
+      if (Block *b = c.blocks[(first + i) % n].get(); n == 1 || can_go_on(*b, late)) return b;
+  return nullptr;
+}
+
+void block_ended(Block &b) {
+  for (auto &unit : b.units)
+    if (const char *left = unit->unfinished()) fail("the block ended with %s", left);
+}
+
+void turn(Cluster &c) {
+  Block *picked = block_to_go_on(c);
+  if (!picked) return fail("%s", deadlock(c).c_str());
+  Block &b = *picked;
+  act(b);
   if (AsyncUnit *unit = unit_to_work()) return unit->work();
-  if (b.ready.empty()) return fail("%s", deadlock(b).c_str());
+  if (b.ready.empty()) return fail("%s", deadlock(c).c_str());
   const size_t at = b.draw() % b.ready.size();
   Thread *next = b.ready[at];
   b.ready[at] = b.ready.back();
   b.ready.pop_back();
   resume(*next);
+  if (!b.live && b.error.empty()) block_ended(b);
+}
+
+void start(Block &b) {
+  const size_t threads = size_t{b.block_size.x} * b.block_size.y * b.block_size.z;
+  act(b);
+  b.context = race::current();
+  b.threads.resize(threads);
+  b.meetings.resize((threads + 31) / 32);
+  b.warps.resize((threads + 31) / 32);
+  b.live = uint32_t(threads);
+  b.cluster->pending += b.live;
+  race::release(&b);
+  for (size_t i = 0; i < threads; ++i) prepare(b, b.threads[i], i);
+}
+
+void finish(Block &b) {
+  for (WarpTraffic &warp : b.warps) warp.flush(*b.traffic);
+  for (Thread &t : b.threads) {  // the next block starts after this one
+    if (!t.context) continue;
+    race::enter(t.context);
+    race::release(&b);
+  }
+  race::enter(b.context);
+  race::acquire(&b);
 }
 
 }  // namespace
 
+OnPeer::OnPeer(Block &peer) : from_(running) { running = &peer; }
+OnPeer::~OnPeer() { running = from_; }
+
 Block &block() { return *running; }
 
 bool on_own_stack(const void *p) {
-  const auto *byte = static_cast<const char *>(p), *stack = resources.at(self().linear).stack;
+  const auto *byte = static_cast<const char *>(p), *stack = resources.at(fiber_of(self())).stack;
   return byte >= stack && byte < stack + kStack;
 }
 
@@ -193,14 +264,14 @@ void park(Queue &queue, const Wait &wait) {
   self().wait = wait;
   queue.push_back(&self());
   to_scheduler();
-  while (block().asking) {
+  while (self().owner->asking) {
     self().place = line_here();
     to_scheduler();
   }
 }
 
 void wake(Queue &queue) {
-  block().ready.insert(block().ready.end(), queue.begin(), queue.end());
+  for (Thread *t : queue) t->owner->ready.push_back(t);
   queue.clear();
 }
 
@@ -226,47 +297,36 @@ void fail(const char *format, ...) {
   va_start(args, format);
   std::vsnprintf(text, sizeof text, format, args);
   va_end(args);
-  Block &b = block();
+  Block &b = *acting;
+  auto *thread = static_cast<Thread *>(thread_view);
   std::string who = place(b);
-  if (b.current) who += ", thread " + std::to_string(b.current->linear);
-  if (b.place.empty()) b.place = b.current ? line_here() : line_at(b.blamed);
+  if (thread) who += ", thread " + std::to_string(thread->linear);
+  if (b.place.empty()) b.place = thread ? line_here() : line_at(b.blamed);
   if (!b.place.empty() && std::strncmp(text, "deadlock", 8)) who += ", at " + b.place;
   if (b.error.empty()) b.error = who + ": " + text;
-  if (!b.current) throw std::runtime_error(b.error);
-  b.current->done = true;
+  if (!thread) throw std::runtime_error(b.error);
+  thread->done = true;
   to_scheduler();
   __builtin_trap();
 }
 
-void run_block(Block &b) {
+void run_cluster(Cluster &c) {
   race::Ignore ignore;
-  running = &b;
-  block_view = &b;
-  const size_t threads = size_t{b.block_size.x} * b.block_size.y * b.block_size.z;
-  b.context = race::current();
-  b.threads.resize(threads);
-  b.meetings.resize((threads + 31) / 32);
-  b.warps.resize((threads + 31) / 32);
-  b.live = uint32_t(threads);
-  race::release(&b);
   try {
-    for (size_t i = 0; i < threads; ++i) prepare(b.threads[i], i);
-    while (b.live && b.error.empty()) turn(b);
-    for (auto &unit : b.units)
-      if (const char *left = b.error.empty() ? unit->unfinished() : nullptr) fail("the block ended with %s", left);
+    for (auto &b : c.blocks) start(*b);
+    while (std::any_of(c.blocks.begin(), c.blocks.end(), [](auto &b) { return b->live > 0; })) {
+      turn(c);
+      if (!acting->error.empty()) break;
+    }
+    for (auto &b : c.blocks)
+      if (acting->error.empty()) act(*b), block_ended(*b);
   } catch (const std::runtime_error &error) {
-    if (b.error.empty()) b.error = error.what();
+    if (acting->error.empty()) acting->error = error.what();
   }
-  for (WarpTraffic &warp : b.warps) warp.flush(*b.traffic);
-  for (Thread &t : b.threads) {  // the next block starts after this one
-    if (!t.context) continue;
-    race::enter(t.context);
-    race::release(&b);
-  }
-  race::enter(b.context);
-  race::acquire(&b);
-  if (!b.error.empty()) resources.renew(threads);
-  running = nullptr;
+  const bool failed = !acting->error.empty();
+  for (auto &b : c.blocks) finish(*b);
+  if (failed) resources.renew(c.blocks.size() * c.blocks[0]->threads.size());
+  running = acting = nullptr;
   block_view = nullptr;
   thread_view = nullptr;
 }

@@ -106,7 +106,7 @@ struct WgmmaUnit : AsyncUnit {
       if (ready(q)) return true;
     return false;
   }
-  const char *unfinished() const override {
+  const char *unfinished() override {
     for (const Issuer &issuer : issuers)
       if (block().blamed = issuer.asked; !issuer.accumulators.empty())
         return "wgmma products that no thread waited for (missing wgmma_wait)";

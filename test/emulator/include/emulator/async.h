@@ -28,8 +28,12 @@ struct MapRequest {
 const char *encode(TensorMap &map, const MapRequest &request);  // nullptr, or why there is no such map
 
 void tma_load(void *smem, const TensorMap *map, uint64_t *barrier, const int *at, size_t rank);
+// Bit i of `blocks` is the block of rank i of the cluster; all get it at the same place.
+void tma_load_multicast(void *smem, const TensorMap *map, uint64_t *barrier, const int *at, size_t rank,
+                        uint32_t blocks);
 void tma_store(const TensorMap *map, const void *smem, const int *at, size_t rank, int reduce);  // -1: plain store
 void bulk_load(void *smem, const void *global, uint32_t bytes, uint64_t *barrier);
+void bulk_load_multicast(void *smem, const void *global, uint32_t bytes, uint64_t *barrier, uint32_t blocks);
 void bulk_store(void *global, const void *smem, uint32_t bytes);
 void bulk_commit();
 void bulk_wait(int pending, bool read_only);

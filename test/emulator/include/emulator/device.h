@@ -15,7 +15,8 @@ struct ThreadView {
 };
 struct BlockView {
   uint3 block{};
-  dim3 block_size, grid_size;
+  dim3 block_size, grid_size, cluster_size;
+  uint32_t rank = 0;  // in its cluster
 };
 extern constinit thread_local ThreadView *thread_view;
 extern constinit thread_local BlockView *block_view;
@@ -78,4 +79,5 @@ T reduce(uint32_t mask, T value, Fold fold) {
 }  // namespace opswap::emu
 
 #include "emulator/async.h"
+#include "emulator/cluster.h"
 #include "emulator/cuda.h"

@@ -1,5 +1,5 @@
 // Runs kernels on the CPU: a fiber for each CUDA thread, in an order that a seed picks; what a kernel does wrong comes
-// back as a report that names it. One block runs after another.
+// back as a report that names it. One cluster of blocks runs after another; its blocks run side by side.
 #pragma once
 
 #include <functional>
@@ -40,6 +40,7 @@ struct Launch {
   const char *name = "kernel";
   dim3 grid, block;
   size_t smem = 0;
+  dim3 cluster{};
 };
 
 Report run(const Launch &launch, const std::function<void()> &body);
