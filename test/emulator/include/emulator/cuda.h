@@ -104,4 +104,10 @@ inline float __uint_as_float(unsigned x) { return std::bit_cast<float>(x); }
 inline int __popc(unsigned x) { return std::popcount(x); }
 inline int __ffs(unsigned x) { return x ? std::countr_zero(x) + 1 : 0; }
 inline int __clz(unsigned x) { return std::countl_zero(x); }
+inline unsigned __byte_perm(unsigned x, unsigned y, unsigned select) {
+  const uint64_t bytes = uint64_t(y) << 32 | x;
+  unsigned out = 0;
+  for (int i = 0; i < 4; ++i) out |= unsigned(bytes >> 8 * (select >> 4 * i & 7) & 0xff) << 8 * i;
+  return out;
+}
 // clang-format on
