@@ -1,7 +1,7 @@
 // Blocks of 128 x 128 to e4m3 with a float32 scale each. Compiled once per instruction set, and bit-equal on all of
 // them, statistics included: sums run over 16 lanes in one order, and nothing is contracted to a fused multiply-add.
 #include "common/fp8.h"
-#include "convert/tile.h"
+#include "convert/decode.h"
 
 namespace opswap::convert::OPSWAP_ISA {
 namespace {
@@ -171,7 +171,7 @@ void inspect(const Tile &tile, Found &found) {
       return find<uint8_t>(tile, 0x7c, found);
     case Element::e4m3:
       return find<uint8_t>(tile, 0x7f, found);
-    case Element::other:
+    default:
       return;
   }
 }
@@ -235,6 +235,6 @@ void quantize_fp8(const Tile &tile, uint8_t *codes, float *scales, Stats &stats,
 }  // namespace
 
 extern const Pass kPass;
-const Pass kPass = {OPSWAP_ISA_NAME, quantize_fp8, inspect};
+const Pass kPass = {OPSWAP_ISA_NAME, quantize_fp8, inspect, decode, round_bf16};
 
 }  // namespace opswap::convert::OPSWAP_ISA

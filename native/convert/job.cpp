@@ -19,7 +19,28 @@ namespace {
 
 constexpr int64_t kTileBytes = 4 << 20;
 
+constexpr int64_t kMostGroup = 256;
+
 int64_t blocks(int64_t n) { return (n + kBlock - 1) / kBlock; }
+
+// Whether tiles become floats before they are encoded.
+bool decodes(const Job &job) {
+  if (job.scheme == Scheme::copy) return false;
+  const bool quantizable = job.element == Element::bf16 || job.element == Element::f16 || job.element == Element::f32;
+  return job.scheme == Scheme::bf16 || !quantizable || !job.scales.empty() || job.add != 0;
+}
+
+int64_t output_bytes(const Job &job) {
+  switch (job.scheme) {
+    case Scheme::copy:
+      return element_bytes(job.element);
+    case Scheme::bf16:
+      return 2;
+    case Scheme::fp8_block128:
+      break;
+  }
+  return 1;
+}
 
 // How a tensor is cut; depends on nothing but the tensor, so digests of tiles can be compared between runs.
 struct Cut {
@@ -27,9 +48,11 @@ struct Cut {
   int64_t across, count;
 
   explicit Cut(const Job &job) {
-    const int64_t width = element_bytes(job.element);
-    rows = job.scheme == Scheme::copy ? 1 : kBlock;
-    columns = std::min(job.columns, kTileBytes / (rows * width) / kBlock * kBlock);
+    const int64_t stored = element_bytes(job.element), width = decodes(job) ? std::max<int64_t>(4, stored) : stored;
+    rows = job.scheme == Scheme::copy   ? 1
+           : job.scheme == Scheme::bf16 ? std::clamp<int64_t>(job.rows, 1, kBlock)
+                                        : kBlock;
+    columns = std::min(job.columns, kTileBytes / (rows * width) / kMostGroup * kMostGroup);
     across = columns == 0 ? 0 : (job.columns + columns - 1) / columns;
     count = across * ((job.rows + rows - 1) / rows);
   }
@@ -103,29 +126,47 @@ struct Area {
         columns(std::min(w.cut.columns, w.job.columns - column)) {}
 };
 
+// Where a row lies among those of its tensor, whose heads have their halves interleaved.
+int64_t paired_row(const Job &job, int64_t row) {
+  const int64_t head = job.rows / job.heads, half = head / 2, at = row % head;
+  return row - at + at % half * 2 + at / half;
+}
+
+// How the bytes of an area lie in a file.
+struct Lie {
+  int64_t base;
+  Group group;
+  bool paired = false;
+};
+
 // Calls move(memory, bytes, file offset) for each run of the area that is contiguous in the file.
 template <class Move>
-bool each_run(const Work &w, const Area &a, int64_t base, int64_t width, uint8_t *memory, Move &&move) {
-  const bool whole = a.columns == w.job.columns;
-  const int64_t runs = whole ? 1 : a.rows, bytes = (whole ? a.rows : 1) * a.columns * width;
-  for (int64_t r = 0; r < runs; ++r)
-    if (!move(memory + r * bytes, bytes, base + ((a.row + r) * w.job.columns + a.column) * width)) return false;
+bool each_run(const Work &w, const Area &a, Lie lie, uint8_t *memory, Move &&move) {
+  const bool whole = a.columns == w.job.columns && !lie.paired;
+  const auto stored = [&](int64_t elements) { return elements / lie.group.elements * lie.group.bytes; };
+  const int64_t runs = whole ? 1 : a.rows, bytes = stored((whole ? a.rows : 1) * a.columns);
+  for (int64_t r = 0; r < runs; ++r) {
+    const int64_t row = lie.paired ? paired_row(w.job, a.row + r) : a.row + r;
+    if (!move(memory + r * bytes, bytes, lie.base + stored(row * w.job.columns + a.column))) return false;
+  }
   return true;
 }
 
-bool read_area(Work &w, const Area &a, bool from_target, uint8_t *memory, int64_t width) {
+bool read_area(Work &w, const Area &a, bool from_target, uint8_t *memory) {
   const int file = from_target ? w.job.target : w.job.source;
-  const int64_t base = from_target ? w.job.data_offset : w.job.source_offset;
+  const Lie lie = from_target ? Lie{w.job.data_offset, {1, output_bytes(w.job)}}
+                              : Lie{w.job.source_offset, group_of(w.job.element), w.job.heads > 0};
   Failure failure;
-  const bool ok = each_run(w, a, base, width, memory, [&](uint8_t *p, int64_t bytes, int64_t offset) {
+  const bool ok = each_run(w, a, lie, memory, [&](uint8_t *p, int64_t bytes, int64_t offset) {
     return read_all(file, p, bytes, offset, from_target, failure);
   });
   return ok || w.stop(failure);
 }
 
-bool write_area(Work &w, const Area &a, uint8_t *memory, int64_t width) {
+bool write_area(Work &w, const Area &a, uint8_t *memory) {
   Failure failure;
-  const bool ok = each_run(w, a, w.job.data_offset, width, memory, [&](uint8_t *p, int64_t bytes, int64_t offset) {
+  const Lie lie{w.job.data_offset, {1, output_bytes(w.job)}};
+  const bool ok = each_run(w, a, lie, memory, [&](uint8_t *p, int64_t bytes, int64_t offset) {
     return write_all(w.job.target, p, bytes, offset, failure);
   });
   return ok || w.stop(failure);
@@ -139,14 +180,32 @@ void compare(const uint8_t *ours, const uint8_t *theirs, int64_t bytes, int64_t 
   }
 }
 
-// Computes a tile's output; returns where it lies.
+void decode(const Work &w, const Area &a, const void *stored, uint8_t *floats) {
+  const Job &job = w.job;
+  const int64_t across = (job.columns + job.scale_columns - 1) / job.scale_columns;
+  const float *scales = job.scales.empty() ? nullptr : job.scales.data();
+  job.pass->decode({stored, job.element, a.row, a.column, a.rows, a.columns, scales, job.scale_rows, job.scale_columns,
+                    across, job.add},
+                   reinterpret_cast<float *>(floats));
+}
+
+// Computes a tile's output from its elements; returns where it lies.
 uint8_t *transform(Work &w, const Area &a, uint8_t *in, uint8_t *out, Done &done) {
-  const Tile tile{in, a.rows, a.columns, w.job.element, w.job.policy};
-  if (w.job.scheme == Scheme::copy) {
-    w.job.pass->inspect(tile, done.found);
-  } else {
-    float *scales = w.scales.data() + a.row / kBlock * blocks(w.job.columns) + a.column / kBlock;
-    w.job.pass->quantize_fp8(tile, out, scales, done.stats, done.found);
+  const Pass &pass = *w.job.pass;
+  Tile tile{in, a.rows, a.columns, decodes(w.job) ? Element::f32 : w.job.element, w.job.policy};
+  switch (w.job.scheme) {
+    case Scheme::copy:
+      pass.inspect(tile, done.found);
+      break;
+    case Scheme::bf16:
+      pass.round_bf16(static_cast<const float *>(tile.in), reinterpret_cast<uint16_t *>(out), a.rows * a.columns);
+      tile.in = out;  // what became infinite by rounding counts as well
+      tile.element = Element::bf16;
+      pass.inspect(tile, done.found);
+      break;
+    case Scheme::fp8_block128:
+      float *scales = w.scales.data() + a.row / kBlock * blocks(w.job.columns) + a.column / kBlock;
+      pass.quantize_fp8(tile, out, scales, done.stats, done.found);
   }
   if (done.found.count > 0) {
     done.found.row += a.row;
@@ -158,21 +217,23 @@ uint8_t *transform(Work &w, const Area &a, uint8_t *in, uint8_t *out, Done &done
 bool run_tile(Work &w, int64_t index, const Buffer (&memory)[3]) {
   const Area a(w, index);
   Done &done = w.done[size_t(index)];
-  const int64_t in_width = element_bytes(w.job.element), out_width = w.job.scheme == Scheme::copy ? in_width : 1;
-  const int64_t elements = a.rows * a.columns;
+  const Group group = group_of(w.job.element);
+  const int64_t elements = a.rows * a.columns, bytes = elements * output_bytes(w.job);
   if (w.job.mode == Mode::digest) {
-    if (!read_area(w, a, true, memory[2].get(), out_width)) return false;
-    done.data_digest = digest_of(memory[2].get(), size_t(elements * out_width));
+    if (!read_area(w, a, true, memory[2].get())) return false;
+    done.data_digest = digest_of(memory[2].get(), size_t(bytes));
     return true;
   }
-  if (!read_area(w, a, false, memory[0].get(), in_width)) return false;
-  done.source_digest = digest_of(memory[0].get(), size_t(elements * in_width));
+  uint8_t *stored = memory[decodes(w.job) ? 2 : 0].get();
+  if (!read_area(w, a, false, stored)) return false;
+  done.source_digest = digest_of(stored, size_t(elements / group.elements * group.bytes));
+  if (decodes(w.job)) decode(w, a, stored, memory[0].get());
   uint8_t *out = transform(w, a, memory[0].get(), memory[1].get(), done);
   if (done.found.count > 0 && w.job.policy == Nonfinite::refuse) return true;  // the others are still counted
-  done.data_digest = digest_of(out, size_t(elements * out_width));
-  if (w.job.mode == Mode::write) return write_area(w, a, out, out_width);
-  if (!read_area(w, a, true, memory[2].get(), out_width)) return false;
-  compare(out, memory[2].get(), elements * out_width, (a.row * w.job.columns + a.column) * out_width, done);
+  done.data_digest = digest_of(out, size_t(bytes));
+  if (w.job.mode == Mode::write) return write_area(w, a, out);
+  if (!read_area(w, a, true, memory[2].get())) return false;
+  compare(out, memory[2].get(), bytes, (a.row * w.job.columns + a.column) * output_bytes(w.job), done);
   return true;
 }
 
@@ -237,6 +298,7 @@ void collect(const Work &w, Result &result) {
     if (comes_first(done.found, result.found)) result.found = done.found;
     result.found.count = count;
   }
+  if (!w.job.scales.empty()) sources.push_back(digest_of(w.job.scales.data(), w.job.scales.size() * sizeof(float)));
   if (w.job.mode != Mode::digest) result.source_digest = digest_of(sources.data(), sources.size() * 8);
   result.data_digest = digest_of(data.data(), data.size() * 8);
 }

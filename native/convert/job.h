@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "convert/tile.h"
 
@@ -13,7 +14,7 @@ enum class Mode : int32_t {
   verify,  // source again, compared with target
   digest,  // target alone
 };
-enum class Scheme : int32_t { copy, fp8_block128 };
+enum class Scheme : int32_t { copy, bf16, fp8_block128 };
 
 struct Job {
   Mode mode = Mode::write;
@@ -25,6 +26,12 @@ struct Job {
   int64_t rows = 1, columns = 0;  // a copy is one row
   int32_t threads = 1;
   const Pass *pass = nullptr;
+  // What the source's codes are multiplied by, for each block of scale_rows x scale_columns; empty where there is none.
+  std::vector<float> scales;
+  int64_t scale_rows = 1, scale_columns = 1;
+  float add = 0;  // to every element of the source
+  // Attention heads whose rows the source keeps as GGUF keeps Llama's, in pairs; 0 where it does not.
+  int64_t heads = 0;
 };
 
 // What stopped a job: a call on a file, or one that ended early (error 0).

@@ -25,13 +25,16 @@ struct Named {
   E value;
 };
 constexpr Named<Mode> kModes[] = {{"write", Mode::write}, {"verify", Mode::verify}, {"digest", Mode::digest}};
-constexpr Named<Scheme> kSchemes[] = {{"copy", Scheme::copy}, {"fp8_block128", Scheme::fp8_block128}};
+constexpr Named<Scheme> kSchemes[] = {
+    {"copy", Scheme::copy}, {"bf16", Scheme::bf16}, {"fp8_block128", Scheme::fp8_block128}};
 constexpr Named<Nonfinite> kPolicies[] = {
     {"refuse", Nonfinite::refuse}, {"keep", Nonfinite::keep}, {"zero", Nonfinite::zero}};
 // Others are bytes to the converter.
 constexpr Named<Element> kElements[] = {
-    {"BF16", Element::bf16},    {"F16", Element::f16},      {"F32", Element::f32},    {"F64", Element::f64},
-    {"F8_E5M2", Element::e5m2}, {"F8_E4M3", Element::e4m3}, {"bytes", Element::other}};
+    {"BF16", Element::bf16},    {"F16", Element::f16},      {"F32", Element::f32},     {"F64", Element::f64},
+    {"F8_E5M2", Element::e5m2}, {"F8_E4M3", Element::e4m3}, {"bytes", Element::other}, {"Q4_0", Element::q4_0},
+    {"Q4_1", Element::q4_1},    {"Q5_0", Element::q5_0},    {"Q5_1", Element::q5_1},   {"Q8_0", Element::q8_0},
+    {"Q4_K", Element::q4_k},    {"Q5_K", Element::q5_k},    {"Q6_K", Element::q6_k}};
 
 template <class E, size_t N>
 E choice(Napi::Object job, const char *key, const Named<E> (&names)[N]) {
@@ -54,6 +57,33 @@ int64_t whole(Napi::Object job, const char *key, int64_t least, int64_t most) {
   return int64_t(x);
 }
 
+// How the source's elements are stored, and that they can be read that way.
+void read_stored(Napi::Object from, Job &job) {
+  const auto refuse = [&](const char *code, const std::string &why) {
+    raise(from.Env(), code, "convertTensor: " + why);
+  };
+  const Group group = group_of(job.element);
+  if (job.scheme == Scheme::copy ? group.elements > 1 : job.element == Element::other)
+    refuse("OPSWAP_E_DTYPE", "element is not of this scheme: bytes are copied, groups are decoded");
+  if (job.columns % group.elements != 0)
+    refuse("OPSWAP_E_ARGUMENT", "columns are no multiple of " + std::to_string(group.elements));
+  constexpr int64_t most = int64_t(1) << 53;
+  if (from.Has("add")) job.add = from.Get("add").ToNumber().FloatValue();
+  if (from.Has("heads")) job.heads = whole(from, "heads", 1, most);
+  if (job.heads > 0 && job.rows % (2 * job.heads) != 0) refuse("OPSWAP_E_ARGUMENT", "rows are no multiple of 2 heads");
+  if (!from.Has("scales")) return;
+  const Napi::Value scales = from.Get("scales");
+  if (!scales.IsTypedArray() || scales.As<Napi::TypedArray>().TypedArrayType() != napi_float32_array)
+    refuse("OPSWAP_E_ARGUMENT", "scales need a Float32Array");
+  const auto array = scales.As<Napi::Float32Array>();
+  job.scales.assign(array.Data(), array.Data() + array.ElementLength());
+  job.scale_rows = whole(from, "scaleRows", 1, most);
+  job.scale_columns = whole(from, "scaleColumns", 1, most);
+  const auto count = [](int64_t n, int64_t block) { return (n + block - 1) / block; };
+  if (int64_t(job.scales.size()) != count(job.rows, job.scale_rows) * count(job.columns, job.scale_columns))
+    refuse("OPSWAP_E_ARGUMENT", "scales are not one for each block");
+}
+
 Job read_job(Napi::Object from) {
   constexpr int64_t most = int64_t(1) << 53, file = 1 << 30;
   Job job;
@@ -73,9 +103,7 @@ Job read_job(Napi::Object from) {
   job.pass = named ? pass_named(from.Get("isa").ToString().Utf8Value().c_str()) : &best_pass();
   if (job.pass == nullptr)
     raise(from.Env(), "OPSWAP_E_ARGUMENT", "convertTensor: isa is not built, or this CPU has it not");
-  if (job.scheme == Scheme::fp8_block128 && job.element != Element::bf16 && job.element != Element::f16 &&
-      job.element != Element::f32)
-    raise(from.Env(), "OPSWAP_E_DTYPE", "convertTensor: fp8_block128 needs BF16, F16 or F32");
+  read_stored(from, job);
   return job;
 }
 

@@ -1,26 +1,34 @@
 import { z } from "zod";
 import { convertError } from "./errors.js";
+import { bf16, type Format } from "./formats/index.js";
+import { withKey, withoutKey } from "./json-text.js";
 
 const json = z.record(z.string(), z.unknown());
 
-/**
- * config.json with a quantisation block. The text is kept but for the addition: JavaScript would write 10000.0 as an
- * integer.
- */
-export function withQuantization(text: string, block: Record<string, unknown>): string {
+/** config.json of an output. The source's text is kept but for the change: JavaScript would write 10000.0 as 10000. */
+export function outputConfig(text: string, format: Format, kept: readonly string[]): string {
+  const block = format.config(kept);
+  const plain = withoutQuantization(text);
+  if (block !== null) return withKey(plain, "quantization_config", block);
+  return format === bf16 ? inBf16(plain) : plain;
+}
+
+/** Blocks of other tools, with whose codes this version cannot do anything, are refused. */
+function withoutQuantization(text: string): string {
   const config = json.parse(JSON.parse(text));
   const present = ["quantization_config", "compression_config"].find((key) => Object.hasOwn(config, key));
-  if (present !== undefined) {
-    const method = json.safeParse(config[present]).data?.quant_method;
-    throw convertError(
-      "OPSWAP_E_UNSUPPORTED",
-      `config.json has ${present}${typeof method === "string" ? ` (${method})` : ""}: the source is quantised already`,
-      "this version reads BF16, F16 and F32 checkpoints; give the one that this was made from",
-    );
-  }
-  const end = text.lastIndexOf("}");
-  const before = text.slice(0, end).trimEnd();
-  const comma = Object.keys(config).length === 0 ? "" : ",";
-  const value = JSON.stringify(block, null, 2).replaceAll("\n", "\n  ");
-  return `${before}${comma}\n  "quantization_config": ${value}\n${text.slice(end)}`;
+  if (present === undefined) return text;
+  const method = json.safeParse(config[present]).data?.quant_method;
+  throw convertError(
+    "OPSWAP_E_UNSUPPORTED",
+    `config.json has ${present}${typeof method === "string" ? ` (${method})` : ""}: the source is quantised already`,
+    "this version reads BF16, F16 and F32 checkpoints; give the one that this was made from",
+  );
+}
+
+/** Engines choose their own precision by these. */
+function inBf16(text: string): string {
+  const config = json.parse(JSON.parse(text));
+  const keys = ["torch_dtype", "dtype"].filter((key) => typeof config[key] === "string");
+  return keys.reduce((changed, key) => withKey(withoutKey(changed, key), key, "bfloat16"), text);
 }

@@ -1,10 +1,8 @@
 import { closeSync, openSync } from "node:fs";
 import { loadNative } from "../native.js";
-import type { TensorEntry } from "./safetensors/header.js";
-import type { SourceFile } from "./source.js";
-import { allTensors, openSource } from "./source.js";
+import { allTensors, openSource, type SourceFile, type SourceTensor } from "./source.js";
 
-type Located = { file: SourceFile; tensor: TensorEntry };
+type Located = { file: SourceFile; tensor: SourceTensor };
 
 export interface DiffEntry {
   name: string;

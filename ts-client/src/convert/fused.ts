@@ -1,5 +1,5 @@
 import type { Decision } from "./policy.js";
-import type { TensorEntry } from "./safetensors/header.js";
+import type { SourceTensor } from "./source.js";
 
 const BLOCK = 128;
 /** Layers that engines load into one matrix, in the order of its rows. */
@@ -23,7 +23,7 @@ export function linearOf(name: string): Linear | undefined {
   return parent === undefined || leaf === undefined ? undefined : { parent, leaf };
 }
 
-type Decided = { tensor: TensorEntry; decision: Decision };
+type Decided = { tensor: SourceTensor; decision: Decision };
 
 /**
  * Keeps whole groups whose parts do not end on a block's border: scale rows of neighbours would share a block, which

@@ -68,7 +68,11 @@ it("says which call failed where", async () => {
 
 it.each<[keyof ConvertJob, unknown]>([
   ["mode", "writ"],
-  ["element", "F64"],
+  ["element", "bytes"],
+  ["element", "Q4_0"],
+  ["heads", 7],
+  ["scales", [1]],
+  ["scales", Float32Array.of(1)],
   ["threads", 0],
   ["rows", -1],
   ["columns", 1.5],

@@ -6,7 +6,7 @@ export interface ConvertJob {
   /** write: source to target; verify: source again, compared with target; digest: target alone. */
   mode: "write" | "verify" | "digest";
   scheme: Scheme;
-  /** A floating dtype of safetensors, or "bytes". */
+  /** A floating dtype of safetensors, a type of GGUF, or "bytes". */
   element: string;
   nonfinite: Nonfinite;
   /** File descriptors; no source where target is read alone. */
@@ -18,6 +18,14 @@ export interface ConvertJob {
   rows: number;
   columns: number;
   threads: number;
+  /** Attention heads whose rows the source keeps in pairs. */
+  heads?: number;
+  /** Added to every element of the source. */
+  add?: number;
+  /** What the source's codes are multiplied by, one for each block of scaleRows x scaleColumns. */
+  scales?: Float32Array;
+  scaleRows?: number;
+  scaleColumns?: number;
   /** Another instruction set than this CPU's best: for tests. */
   isa?: string;
 }

@@ -23,7 +23,7 @@ export function planView(plan: Plan, constraints: readonly Constraint[], output:
     layout: { id: plan.format.id, version: plan.format.version },
     options: plan.options,
     tensors,
-    quantized: tensors.filter((one) => one.action !== "copy").length,
+    quantized: tensors.filter((one) => one.action === plan.format.scheme).length,
     kept_modules: plan.kept,
     source_bytes: plan.sourceBytes,
     output_bytes: plan.outputBytes,

@@ -2,8 +2,9 @@ import { mkdtempSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
-import { withQuantization } from "./config.js";
+import { outputConfig } from "./config.js";
 import { brokenConstraints } from "./constraints.js";
+import { formatNamed } from "./formats/index.js";
 import { DEFAULTS, makePlan, type Plan } from "./plan.js";
 import { glob } from "./policy.js";
 import { layoutFile } from "./safetensors/layout.js";
@@ -145,9 +146,25 @@ describe("config.json", () => {
   it.each(['{\n  "a": 10000.0\n}\n', '{"a": 10000.0}', "{}", '{"b": {"c": 1}}  '])(
     "keeps the text of %j",
     (text) => {
-      const out = withQuantization(text, { quant_method: "fp8" });
-      expect(JSON.parse(out)).toEqual({ ...JSON.parse(text), quantization_config: { quant_method: "fp8" } });
+      const fp8 = formatNamed("fp8_block128");
+      const out = outputConfig(text, fp8, ["a"]);
+      expect(JSON.parse(out)).toEqual({ ...JSON.parse(text), quantization_config: fp8.config(["a"]) });
       if (text.includes("10000.0")) expect(out).toContain("10000.0");
+      expect(outputConfig(text, formatNamed("bf16"), [])).toBe(text);
     },
   );
+
+  it("of a BF16 output names that dtype", () => {
+    const text = '{"torch_dtype": "float32", "a": 10000.0, "dtype": "float16"}';
+    const out = outputConfig(text, formatNamed("bf16"), []);
+    expect(JSON.parse(out)).toEqual({ torch_dtype: "bfloat16", a: 10000, dtype: "bfloat16" });
+    expect(out).toContain("10000.0");
+  });
+
+  it("of a source that is quantised in an unknown way is refused", () => {
+    const text = '{"quantization_config": {"quant_method": "gptq"}}';
+    expect(() => outputConfig(text, formatNamed("bf16"), [])).toThrow(
+      /\(gptq\): the source is quantised already/,
+    );
+  });
 });

@@ -1,12 +1,11 @@
 import { createHash } from "node:crypto";
-import { withQuantization } from "./config.js";
+import { outputConfig } from "./config.js";
 import { convertError } from "./errors.js";
-import { type Format, formatNamed, type Scheme } from "./formats/index.js";
+import { bf16, type Format, formatNamed, type Scheme } from "./formats/index.js";
 import { keepRaggedGroups } from "./fused.js";
-import { type Decision, decide, type PolicyName } from "./policy.js";
-import type { TensorEntry } from "./safetensors/header.js";
+import { type Decision, decide, decideRounding, type PolicyName } from "./policy.js";
 import { type FileLayout, layoutFile, type Placed } from "./safetensors/layout.js";
-import type { SideFile, Source, SourceFile } from "./source.js";
+import type { SideFile, Source, SourceFile, SourceTensor } from "./source.js";
 
 export type Nonfinite = "refuse" | "keep" | "zero";
 
@@ -29,7 +28,7 @@ export const DEFAULTS: ConvertOptions = {
 
 export interface PlannedTensor {
   name: string;
-  source: TensorEntry;
+  source: SourceTensor;
   scheme: Scheme;
   why: string;
   data: Placed;
@@ -64,10 +63,10 @@ export interface Plan {
 /** Decides everything before the first byte is written; reads no weight. */
 export function makePlan(source: Source, options: ConvertOptions): Plan {
   const format = formatNamed(options.to);
-  const decided = decideAll(source, options);
+  const decided = decideAll(source, options, format);
   const files = source.files.map((file) => planFile(file, decided, format));
   const kept = keptModules(decided);
-  if (decided.every(({ decision }) => !decision.quantize))
+  if (format !== bf16 && decided.every(({ decision }) => !decision.quantize))
     throw convertError(
       "OPSWAP_E_UNSUPPORTED",
       `nothing in ${source.folder} is quantised`,
@@ -79,10 +78,13 @@ export function makePlan(source: Source, options: ConvertOptions): Plan {
     source,
     files,
     kept,
-    config: source.config === null ? null : withQuantization(source.config, format.config(kept)),
+    config: source.config === null ? null : outputConfig(source.config, format, kept),
     index: source.indexed ? indexText(files) : null,
     side: source.side,
-    sourceBytes: sum(source.files, (file) => file.bytes),
+    sourceBytes: sum(
+      [...new Map(source.files.map((file) => [file.path, file])).values()],
+      (file) => file.bytes,
+    ),
   };
   const text = Buffer.byteLength((plan.config ?? "") + (plan.index ?? ""));
   const outputBytes = sum(files, (file) => file.layout.bytes) + sum(source.side, (file) => file.bytes) + text;
@@ -90,17 +92,25 @@ export function makePlan(source: Source, options: ConvertOptions): Plan {
 }
 
 export interface Decided {
-  tensor: TensorEntry;
+  tensor: SourceTensor;
   decision: Decision;
 }
 
-function decideAll(source: Source, options: ConvertOptions): Decided[] {
+function decideAll(source: Source, options: ConvertOptions, format: Format): Decided[] {
   const policy = { name: options.policy, keep: options.keep, quantize: options.quantize };
+  const one = format === bf16 ? decideRounding : decide;
   const decided = source.files.flatMap((file) =>
-    file.header.tensors.map((tensor) => ({ tensor, decision: decide(tensor, policy) })),
+    file.header.tensors.map((tensor) => ({ tensor, decision: one(tensor, policy) })),
   );
-  keepRaggedGroups(decided);
+  if (format !== bf16) keepRaggedGroups(decided);
   return decided;
+}
+
+/** How a tensor is encoded: what is kept is copied, and written as BF16 where its bytes are no plain elements. */
+function encodingOf(tensor: SourceTensor, quantize: boolean, format: Format) {
+  const writer = quantize ? format : tensor.stored === undefined ? null : bf16;
+  if (writer === null) return { scheme: "copy" as const, data: tensor, scale: null };
+  return { scheme: writer.scheme, ...writer.outputs(tensor) };
 }
 
 function nothingRemedy(decided: readonly Decided[]): string {
@@ -112,8 +122,7 @@ function planFile(file: SourceFile, decided: readonly Decided[], format: Format)
   const decisions = new Map(decided.map(({ tensor, decision }) => [tensor, decision]));
   const outputs = file.header.tensors.map((tensor) => {
     const decision = decisions.get(tensor) ?? { quantize: false, why: "", layer: false };
-    const { data, scale } = decision.quantize ? format.outputs(tensor) : { data: tensor, scale: null };
-    return { tensor, decision, data, scale };
+    return { tensor, decision, ...encodingOf(tensor, decision.quantize, format) };
   });
   const metadata = {
     format: "pt",
@@ -124,10 +133,10 @@ function planFile(file: SourceFile, decided: readonly Decided[], format: Format)
   const created = outputs.flatMap(({ data, scale }) => (scale ? [data, scale] : [data]));
   const layout = layoutFile(created, metadata);
   const place = (name: string) => placed(layout, name);
-  const tensors = outputs.map(({ tensor, decision, data, scale }) => ({
+  const tensors = outputs.map(({ tensor, decision, scheme, data, scale }) => ({
     name: tensor.name,
     source: tensor,
-    scheme: decision.quantize ? format.scheme : ("copy" as const),
+    scheme,
     why: decision.why,
     data: place(data.name),
     scale: scale && place(scale.name),

@@ -1,4 +1,4 @@
-import type { TensorEntry } from "./safetensors/header.js";
+import type { SourceTensor } from "./source.js";
 
 /** What happens to a tensor, and why. */
 export interface Decision {
@@ -51,18 +51,33 @@ export const POLICIES = {
 } as const;
 export type PolicyName = keyof typeof POLICIES;
 
-/** Element types that can be quantised. */
+/** Element types that can be quantised as they are. */
 const FLOATS = new Set(["BF16", "F16", "F32"]);
-export const isFloat = (dtype: string) => FLOATS.has(dtype);
+export const isFloat = (tensor: SourceTensor) => FLOATS.has(tensor.dtype) || tensor.stored !== undefined;
+/** Parameters that models keep in float32 whatever the rest is in: a few numbers that decide between experts. */
+const PRECISE = /(^|\.)e_score_correction_bias$/;
 const EXPERT = /(^|\.)experts\.\d+\./;
 
-export function decide(tensor: TensorEntry, options: PolicyOptions): Decision {
-  const keep = (why: string, layer = false): Decision => ({ quantize: false, why, layer });
+const keep = (why: string, layer = false): Decision => ({ quantize: false, why, layer });
+
+/** For a layout that quantises nothing: what is rounded to BF16. */
+export function decideRounding(tensor: SourceTensor, options: PolicyOptions): Decision {
+  const { name, dtype, stored } = tensor;
+  const round = (why: string): Decision => ({ quantize: true, why, layer: false });
+  if (stored !== undefined) return round(`stored as ${dtype}`);
+  if (dtype === "BF16") return keep("BF16 already");
+  if (!FLOATS.has(dtype) && dtype !== "F64") return keep(`${dtype} is not rounded`);
+  const kept = options.keep.find((pattern) => glob(pattern).test(name));
+  if (kept !== undefined) return keep(`asked for: --keep ${kept}`);
+  return PRECISE.test(name) ? keep("models keep it in float32") : round(`${dtype} is rounded`);
+}
+
+export function decide(tensor: SourceTensor, options: PolicyOptions): Decision {
   const { name, shape, dtype } = tensor;
   if (shape.length !== 2)
     return keep(`${shape.length === 1 ? "a vector" : `${shape.length} dimensions`}, not a matrix`);
   if (!name.endsWith(".weight")) return keep("not named .weight, where scales would be looked for");
-  if (!isFloat(dtype)) return keep(`${dtype} is not quantised`);
+  if (!isFloat(tensor)) return keep(`${dtype} is not quantised`);
   if (shape.includes(0)) return keep("empty");
   const asked = (patterns: readonly string[]) => patterns.find((pattern) => glob(pattern).test(name));
   const kept = asked(options.keep);

@@ -2,7 +2,7 @@ import path from "node:path";
 import { pageOf } from "./page.js";
 import type { Plan } from "./plan.js";
 import { type Report, reportText } from "./report.js";
-import { INDEX, PAGE, REPORT } from "./source.js";
+import { INDEX, PAGE, REPORT } from "./side-files.js";
 import { type Staging, syncFolder } from "./staging.js";
 
 /** The small files, and last the report, with which a staging folder is whole. */

@@ -5,7 +5,7 @@ import { z } from "zod";
 import { packageVersion } from "../version.js";
 import { convertError } from "./errors.js";
 import { type ConvertOptions, type Plan, sum } from "./plan.js";
-import { REPORT } from "./source.js";
+import { REPORT } from "./side-files.js";
 import { sqnr, type TensorReport, tensorReport } from "./tensor-report.js";
 
 const WORST = 10;

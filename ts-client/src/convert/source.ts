@@ -1,31 +1,56 @@
-import { type Dirent, existsSync, readdirSync, readFileSync, realpathSync, statSync } from "node:fs";
-import path from "node:path";
-import { z } from "zod";
+import { existsSync, realpathSync } from "node:fs";
 import { convertError } from "./errors.js";
-import { type Header, readHeader, type TensorEntry } from "./safetensors/header.js";
+import { openSafetensors } from "./safetensors/checkpoint.js";
+import type { TensorEntry } from "./safetensors/header.js";
+import type { SideFile } from "./side-files.js";
 
-export const INDEX = "model.safetensors.index.json";
-const ENDING = ".safetensors";
-/** Weights in other formats, which would be stale beside converted ones. */
-const OTHER_WEIGHTS = /(^pytorch_model.*\.bin|\.(pth|pt|gguf|h5|msgpack|ckpt|onnx|safetensors|index\.json))$/;
+export type { SideFile } from "./side-files.js";
+
+/** How a source keeps a tensor whose bytes are not simply its elements. */
+export interface Stored {
+  /** Attention heads whose rows lie in pairs, as GGUF keeps Llama's. */
+  heads?: number;
+  /** What is missing in every element, such as -1 in Gemma's norms. */
+  add?: number;
+  /** What codes are multiplied by. */
+  scales?: ScaleGrid;
+}
+
+/** A tensor of scales, each for a block of `rows` x `columns` codes. */
+export interface ScaleGrid {
+  tensor: TensorEntry;
+  /** Its file, and where it begins there. */
+  path: string;
+  offset: number;
+  rows: number;
+  columns: number;
+}
+
+export interface SourceTensor extends TensorEntry {
+  stored?: Stored;
+}
+
+/** What a file holds, whatever its format; bytes are counted from `dataStart`. */
+export interface SourceHeader {
+  tensors: readonly SourceTensor[];
+  metadata: Readonly<Record<string, string>>;
+  dataStart: number;
+  sha256: string;
+}
 
 export interface SourceFile {
+  /** The name that its output has. */
   name: string;
   path: string;
   bytes: number;
   /** Nanoseconds, in digits. */
   modified: string;
-  header: Header;
-}
-
-export interface SideFile {
-  name: string;
-  path: string;
-  bytes: number;
+  header: SourceHeader;
 }
 
 /** A checkpoint whose headers were read and checked; no weight was read. */
 export interface Source {
+  kind: "safetensors" | "gguf";
   /** The folder or file that was given, links resolved. */
   root: string;
   folder: string;
@@ -38,147 +63,13 @@ export interface Source {
   leftOut: readonly { name: string; why: string }[];
 }
 
-const index = z.object({ weight_map: z.record(z.string(), z.string()) });
-
 /** Opens a folder, or a single file. */
 export function openSource(given: string): Source {
   if (!existsSync(given)) throw convertError("OPSWAP_E_SOURCE", `${given} does not exist`);
-  const at = realpathSync(given);
-  if (!statSync(at).isDirectory()) return singleFile(path.resolve(given), at);
-  const map = readIndex(at);
-  const names = map === null ? namesIn(at) : [...new Set(Object.values(map))].sort();
-  if (names.length === 0)
-    throw convertError("OPSWAP_E_SOURCE", `${given} has no ${ENDING} file${otherFormat(at)}`);
-  const files = names.map((name) => sourceFile(at, name));
-  checkNames(files, map);
-  const entries = walk(at, "").filter(
-    (name) => !names.includes(name) && name !== INDEX && name !== "config.json",
-  );
-  return {
-    root: at,
-    folder: at,
-    files,
-    config: readConfig(at),
-    indexed: map !== null || names.length > 1,
-    ...sideFiles(at, entries),
-  };
-}
-
-function singleFile(file: string, root: string): Source {
-  if (!file.endsWith(ENDING)) {
-    const remedy = "the source is a folder of safetensors, or one .safetensors file";
-    throw convertError("OPSWAP_E_UNSUPPORTED", `${file} is not a ${ENDING} file`, remedy);
-  }
-  const folder = path.dirname(file);
-  const files = [sourceFile(folder, path.basename(file))];
-  return { root, folder, files, config: readConfig(folder), indexed: false, side: [], leftOut: [] };
-}
-
-function sourceFile(folder: string, name: string): SourceFile {
-  const file = path.join(folder, name);
-  if (!existsSync(file))
-    throw convertError("OPSWAP_E_SOURCE", `${file} is named by ${INDEX} and is not there`);
-  const { size, mtimeNs } = statSync(file, { bigint: true });
-  return { name, path: file, bytes: Number(size), modified: String(mtimeNs), header: readHeader(file) };
-}
-
-function readIndex(folder: string): Record<string, string> | null {
-  const file = path.join(folder, INDEX);
-  if (!existsSync(file)) return null;
-  const parsed = index.safeParse(parseJson(file));
-  if (!parsed.success) throw convertError("OPSWAP_E_SOURCE", `${file} has no weight_map of names to files`);
-  const outside = Object.values(parsed.data.weight_map).find((name) => path.basename(name) !== name);
-  if (outside !== undefined)
-    throw convertError(
-      "OPSWAP_E_SOURCE",
-      `${file} names ${JSON.stringify(outside)}, which is not a file beside it`,
-    );
-  return parsed.data.weight_map;
-}
-
-export function parseJson(file: string): unknown {
-  try {
-    return JSON.parse(readFileSync(file, "utf8"));
-  } catch (error) {
-    throw convertError("OPSWAP_E_SOURCE", `${file} is not JSON: ${(error as Error).message.slice(0, 120)}`);
-  }
-}
-
-function readConfig(folder: string): string | null {
-  const file = path.join(folder, "config.json");
-  if (!existsSync(file)) return null;
-  z.record(z.string(), z.unknown()).parse(parseJson(file));
-  return readFileSync(file, "utf8");
-}
-
-/** Every tensor is in one file, and the index and the files say the same. */
-function checkNames(files: readonly SourceFile[], map: Record<string, string> | null): void {
-  const where = new Map<string, string>();
-  for (const { name: file, header } of files) {
-    for (const { name } of header.tensors) {
-      const other = where.get(name);
-      if (other !== undefined)
-        throw convertError("OPSWAP_E_SOURCE", `tensor ${name} is in ${other} and in ${file}`);
-      where.set(name, file);
-      if (map !== null && !Object.hasOwn(map, name))
-        throw convertError("OPSWAP_E_SOURCE", `tensor ${name} is in ${file}, but not in ${INDEX}`);
-    }
-  }
-  for (const [name, file] of Object.entries(map ?? {})) {
-    const found = where.get(name);
-    if (found !== file)
-      throw convertError(
-        "OPSWAP_E_SOURCE",
-        `${INDEX} says that ${name} is in ${file}; it is ${found ? `in ${found}` : "in no file"}`,
-      );
-  }
-}
-
-function namesIn(folder: string): string[] {
-  return readdirSync(folder)
-    .filter((name) => name.endsWith(ENDING))
-    .sort();
-}
-
-function otherFormat(folder: string): string {
-  const other = readdirSync(folder).find((name) => /\.(gguf|bin|pth)$/.test(name));
-  return other === undefined ? "" : `; ${other} is of a format that this version does not read`;
-}
-
-function walk(folder: string, below: string): string[] {
-  const entries: Dirent[] = readdirSync(path.join(folder, below), { withFileTypes: true });
-  return entries
-    .sort((a, b) => (a.name < b.name ? -1 : 1))
-    .flatMap((entry) => {
-      const name = path.join(below, entry.name);
-      if (entry.isDirectory()) return entry.name.startsWith(".") ? [] : walk(folder, name);
-      return [name];
-    });
-}
-
-function sideFiles(folder: string, names: readonly string[]) {
-  const side: SideFile[] = [];
-  const leftOut: { name: string; why: string }[] = [];
-  for (const name of names) {
-    const file = path.join(folder, name);
-    const stat = statSync(file, { throwIfNoEntry: false });
-    if (!stat?.isFile()) leftOut.push({ name, why: stat ? "not a file" : "a link that leads nowhere" });
-    else if (OTHER_WEIGHTS.test(path.basename(name)))
-      leftOut.push({ name, why: "weights that are not converted" });
-    else if (isOurs(name)) leftOut.push({ name, why: "the report of an earlier conversion" });
-    else side.push({ name, path: file, bytes: stat.size });
-  }
-  return { side, leftOut };
-}
-
-export const REPORT = "conversion.json";
-export const PAGE = "conversion.html";
-
-function isOurs(name: string): boolean {
-  return name === REPORT || name === PAGE;
+  return openSafetensors(given, realpathSync(given));
 }
 
 /** All tensors of a source, with the file of each. */
-export function allTensors(source: Source): { file: SourceFile; tensor: TensorEntry }[] {
+export function allTensors(source: Source): { file: SourceFile; tensor: SourceTensor }[] {
   return source.files.flatMap((file) => file.header.tensors.map((tensor) => ({ file, tensor })));
 }

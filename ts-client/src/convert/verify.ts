@@ -5,7 +5,7 @@ import type { Emit } from "./events.js";
 import type { ConvertResult } from "./native-job.js";
 import type { Plan, PlannedFile, PlannedTensor } from "./plan.js";
 import { defaultThreads } from "./run.js";
-import { INDEX } from "./source.js";
+import { INDEX } from "./side-files.js";
 import { checkFinite, work } from "./work.js";
 
 export interface Difference {

@@ -2,6 +2,8 @@ import { loadNative } from "../native.js";
 import { convertError, isFull } from "./errors.js";
 import type { ConvertFailure, ConvertJob, ConvertResult } from "./native-job.js";
 import type { Nonfinite, PlannedFile, PlannedTensor } from "./plan.js";
+import { readScales } from "./scales.js";
+import type { Stored } from "./source.js";
 
 /** Elements that are looked at; others are bytes. */
 const FLOATS = new Set(["BF16", "F16", "F32", "F64", "F8_E5M2", "F8_E4M3"]);
@@ -24,32 +26,45 @@ export async function work(
   files: Files,
   how: How,
 ): Promise<ConvertResult> {
-  const { dtype, shape, begin, end } = tensor.source;
-  const float = FLOATS.has(dtype);
-  const bytes = end - begin;
-  const columns = tensor.scheme === "copy" ? elements(bytes, dtype, float) : (shape[1] ?? 0);
+  const { dtype, begin, end, stored } = tensor.source;
+  const bytes = tensor.scheme === "copy" && !FLOATS.has(dtype);
   try {
     return await loadNative().convertTensor({
       mode,
       scheme: tensor.scheme,
-      element: float ? dtype : "bytes",
+      element: bytes ? "bytes" : dtype,
       nonfinite: how.nonfinite,
       ...files,
       sourceOffset: file.source.header.dataStart + begin,
       dataOffset: tensor.data.offset,
       scaleOffset: tensor.scale?.offset ?? 0,
-      rows: tensor.scheme === "copy" ? 1 : (shape[0] ?? 0),
-      columns,
+      ...(bytes ? { rows: 1, columns: end - begin } : extentOf(tensor)),
       threads: how.threads,
+      ...storedAs(stored),
     });
   } catch (error) {
     throw explained(error, file, tensor);
   }
 }
 
-function elements(bytes: number, dtype: string, float: boolean): number {
-  if (!float) return bytes;
-  return bytes / (dtype === "F64" ? 8 : dtype === "F32" ? 4 : dtype.startsWith("F8") ? 1 : 2);
+/** Rows and columns as the native part sees them: one row where rows do not matter. */
+function extentOf({ source, scheme }: PlannedTensor): { rows: number; columns: number } {
+  const elements = source.shape.reduce((product, extent) => product * extent, 1);
+  const { scales, heads } = source.stored ?? {};
+  const flat = scheme === "copy" || (scheme === "bf16" && scales === undefined && heads === undefined);
+  const rows = flat ? 1 : (source.shape[0] ?? 1);
+  return { rows, columns: rows === 0 ? 0 : elements / rows };
+}
+
+function storedAs(stored: Stored | undefined) {
+  const { heads, add, scales } = stored ?? {};
+  return {
+    ...(heads === undefined ? {} : { heads }),
+    ...(add === undefined ? {} : { add }),
+    ...(scales === undefined
+      ? {}
+      : { scales: readScales(scales), scaleRows: scales.rows, scaleColumns: scales.columns }),
+  };
 }
 
 function explained(error: unknown, file: PlannedFile, tensor: PlannedTensor): unknown {
@@ -72,11 +87,10 @@ export function checkFinite(tensor: PlannedTensor, { nonfinite }: ConvertResult,
   );
 }
 
-/** Index of an element; a copy is seen as one row. */
+/** Index of an element. */
 function positionOf(tensor: PlannedTensor, row: number, column: number): number[] {
-  if (tensor.scheme !== "copy") return [row, column];
   const at: number[] = [];
-  let rest = column;
+  let rest = row * extentOf(tensor).columns + column;
   for (const extent of tensor.source.shape.toReversed()) {
     at.unshift(rest % extent);
     rest = Math.floor(rest / extent);

@@ -1,10 +1,12 @@
 import { convertError } from "../errors.js";
+import { bf16 } from "./bf16.js";
 import { fp8Block128 } from "./fp8-block128.js";
 import type { Format } from "./types.js";
 
 export type { Format, Scheme } from "./types.js";
+export { bf16 };
 
-export const FORMATS: readonly Format[] = [fp8Block128];
+export const FORMATS: readonly Format[] = [fp8Block128, bf16];
 
 /** Layout ids of the design that no writer exists for yet. */
 const LATER = [

@@ -2,7 +2,7 @@ import type { TensorEntry } from "../safetensors/header.js";
 import type { NewTensor } from "../safetensors/layout.js";
 
 /** How the native part encodes a tensor. */
-export type Scheme = "copy" | "fp8_block128";
+export type Scheme = "copy" | "bf16" | "fp8_block128";
 
 /** A layout that converted weights can have. */
 export interface Format {
@@ -14,8 +14,8 @@ export interface Format {
   scheme: Scheme;
   /** Bytes of weights that one scale serves. */
   block: readonly [number, number];
-  /** What a quantised tensor becomes: its codes, and its scales. */
-  outputs(tensor: TensorEntry): { data: NewTensor; scale: NewTensor };
-  /** config.json's quantization_config; `kept` are modules that stay in their own precision. */
-  config(kept: readonly string[]): Record<string, unknown>;
+  /** What a converted tensor becomes: its codes, and its scales where it has any. */
+  outputs(tensor: TensorEntry): { data: NewTensor; scale: NewTensor | null };
+  /** config.json's quantization_config; `kept` are modules that stay in their own precision. null: it has none. */
+  config(kept: readonly string[]): Record<string, unknown> | null;
 }

@@ -22,7 +22,7 @@ export function duplicateKey(text: string): string | undefined {
 }
 
 /** Where the string that begins at `start` has its closing quote. */
-function endOfString(text: string, start: number): number {
+export function endOfString(text: string, start: number): number {
   for (let end = text.indexOf('"', start + 1); ; end = text.indexOf('"', end + 1)) {
     let slashes = 0;
     while (text[end - 1 - slashes] === "\\") slashes++;

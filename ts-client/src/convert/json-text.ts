@@ -1,0 +1,52 @@
+/** Changes of a JSON object's text that leave the rest of it as it is. */
+import { endOfString } from "./safetensors/keys.js";
+
+interface Member {
+  key: string;
+  /** From the key's quote to the end of its value. */
+  begin: number;
+  end: number;
+}
+
+/** The members of the object that a valid JSON text is. */
+function membersOf(text: string): Member[] {
+  const members: Member[] = [];
+  let depth = 0;
+  let member: { key: string; begin: number } | undefined;
+  let end = 0;
+  for (let at = 0; at < text.length; at++) {
+    const char = text[at] ?? "";
+    if (char === '"') {
+      const close = endOfString(text, at);
+      if (depth === 1 && member === undefined)
+        member = { key: String(JSON.parse(text.slice(at, close + 1))), begin: at };
+      at = close;
+    } else if (char === "{" || char === "[") depth++;
+    else if ((char === "," && depth === 1) || ((char === "}" || char === "]") && --depth === 0)) {
+      if (member !== undefined) members.push({ ...member, end });
+      member = undefined;
+    }
+    if (!/\s/.test(char)) end = at + 1;
+  }
+  return members;
+}
+
+/** Without a member, its comma and the space before it. */
+export function withoutKey(text: string, key: string): string {
+  const members = membersOf(text);
+  const i = members.findIndex((one) => one.key === key);
+  const found = members[i];
+  if (found === undefined) return text;
+  const before = members[i - 1];
+  const after = members[i + 1];
+  if (before !== undefined) return text.slice(0, before.end) + text.slice(found.end);
+  return text.slice(0, found.begin) + text.slice(after?.begin ?? found.end);
+}
+
+/** With a member more, at the end. */
+export function withKey(text: string, key: string, value: unknown): string {
+  const end = text.lastIndexOf("}");
+  const comma = membersOf(text).length === 0 ? "" : ",";
+  const shown = JSON.stringify(value, null, 2).replaceAll("\n", "\n  ");
+  return `${text.slice(0, end).trimEnd()}${comma}\n  ${JSON.stringify(key)}: ${shown}\n${text.slice(end)}`;
+}
