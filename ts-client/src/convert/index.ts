@@ -25,11 +25,11 @@ import { checkVerdict, verify } from "./verify.js";
 export async function convert(
   source: string,
   output: string,
-  options: Partial<ConvertOptions> & RunOptions = {},
+  options: Partial<ConvertOptions> & RunOptions & { tokenizer?: string } = {},
   emit: Emit = () => {},
 ): Promise<Report> {
-  const { threads, restart, ...chosen } = options;
-  const plan = makePlan(openSource(source), { ...DEFAULTS, ...chosen });
+  const { threads, restart, tokenizer, ...chosen } = options;
+  const plan = makePlan(openSource(source, tokenizer), { ...DEFAULTS, ...chosen });
   const how = { ...(threads ? { threads } : {}), ...(restart ? { restart } : {}) };
   const report = await run(plan, output, how, emit);
   checkVerdict(await verify(plan, output, threads, emit), output);

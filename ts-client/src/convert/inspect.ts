@@ -1,3 +1,6 @@
+import { existsSync, realpathSync } from "node:fs";
+import { isGguf } from "./gguf/checkpoint.js";
+import { inspectGguf } from "./gguf/inspect.js";
 import { sum } from "./plan.js";
 import { readReport } from "./report.js";
 import { allTensors, openSource } from "./source.js";
@@ -13,6 +16,16 @@ export interface Inspection {
 }
 
 export function inspect(given: string): Inspection {
+  const found =
+    existsSync(given) && isGguf(given) ? inspectGguf(realpathSync(given)) : inspectSafetensors(given);
+  const dtypes = [...new Set(found.tensors.map((tensor) => tensor.dtype))].sort().map((dtype) => {
+    const some = found.tensors.filter((tensor) => tensor.dtype === dtype);
+    return { dtype, tensors: some.length, bytes: sum(some, (tensor) => tensor.bytes) };
+  });
+  return { layout: null, ...found, dtypes };
+}
+
+function inspectSafetensors(given: string): Omit<Inspection, "dtypes"> {
   const source = openSource(given);
   const tensors = allTensors(source).map(({ file, tensor }) => ({
     name: tensor.name,
@@ -21,15 +34,11 @@ export function inspect(given: string): Inspection {
     bytes: tensor.end - tensor.begin,
     file: file.name,
   }));
-  const dtypes = [...new Set(tensors.map((tensor) => tensor.dtype))].sort().map((dtype) => {
-    const some = tensors.filter((tensor) => tensor.dtype === dtype);
-    return { dtype, tensors: some.length, bytes: sum(some, (tensor) => tensor.bytes) };
-  });
   const files = source.files.map(({ name, bytes, header }) => ({
     name,
     bytes,
     tensors: header.tensors.length,
     metadata: header.metadata,
   }));
-  return { root: source.root, files, dtypes, tensors, layout: readReport(source.folder)?.layout ?? null };
+  return { root: source.root, files, tensors, layout: readReport(source.folder)?.layout ?? null };
 }

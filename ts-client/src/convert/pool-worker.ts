@@ -6,8 +6,8 @@ import { openSource } from "./source.js";
 
 const tell = (told: Told) => process.send?.(told);
 
-async function work({ source, output, options, part, threads }: Task): Promise<void> {
-  const plan = makePlan(openSource(source), options);
+async function work({ source, output, options, tokenizer, part, threads }: Task): Promise<void> {
+  const plan = makePlan(openSource(source, tokenizer), options);
   await runPart(plan, output, part, { threads }, (event) => tell({ event }));
 }
 

@@ -11,6 +11,7 @@ export const task = z.object({
   source: z.string(),
   output: z.string(),
   options: z.custom<ConvertOptions>((value) => typeof value === "object"),
+  tokenizer: z.string().optional(),
   part: z.object({ index: z.number(), count: z.number() }),
   threads: z.number(),
 });
@@ -42,6 +43,7 @@ export async function runPool(
     source,
     output,
     options: plan.options,
+    tokenizer: plan.source.tokenizer,
     part,
     threads,
   }));

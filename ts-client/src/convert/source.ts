@@ -1,5 +1,6 @@
 import { existsSync, realpathSync } from "node:fs";
 import { convertError } from "./errors.js";
+import { isGguf, openGguf } from "./gguf/checkpoint.js";
 import { openSafetensors } from "./safetensors/checkpoint.js";
 import type { TensorEntry } from "./safetensors/header.js";
 import type { SideFile } from "./side-files.js";
@@ -61,12 +62,24 @@ export interface Source {
   indexed: boolean;
   side: readonly SideFile[];
   leftOut: readonly { name: string; why: string }[];
+  /** What it was opened with. */
+  tokenizer?: string;
 }
 
-/** Opens a folder, or a single file. */
-export function openSource(given: string): Source {
+/**
+ * Opens a folder, or a single file. `tokenizer` is for GGUF, which has a vocabulary and no files: a folder with the
+ * files, "none", or undefined to have them made.
+ */
+export function openSource(given: string, tokenizer?: string): Source {
   if (!existsSync(given)) throw convertError("OPSWAP_E_SOURCE", `${given} does not exist`);
-  return openSafetensors(given, realpathSync(given));
+  const at = realpathSync(given);
+  if (isGguf(at)) return openGguf(at, tokenizer);
+  if (tokenizer === undefined || tokenizer === "none") return openSafetensors(given, at);
+  throw convertError(
+    "OPSWAP_E_UNSUPPORTED",
+    `${given} is no GGUF file: --tokenizer is not for it`,
+    "leave it out",
+  );
 }
 
 /** All tensors of a source, with the file of each. */

@@ -20,6 +20,7 @@ import {
   type Output,
   outputOptions,
   type Threads,
+  type Tokenizer,
   threadsOption,
   whole,
 } from "./options.js";
@@ -30,7 +31,7 @@ interface Spread {
   shard?: Part;
   workers?: number;
 }
-type Options = ConvertOptions & Threads & Output & Spread;
+type Options = ConvertOptions & Tokenizer & Threads & Output & Spread;
 
 /** Plan, run and verify. */
 export function allCommand(context: Context): Command {
@@ -51,7 +52,7 @@ export function runCommand(context: Context): Command {
 function converting(context: Context, name: string, description: string, verified: boolean): Command {
   const command = new Command(name)
     .description(description)
-    .argument("<source>", "a folder of safetensors, or one file")
+    .argument("<source>", "a folder of safetensors or GGUF, or one file")
     .argument("<output>", "the folder to make")
     .option("--restart", "remove an unfinished output first instead of going on with it")
     .addOption(
@@ -80,7 +81,8 @@ export function mergeCommand(context: Context): Command {
   return outputOptions(threadsOption(conversionOptions(command))).action(
     (source: string, output: string, options: Options) =>
       reported(context, options, async (emit) => {
-        await merge(makePlan(openSource(source), chosen(options)), output, threadsOf(options), emit);
+        const plan = makePlan(openSource(source, options.tokenizer), chosen(options));
+        await merge(plan, output, threadsOf(options), emit);
       }),
   );
 }
@@ -94,7 +96,7 @@ function part(text: string): Part {
 const threadsOf = ({ threads }: Threads) => (threads ? { threads } : {});
 
 async function convert(source: string, output: string, options: Options, verified: boolean, emit: Emit) {
-  const plan = makePlan(openSource(source), chosen(options));
+  const plan = makePlan(openSource(source, options.tokenizer), chosen(options));
   const { threads, restart, shard, workers } = options;
   if (shard) return runPart(plan, output, shard, threadsOf(options), emit);
   if (workers) await runPool(source, plan, output, workers, threadsOf(options), emit);

@@ -1,13 +1,13 @@
 import { Command } from "commander";
 import { type Inspection, inspect } from "../../convert/index.js";
 import { bytes, count } from "../../view/format.js";
-import { table } from "../../view/table.js";
+import { table, toWidth } from "../../view/table.js";
 import { type Context, examples, show } from "../context.js";
 
 export function inspectCommand(context: Context): Command {
   return new Command("inspect")
     .description("show what is in a checkpoint, by its headers")
-    .argument("<checkpoint>", "a folder of safetensors, or one file")
+    .argument("<checkpoint>", "a folder of safetensors or GGUF, or one file")
     .option("--tensors", "list every tensor")
     .option("--json", "print JSON")
     .addHelpText("after", examples("convert inspect Qwen3-8B", "convert inspect model.safetensors --tensors"))
@@ -27,12 +27,16 @@ function lines(found: Inspection, all: boolean): string[] {
     bytes(one.bytes),
   ]);
   const layout = found.layout ? ` (${found.layout.id}, version ${found.layout.version})` : "";
+  const facts = found.files.flatMap(({ metadata }) =>
+    Object.entries(metadata).map(([key, value]) => [key, toWidth(value.replace(/\s+/g, " "), 80)]),
+  );
   return [
     `${found.root}${layout}`,
     "",
     ...table([{ head: "FILE" }, right("TENSORS"), right("SIZE")], files),
     "",
     ...table([{ head: "DTYPE" }, right("TENSORS"), right("SIZE")], dtypes),
+    ...(facts.length > 0 ? ["", ...table([{ head: "METADATA" }, { head: "VALUE" }], facts)] : []),
     ...(all
       ? ["", ...table([{ head: "TENSOR" }, { head: "DTYPE" }, { head: "SHAPE" }, right("SIZE")], tensors)]
       : []),

@@ -22,12 +22,20 @@ export function conversionOptions(command: Command): Command {
       many,
       [],
     )
-    .option("--quantize <pattern>", "quantise what the policy keeps; may be repeated", many, []);
+    .option("--quantize <pattern>", "quantise what the policy keeps; may be repeated", many, [])
+    .option(
+      "--tokenizer <folder>",
+      'for GGUF: where the tokenizer\'s files are, or "none"; without it transformers makes them',
+    );
 }
 
 export function chosen(options: ConvertOptions): ConvertOptions {
   const { to, nonfinite, policy, keep, quantize } = options;
   return { to, nonfinite, policy, keep, quantize };
+}
+
+export interface Tokenizer {
+  tokenizer?: string;
 }
 
 export interface Threads {

@@ -11,11 +11,11 @@ import { planView } from "../../convert/plan-view.js";
 import { bytes, count } from "../../view/format.js";
 import { table } from "../../view/table.js";
 import { type Context, examples, show } from "../context.js";
-import { chosen, conversionOptions, whole } from "./options.js";
+import { chosen, conversionOptions, type Tokenizer, whole } from "./options.js";
 
 type View = ReturnType<typeof planView>;
 
-interface Options extends ConvertOptions {
+interface Options extends ConvertOptions, Tokenizer {
   tp: number[];
   json?: boolean;
 }
@@ -23,7 +23,7 @@ interface Options extends ConvertOptions {
 export function planCommand(context: Context): Command {
   const command = new Command("plan")
     .description("say what a conversion would do to every tensor, and why; writes nothing")
-    .argument("<source>", "a folder of safetensors, or one file")
+    .argument("<source>", "a folder of safetensors or GGUF, or one file")
     .argument("[output]", "where it would go, to see whether there is room")
     .option("--tp <list>", "numbers of ranks to check loaders for", ranks, [1, 2, 4, 8])
     .option("--json", "print JSON")
@@ -32,7 +32,7 @@ export function planCommand(context: Context): Command {
       examples("convert plan Qwen3-8B Qwen3-8B-FP8", "convert plan Qwen3-8B --tp 1,8 --json"),
     );
   return conversionOptions(command).action((source: string, output: string | undefined, options: Options) => {
-    const plan = makePlan(openSource(source), chosen(options));
+    const plan = makePlan(openSource(source, options.tokenizer), chosen(options));
     const view = planView(plan, brokenConstraints(plan, options.tp), output);
     show(context.io, options.json, view, (shown) => lines(plan, shown));
   });

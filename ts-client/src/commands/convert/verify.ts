@@ -14,6 +14,7 @@ import {
   type Output,
   outputOptions,
   type Threads,
+  type Tokenizer,
   threadsOption,
 } from "./options.js";
 import { reported } from "./reporter.js";
@@ -29,10 +30,10 @@ export function verifyCommand(context: Context): Command {
     .addHelpText("after", HELP)
     .addHelpText("after", examples("convert verify Qwen3-8B Qwen3-8B-FP8"));
   return outputOptions(threadsOption(conversionOptions(command))).action(
-    (source: string, output: string, options: ConvertOptions & Threads & Output) =>
+    (source: string, output: string, options: ConvertOptions & Tokenizer & Threads & Output) =>
       reported(context, options, async (emit) => {
         const how = readReport(output)?.options ?? chosen(options);
-        const plan = makePlan(openSource(source), how);
+        const plan = makePlan(openSource(source, options.tokenizer), how);
         checkVerdict(await verify(plan, output, options.threads, emit), output);
       }),
   );

@@ -1,0 +1,63 @@
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
+import { homedir } from "node:os";
+import path from "node:path";
+import { pythonEnvironment } from "../../python-environment.js";
+import { convertError } from "../errors.js";
+import type { SideFile } from "../side-files.js";
+
+/** What a tokenizer is made of, and what goes with it. */
+const FILES =
+  /^(tokenizer\.json|tokenizer_config\.json|tokenizer\.model|special_tokens_map\.json|added_tokens\.json|vocab\.json|merges\.txt|generation_config\.json|chat_template\.(jinja|json))$/;
+const REMEDY = "name a folder with the model's tokenizer by --tokenizer DIR, or say --tokenizer none";
+
+/** The tokenizer's files: copied from a folder, or made from the GGUF file's own vocabulary by transformers. */
+export function tokenizerFiles(file: string, key: string, given: string | undefined): SideFile[] {
+  if (given === "none") return [];
+  const folder = given ?? made(file, key);
+  const names = existsSync(folder) ? readdirSync(folder).filter((name) => FILES.test(name)) : [];
+  if (!names.some((name) => /^(tokenizer\.(json|model)|vocab\.json)$/.test(name)))
+    throw convertError("OPSWAP_E_SOURCE", `${folder} has no tokenizer`, REMEDY);
+  return names.sort().map((name) => {
+    const at = path.join(folder, name);
+    return { name, path: at, bytes: statSync(at).size };
+  });
+}
+
+/** Kept in the cache: a run that goes on, and a verification, need the same bytes. */
+function made(file: string, key: string): string {
+  const cache = process.env.OPSWAP_CACHE ?? path.join(homedir(), ".cache", "opswap");
+  const folder = path.join(cache, "tokenizers", key.slice(0, 32));
+  if (existsSync(folder)) return folder;
+  mkdirSync(path.dirname(folder), { recursive: true });
+  const fresh = mkdtempSync(`${folder}.`);
+  try {
+    make(file, fresh);
+    if (!existsSync(folder)) renameSync(fresh, folder);
+  } finally {
+    rmSync(fresh, { recursive: true, force: true });
+  }
+  return folder;
+}
+
+function make(file: string, folder: string): void {
+  const { python, env } = environment();
+  const args = ["-m", "opswap.gguf_tokenizer", file, folder];
+  const { status, stderr, error } = spawnSync(python, args, { env, encoding: "utf8" });
+  if (status === 0) return;
+  const why = error?.message ?? stderr.trim().split("\n").at(-1) ?? "";
+  throw convertError(
+    "OPSWAP_E_UNSUPPORTED",
+    `no tokenizer could be made from ${file}: ${why.slice(0, 300)}`,
+    REMEDY,
+  );
+}
+
+function environment() {
+  try {
+    return pythonEnvironment();
+  } catch (error) {
+    const why = `transformers is needed to make a tokenizer from a GGUF file: ${(error as Error).message}`;
+    throw convertError("OPSWAP_E_UNSUPPORTED", why, REMEDY);
+  }
+}
