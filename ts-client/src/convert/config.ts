@@ -2,27 +2,35 @@ import { z } from "zod";
 import { convertError } from "./errors.js";
 import { bf16, type Format } from "./formats/index.js";
 import { withKey, withoutKey } from "./json-text.js";
+import type { Source } from "./source.js";
 
 const json = z.record(z.string(), z.unknown());
 
 /** config.json of an output. The source's text is kept but for the change: JavaScript would write 10000.0 as 10000. */
-export function outputConfig(text: string, format: Format, kept: readonly string[]): string {
+export function outputConfig(
+  source: Pick<Source, "config" | "fp8">,
+  format: Format,
+  kept: readonly string[],
+): string {
   const block = format.config(kept);
-  const plain = withoutQuantization(text);
+  const plain = withoutQuantization(source.config ?? "{}", source.fp8 === true);
   if (block !== null) return withKey(plain, "quantization_config", block);
   return format === bf16 ? inBf16(plain) : plain;
 }
 
+const BLOCKS = ["quantization_config", "compression_config"];
+
 /** Blocks of other tools, with whose codes this version cannot do anything, are refused. */
-function withoutQuantization(text: string): string {
+function withoutQuantization(text: string, known: boolean): string {
   const config = json.parse(JSON.parse(text));
-  const present = ["quantization_config", "compression_config"].find((key) => Object.hasOwn(config, key));
+  const present = BLOCKS.find((key) => Object.hasOwn(config, key));
   if (present === undefined) return text;
+  if (known) return BLOCKS.reduce(withoutKey, text);
   const method = json.safeParse(config[present]).data?.quant_method;
   throw convertError(
     "OPSWAP_E_UNSUPPORTED",
     `config.json has ${present}${typeof method === "string" ? ` (${method})` : ""}: the source is quantised already`,
-    "this version reads BF16, F16 and F32 checkpoints; give the one that this was made from",
+    "this version reads BF16, F16, F32, FP8 and GGUF checkpoints; give the one that this was made from",
   );
 }
 

@@ -31,11 +31,13 @@ const config = z.object({
 /** Loader rules that the planned output breaks, for each number of ranks. */
 export function brokenConstraints(plan: Plan, ranks: readonly number[]): Constraint[] {
   const facts = plan.config === null ? {} : (config.safeParse(JSON.parse(plan.config)).data ?? {});
-  const quantized = plan.files.flatMap((file) => file.tensors.filter((tensor) => tensor.scale !== null));
+  const quantized = plan.files.flatMap((file) => file.tensors.filter(isQuantized));
   const heads = facts.num_key_value_heads ?? Number.POSITIVE_INFINITY;
   const split = ranks.flatMap((tp) => [...rowsSplit(quantized, tp, heads), ...columnsSplit(quantized, tp)]);
   return [...renamed(facts.architectures ?? []), ...split];
 }
+
+const isQuantized = ({ scale, data }: PlannedTensor) => scale !== null || data.dtype.startsWith("F8");
 
 function renamed(architectures: readonly string[]): Constraint[] {
   if (!architectures.includes("LlamaForCausalLM")) return [];

@@ -147,23 +147,23 @@ describe("config.json", () => {
     "keeps the text of %j",
     (text) => {
       const fp8 = formatNamed("fp8_block128");
-      const out = outputConfig(text, fp8, ["a"]);
+      const out = outputConfig({ config: text }, fp8, ["a"]);
       expect(JSON.parse(out)).toEqual({ ...JSON.parse(text), quantization_config: fp8.config(["a"]) });
       if (text.includes("10000.0")) expect(out).toContain("10000.0");
-      expect(outputConfig(text, formatNamed("bf16"), [])).toBe(text);
+      expect(outputConfig({ config: text }, formatNamed("bf16"), [])).toBe(text);
     },
   );
 
   it("of a BF16 output names that dtype", () => {
     const text = '{"torch_dtype": "float32", "a": 10000.0, "dtype": "float16"}';
-    const out = outputConfig(text, formatNamed("bf16"), []);
+    const out = outputConfig({ config: text }, formatNamed("bf16"), []);
     expect(JSON.parse(out)).toEqual({ torch_dtype: "bfloat16", a: 10000, dtype: "bfloat16" });
     expect(out).toContain("10000.0");
   });
 
   it("of a source that is quantised in an unknown way is refused", () => {
     const text = '{"quantization_config": {"quant_method": "gptq"}}';
-    expect(() => outputConfig(text, formatNamed("bf16"), [])).toThrow(
+    expect(() => outputConfig({ config: text }, formatNamed("bf16"), [])).toThrow(
       /\(gptq\): the source is quantised already/,
     );
   });

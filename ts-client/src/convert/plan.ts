@@ -78,7 +78,7 @@ export function makePlan(source: Source, options: ConvertOptions): Plan {
     source,
     files,
     kept,
-    config: source.config === null ? null : outputConfig(source.config, format, kept),
+    config: source.config === null ? null : outputConfig(source, format, kept),
     index: source.indexed ? indexText(files) : null,
     side: source.side,
     sourceBytes: sum(
@@ -100,15 +100,31 @@ function decideAll(source: Source, options: ConvertOptions, format: Format): Dec
   const policy = { name: options.policy, keep: options.keep, quantize: options.quantize };
   const one = format === bf16 ? decideRounding : decide;
   const decided = source.files.flatMap((file) =>
-    file.header.tensors.map((tensor) => ({ tensor, decision: one(tensor, policy) })),
+    file.header.tensors.map((tensor) => ({
+      tensor,
+      decision: asInSource(source, tensor, one(tensor, policy)),
+    })),
   );
   if (format !== bf16) keepRaggedGroups(decided);
   return decided;
 }
 
+/** A source that is in FP8 has left out what should not be. */
+function asInSource(source: Source, tensor: SourceTensor, decision: Decision): Decision {
+  if (tensor.scaleOf !== undefined)
+    return { quantize: false, why: `scale of ${tensor.scaleOf}`, layer: false };
+  const left = source.fp8 && tensor.stored === undefined && /^(linear layer|expert)$/.test(decision.why);
+  return left ? { quantize: false, why: "not quantised in the source", layer: true } : decision;
+}
+
+/** Whether a tensor's codes are those of the layout, so that its scales stay as well. */
+const isThere = (tensor: SourceTensor, decision: Decision, format: Format) =>
+  decision.quantize && tensor.stored?.scales !== undefined && format.holds?.(tensor.stored.scales) === true;
+
 /** How a tensor is encoded: what is kept is copied, and written as BF16 where its bytes are no plain elements. */
-function encodingOf(tensor: SourceTensor, quantize: boolean, format: Format) {
-  const writer = quantize ? format : tensor.stored === undefined ? null : bf16;
+function encodingOf(tensor: SourceTensor, decision: Decision, format: Format) {
+  const writer = decision.quantize ? format : tensor.stored === undefined ? null : bf16;
+  if (isThere(tensor, decision, format)) return { scheme: "copy" as const, data: tensor, scale: null };
   if (writer === null) return { scheme: "copy" as const, data: tensor, scale: null };
   return { scheme: writer.scheme, ...writer.outputs(tensor) };
 }
@@ -120,9 +136,12 @@ function nothingRemedy(decided: readonly Decided[]): string {
 
 function planFile(file: SourceFile, decided: readonly Decided[], format: Format): PlannedFile {
   const decisions = new Map(decided.map(({ tensor, decision }) => [tensor, decision]));
-  const outputs = file.header.tensors.map((tensor) => {
+  const there = decided.filter(({ tensor, decision }) => isThere(tensor, decision, format));
+  const withCodes = new Set(there.map(({ tensor }) => `${tensor.stored?.scales?.tensor.name}`));
+  const written = ({ name, scaleOf }: SourceTensor) => scaleOf === undefined || withCodes.has(name);
+  const outputs = file.header.tensors.filter(written).map((tensor) => {
     const decision = decisions.get(tensor) ?? { quantize: false, why: "", layer: false };
-    return { tensor, decision, ...encodingOf(tensor, decision.quantize, format) };
+    return { tensor, decision, ...encodingOf(tensor, decision, format) };
   });
   const metadata = {
     format: "pt",

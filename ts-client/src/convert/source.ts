@@ -1,5 +1,6 @@
 import { existsSync, realpathSync } from "node:fs";
 import { convertError } from "./errors.js";
+import { withScales } from "./fp8-source.js";
 import { isGguf, openGguf } from "./gguf/checkpoint.js";
 import { openSafetensors } from "./safetensors/checkpoint.js";
 import type { TensorEntry } from "./safetensors/header.js";
@@ -29,6 +30,8 @@ export interface ScaleGrid {
 
 export interface SourceTensor extends TensorEntry {
   stored?: Stored;
+  /** The weight that it belongs to: it is written only where that keeps its codes. */
+  scaleOf?: string;
 }
 
 /** What a file holds, whatever its format; bytes are counted from `dataStart`. */
@@ -62,6 +65,8 @@ export interface Source {
   indexed: boolean;
   side: readonly SideFile[];
   leftOut: readonly { name: string; why: string }[];
+  /** Whether it says that it is in FP8, in a way that is read. */
+  fp8?: boolean;
   /** What it was opened with. */
   tokenizer?: string;
 }
@@ -74,7 +79,7 @@ export function openSource(given: string, tokenizer?: string): Source {
   if (!existsSync(given)) throw convertError("OPSWAP_E_SOURCE", `${given} does not exist`);
   const at = realpathSync(given);
   if (isGguf(at)) return openGguf(at, tokenizer);
-  if (tokenizer === undefined || tokenizer === "none") return openSafetensors(given, at);
+  if (tokenizer === undefined || tokenizer === "none") return withScales(openSafetensors(given, at));
   throw convertError(
     "OPSWAP_E_UNSUPPORTED",
     `${given} is no GGUF file: --tokenizer is not for it`,

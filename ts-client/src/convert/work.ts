@@ -40,7 +40,7 @@ export async function work(
       scaleOffset: tensor.scale?.offset ?? 0,
       ...(bytes ? { rows: 1, columns: end - begin } : extentOf(tensor)),
       threads: how.threads,
-      ...storedAs(stored),
+      ...(tensor.scheme === "copy" ? {} : storedAs(stored)),
     });
   } catch (error) {
     throw explained(error, file, tensor);

@@ -16,6 +16,8 @@ export const fp8Block128: Format = {
       scale: { name: `${name}_scale_inv`, dtype: "F32", shape: blocks },
     };
   },
+  holds: ({ tensor, rows, columns }) =>
+    rows === BLOCK && columns === BLOCK && tensor.dtype === "F32" && tensor.name.endsWith("_scale_inv"),
   config: (kept) => ({
     activation_scheme: "dynamic",
     fmt: "e4m3",
