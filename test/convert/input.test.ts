@@ -3,6 +3,7 @@ import {
   existsSync,
   mkdirSync,
   openSync,
+  readdirSync,
   readFileSync,
   readSync,
   rmSync,
@@ -212,6 +213,18 @@ it("a run that hangs on its input ends with it", async () => {
   expect(ran).toMatchObject({ code: 1, err: "" });
   expect(events(ran).filter((one) => one.event === "verified")).toEqual([]);
   expect((await convert([source, output])).code).toBe(0);
+});
+
+it("plan tells room and time, and leaves nothing behind", async () => {
+  const before = readdirSync(dir);
+  const planned = JSON.parse((await convert(["plan", source, output, "--json"])).out);
+  expect(planned.room).toMatchObject({ enough: true });
+  const { seconds, bytes_per_second, sampled_bytes } = planned.time;
+  expect(seconds * bytes_per_second).toBeCloseTo(planned.source_bytes, 3);
+  expect(sampled_bytes).toBe(2 * (300 * 64 + 700 * 1100 + 64 + 130 * 257 + 256 * 128 + 64));
+  expect(JSON.parse((await convert(["plan", source, output, "--json", "--no-measure"])).out).time).toBeNull();
+  expect((await convert(["plan", source, output])).out).toMatch(/Time: about .* estimated from/);
+  expect(readdirSync(dir)).toEqual(before);
 });
 
 it("inspect lists files and dtypes", async () => {

@@ -18,6 +18,8 @@ export type ConvertEvent =
   | { event: "tensor"; file: string; report: TensorReport }
   | { event: "verified"; file: string; tensor: string; bytes: number }
   | { event: "file"; file: string; bytes: number }
+  /** A source file is what a digest that came with it says. */
+  | { event: "checked"; file: string; sha256: string; from: string }
   | { event: "publish"; output: string }
   | { event: "end"; doing: Doing; output: string; seconds: number; already_done: boolean };
 

@@ -2,6 +2,7 @@
 export { brokenConstraints, type Constraint } from "./constraints.js";
 export { type DiffEntry, diff } from "./diff.js";
 export { CONVERT_ERRORS } from "./errors.js";
+export { type Estimate, estimate } from "./estimate.js";
 export type { ConvertEvent, Emit } from "./events.js";
 export { FORMATS } from "./formats/index.js";
 export { type Inspection, inspect } from "./inspect.js";
@@ -28,9 +29,9 @@ export async function convert(
   options: Partial<ConvertOptions> & RunOptions & { tokenizer?: string } = {},
   emit: Emit = () => {},
 ): Promise<Report> {
-  const { threads, restart, tokenizer, ...chosen } = options;
+  const { threads, restart, tokenizer, checksums = true, ...chosen } = options;
   const plan = makePlan(openSource(source, tokenizer), { ...DEFAULTS, ...chosen });
-  const how = { ...(threads ? { threads } : {}), ...(restart ? { restart } : {}) };
+  const how = { checksums, ...(threads ? { threads } : {}), ...(restart ? { restart } : {}) };
   const report = await run(plan, output, how, emit);
   checkVerdict(await verify(plan, output, threads, emit), output);
   return report;

@@ -13,6 +13,7 @@ const begin = z.object({
 const line = z.discriminatedUnion("kind", [
   begin,
   z.object({ kind: z.literal("tensor"), report: tensorReport }),
+  z.object({ kind: z.literal("checked"), file: z.string() }),
 ]);
 type Line = z.infer<typeof line>;
 export type Begin = Omit<z.infer<typeof begin>, "kind">;
@@ -23,6 +24,8 @@ export type Begin = Omit<z.infer<typeof begin>, "kind">;
  */
 export class Journal {
   readonly done = new Map<string, TensorReport>();
+  /** Source files that were compared with digests that came with them. */
+  readonly checked = new Set<string>();
   readonly #first: Begin;
   readonly #fds: number[];
 
@@ -63,6 +66,11 @@ export class Journal {
     this.done.set(report.name, report);
   }
 
+  addChecked(file: string): void {
+    this.#append({ kind: "checked", file });
+    this.checked.add(file);
+  }
+
   close(): void {
     for (const fd of this.#fds.splice(0)) closeSync(fd);
   }
@@ -70,7 +78,10 @@ export class Journal {
   #take([head, ...rest]: readonly Line[]): void {
     if (head === undefined) return;
     checkSame(head, this.#first);
-    for (const one of rest) if (one.kind === "tensor") this.done.set(one.report.name, one.report);
+    for (const one of rest) {
+      if (one.kind === "tensor") this.done.set(one.report.name, one.report);
+      if (one.kind === "checked") this.checked.add(one.file);
+    }
   }
 
   #append(one: Line): void {

@@ -1,5 +1,5 @@
 import { convertError } from "./errors.js";
-import type { Plan, PlannedFile } from "./plan.js";
+import { type Plan, type PlannedFile, type PlannedTensor, sum } from "./plan.js";
 
 /** One of `count` shares of a conversion, from 1. */
 export interface Part {
@@ -24,13 +24,12 @@ export function countOf(journal: string): number {
  * falls, so every machine makes the same cut from the headers alone.
  */
 export function filesOf(plan: Plan, part: Part): PlannedFile[] {
-  const total = plan.files.reduce((bytes, file) => bytes + dataBytes(file), 0);
+  const total = sum(plan.files, (file) => sum(file.tensors, bytesOf));
   let before = 0;
   return plan.files.flatMap((file) => {
-    const start = before;
-    before += dataBytes(file);
-    const tensors = file.tensors.filter(({ source }) => {
-      const middle = start + (source.begin + source.end) / 2;
+    const tensors = file.tensors.filter((tensor) => {
+      const middle = before + bytesOf(tensor) / 2;
+      before += bytesOf(tensor);
       const share = total === 0 ? 0 : Math.floor((middle / total) * part.count);
       return Math.min(share, part.count - 1) === part.index - 1;
     });
@@ -39,8 +38,8 @@ export function filesOf(plan: Plan, part: Part): PlannedFile[] {
   });
 }
 
-function dataBytes(file: PlannedFile): number {
-  return file.tensors.reduce((end, { source }) => Math.max(end, source.end), 0);
+function bytesOf({ source }: PlannedTensor): number {
+  return source.end - source.begin;
 }
 
 /** Refuses to go on while tensors are missing; names the parts that would write them. */

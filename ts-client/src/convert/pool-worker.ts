@@ -6,9 +6,9 @@ import { openSource } from "./source.js";
 
 const tell = (told: Told) => process.send?.(told);
 
-async function work({ source, output, options, tokenizer, part, threads }: Task): Promise<void> {
+async function work({ source, output, options, tokenizer, part, ...how }: Task): Promise<void> {
   const plan = makePlan(openSource(source, tokenizer), options);
-  await runPart(plan, output, part, { threads }, (event) => tell({ event }));
+  await runPart(plan, output, part, how, (event) => tell({ event }));
 }
 
 function describe(error: unknown): Told {

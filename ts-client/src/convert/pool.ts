@@ -4,7 +4,7 @@ import { OpswapError } from "../client/errors.js";
 import type { ConvertEvent, Emit } from "./events.js";
 import type { ConvertOptions, Plan } from "./plan.js";
 import type { Report } from "./report.js";
-import { defaultThreads, merge } from "./run.js";
+import { defaultThreads, merge, type PartOptions } from "./run.js";
 
 /** What a worker is told; it plans from the same headers and so comes to the same parts. */
 export const task = z.object({
@@ -14,6 +14,7 @@ export const task = z.object({
   tokenizer: z.string().optional(),
   part: z.object({ index: z.number(), count: z.number() }),
   threads: z.number(),
+  checksums: z.boolean(),
 });
 export type Task = z.infer<typeof task>;
 
@@ -31,7 +32,7 @@ export async function runPool(
   plan: Plan,
   output: string,
   workers: number,
-  options: { threads?: number },
+  options: PartOptions,
   emit: Emit,
 ): Promise<Report> {
   const threads = options.threads ?? Math.max(1, Math.ceil(defaultThreads() / workers));
@@ -46,6 +47,7 @@ export async function runPool(
     tokenizer: plan.source.tokenizer,
     part,
     threads,
+    checksums: options.checksums ?? true,
   }));
   await all(tasks.map((one) => startWorker(one, emit)));
   return merge(plan, output, options, emit);

@@ -1,15 +1,17 @@
-import { closeSync, constants, existsSync, fsync, openSync, readdirSync, statSync, writeSync } from "node:fs";
+import { closeSync, constants, fsync, openSync, statSync, writeSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import path from "node:path";
 import { promisify } from "node:util";
 import { loadNative } from "../native.js";
+import { finished, readSame } from "./already.js";
+import { checkDigest, type Expected, expectedDigests } from "./checksums.js";
 import { asIoError, convertError, errnoName, isFull } from "./errors.js";
 import type { Doing, Emit } from "./events.js";
 import { type Begin, Journal } from "./journal.js";
 import { checkComplete, countOf, filesOf, type Part } from "./parts.js";
 import { type Plan, type PlannedFile, type PlannedTensor, sum } from "./plan.js";
 import { publish } from "./publish.js";
-import { makeReport, type Report, readReport } from "./report.js";
+import { makeReport, type Report } from "./report.js";
 import { checkRoom } from "./room.js";
 import { checkApart, Staging, syncFolder } from "./staging.js";
 import { reportOf } from "./tensor-report.js";
@@ -19,9 +21,13 @@ export interface RunOptions {
   threads?: number;
   /** Removes an unfinished output first. */
   restart?: boolean;
+  /** Whether files are compared with digests that came with them; true unless said. */
+  checksums?: boolean;
   /** Refuses to convert what its parts have not: see `merge`. */
   mergeOnly?: boolean;
 }
+
+export type PartOptions = Pick<RunOptions, "threads" | "checksums">;
 
 /** Reads wait for the disk, so there are more threads than cores; each holds three tiles. */
 export function defaultThreads(): number {
@@ -74,7 +80,7 @@ export async function runPart(
   plan: Plan,
   target: string,
   part: Part,
-  options: Pick<RunOptions, "threads">,
+  options: PartOptions,
   emit: Emit,
 ): Promise<void> {
   const output = path.resolve(target);
@@ -94,31 +100,8 @@ export async function runPart(
 }
 
 /** Checks and publishes what parts have converted; refuses where one is missing or still running. */
-export function merge(
-  plan: Plan,
-  target: string,
-  options: Pick<RunOptions, "threads">,
-  emit: Emit,
-): Promise<Report> {
+export function merge(plan: Plan, target: string, options: PartOptions, emit: Emit): Promise<Report> {
   return run(plan, target, { ...options, mergeOnly: true }, emit);
-}
-
-/** The report of an output that this conversion made already; refuses any other. */
-function finished(plan: Plan, output: string): Report | undefined {
-  if (!existsSync(output)) return undefined;
-  if (statSync(output).isDirectory() && readdirSync(output).length === 0) return undefined;
-  const report = statSync(output).isDirectory() ? readReport(output) : undefined;
-  if (report?.fingerprint === plan.fingerprint) return report;
-  const what = report === undefined ? "exists" : "is the output of another conversion";
-  throw convertError("OPSWAP_E_OUTPUT", `${output} ${what}`);
-}
-
-/** A staging folder with its report is whole: the run was cut while it was published. */
-function readSame(plan: Plan, folder: string): Report | undefined {
-  const report = readReport(folder);
-  if (report !== undefined && report.fingerprint !== plan.fingerprint)
-    throw convertError("OPSWAP_E_STALE", `${folder} is the output of another conversion`);
-  return report;
 }
 
 async function convertInto(
@@ -137,7 +120,7 @@ async function convertInto(
     const tensors = plan.files.reduce((count, file) => count + file.tensors.length, 0);
     const sizes = { source_bytes: plan.sourceBytes, output_bytes: plan.outputBytes };
     emit({ event: "begin", doing: options.mergeOnly ? "merge" : "run", output, tensors, ...sizes });
-    const run = new Run(plan, staging, journal, options.threads ?? defaultThreads(), emit);
+    const run = new Run(plan, staging, journal, options, emit);
     await run.all(plan.files);
     const report = makeReport(plan, journal.done);
     publish(plan, staging, report);
@@ -151,7 +134,7 @@ async function convertPart(
   staging: Staging,
   plan: Plan,
   part: Part,
-  options: Pick<RunOptions, "threads">,
+  options: PartOptions,
   emit: Emit,
 ): Promise<void> {
   const own = staging.partJournal(part);
@@ -167,7 +150,7 @@ async function convertPart(
     const sizes = { source_bytes: bytes, output_bytes: made };
     const tensors = sum(files, (file) => file.tensors.length);
     emit({ event: "begin", doing: "run", output: staging.folder, tensors, ...sizes });
-    const run = new Run(plan, staging, journal, options.threads ?? defaultThreads(), emit);
+    const run = new Run(plan, staging, journal, options, emit);
     await run.all(files);
     syncFolder(staging.folder);
   } finally {
@@ -187,13 +170,15 @@ class Run {
   readonly #staging: Staging;
   readonly #journal: Journal;
   readonly #threads: number;
+  readonly #expected: ReadonlyMap<string, Expected>;
   readonly #emit: Emit;
 
-  constructor(plan: Plan, staging: Staging, journal: Journal, threads: number, emit: Emit) {
+  constructor(plan: Plan, staging: Staging, journal: Journal, options: PartOptions, emit: Emit) {
     this.#plan = plan;
     this.#staging = staging;
     this.#journal = journal;
-    this.#threads = threads;
+    this.#threads = options.threads ?? defaultThreads();
+    this.#expected = (options.checksums ?? true) ? expectedDigests(plan.source) : new Map();
     this.#emit = emit;
   }
 
@@ -235,16 +220,34 @@ class Run {
 
   async #file(file: PlannedFile, target: number): Promise<void> {
     const source = openSync(file.source.path, "r");
+    const stop = new AbortController();
     try {
       const files = { source, target };
+      const checked = this.#check(file, stop.signal);
+      checked.catch(() => {}); // awaited below
       const waiting = await this.#unfinished(file, files);
       for (const tensor of waiting) await this.#tensor(file, tensor, files);
+      await checked;
       const { mtimeNs, size } = statSync(file.source.path, { bigint: true });
       if (String(mtimeNs) !== file.source.modified || Number(size) !== file.source.bytes)
         throw convertError("OPSWAP_E_SOURCE_CHANGED", `${file.source.path} was written to while it was read`);
     } finally {
+      stop.abort();
       closeSync(source);
     }
+  }
+
+  /** Compares a file with its digest while it is converted: where its first tensor is, which only one part has. */
+  async #check(file: PlannedFile, stop: AbortSignal): Promise<void> {
+    const expected = this.#expected.get(file.source.path);
+    const first = this.#plan.files.find(
+      ({ source, tensors }) => source.path === file.source.path && tensors[0],
+    );
+    const ours = file.tensors.some(({ name }) => name === first?.tensors[0]?.name);
+    if (expected === undefined || !ours || this.#journal.checked.has(file.name)) return;
+    await checkDigest(file.source, expected, stop);
+    this.#journal.addChecked(file.name);
+    this.#emit({ event: "checked", file: file.name, ...expected });
   }
 
   /** Tensors still to do: those that the journal has not, or that are not on disk as it says. */

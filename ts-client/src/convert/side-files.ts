@@ -5,6 +5,8 @@ export const INDEX = "model.safetensors.index.json";
 export const REPORT = "conversion.json";
 export const PAGE = "conversion.html";
 
+/** Lists of sha256 digests, as `sha256sum` writes them. */
+export const DIGEST_LISTS = /^(sha256sums?|checksums?)(\.txt|\.sha256)?$|\.sha256$/i;
 /** Weights in other formats, which would be stale beside converted ones. */
 const OTHER_WEIGHTS = /(^pytorch_model.*\.bin|\.(pth|pt|gguf|h5|msgpack|ckpt|onnx|safetensors|index\.json))$/;
 
@@ -37,6 +39,8 @@ export function sideFiles(folder: string, names: readonly string[]) {
     if (!stat?.isFile()) leftOut.push({ name, why: stat ? "not a file" : "a link that leads nowhere" });
     else if (OTHER_WEIGHTS.test(path.basename(name)))
       leftOut.push({ name, why: "weights that are not converted" });
+    else if (DIGEST_LISTS.test(path.basename(name)))
+      leftOut.push({ name, why: "digests of files that are others now" });
     else if (isOurs(name)) leftOut.push({ name, why: "the report of an earlier conversion" });
     else side.push({ name, path: file, bytes: stat.size });
   }

@@ -28,6 +28,7 @@ import { reported } from "./reporter.js";
 
 interface Spread {
   restart?: boolean;
+  checksums: boolean;
   shard?: Part;
   workers?: number;
 }
@@ -65,7 +66,7 @@ function converting(context: Context, name: string, description: string, verifie
         .argParser(whole)
         .conflicts("restart"),
     );
-  return outputOptions(threadsOption(conversionOptions(command))).action(
+  return outputOptions(threadsOption(conversionOptions(checksumsOption(command)))).action(
     (source: string, output: string, options: Options) =>
       reported(context, options, (emit) => convert(source, output, options, verified, emit)),
   );
@@ -78,13 +79,17 @@ export function mergeCommand(context: Context): Command {
     .argument("<source>", "what the parts were made from")
     .argument("<output>", "the folder that the parts were given")
     .addHelpText("after", examples("convert merge Qwen3-8B Qwen3-8B-FP8"));
-  return outputOptions(threadsOption(conversionOptions(command))).action(
+  return outputOptions(threadsOption(conversionOptions(checksumsOption(command)))).action(
     (source: string, output: string, options: Options) =>
       reported(context, options, async (emit) => {
         const plan = makePlan(openSource(source, options.tokenizer), chosen(options));
-        await merge(plan, output, threadsOf(options), emit);
+        await merge(plan, output, howOf(options), emit);
       }),
   );
+}
+
+function checksumsOption(command: Command): Command {
+  return command.option("--no-checksums", "do not compare files with digests that came with them");
 }
 
 function part(text: string): Part {
@@ -93,13 +98,13 @@ function part(text: string): Part {
   return parsed;
 }
 
-const threadsOf = ({ threads }: Threads) => (threads ? { threads } : {});
+const howOf = ({ threads, checksums }: Options) => ({ checksums, ...(threads ? { threads } : {}) });
 
 async function convert(source: string, output: string, options: Options, verified: boolean, emit: Emit) {
   const plan = makePlan(openSource(source, options.tokenizer), chosen(options));
   const { threads, restart, shard, workers } = options;
-  if (shard) return runPart(plan, output, shard, threadsOf(options), emit);
-  if (workers) await runPool(source, plan, output, workers, threadsOf(options), emit);
-  else await run(plan, output, { ...threadsOf(options), ...(restart ? { restart } : {}) }, emit);
+  if (shard) return runPart(plan, output, shard, howOf(options), emit);
+  if (workers) await runPool(source, plan, output, workers, howOf(options), emit);
+  else await run(plan, output, { ...howOf(options), ...(restart ? { restart } : {}) }, emit);
   if (verified) checkVerdict(await verify(plan, output, threads, emit), output);
 }

@@ -3,6 +3,8 @@ import {
   brokenConstraints,
   type Constraint,
   type ConvertOptions,
+  type Estimate,
+  estimate,
   makePlan,
   openSource,
   type Plan,
@@ -13,10 +15,11 @@ import { table } from "../../view/table.js";
 import { type Context, examples, show } from "../context.js";
 import { chosen, conversionOptions, type Tokenizer, whole } from "./options.js";
 
-type View = ReturnType<typeof planView>;
+type View = ReturnType<typeof planView> & { time: Estimate | null };
 
 interface Options extends ConvertOptions, Tokenizer {
   tp: number[];
+  measure: boolean;
   json?: boolean;
 }
 
@@ -26,16 +29,21 @@ export function planCommand(context: Context): Command {
     .argument("<source>", "a folder of safetensors or GGUF, or one file")
     .argument("[output]", "where it would go, to see whether there is room")
     .option("--tp <list>", "numbers of ranks to check loaders for", ranks, [1, 2, 4, 8])
+    .option("--no-measure", "do not convert a sample to an unnamed file beside the output to tell the time")
     .option("--json", "print JSON")
     .addHelpText(
       "after",
       examples("convert plan Qwen3-8B Qwen3-8B-FP8", "convert plan Qwen3-8B --tp 1,8 --json"),
     );
-  return conversionOptions(command).action((source: string, output: string | undefined, options: Options) => {
-    const plan = makePlan(openSource(source, options.tokenizer), chosen(options));
-    const view = planView(plan, brokenConstraints(plan, options.tp), output);
-    show(context.io, options.json, view, (shown) => lines(plan, shown));
-  });
+  return conversionOptions(command).action(
+    async (source: string, output: string | undefined, options: Options) => {
+      const plan = makePlan(openSource(source, options.tokenizer), chosen(options));
+      const shape = planView(plan, brokenConstraints(plan, options.tp), output);
+      const time = options.measure && output && shape.room?.enough ? await estimate(plan, output) : null;
+      const view = { ...shape, time };
+      show(context.io, options.json, view, (shown) => lines(plan, shown));
+    },
+  );
 }
 
 function ranks(text: string): number[] {
@@ -59,6 +67,7 @@ function lines(plan: Plan, view: View): string[] {
       `${bytes(view.source_bytes)} become ${bytes(view.output_bytes)}, ${count(view.carried.length)} other files are carried over`,
     ...(left.length > 0 ? ["Left out:", ...left] : []),
     roomLine(view),
+    timeLine(view),
     ...constraintLines(view.constraints),
   ];
 }
@@ -66,6 +75,13 @@ function lines(plan: Plan, view: View): string[] {
 function roomLine({ room }: View): string {
   if (room === null) return "";
   return `Disk: needs ${bytes(room.needed)}, ${bytes(room.free)} are free${room.enough ? "" : ": not enough"}`;
+}
+
+function timeLine({ time }: View): string {
+  if (time === null) return "";
+  const { seconds, bytes_per_second: rate, sampled_bytes: sample } = time;
+  const took = seconds < 120 ? `${seconds.toFixed(1)} s` : `${Math.round(seconds / 60)} min`;
+  return `Time: about ${took}, estimated from ${bytes(sample)} of it converted at ${bytes(Math.round(rate))}/s; verifying comes on top`;
 }
 
 function constraintLines(constraints: readonly Constraint[]): string[] {

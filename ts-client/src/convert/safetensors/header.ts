@@ -8,6 +8,8 @@ import { duplicateKey } from "./keys.js";
 /** The format's own bound on a header. */
 export const MOST_HEADER_BYTES = 100_000_000;
 const LENGTH_BYTES = 8;
+/** How the text begins that Git LFS leaves where a file was not fetched. */
+const LFS_POINTER = Buffer.from("version ");
 
 export interface TensorEntry {
   name: string;
@@ -44,6 +46,11 @@ export function readHeader(file: string): Header {
     const fileBytes = fstatSync(fd).size;
     if (readSync(fd, length, 0, LENGTH_BYTES, 0) < LENGTH_BYTES)
       throw broken(file, `has ${fileBytes} bytes, which is too short for a safetensors file`);
+    if (length.equals(LFS_POINTER))
+      throw broken(
+        file,
+        "is a Git LFS pointer in the file's place: fetch the file itself, by `git lfs pull`",
+      );
     const bytes = headerLength(file, length.readBigUInt64LE(0), fileBytes);
     const text = Buffer.alloc(bytes);
     if (readSync(fd, text, 0, bytes, LENGTH_BYTES) < bytes) throw broken(file, "ends inside its header");
