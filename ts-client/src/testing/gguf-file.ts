@@ -73,28 +73,70 @@ const LLAMA: readonly (readonly [string, readonly number[], number, number])[] =
   ["blk.0.ffn_down.weight", [64, 32], 2, 36],
 ];
 
-/** A whole Llama of one layer, of Q4_0, Q8_0 and F32 tensors, with 2 heads of 16. */
-export function tinyLlama(): { head: Buffer; dataBytes: number } {
-  let offset = 0;
-  const tensors = LLAMA.map(([name, extents, type, rowBytes]) => {
-    const one = { name, extents, type, offset };
-    offset += Math.ceil((rowBytes * (extents[1] ?? 1)) / 32) * 32;
-    return one;
-  });
-  const metadata: [string, WrittenValue][] = [
-    ["general.architecture", "llama"],
-    ["general.alignment", 32],
-    ["llama.block_count", 1],
-    ["llama.context_length", 64],
-    ["llama.embedding_length", 32],
-    ["llama.feed_forward_length", 64],
-    ["llama.attention.head_count", 2],
-    ["llama.attention.head_count_kv", 1],
-    ["llama.rope.dimension_count", 16],
-    ["llama.rope.freq_base", { float: 10000 }],
-    ["llama.attention.layer_norm_rms_epsilon", { float: 1e-5 }],
-    ["tokenizer.ggml.tokens", { array: ["a", "b", "c", "d", "e", "f", "g", "h"] }],
-    ["tokenizer.ggml.token_type", { array: [1, 1, 1, 1, 1, 1, 1, 1] }],
-  ];
-  return { head: ggufHead(metadata, tensors), dataBytes: offset };
+/** What is different from a Llama of one layer. */
+export interface ModelChange {
+  architecture?: string;
+  metadata?: Readonly<Record<string, WrittenValue>>;
+  /** F32 tensors more, by their extents. */
+  floats?: Readonly<Record<string, readonly number[]>>;
+  /** Type and bytes of a row. */
+  types?: Readonly<Record<string, readonly [number, number]>>;
+  /** Contents of F32 tensors; others are zeros. */
+  values?: Readonly<Record<string, readonly number[]>>;
+  /** The tensors that are there. */
+  only?: RegExp;
 }
+
+export interface WrittenModel {
+  head: Buffer;
+  data: Buffer;
+}
+
+const FACTS: Readonly<Record<string, WrittenValue>> = {
+  block_count: 1,
+  context_length: 64,
+  embedding_length: 32,
+  feed_forward_length: 64,
+  "attention.head_count": 2,
+  "attention.head_count_kv": 1,
+  "rope.dimension_count": 16,
+  "rope.freq_base": { float: 10000 },
+  "attention.layer_norm_rms_epsilon": { float: 1e-5 },
+};
+const TOKENS: Readonly<Record<string, WrittenValue>> = {
+  "tokenizer.ggml.tokens": { array: ["a", "b", "c", "d", "e", "f", "g", "h"] },
+  "tokenizer.ggml.token_type": { array: [1, 1, 1, 1, 1, 1, 1, 1] },
+};
+
+/** A whole Llama of one layer, of Q4_0, Q8_0 and F32 tensors, with 2 heads of 16. */
+export function tinyModel(change: ModelChange): WrittenModel {
+  const { architecture = "llama", types = {}, values = {}, only = /^/ } = change;
+  const floats = Object.entries(change.floats ?? {}).map(
+    ([name, extents]) => [name, extents, 0, 4 * (extents[0] ?? 0)] as const,
+  );
+  const data: Buffer[] = [];
+  let offset = 0;
+  const tensors = [...LLAMA, ...floats]
+    .filter(([name]) => only.test(name))
+    .map(([name, extents, type, row]) => {
+      const [otherType, otherRow] = types[name] ?? [type, row];
+      const rows = extents.slice(1).reduce((product, extent) => product * extent, 1);
+      const bytes = Buffer.alloc(Math.ceil((otherRow * rows) / 32) * 32);
+      for (const [i, value] of (values[name] ?? []).entries()) bytes.writeFloatLE(value, 4 * i);
+      data.push(bytes);
+      const one = { name, extents, type: otherType, offset };
+      offset += bytes.length;
+      return one;
+    });
+  const own = Object.entries(FACTS).map(([key, value]) => [`${architecture}.${key}`, value] as const);
+  const metadata = {
+    "general.architecture": architecture,
+    "general.alignment": 32,
+    ...Object.fromEntries(own),
+    ...TOKENS,
+  };
+  const head = ggufHead(Object.entries({ ...metadata, ...change.metadata }), tensors);
+  return { head, data: Buffer.concat(data) };
+}
+
+export const withData = ({ head, data }: WrittenModel) => Buffer.concat([head, data]);

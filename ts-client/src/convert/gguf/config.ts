@@ -152,11 +152,34 @@ function checkShapes(metadata: Metadata, shape: Shape, tensors: readonly SourceT
   const embedding = tensors.find(({ name }) => name === "model.embed_tokens.weight");
   if (embedding?.shape.length !== 2 || embedding.shape[1] !== hidden)
     throw wrong(`has no token_embd.weight of ${hidden} columns, which its metadata call for`);
+  checkLayers(metadata.file, layers, tensors);
   for (const { name, shape: found } of tensors) {
     const [, rows, columns] = wanted.find(([end]) => name.endsWith(end)) ?? [];
     const layer = Number(/^model\.layers\.(\d+)\./.exec(name)?.[1] ?? 0);
     if (layer >= layers) throw wrong(`${name} is beyond its ${layers} layers`);
     if (rows !== undefined && (found[0] !== rows || found[1] !== columns))
       throw wrong(`${name} is [${found.join(", ")}]; its metadata call for [${rows}, ${columns}]`);
+  }
+}
+
+/** Every layer has all matrices that the first has, and those that no model of these families lacks. */
+function checkLayers(file: string, layers: number, tensors: readonly SourceTensor[]): void {
+  const found = new Map<string, Set<string>>();
+  for (const { name } of tensors) {
+    const { layer, rest } = /^model\.layers\.(?<layer>\d+)\.(?<rest>.*)$/.exec(name)?.groups ?? {};
+    if (layer === undefined || rest === undefined) continue;
+    found.set(layer, (found.get(layer) ?? new Set()).add(rest));
+  }
+  const wrong = (problem: string) => convertError("OPSWAP_E_SOURCE", `${file}: ${problem}`);
+  const first = found.get("0") ?? new Set();
+  const experts = [...first].some((rest) => rest.startsWith("mlp.experts."));
+  const mlp = experts ? [] : ["gate", "up", "down"].map((leaf) => `mlp.${leaf}_proj.weight`);
+  const needed = [...["q", "k", "v", "o"].map((leaf) => `self_attn.${leaf}_proj.weight`), ...mlp, ...first];
+  for (let layer = 0; layer < layers; layer++) {
+    const there = found.get(String(layer));
+    if (there === undefined)
+      throw wrong(`has no tensor of layer ${layer}, and ${layers} layers by its metadata`);
+    const missing = needed.find((rest) => !there.has(rest));
+    if (missing !== undefined) throw wrong(`layer ${layer} has no ${missing}`);
   }
 }
