@@ -1,6 +1,7 @@
 #include "quantize_fp8.gen.h"
 
 #include "common/device/fp8_rows.h"
+#include "common/device/layout.h"
 
 namespace opswap::OPSWAP_PASS {
 
@@ -25,19 +26,20 @@ template <class P>
 __global__ void __launch_bounds__(kTileThreads)
     quantize_tiles_kernel(const __grid_constant__ Fp8Rows out, Rows<const Scalar> input, int64_t rows,
                           int64_t columns) {
-  constexpr int kLanes = kTile / P::N, kHigh = kTileThreads / kLanes, kEach = kTile / kHigh;
+  using Held = RowTile<kTile, kTile, kTileThreads, P::N>;
+  constexpr int kEach = Held::kValues / P::N;
   OPSWAP_SHARED(Reductions, memory);
   Reducer reduce(memory);
   const int64_t first = int64_t(blockIdx.y) * kTile, begin = int64_t(blockIdx.x) * kTile;
   const P part(int(columns - begin < kTile ? columns - begin : kTile));
-  const int h = int(threadIdx.x) % kLanes * P::N, down = int(threadIdx.x) / kLanes;
+  const int h = Held::column(threadIdx.x, 0), down = Held::row(threadIdx.x, 0);
   dependency_wait();
   dependency_trigger();
   Vec<Scalar, P::N> x[kEach];
   float most = 0;
 #pragma unroll
   for (int k = 0; k < kEach; ++k) {
-    const int64_t t = first + k * kHigh + down;
+    const int64_t t = first + Held::row(0, k * P::N) + down;
     if (t < rows) x[k] = part.load(input[t] + begin, h);
     if (t < rows) most = amax(most, to_float(x[k]));
   }
@@ -46,7 +48,7 @@ __global__ void __launch_bounds__(kTileThreads)
     store(out.scale + blockIdx.y * out.scale_row + blockIdx.x * out.scale_column, Vec<float, 1>{scale});
 #pragma unroll
   for (int k = 0; k < kEach; ++k) {
-    const int64_t t = first + k * kHigh + down;
+    const int64_t t = first + Held::row(0, k * P::N) + down;
     if (t < rows) part.store(out.out[t] + begin, h, codes_of(to_float(x[k]), scale));
   }
 }

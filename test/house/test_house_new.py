@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -80,6 +81,21 @@ def test_a_new_op_touches_nothing_else_and_works(copy: Path) -> None:
     ran = _run(copy, sys.executable, *tests)
     assert " passed" in ran
     assert "failed" not in ran
+
+
+@pytest.mark.slow
+def test_the_worked_example_of_the_page_builds_and_runs(copy: Path) -> None:
+    page = (ROOT / "kernels/README.md").read_text("utf-8")
+    shown = dict(re.findall(r"^`kernels/my_op/(\S+)`[^\n]*\n\n```\w+\n(.*?)^```", page, re.M | re.S))
+    assert set(shown) == {"ref.py", "cpu.cpp", "sm90.cu"}
+    _run(copy, "npm", "run", "--silent", "new", "--", "op", "my_op")
+    for name, text in shown.items():
+        (copy / "kernels/my_op" / name).write_text(text, "utf-8")
+    _run(copy, "npm", "run", "--silent", "build")
+    tests = ["-m", "pytest", "-q", "test/ops/test_rooms.py", "-k", "my_op", "-p", "no:cacheprovider"]
+    assert " passed" in _run(copy, sys.executable, *tests)
+    emulated = _run(copy, "npm", "run", "--silent", "emulate", "--", "my_op", "-k", "my_op")
+    assert re.search(r"\b\d+ passed", emulated)
 
 
 @pytest.mark.slow

@@ -3,6 +3,14 @@
 
 #include "common/sm90/platform.h"
 
+namespace opswap::device {
+
+// Registers of a thread that a warpgroup may ask for.
+template <int Registers>
+inline constexpr bool kCanHave = Registers % 8 == 0 && Registers >= 24 && Registers <= 256;
+
+}  // namespace opswap::device
+
 namespace opswap::sm90 {
 
 #ifdef OPSWAP_EMULATE
@@ -10,9 +18,13 @@ namespace opswap::sm90 {
 OPSWAP_DEVICE void barrier_sync(uint32_t id, uint32_t threads) { emu::barrier(id, threads); }
 OPSWAP_DEVICE void barrier_arrive(uint32_t id, uint32_t threads) { emu::barrier(id, threads, false); }
 template <int Registers>
-OPSWAP_DEVICE void registers_grow() {}
+OPSWAP_DEVICE void registers_grow() {
+  static_assert(device::kCanHave<Registers>);
+}
 template <int Registers>
-OPSWAP_DEVICE void registers_shrink() {}
+OPSWAP_DEVICE void registers_shrink() {
+  static_assert(device::kCanHave<Registers>);
+}
 
 #else
 
@@ -24,10 +36,12 @@ OPSWAP_DEVICE void barrier_arrive(uint32_t id, uint32_t threads) {
 }
 template <int Registers>
 OPSWAP_DEVICE void registers_grow() {
+  static_assert(device::kCanHave<Registers>);
   asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(Registers));
 }
 template <int Registers>
 OPSWAP_DEVICE void registers_shrink() {
+  static_assert(device::kCanHave<Registers>);
   asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(Registers));
 }
 

@@ -2,6 +2,7 @@
 // warpgroups multiply 64 rows each.
 #pragma once
 
+#include "common/device/layout.h"
 #include "common/sm90/barrier.h"
 #include "common/sm90/tma.h"
 #include "common/sm90/wgmma.h"
@@ -65,12 +66,12 @@ __global__ void __launch_bounds__(GemmTile::kThreads, 1)
   registers_grow<232>();
   float d[GemmTile::kColumns / 2] = {};
   gemm_multiply<Type>(s, d, steps, group);
-  const int lane = threadIdx.x % 32, warp = threadIdx.x % kWarpgroup / 32;
-  const int row = int(blockIdx.y) * GemmTile::kRows + group * 64 + warp * 16 + lane / 4;
-  const int column = int(blockIdx.x) * GemmTile::kColumns + lane % 4 * 2;
+  using Held = Accumulator<GemmTile::kColumns>;
+  const int row = int(blockIdx.y) * GemmTile::kRows + group * 64, column = int(blockIdx.x) * GemmTile::kColumns;
+  const int thread = int(threadIdx.x) % kWarpgroup;
 #pragma unroll
   for (int i = 0; i < GemmTile::kColumns / 2; ++i) {
-    const int r = row + i / 2 % 2 * 8, col = column + i / 4 * 8 + i % 2;
+    const int r = row + Held::row(thread, i), col = column + Held::column(thread, i);
     if (r < m && col < n) c[int64_t(r) * n + col] = d[i];
   }
 }

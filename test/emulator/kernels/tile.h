@@ -2,6 +2,7 @@
 // leaves by TMA. Everything in shared memory is swizzled, so that nothing conflicts.
 #pragma once
 
+#include "common/device/layout.h"
 #include "common/device/vec.h"
 #include "common/sm90/barrier.h"
 #include "common/sm90/cp_async.h"
@@ -20,7 +21,9 @@ struct Tile64 {
   Mbarrier full;
 };
 
-OPSWAP_DEVICE int swizzled_chunk(int row, int chunk) { return row * Tile64::kRowBytes + (chunk ^ row % 8) * 16; }
+OPSWAP_DEVICE int swizzled_chunk(int row, int chunk) {
+  return Swizzle<Tile64::kRowBytes>::of(Layout<modes({Tile64::kRows, 8}, {Tile64::kRowBytes, 16})>::at(row, chunk));
+}
 
 OPSWAP_DEVICE void tile_load(Tile64 &s, const bf16 *a, int rows, const TensorMap &b) {
   if (threadIdx.x == 0) {

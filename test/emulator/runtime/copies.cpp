@@ -244,6 +244,7 @@ void tma_store(const TensorMap *map, const void *smem, const int *at, size_t ran
   race::Ignore ignore;
   BoxWalk box(map, at, rank);
   check_destination(smem, box.bytes(), 128, "TMA store");
+  if (reduce > 0 && box.type() == 5) fail("cp.reduce.async.bulk: of f32 there is only a sum");
   auto copy = std::make_unique<Copy>();
   copy->asked = __builtin_return_address(0);
   auto data = std::make_shared<std::vector<char>>(box.bytes());

@@ -31,6 +31,8 @@ const char *name_of(Collective what) {
       return "match";
     case Collective::kMatrix:
       return "ldmatrix or stmatrix";
+    case Collective::kPublish:
+      return "tensormap.cp_fenceproxy";
     default:
       return "warp reduction";
   }

@@ -31,8 +31,70 @@ const char *encode(TensorMap &map, const MapRequest &r) {
   return nullptr;
 }
 
+namespace {
+
+TensorMap &to_edit(TensorMap *map) {
+  constexpr const char *kWhat = "tensormap.replace";
+  check_smem(map, sizeof *map, kWhat);
+  if (smem_address(map) % 128) fail("%s: byte %u of shared memory is not a multiple of 128", kWhat, smem_address(map));
+  if (map->mark != kMark) fail("%s: the 128 bytes are not a tensor map made by encode()", kWhat);
+  return *map;
+}
+
+void must_have(const TensorMap &map, int dim) {
+  if (dim >= map.rank) fail("tensormap.replace: dimension %d of a tensor map of %d", dim, map.rank);
+}
+
+}  // namespace
+
+void edit_address(TensorMap *map, const void *address) {
+  race::write(map, sizeof *map);
+  race::Ignore ignore;
+  if (reinterpret_cast<uintptr_t>(address) % 16) fail("tensormap.replace: %p is not a multiple of 16", address);
+  to_edit(map).address = reinterpret_cast<uint64_t>(address);
+}
+
+void edit_extent(TensorMap *map, int dim, uint32_t extent) {
+  race::write(map, sizeof *map);
+  race::Ignore ignore;
+  must_have(to_edit(map), dim);
+  if (!extent) fail("tensormap.replace: dimension %d gets an extent of 0", dim);
+  map->shape[dim] = extent;
+}
+
+void edit_stride(TensorMap *map, int dim, uint64_t bytes) {
+  race::write(map, sizeof *map);
+  race::Ignore ignore;
+  must_have(to_edit(map), dim);
+  if (bytes % 16 || bytes >= uint64_t(1) << 40)
+    fail("tensormap.replace: a stride of %llu is not a multiple of 16 bytes below 2^40",
+         static_cast<unsigned long long>(bytes));
+  map->stride[dim - 1] = bytes;
+}
+
+void publish_map(TensorMap *global, const TensorMap *map) {
+  uint64_t of_all[32];
+  {
+    race::Ignore ignore;
+    check_smem(map, sizeof *map, "tensormap.cp_fenceproxy");
+    if (reinterpret_cast<uintptr_t>(global) % 128) fail("tensormap.cp_fenceproxy: %p is not a multiple of 128", global);
+    collective(0xffffffffu, Collective::kPublish, reinterpret_cast<uint64_t>(global), of_all);
+  }
+  if (self().lane) return;
+  race::read(map, sizeof *map);
+  race::write(global, sizeof *global);
+  *global = *map;
+}
+
+void acquire_map(const TensorMap *) { fence_async_proxy(); }
+
 BoxWalk::BoxWalk(const TensorMap *map, const int *at, size_t rank) : map_(*map), at_(at, at + rank) {
   if (reinterpret_cast<uintptr_t>(map) % 64) fail("TMA: the tensor map is not aligned to 64 bytes");
+  if (!on_own_stack(map)) {  // the copy unit reads it, not the thread
+    race::enter(self().proxy);
+    race::read(map, sizeof *map);
+    race::enter(self().context);
+  }
   if (map_.mark != kMark) fail("TMA: the 128 bytes are not a tensor map made by encode()");
   if (map_.rank != rank) fail("TMA: %zu coordinates for a tensor map of %d dimensions", rank, map_.rank);
 }

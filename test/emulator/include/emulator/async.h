@@ -26,6 +26,11 @@ struct MapRequest {
   int swizzle;
 };
 const char *encode(TensorMap &map, const MapRequest &request);  // nullptr, or why there is no such map
+void edit_address(TensorMap *map, const void *address);
+void edit_extent(TensorMap *map, int dim, uint32_t extent);
+void edit_stride(TensorMap *map, int dim, uint64_t bytes);
+void publish_map(TensorMap *global, const TensorMap *map);
+void acquire_map(const TensorMap *global);
 
 void tma_load(void *smem, const TensorMap *map, uint64_t *barrier, const int *at, size_t rank);
 // Bit i of `blocks` is the block of rank i of the cluster; all get it at the same place.

@@ -45,7 +45,7 @@ inline void check_aligned(const void *p, size_t bytes) {
 void barrier(uint32_t id, uint32_t threads, bool wait = true);
 
 // All lanes of `mask` meet; `out` gets what each brought. `what` tells apart operations that must not meet.
-enum class Collective { kSync, kShuffle, kBallot, kMatch, kReduce, kMatrix };
+enum class Collective { kSync, kShuffle, kBallot, kMatch, kReduce, kMatrix, kPublish };
 void collective(uint32_t mask, Collective what, uint64_t in, uint64_t (&out)[32]);
 
 void mbarrier_init(uint64_t *barrier, uint32_t arrivals);

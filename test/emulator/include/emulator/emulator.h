@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <string>
+#include <tuple>
 
 #include "emulator/device.h"
 
@@ -48,7 +49,8 @@ Report run(const Launch &launch, const std::function<void()> &body);
 // Starts `kernel(args...)` with copies of the arguments, as a launch does.
 template <class... P, class... A>
 Report launch(const Launch &how, void (*kernel)(P...), A &&...args) {
-  return run(how, [=] { kernel(args...); });
+  const std::tuple<std::remove_cv_t<P>...> values(static_cast<std::remove_cv_t<P>>(args)...);
+  return run(how, [&] { std::apply(kernel, values); });
 }
 
 }  // namespace opswap::emu
