@@ -60,6 +60,16 @@ it("has a dot for each tensor that lost something, and the worst first", () => {
   expect(page).not.toMatch(/NaN|undefined|Infinity/);
 });
 
+it("shows small differences on a fine scale, and large ones on a coarse one", () => {
+  const labels = (...db: number[]) => {
+    const page = pageOf(report(db.map((value, i) => tensor(`m.${i}.a.weight`, value))));
+    return [...page.matchAll(/text-anchor="end">([\d.]+)</g)].map(([, label]) => label);
+  };
+  expect(labels(31.52, 31.6)).toEqual(["31.45", "31.50", "31.55", "31.60", "31.65", "31.70"]);
+  expect(labels(11, 31)).toEqual(["10", "15", "20", "25", "30", "35"]);
+  expect(labels(20).length).toBeGreaterThan(2);
+});
+
 it("takes no markup from names", () => {
   const page = pageOf(report([tensor("<script>alert(1)</script>.weight", 31)]));
   expect(page).not.toContain("<script>");

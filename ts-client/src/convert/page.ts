@@ -3,6 +3,9 @@ import type { TensorReport } from "./tensor-report.js";
 
 const WIDTH = 960;
 const HEIGHT = 260;
+/** Room for neighbours to either side of a layer's place. */
+const DODGE = 8;
+const LEAST_RANGE = 0.2;
 const MARGIN = { left: 48, right: 12, top: 12, bottom: 34 };
 
 type Measured = TensorReport & { quality: NonNullable<TensorReport["quality"]> };
@@ -15,7 +18,7 @@ export function pageOf(report: Report): string {
 <html lang="en"><head><meta charset="utf-8"><title>Conversion to ${text(layout.id)}</title><style>${STYLE}</style></head><body>
 <h1>Conversion to ${text(layout.id)}</h1>
 <dl>${facts(report)}</dl>
-<h2>Signal to noise by layer</h2>
+<h2>Signal to noise by layer, in decibels</h2>
 ${picture(measured)}
 <h2>The worst of ${totals.quantized}</h2>
 ${table(measured.toSorted((a, b) => decibel(a) - decibel(b)).slice(0, report.worst.length))}
@@ -29,7 +32,16 @@ ${keptTable(report.tensors.filter((one) => one.quality === null))}
 
 const decibel = (one: Measured) => one.quality.sqnr_db ?? Number.POSITIVE_INFINITY;
 
-function facts({ totals, layout, options, tool, source, output, calibration }: Report): string {
+function facts({
+  totals,
+  layout,
+  options,
+  tool,
+  source,
+  output,
+  calibration,
+  digest_method: method,
+}: Report): string {
   const rows: [string, string][] = [
     ["Tensors", `${totals.tensors}, ${totals.quantized} of them quantised`],
     ["Size", `${gigabytes(totals.source_bytes)} became ${gigabytes(totals.output_bytes)}`],
@@ -40,6 +52,7 @@ function facts({ totals, layout, options, tool, source, output, calibration }: R
     ["Made by", `${tool.name} ${tool.version}`],
     ["Digest of input", source.digest],
     ["Digest of output", output.digest],
+    ["Digests are", method],
   ];
   return rows.map(([name, value]) => `<dt>${text(name)}</dt><dd>${text(value)}</dd>`).join("");
 }
@@ -54,27 +67,32 @@ function picture(tensors: readonly Measured[]): string {
   if (points.length === 0) return "<p>Nothing was lost.</p>";
   const kinds = [...new Set(points.map((point) => point.kind))].sort();
   const layers = Math.max(1, ...points.map((point) => point.layer));
-  const low = Math.floor(Math.min(...points.map((point) => point.db)) - 0.5);
-  const high = Math.ceil(Math.max(...points.map((point) => point.db)) + 0.5);
-  const x = (layer: number) => MARGIN.left + (layer / layers) * (WIDTH - MARGIN.left - MARGIN.right);
+  const scale = axis(points.map((point) => point.db));
+  const { low, high } = scale;
+  const inner = WIDTH - MARGIN.left - MARGIN.right - 2 * DODGE;
+  const x = (layer: number) => MARGIN.left + DODGE + (layer / layers) * inner;
+  // Kinds of one layer stand beside each other: their values are often the same.
+  const spread = Math.min(2 * DODGE, (0.7 * inner) / layers);
+  const aside = (kind: string) =>
+    (kinds.length > 1 ? kinds.indexOf(kind) / (kinds.length - 1) - 0.5 : 0) * spread;
   const y = (db: number) => MARGIN.top + ((high - db) / (high - low)) * (HEIGHT - MARGIN.top - MARGIN.bottom);
   const colour = (kind: string) => `hsl(${Math.round((kinds.indexOf(kind) * 360) / kinds.length)} 65% 42%)`;
   const dots = points.map(
     ({ name, db, layer, kind }) =>
-      `<circle cx="${x(layer).toFixed(1)}" cy="${y(db).toFixed(1)}" r="3.5" fill="${colour(kind)}"><title>${text(name)}: ${db.toFixed(2)} dB</title></circle>`,
+      `<circle cx="${(x(layer) + aside(kind)).toFixed(1)}" cy="${y(db).toFixed(1)}" r="3.5" fill="${colour(kind)}"><title>${text(name)}: ${db.toFixed(2)} dB</title></circle>`,
   );
   const legend = kinds.map((kind) => `<span><i style="background:${colour(kind)}"></i>${text(kind)}</span>`);
   return `<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="signal to noise of each tensor by layer">
-${ticks(low, high)
+${scale.ticks
   .map(
     (db) =>
-      `<line x1="${MARGIN.left}" x2="${WIDTH - MARGIN.right}" y1="${y(db)}" y2="${y(db)}"/><text x="${MARGIN.left - 6}" y="${y(db) + 4}" text-anchor="end">${db}</text>`,
+      `<line x1="${MARGIN.left}" x2="${WIDTH - MARGIN.right}" y1="${y(db)}" y2="${y(db)}"/><text x="${MARGIN.left - 6}" y="${y(db) + 4}" text-anchor="end">${db.toFixed(scale.digits)}</text>`,
   )
   .join("")}
 ${ticks(0, layers)
   .map((layer) => `<text x="${x(layer)}" y="${HEIGHT - 16}" text-anchor="middle">${layer}</text>`)
   .join("")}
-<text x="${WIDTH / 2}" y="${HEIGHT - 2}" text-anchor="middle">layer</text><text x="6" y="${MARGIN.top + 4}">dB</text>
+<text x="${WIDTH / 2}" y="${HEIGHT - 2}" text-anchor="middle">layer</text>
 ${dots.join("\n")}
 </svg><p class="legend">${legend.join(" ")}</p>`;
 }
@@ -83,6 +101,20 @@ ${dots.join("\n")}
 function placeOf(name: string): { layer: number; kind: string } {
   const layer = /\.(\d+)\./.exec(name)?.[1] ?? "0";
   return { layer: Number(layer), kind: /([^.]+)\.weight$/.exec(name)?.[1] ?? name };
+}
+
+/** A range that shows differences, of at least a fifth of a decibel, with four to ten round steps. */
+function axis(values: readonly number[]) {
+  const [least, most] = values.reduce(
+    ([a, b], value) => [Math.min(a, value), Math.max(b, value)],
+    [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY],
+  );
+  const missing = Math.max(0, LEAST_RANGE - (most - least)) / 2;
+  const range = most - least + 2 * missing;
+  const step = [0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20].find((one) => range / one <= 8) ?? 50;
+  const [first, last] = [Math.floor((least - missing) / step), Math.ceil((most + missing) / step)];
+  const ticks = Array.from({ length: last - first + 1 }, (_, i) => (first + i) * step);
+  return { low: first * step, high: last * step, ticks, digits: step < 0.1 ? 2 : step < 1 ? 1 : 0 };
 }
 
 /** Up to about ten whole numbers from low to high. */
@@ -122,11 +154,14 @@ function keptTable(tensors: readonly TensorReport[]): string {
   );
 }
 
+const NUMBER = /^(exact|[\d.]+(e[+-]\d+)?)$/;
+
 function htmlTable(heads: readonly string[], rows: readonly (readonly string[])[]): string {
+  const numeric = heads.map((_head, i) => rows.length > 0 && rows.every((row) => NUMBER.test(row[i] ?? "")));
   const cells = (tag: string, row: readonly string[]) =>
-    row.map((cell) => `<${tag}>${text(cell)}</${tag}>`).join("");
+    row.map((cell, i) => `<${tag}${numeric[i] ? ' class="n"' : ""}>${text(cell)}</${tag}>`).join("");
   const body = rows.map((row) => `<tr>${cells("td", row)}</tr>`).join("\n");
-  return `<table><thead><tr>${cells("th", heads)}</tr></thead><tbody>\n${body}\n</tbody></table>`;
+  return `<div class="wide"><table><thead><tr>${cells("th", heads)}</tr></thead><tbody>\n${body}\n</tbody></table></div>`;
 }
 
 /** Names come from files that others made. */
@@ -140,4 +175,5 @@ dl{display:grid;grid-template-columns:max-content 1fr;gap:.15rem 1rem}dt{color:#
 svg{width:100%;height:auto;background:#f6f8fa;border-radius:6px}svg line{stroke:#d0d7de}svg text{font-size:11px;fill:#57606a}
 .legend span{margin-right:1rem;white-space:nowrap}.legend i{display:inline-block;width:.7rem;height:.7rem;border-radius:50%;margin-right:.3rem}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums;font-size:13px}
-th,td{text-align:left;padding:.2rem .6rem .2rem 0;border-bottom:1px solid #eaeef2;vertical-align:top}td:first-child{overflow-wrap:anywhere}`;
+th,td{text-align:left;padding:.2rem .6rem .2rem 0;border-bottom:1px solid #eaeef2;vertical-align:top}td:first-child{overflow-wrap:anywhere;min-width:12rem}
+td:not(:first-child),th{white-space:nowrap}.n{text-align:right}.wide{overflow-x:auto}td:last-child{white-space:normal;min-width:6rem}`;
