@@ -1,4 +1,5 @@
-import { existsSync, realpathSync } from "node:fs";
+import { existsSync } from "node:fs";
+import path from "node:path";
 import { isGguf } from "./gguf/checkpoint.js";
 import { inspectGguf } from "./gguf/inspect.js";
 import { sum } from "./plan.js";
@@ -17,7 +18,7 @@ export interface Inspection {
 
 export function inspect(given: string): Inspection {
   const found =
-    existsSync(given) && isGguf(given) ? inspectGguf(realpathSync(given)) : inspectSafetensors(given);
+    existsSync(given) && isGguf(given) ? inspectGguf(path.resolve(given)) : inspectSafetensors(given);
   const dtypes = [...new Set(found.tensors.map((tensor) => tensor.dtype))].sort().map((dtype) => {
     const some = found.tensors.filter((tensor) => tensor.dtype === dtype);
     return { dtype, tensors: some.length, bytes: sum(some, (tensor) => tensor.bytes) };

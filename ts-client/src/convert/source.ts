@@ -1,4 +1,5 @@
-import { existsSync, realpathSync } from "node:fs";
+import { existsSync, realpathSync, statSync } from "node:fs";
+import path from "node:path";
 import { convertError } from "./errors.js";
 import { withScales } from "./fp8-source.js";
 import { isGguf, openGguf } from "./gguf/checkpoint.js";
@@ -78,7 +79,9 @@ export interface Source {
 export function openSource(given: string, tokenizer?: string): Source {
   if (!existsSync(given)) throw convertError("OPSWAP_E_SOURCE", `${given} does not exist`);
   const at = realpathSync(given);
-  if (isGguf(at)) return openGguf(at, tokenizer);
+  // A file's name may be that of a link: in a Hugging Face cache, blobs have digests for names.
+  const named = statSync(at).isDirectory() ? at : path.resolve(given);
+  if (isGguf(named)) return { ...openGguf(named, tokenizer), root: at };
   if (tokenizer === undefined || tokenizer === "none") return withScales(openSafetensors(given, at));
   throw convertError(
     "OPSWAP_E_UNSUPPORTED",

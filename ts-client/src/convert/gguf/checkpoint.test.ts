@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, afterEach, describe, expect, it, vi } from "vitest";
@@ -93,6 +93,14 @@ describe("a model", () => {
       rope_scaling: { rope_type: "llama3", factor: 8, original_max_position_embeddings: 8192 },
     });
     expect(Object.keys(tensorsOf(change(factors)))).toHaveLength(11);
+  });
+
+  it("may be a link, as in a Hugging Face cache", () => {
+    const [blob, link] = [path.join(dir, "ab".repeat(32)), path.join(dir, "link.gguf")];
+    writeFileSync(blob, withData(tinyModel({})));
+    symlinkSync(path.basename(blob), link);
+    expect(openSource(link, "none")).toMatchObject({ kind: "gguf", root: blob, files: [{ path: link }] });
+    expect(inspect(link).files).toMatchObject([{ name: "link.gguf" }]);
   });
 
   it("in parts is read from its first", () => {
