@@ -28,6 +28,8 @@ def check(name: str, state: str, message: str, remedy: str = "") -> Check:
     return {"name": name, "state": state, "message": message, "remedy": remedy}
 
 
+_OURS = {row.kernel for row in seams.SEAMS}
+
 # -- a running engine --------------------------------------------------------------------------------------------
 
 
@@ -130,6 +132,8 @@ def use_check(reports: list[Report]) -> Check:
 
 
 def _is_idle(row: seams.Seam, report: Report) -> bool:
+    if row.kernel and row.kernel not in report["kernels"]:
+        return False  # no layer of this model is of that kind
     if row.name == "cpu_shims" or row.name not in report["plugin"]["installed"] or report["rank"] != 0:
         return False
     return not any(report["calls"].get(op, 0) for op in row.ops)
@@ -137,6 +141,11 @@ def _is_idle(row: seams.Seam, report: Report) -> bool:
 
 def bypass_check(reports: list[Report]) -> Check:
     told = reports[0]["plugin"]["bypassed"] if reports else {}
+    others = {name: count for name, count in (reports[0]["kernels"] if reports else {}).items() if name not in _OURS}
+    if others:
+        layers = "; ".join(f"{count} x {name}" for name, count in others.items())
+        remedy = f"restart with VLLM_DISABLED_KERNELS={','.join(others)}"
+        return check("bypassed layers", "warn", f"FP8 linear layers run vLLM's own kernels: {layers}", remedy)
     if not told:
         return check("bypassed layers", "ok", "none")
     layers = "; ".join(f"{count} x {what}" for what, count in told.items())

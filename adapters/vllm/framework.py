@@ -90,6 +90,7 @@ ABSENT: dict[str, str] = {
     "paged_attention": _NO_ATTENTION,
     "attention_prefill": _NO_ATTENTION,
     "attention_decode": _NO_ATTENTION,
+    "gemm_fp8_block128": "vLLM's kernels for block FP8 on a CPU need AMX and a CPU wheel",
     "gumbel_sample": "vLLM's own sampler draws from torch generators, not from the seeds that the op takes",
 }
 

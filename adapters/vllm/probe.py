@@ -50,6 +50,7 @@ class Need:
 
 
 _LAYERS = "vllm.model_executor.layers"
+_KERNELS = "vllm.model_executor.kernels.linear"
 _BACKEND = "vllm.v1.attention.backend"
 NEEDS: dict[str, tuple[Need, ...]] = {
     "norm": (
@@ -79,6 +80,12 @@ NEEDS: dict[str, tuple[Need, ...]] = {
             Need(f"{_LAYERS}.linear:{name}")
             for name in ("ReplicatedLinear", "MergedColumnParallelLinear", "QKVParallelLinear", "RowParallelLinear")
         ),
+    ),
+    "fp8_linear": (
+        Need(f"{_KERNELS}:register_linear_kernel", ("kernel_class", "platform", "kernel_type")),
+        Need(f"{_KERNELS}:Fp8BlockScaledMMLinearKernel.apply_weights", ("layer", "x", "bias")),
+        Need(f"{_KERNELS}:Fp8BlockScaledMMLinearKernel.process_weights_after_loading", ("layer",)),
+        Need(f"{_KERNELS}:Fp8BlockScaledMMLinearKernel.can_implement", ("config",)),
     ),
     "attention": (
         Need("vllm.v1.attention.backends.registry:register_backend", ("backend", "class_path")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from typing import Any
 
 from opswap.adapters.vllm.context import CONTEXT
@@ -29,11 +30,18 @@ def of_worker(worker: Any) -> dict[str, Any]:
         "trouble": plugin_trouble(STATE),
         "version": _version(),
         "calls": _calls(),
+        "kernels": _kernels(worker.model_runner.model),
         "custom_ops": list(compilation.custom_ops),
         "enabled": dict(compilation.enabled_custom_ops),
         "disabled": dict(compilation.disabled_custom_ops),
         "compiled": getattr(compilation.mode, "name", str(compilation.mode)) != "NONE",
     }
+
+
+def _kernels(model: Any) -> dict[str, int]:
+    """Layers per kernel class that vLLM chose for their FP8 weights."""
+    chosen = (getattr(getattr(layer, "quant_method", None), "fp8_linear", None) for layer in model.modules())
+    return dict(Counter(type(kernel).__name__ for kernel in chosen if kernel is not None))
 
 
 def _version() -> dict[str, Any]:

@@ -16,7 +16,8 @@ SKIP_ENV = "OPSWAP_VLLM_SKIP"
 
 @dataclass(frozen=True)
 class Seam:
-    """One row. `install` is `module:function` below layers/; `official` is false for a workaround."""
+    """One row. `install` is `module:function` below layers/; `official` is false for a workaround; `kernel` is the
+    class that vLLM gives to layers of this seam, where it chooses one per layer and not every model has such layers."""
 
     name: str
     ops: tuple[str, ...]
@@ -26,6 +27,7 @@ class Seam:
     install: str
     cpu_only: bool = False
     official: bool = True
+    kernel: str = ""
 
 
 NO_FLAG = "none; '-NAME' in custom_ops gives the layer back to the compiler"
@@ -70,6 +72,16 @@ SEAMS: tuple[Seam, ...] = (
         "PluggableLayer.register_oot; the layer swaps UnquantizedLinearMethod for ours",
         "none",
         "linear:install",
+    ),
+    Seam(
+        "fp8_linear",
+        ("gemm_fp8_block128",),
+        "linear layers of checkpoints with weight_block_size [128, 128] (layout fp8_block128)",
+        "register_linear_kernel('fp8_block'); the last of vLLM's choices",
+        "--dtype bfloat16 or float16; VLLM_DISABLED_KERNELS for kernels of vLLM's that are usable here",
+        "fp8_linear:install",
+        cpu_only=True,
+        kernel="OpswapFp8BlockKernel",
     ),
     Seam(
         "sampling",

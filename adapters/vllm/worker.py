@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any
 
-from opswap.adapters.vllm import report
+from opswap.adapters.vllm import calibration, report
 from opswap.adapters.vllm.context import CONTEXT
 from opswap.adapters.vllm.state import STATE
 
 Answer = dict[str, Any]
+_collectors: list[calibration.Collector] = []  # of this process: one while it collects
 
 
 @cache
@@ -77,6 +79,21 @@ class WorkerExtension:
     def opswap_report(self) -> Answer:
         """What the doctor wants to know of this rank."""
         return report.of_worker(self)
+
+    def opswap_calibration_start(self) -> None:
+        """From here on the inputs of linear layers are measured."""
+        if _collectors:
+            raise calibration.CalibrationRefused("opswap: this engine is already collecting; stop that first")
+        _collectors.append(calibration.start(self))
+
+    def opswap_calibration_stop(self, out: str) -> Answer:
+        """Writes what was measured since start."""
+        if not _collectors:
+            raise calibration.CalibrationRefused("opswap: this engine is not collecting; call opswap_calibration_start")
+        tensors, tokens = _collectors.pop().stop()
+        model = calibration.model_digest(calibration.folder_of(self.model_config.model))
+        calibration.write(Path(out), tensors, tokens, model)
+        return {"rank": self.rank, "tokens": tokens, "tensors": len(tensors)}
 
     def _opswap_mid_step(self) -> str | None:
         """Sampling still belongs to the step whose forward has run: no switch between the two."""

@@ -17,20 +17,24 @@ struct Panel {
   const uint32_t *data;  // [k][stride], in words
   int64_t stride;
 };
+// Where sums go. Another type with these three functions may take its place.
 struct Out {
   float *data;  // [r][stride]
   int64_t stride;
   bool add;  // add to what is there
+  Out at(int64_t row, int64_t column) const { return {data + row * stride + column, stride, add}; }
+  vf before(int r, int v) const { return add ? load(data + r * stride + v * kLanes) : vf{}; }
+  void after(int r, int v, vf sum) const { store(data + r * stride + v * kLanes, sum); }
 };
 
 // One register tile: R rows by V vectors.
-template <class Math, int R, int V>
-inline void multiply_tile(Out out, Rows rows, Panel panel, int64_t words) {
+template <class Math, int R, int V, class Sink>
+inline void multiply_tile(Sink out, Rows rows, Panel panel, int64_t words) {
   vf acc[R][V];
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
-    for (int v = 0; v < V; ++v) acc[r][v] = out.add ? load(out.data + r * out.stride + v * kLanes) : vf{};
+    for (int v = 0; v < V; ++v) acc[r][v] = out.before(r, v);
   const uint32_t *column = panel.data;
   for (int64_t k = 0; k < words; ++k, column += panel.stride) {
     vu lanes[V];
@@ -48,7 +52,7 @@ inline void multiply_tile(Out out, Rows rows, Panel panel, int64_t words) {
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
-    for (int v = 0; v < V; ++v) store(out.data + r * out.stride + v * kLanes, acc[r][v]);
+    for (int v = 0; v < V; ++v) out.after(r, v, acc[r][v]);
 }
 
 constexpr int kTileVectors = kLanes == 16 ? 4 : 2;  // widest register tile
@@ -57,22 +61,19 @@ constexpr int kTileColumns = kTileVectors * kLanes;
 constexpr int tile_rows(int v) { return v == kTileVectors ? 6 : 8; }
 
 // Any number of rows by V vectors: whole tiles, then 4, 2 and 1 rows.
-template <class Math, int V, int R = tile_rows(V)>
-inline void multiply_rows(Out out, Rows rows, int64_t count, Panel panel, int64_t words) {
+template <class Math, int V, int R = tile_rows(V), class Sink>
+inline void multiply_rows(Sink out, Rows rows, int64_t count, Panel panel, int64_t words) {
   int64_t r = 0;
-  for (; r + R <= count; r += R)
-    multiply_tile<Math, R, V>({out.data + r * out.stride, out.stride, out.add}, rows.from(r), panel, words);
-  if constexpr (R > 1)
-    multiply_rows<Math, V, (R > 4 ? 4 : R / 2)>({out.data + r * out.stride, out.stride, out.add}, rows.from(r),
-                                                count - r, panel, words);
+  for (; r + R <= count; r += R) multiply_tile<Math, R, V>(out.at(r, 0), rows.from(r), panel, words);
+  if constexpr (R > 1) multiply_rows<Math, V, (R > 4 ? 4 : R / 2)>(out.at(r, 0), rows.from(r), count - r, panel, words);
 }
 
 // The same for a panel of any width, in whole vectors.
-template <class Math>
-inline void multiply(Out out, Rows rows, int64_t count, Panel panel, int64_t columns, int64_t words) {
+template <class Math, class Sink = Out>
+inline void multiply(Sink out, Rows rows, int64_t count, Panel panel, int64_t columns, int64_t words) {
   const auto step = [&]<int V>(std::integral_constant<int, V>) {
     multiply_rows<Math, V>(out, rows, count, panel, words);
-    out.data += V * kLanes;
+    out = out.at(0, V * kLanes);
     panel.data += V * kLanes;
     columns -= V * kLanes;
   };

@@ -29,6 +29,7 @@ def report(rank: int = 0, **changes) -> dict:
         "plugin": {"installed": {row.name: row.how for row in seams.SEAMS}, "skipped": {}, "bypassed": {}},
         "trouble": "",
         "version": {"build_digest": "d" * 64, "device_status": "no CUDA device"},
+        "kernels": {"OpswapFp8BlockKernel": 3},
         "calls": {op: 1 for row in seams.SEAMS for op in row.ops},
         "custom_ops": ["all"],
         "enabled": {"RMSNorm": 5},

@@ -169,6 +169,27 @@ export interface GeluTanhAndMulArgs {
 }
 
 /**
+ * out = (input * input_scale) @ (weight * weight_scale)^T + bias: FP8 weights with a scale per 128 x 128, input in FP8 with a scale per 128 columns or in 16 bits; sums in float32.
+ * Source: DeepGEMM fp8_gemm_nt, and DeepSeek-V3, arXiv:2412.19437, section 3.3.2; weights as layout fp8_block128 of docs/layouts.md.
+ */
+export interface GemmFp8Block128Args {
+  /** [M, N] bfloat16 | float16, written: projected rows */
+  out: TensorLike;
+  /** [M, K] bfloat16 | float16 | float8_e4m3fn: M rows of K features: codes with input_scale, or values of 16 bits without */
+  input: TensorLike;
+  /** [S0, S1] float32: given with codes only: one scale per row and 128 columns, [M, ceil(K/128)], exchanged when mn_major */
+  input_scale: TensorLike | null;
+  /** [N, K] float8_e4m3fn: one row of codes per output feature */
+  weight: TensorLike;
+  /** [B0, B1] float32: one scale per 128 x 128: [ceil(N/128), ceil(K/128)], what checkpoints call weight_scale_inv */
+  weight_scale: TensorLike;
+  /** [N] bfloat16 | float16: added to every row */
+  bias: TensorLike | null;
+  /** true: input_scale is [ceil(K/128), M], as quantize_fp8 writes it for TMA */
+  mn_major?: boolean;
+}
+
+/**
  * token_ids[b] = index of the largest logit of row b; ties go to the lower index.
  * Source: argmax decoding; vLLM 0.33.0 greedy_argmax.
  */
@@ -598,6 +619,7 @@ export interface OpArgs {
   fused_add_rms_norm_quant_fp8: FusedAddRmsNormQuantFp8Args;
   gelu: GeluArgs;
   gelu_tanh_and_mul: GeluTanhAndMulArgs;
+  gemm_fp8_block128: GemmFp8Block128Args;
   greedy_sample: GreedySampleArgs;
   grouped_topk: GroupedTopkArgs;
   gumbel_sample: GumbelSampleArgs;
@@ -651,6 +673,7 @@ export const opFacts: { readonly [K in OpName]: OpFact } = {
   fused_add_rms_norm_quant_fp8: { version: 1, hash: "9c9dd6e8c3aa9d1b", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "scale", "kind": "tensor", "writes": true, "reads": true}, {"name": "input", "kind": "tensor"}, {"name": "residual", "kind": "tensor", "writes": true, "reads": true}, {"name": "weight", "kind": "tensor"}, {"name": "epsilon", "kind": "float", "default": 1e-06}, {"name": "group_size", "kind": "int", "default": 0}, {"name": "static_scale", "kind": "bool", "default": false}, {"name": "mn_major", "kind": "bool", "default": false}] },
   gelu: { version: 1, hash: "d845f5292b7c0c5f", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}, {"name": "tanh", "kind": "bool", "default": false}] },
   gelu_tanh_and_mul: { version: 1, hash: "2976c5b8e1a88a59", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}] },
+  gemm_fp8_block128: { version: 1, hash: "8b82d3b710f0b7d0", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}, {"name": "input_scale", "kind": "tensor", "optional": true}, {"name": "weight", "kind": "tensor"}, {"name": "weight_scale", "kind": "tensor"}, {"name": "bias", "kind": "tensor", "optional": true}, {"name": "mn_major", "kind": "bool", "default": false}] },
   greedy_sample: { version: 1, hash: "fb544cd8a09e7f50", args: [{"name": "token_ids", "kind": "tensor", "writes": true}, {"name": "logits", "kind": "tensor"}] },
   grouped_topk: { version: 1, hash: "c75aa409dd59aa93", args: [{"name": "topk_weights", "kind": "tensor", "writes": true}, {"name": "topk_ids", "kind": "tensor", "writes": true}, {"name": "gating_output", "kind": "tensor"}, {"name": "e_score_correction_bias", "kind": "tensor", "optional": true}, {"name": "num_expert_group", "kind": "int", "default": 1}, {"name": "topk_group", "kind": "int", "default": 1}, {"name": "use_sigmoid", "kind": "bool", "default": false}, {"name": "renormalize", "kind": "bool", "default": true}, {"name": "routed_scaling_factor", "kind": "float", "default": 1.0}] },
   gumbel_sample: { version: 1, hash: "b070974cfaa41cf8", args: [{"name": "token_ids", "kind": "tensor", "writes": true}, {"name": "logits", "kind": "tensor"}, {"name": "seeds", "kind": "tensor"}] },

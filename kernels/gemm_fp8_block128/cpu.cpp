@@ -1,0 +1,55 @@
+#include "gemm_fp8_block128.gen.h"
+
+#include "few.h"
+#include "many.h"
+
+namespace opswap::OPSWAP_ISA {
+
+OPSWAP_CHECK(gemm_fp8_block128) {
+  const bool codes = a.input_dtype == DType::float8_e4m3fn;
+  if (codes != bool(a.input_scale))
+    return fail(OPSWAP_E_VALUE,
+                "gemm_fp8_block128: input_scale is %s; it needs to be given with an input of codes only",
+                codes ? "missing" : "given");
+  const int64_t rows = a.mn_major ? a.S1 : a.S0, groups = a.mn_major ? a.S0 : a.S1;
+  if (codes && (rows != a.M || groups != a.B1))
+    return fail(OPSWAP_E_SHAPE, "gemm_fp8_block128: input_scale is [%lld, %lld], needs %lld rows and %lld groups%s",
+                (long long)a.S0, (long long)a.S1, (long long)a.M, (long long)a.B1, a.mn_major ? ", exchanged" : "");
+  return OPSWAP_OK;
+}
+
+template <class E, class X>
+static void multiply_plain(const gemm_fp8_block128_args &a) {
+  for (int64_t m = 0; m < a.M; ++m)
+    for (int64_t n = 0; n < a.N; ++n) {
+      double sum = a.bias ? to_float(a.bias.as<E>()[n]) : 0.0;
+      for (int64_t k = 0; k < a.K; ++k) {
+        const double x = double(to_float(row<X>(a.input, m)[k])) * input_scale_at(a, m, k / kBlock);
+        sum += x * to_float(row<e4m3>(a.weight, n)[k]) * row<float>(a.weight_scale, n / kBlock)[k / kBlock];
+      }
+      row<E>(a.out, m)[n] = from_float<E>(float(sum));
+    }
+}
+
+OPSWAP_REF(gemm_fp8_block128) {
+  with_output(a, [&]<class E>(E) { with_input(a, [&]<class X>(X) { multiply_plain<E, X>(a); }); });
+  return OPSWAP_OK;
+}
+
+template <class Math, class X>
+static opswap_status run(const gemm_fp8_block128_args &a) {
+  return a.M <= kFewMost ? few<Math, X>(a) : many<Math, X>(a);
+}
+
+// bf16 holds every code, so pairs of it serve codes as well; fp16 needs float32.
+OPSWAP_CPU(gemm_fp8_block128) {
+  return with_input(a, [&]<class X>(X) {
+#if defined(__AVX512F__)
+    if constexpr (!std::is_same_v<X, fp16>)
+      if (bf16_usable()) return run<Bf16Pairs, X>(a);
+#endif
+    return run<Floats, X>(a);
+  });
+}
+
+}  // namespace opswap::OPSWAP_ISA

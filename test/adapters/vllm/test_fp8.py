@@ -1,0 +1,124 @@
+"""Converted checkpoints in real vLLM: every block FP8 layer is one opswap op, and the model says what it should.
+
+Judged by the log-probabilities of given tokens against the dequantised weights in float32: a wrong scale still gives
+plausible answers, and log-probabilities that are off by far more than the 0.03 of bf16.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import fp8
+import numpy as np
+import opswap
+import pytest
+from opswap.adapters.vllm import doctor
+from opswap.adapters.vllm.layers.fp8_linear import check_parts, refusal
+from opswap.adapters.vllm.offline import Attached
+from opswap.adapters.vllm.state import STATE
+
+NOISE = 0.03  # of bf16 activations, mean over tokens
+OP = "gemm_fp8_block128"
+RNG = np.random.default_rng(4)
+PROMPTS = [RNG.integers(3, fp8.VOCAB, size=size).tolist() for size in (97, 40, 12)]
+
+
+def start(start_llm, model, **changes):
+    return start_llm(model, **{"dtype": "bfloat16", "enforce_eager": True, "skip_tokenizer_init": True, **changes})
+
+
+def calls(llm, op: str) -> int:
+    rows = llm.collective_rpc("opswap_ops")[0]["ops"]
+    return next(sum(impl["calls"] for impl in row["impls"]) for row in rows if row["op"] == op)
+
+
+def use(attached: Attached, **changes: str) -> dict:
+    wanted = {"changes": [{"op": op, "impl": impl} for op, impl in changes.items()]}
+    return asyncio.run_coroutine_threadsafe(attached.agent._use(wanted), attached._loop).result(60)
+
+
+@pytest.mark.parametrize("kind", ["LlamaForCausalLM", "Qwen3ForCausalLM"])
+def test_tiny_models_say_what_their_dequantised_weights_say(kind, tmp_path, start_llm):
+    model = fp8.convert(fp8.make(kind, tmp_path / "plain"), tmp_path / "fp8")
+    expected = fp8.hf_log_probabilities(fp8.reference(model), PROMPTS)
+    llm = start(start_llm, model)
+    llm.collective_rpc("opswap_reset_stats")
+    got = fp8.vllm_log_probabilities(llm, PROMPTS)
+    assert np.abs(got - expected).mean() < NOISE
+    report = llm.collective_rpc("opswap_report")[0]
+    assert report["kernels"] == {"OpswapFp8BlockKernel": 8}
+    assert calls(llm, OP) % 8 == 0 < calls(llm, OP)
+    checks = {check["name"]: check for check in doctor.engine_checks(STATE, [report])}
+    assert checks["in use"]["state"] == checks["bypassed layers"]["state"] == "ok", checks
+    with Attached(llm, f"test-{kind}") as attached:
+        acknowledged = use(attached, gemm_fp8_block128="ref")
+        assert acknowledged["acks"][0]["applied"] == "live"
+        opswap.reset_stats()
+        slow = fp8.vllm_log_probabilities(llm, PROMPTS[1:])
+        used = {row["op"]: {i["name"] for i in row["impls"] if i["calls"]} for row in opswap.stats()["ops"]}
+        use(attached, gemm_fp8_block128="cpu")
+    assert used[OP] == {"ref"}
+    assert np.abs(slow - expected[len(PROMPTS[0]) - 1 :]).mean() < NOISE
+
+
+def test_smollm2_says_what_its_dequantised_weights_say(smollm2, tmp_path, start_llm):
+    """Its q, k and v have 576, 192 and 192 rows, so they are kept in their own precision, and the plan says so."""
+    from transformers import AutoTokenizer
+
+    plan = json.loads(fp8.opswap("plan", smollm2, tmp_path / "fp8", "--json").stdout)
+    kept = [t for t in plan["tensors"] if "self_attn.k_proj" in t["name"]]
+    assert len(kept) == 30
+    assert all("does not end on a border of 128" in json.dumps(t) for t in kept)
+    model = fp8.convert(smollm2, tmp_path / "fp8")
+    tokenizer = AutoTokenizer.from_pretrained(smollm2)
+    text = "Whereas Light is a Body, and the Rays of it are very small; the least Parts of Air bend them as they pass. "
+    prompts = [
+        tokenizer(text * 3).input_ids,
+        tokenizer("The capital of France is Paris, on the river Seine.").input_ids,
+    ]
+    expected = fp8.hf_log_probabilities(fp8.reference(model), prompts)
+    llm = start(start_llm, model, max_model_len=256)
+    got = fp8.vllm_log_probabilities(llm, prompts)
+    assert llm.collective_rpc("opswap_report")[0]["kernels"] == {"OpswapFp8BlockKernel": 90}
+    assert np.abs(got - expected).mean() < 0.05
+
+
+def test_parts_that_share_a_block_are_refused(tmp_path, start_llm):
+    """What vLLM 0.33 loads and computes wrongly when it is forced."""
+    ragged = {"hidden_size": 384, "num_attention_heads": 3, "num_key_value_heads": 1}
+    model = fp8.convert(fp8.make("LlamaForCausalLM", tmp_path / "plain", **ragged), tmp_path / "fp8")
+    fp8.force_into_fp8(model, ("q_proj", "k_proj", "v_proj"))
+    with pytest.raises(ValueError, match=r"qkv_proj is a fused layer .* have 192, 64, 64 rows"):
+        start(start_llm, model)
+
+
+def test_what_the_kernel_cannot_serve():
+    import torch
+
+    check_parts("a", [128, 256, 100])
+    assert refusal((128, 128), torch.float16) is None
+    assert "got 64 x 128" in refusal((64, 128), torch.bfloat16)
+    assert "--dtype bfloat16" in refusal((128, 128), torch.float32)
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [("Qwen3MoeForCausalLM", fp8.EXPERTS), ("DeepseekV2ForCausalLM", fp8.MLA)],
+    ids=["qwen3", "dsv2"],
+)
+def test_mixtures_of_experts_are_converted_block_by_block(kind, changes, tmp_path):
+    """Each code and scale is what numpy makes of the source; they run as soon as their seams exist."""
+    source = fp8.make(kind, tmp_path / "plain", **changes)
+    target = fp8.convert(source, tmp_path / "fp8")
+    before, after = fp8.tensors_of(source), fp8.tensors_of(target)
+    quantised = [name for name in before if f"{name}_scale_inv" in after]
+    experts = [name for name in before if ".mlp.experts." in name]
+    assert experts and set(experts) <= set(quantised)
+    for name, x in before.items():
+        if name not in quantised:
+            assert after[name].equal(x)
+            continue
+        codes, scales = fp8.fp8_block128(x.float().numpy())
+        assert (after[name].view(dtype=__import__("torch").uint8).numpy() == codes.view(np.uint8)).all(), name
+        assert (after[f"{name}_scale_inv"].numpy() == scales).all(), name
