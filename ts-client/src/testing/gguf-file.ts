@@ -7,7 +7,12 @@ export interface WrittenTensor {
   offset: number;
 }
 
-export type WrittenValue = number | string | { float: number } | { array: readonly (number | string)[] };
+export type WrittenValue =
+  | number
+  | string
+  | { float: number }
+  | { floats: readonly number[] }
+  | { array: readonly (number | string)[] };
 
 const u32 = (value: number) => {
   const bytes = Buffer.alloc(4);
@@ -30,6 +35,8 @@ function typed(value: WrittenValue): Buffer {
   if (typeof value === "number") return Buffer.concat([u32(4), u32(value)]);
   if (typeof value === "string") return Buffer.concat([u32(8), text(value)]);
   if ("float" in value) return Buffer.concat([u32(6), float(value.float)]);
+  if ("floats" in value)
+    return Buffer.concat([u32(9), u32(6), u64(value.floats.length), ...value.floats.map(float)]);
   const strings = typeof value.array[0] === "string";
   const elements = value.array.map((one) => (typeof one === "string" ? text(one) : u32(one)));
   return Buffer.concat([u32(9), u32(strings ? 8 : 4), u64(value.array.length), ...elements]);

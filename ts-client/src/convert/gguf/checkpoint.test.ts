@@ -95,6 +95,14 @@ describe("a model", () => {
     expect(Object.keys(tensorsOf(change(factors)))).toHaveLength(11);
   });
 
+  it("has a config.json that is JSON, whatever its numbers are", () => {
+    const theta = (value: WrittenValue) => ({ metadata: { "llama.rope.freq_base": value } });
+    expect(configOf(theta({ float: 1e30 })).rope_theta).toBe(1e30);
+    expect(() => opened(theta({ floats: [Number.POSITIVE_INFINITY] }))).toThrow(
+      /not the same for every layer/,
+    );
+  });
+
   it("may be a link, as in a Hugging Face cache", () => {
     const [blob, link] = [path.join(dir, "ab".repeat(32)), path.join(dir, "link.gguf")];
     writeFileSync(blob, withData(tinyModel({})));

@@ -6,7 +6,7 @@ import { type Rope, ropeOf } from "./rope.js";
 
 /** A value as JSON writes it; floats keep a point, which strict readers of configs need. */
 type Text = string;
-const float = (value: number): Text => (Number.isInteger(value) ? `${value}.0` : String(value));
+const float = (value: number): Text => String(value).replace(/^-?\d+$/, "$&.0");
 const json = (value: unknown): Text => JSON.stringify(value);
 
 export interface Shape {

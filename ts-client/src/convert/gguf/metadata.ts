@@ -34,7 +34,7 @@ export class Metadata {
     const value = this.#header.metadata.get(key);
     if (!Array.isArray(value)) return this.number(key);
     const [first] = value;
-    if (typeof first === "number" && value.every((one) => one === first)) return first;
+    if (Number.isFinite(first) && value.every((one) => one === first)) return Number(first);
     throw convertError("OPSWAP_E_UNSUPPORTED", `${this.file}: ${key} is not the same for every layer`);
   }
 
