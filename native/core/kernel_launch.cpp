@@ -1,10 +1,12 @@
 #include "kernel_launch.h"
 
+#include <algorithm>
 #include <cinttypes>
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <string>
 
 #include "error.h"
 
@@ -20,17 +22,19 @@ namespace {
 constexpr size_t kMaxSharedMemory = 227 * 1024;
 constexpr int64_t kMaxThreads = 1024, kMaxGridX = (int64_t{1} << 31) - 1, kMaxGridYZ = 65535, kMaxCluster = 16;
 
-// Appends to a fixed buffer; what does not fit is cut off.
+// A sentence in parts.
 struct Line {
-  char text[700] = "";
-  size_t used = 0;
+  std::string text;
 
   [[gnu::format(printf, 2, 3)]] void add(const char *format, ...) {
-    va_list args;
+    va_list args, again;
     va_start(args, format);
-    const int n = std::vsnprintf(text + used, sizeof text - used, format, args);
+    va_copy(again, args);
+    const size_t used = text.size(), more = size_t(std::max(std::vsnprintf(nullptr, 0, format, args), 0));
+    text.resize(used + more);
+    std::vsnprintf(text.data() + used, more + 1, format, again);
+    va_end(again);
     va_end(args);
-    if (n > 0) used = used + size_t(n) < sizeof text ? used + size_t(n) : sizeof text - 1;
   }
 };
 
@@ -79,7 +83,7 @@ bool positive(const Extent &e) { return e.x > 0 && e.y > 0 && e.z > 0; }
     add_argument(line, kernel.args[i]);
   }
   line.add(")");
-  return fail(OPSWAP_E_LAUNCH, "%s: kernel %s %s: %s; %s", kernel.op, kernel.name, what, why, line.text);
+  return fail(OPSWAP_E_LAUNCH, "%s: kernel %s %s: %s; %s", kernel.op, kernel.name, what, why, line.text.c_str());
 }
 
 constexpr const char *kNotStarted = "did not start";
