@@ -6,8 +6,7 @@
 #include <algorithm>
 
 #include "common/fp8.h"
-#include "common/op.h"
-#include "common/rows.h"
+#include "common/stream.h"
 
 namespace opswap::OPSWAP_ISA {
 
@@ -55,8 +54,18 @@ inline uint32_t amax(const E *x, int64_t n) {
   return largest_lane(larger(most[0], most[1]));
 }
 
-template <bool Any, class E>
-inline void store_quotients(e4m3 *out, const E *x, int64_t n, float scale) {
+// Codes past the caches, kLanes at a time; half a register is no such store.
+template <bool Any>
+inline void store_e4m3(streamed<e4m3> *p, vf x) {
+#if defined(__AVX512F__)
+  _mm_stream_si128(reinterpret_cast<__m128i *>(p), (__m128i)e4m3_codes<Any>(x));
+#else
+  store_e4m3<Any>(&p->value, x);
+#endif
+}
+
+template <bool Any, class Code, class E>
+inline void store_quotients(Code *out, const E *x, int64_t n, float scale) {
   const vf s = splat(scale);
   for_lanes(
       n, [&](int64_t i) { store_e4m3<Any>(out + i, load(x + i) / s); },
@@ -64,8 +73,8 @@ inline void store_quotients(e4m3 *out, const E *x, int64_t n, float scale) {
 }
 
 // A normal scale that was chosen for x leaves no quotient that is NaN or has to saturate.
-template <class E>
-inline void quantize_span(e4m3 *out, const E *x, int64_t n, float scale, bool given) {
+template <class Code, class E>
+inline void quantize_span(Code *out, const E *x, int64_t n, float scale, bool given) {
   if (!given && scale >= 0x1p-126f && scale <= 0x1p120f)
     store_quotients<false>(out, x, n, scale);
   else
@@ -87,8 +96,8 @@ struct Scales {
 
 // Quantises row t of n features: one group when `group` is 0; with `given` the one scale of the tensor is read. The
 // scales of a few groups come first, so that no group waits for the end of its own reduction.
-template <class E>
-inline void quantize_row(e4m3 *out, const E *x, int64_t n, int64_t t, int64_t group, bool given, const Scales &scales,
+template <class Code, class E>
+inline void quantize_row(Code *out, const E *x, int64_t n, int64_t t, int64_t group, bool given, const Scales &scales,
                          float floor = kAmaxFloor) {
   constexpr int64_t kAtOnce = 16;
   if (given) return quantize_span(out, x, n, scales.at(0, 0), true);

@@ -7,7 +7,7 @@
 
 namespace opswap::OPSWAP_ISA {
 
-constexpr int64_t kStreamBytes = 16 << 20;  // half of the L3 that a core of today's servers shares
+constexpr int64_t kCacheBytes = 32 << 20;  // the L3 that a core of today's servers shares
 
 // An element of an output that is streamed: `store` of it writes past the caches. Rows begin on whole vectors.
 template <class E>
@@ -51,10 +51,15 @@ inline bool rows_on_vectors(const Tensor &t) {
   return (reinterpret_cast<uintptr_t>(t.data) | uintptr_t(t.stride[0] * dtype_bytes(t.dtype))) % uintptr_t(vector) == 0;
 }
 
+// Whether what is written first has left the caches once all of `out`, and `read` bytes for it, have passed.
+inline bool outgrows_caches(const Tensor &out, int64_t read) {
+  return kStreams && out.bytes + read >= kCacheBytes && rows_on_vectors(out);
+}
+
 // body(row t of `out`, t) for every row, in tasks of `grain` rows; `store` picks how by the type of the pointer.
 template <class E, class Body>
-inline void for_output_rows(const Tensor &out, int64_t rows, int64_t grain, Body &&body) {
-  if (kStreams && out.bytes >= kStreamBytes && rows_on_vectors(out))
+inline void for_output_rows(const Tensor &out, int64_t rows, int64_t grain, bool streams, Body &&body) {
+  if (streams)
     return parallel_for(rows, grain, [&](int64_t begin, int64_t end) {
       for (int64_t t = begin; t < end; ++t) body(row<streamed<E>>(out, t), t);
       stream_end();
@@ -62,6 +67,11 @@ inline void for_output_rows(const Tensor &out, int64_t rows, int64_t grain, Body
   parallel_for(rows, grain, [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) body(row<E>(out, t), t);
   });
+}
+// The same for an input as large as the output.
+template <class E, class Body>
+inline void for_output_rows(const Tensor &out, int64_t rows, int64_t grain, Body &&body) {
+  for_output_rows<E>(out, rows, grain, outgrows_caches(out, out.bytes), body);
 }
 
 }  // namespace opswap::OPSWAP_ISA

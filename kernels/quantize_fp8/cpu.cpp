@@ -76,9 +76,10 @@ OPSWAP_CPU(quantize_fp8) {
   return with_float_type(a.scalar_dtype, [&]<class E>(E) {
     if (a.group_rows == 0) return quantize_tensor<E>(a, scales);
     if (a.group_rows == 1) {
-      parallel_for(a.T, rows_per_task(a.H), [&](int64_t begin, int64_t end) {
-        for (int64_t t = begin; t < end; ++t)
-          quantize_row(row<e4m3>(a.out, t), row<E>(a.input, t), a.H, t, a.group_columns, false, scales, float(a.floor));
+      // Inputs of 16 bits are bound by arithmetic, which streaming does not help.
+      const bool streams = sizeof(E) == 4 && a.group_columns % kLanes == 0 && outgrows_caches(a.out, a.input.bytes);
+      for_output_rows<e4m3>(a.out, a.T, rows_per_task(a.H), streams, [&](auto *out, int64_t t) {
+        quantize_row(out, row<E>(a.input, t), a.H, t, a.group_columns, false, scales, float(a.floor));
       });
       return opswap_status{OPSWAP_OK};
     }
