@@ -91,9 +91,12 @@ set(OPSWAP_CUDA_LIBRARIES "${OPSWAP_CUDART}" rt ${CMAKE_DL_LIBS})
 set(OPSWAP_CUDA_INCLUDES "${OPSWAP_CUDART_INCLUDE}")
 set(OPSWAP_CUDA_DEFINITIONS OPSWAP_WITH_CUDA OPSWAP_WITH_SM90)
 
-# ptxas -v of every instance stays beside its object, with what the compilation took; test/static reads both.
-set(flags -std=c++20 -O3 -gencode arch=compute_90a,code=sm_90a -Xptxas -v --expt-relaxed-constexpr -lineinfo
-  -ccbin "${CMAKE_CXX_COMPILER}" -Xcompiler -fPIC,-fvisibility=hidden,-Wall)
+# ptxas -v of every instance stays beside its object, with what the compilation took; test/static reads both. The flags
+# are in a file of their own, one a line, because test/gpu/builder.py compiles where there is no CMake.
+set(OPSWAP_NVCC_FLAGS "${CMAKE_CURRENT_LIST_DIR}/nvcc.flags")
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${OPSWAP_NVCC_FLAGS}")
+file(STRINGS "${OPSWAP_NVCC_FLAGS}" flags)
+list(TRANSFORM flags REPLACE "^@CXX@$" "${CMAKE_CXX_COMPILER}")
 foreach(include ${OPSWAP_INCLUDES})
   list(APPEND flags "-I${include}")
 endforeach()
@@ -106,7 +109,7 @@ foreach(line ${OPSWAP_INSTANCES})
   list(TRANSFORM definitions PREPEND -D)
   add_custom_command(OUTPUT "${object}"
     COMMAND "${OPSWAP_PYTHON}" "${CMAKE_CURRENT_LIST_DIR}/logged.py" "${folder}/${room}.${pass}.ptxas" "${nvcc}" ${flags} ${definitions} -MD -MF "${object}.d" -MT "${object}" -c "${source}" -o "${object}"
-    DEPENDS "${source}" opswap_generate "${CMAKE_CURRENT_LIST_DIR}/cuda.cmake" "${CMAKE_CURRENT_LIST_DIR}/logged.py"
+    DEPENDS "${source}" opswap_generate "${CMAKE_CURRENT_LIST_DIR}/cuda.cmake" "${OPSWAP_NVCC_FLAGS}" "${CMAKE_CURRENT_LIST_DIR}/logged.py"
     DEPFILE "${object}.d" COMMENT "Compiling ${room} for sm_90a (${pass})" VERBATIM)
   set_source_files_properties("${object}" PROPERTIES EXTERNAL_OBJECT ON GENERATED ON)
   list(APPEND OPSWAP_OBJECTS "${object}")

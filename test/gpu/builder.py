@@ -12,6 +12,7 @@ from pathlib import Path
 
 from gpu.abi import ROOT
 
+CXX = "g++"
 WARNINGS_OFF = ["-w"]
 INCLUDES = ("native/include", "native/core", "kernels")
 
@@ -59,28 +60,20 @@ class Plain:
         out = self._folder / f"{source.name}.o"
         headers = [f"-isystem{self._cuda / p}" for p in ("include", "targets/x86_64-linux/include")]
         flags = ["-std=gnu++20", "-O2", "-fPIC", "-fvisibility=hidden", "-DOPSWAP_WITH_CUDA", "-DOPSWAP_WITH_SM90"]
-        _run(["g++", *flags, *WARNINGS_OFF, *self._includes, *headers, "-c", str(source), "-o", str(out)])
+        _run([CXX, *flags, *WARNINGS_OFF, *self._includes, *headers, "-c", str(source), "-o", str(out)])
         return out
 
     def _cu(self, line: str) -> Path:
         room, instance, scalar, namespace = line.split("|")
         out = self._folder / f"{room}.{instance}.o"
-        flags = [
-            "-std=c++20",
-            "-O3",
-            "-gencode",
-            "arch=compute_90a,code=sm_90a",
-            "--expt-relaxed-constexpr",
-            "-lineinfo",
-        ]
+        flags = (self._root / "native/cmake/nvcc.flags").read_text().replace("@CXX@", CXX).split()
         names = [
             f"-DOPSWAP_PASS={namespace}",
             f'-DOPSWAP_OP="{room}"',
             *([f"-DOPSWAP_SCALAR={scalar}"] if scalar else []),
         ]
         source = self._root / "kernels" / room / "sm90.cu"
-        host = ["-Xcompiler", "-fPIC,-fvisibility=hidden"]
-        _run([self._nvcc, *flags, *host, *names, *self._includes, "-c", str(source), "-o", str(out)])
+        _run([self._nvcc, *flags, *names, *self._includes, "-c", str(source), "-o", str(out)])
         return out
 
     def build(self) -> Path:
@@ -95,7 +88,7 @@ class Plain:
         paths = [f"-L{p}" for p in folders if p.exists()]
         exports = f"-Wl,--version-script={self._root / 'native/cmake/exports.map'}"
         links = ["-lcudart_static", "-lrt", "-ldl", "-lpthread"]
-        _run(["g++", "-shared", exports, *map(str, objects), *paths, *links, "-o", str(library)])
+        _run([CXX, "-shared", exports, *map(str, objects), *paths, *links, "-o", str(library)])
         return library
 
 
