@@ -4,87 +4,19 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
-#include <memory>
 #include <mutex>
 #include <new>
 #include <system_error>
 #include <thread>
 #include <vector>
 
+#include "convert/cut.h"
 #include "convert/digest.h"
 #include "convert/files.h"
+#include "convert/recode.h"
 
 namespace opswap::convert {
 namespace {
-
-constexpr int64_t kTileBytes = 4 << 20;
-
-constexpr int64_t kMostGroup = 256;
-
-int64_t blocks(int64_t n) { return (n + kBlock - 1) / kBlock; }
-
-// Whether tiles become floats before they are encoded.
-bool decodes(const Job &job) {
-  if (job.scheme == Scheme::copy) return false;
-  const bool quantizable = job.element == Element::bf16 || job.element == Element::f16 || job.element == Element::f32;
-  return job.scheme == Scheme::bf16 || !quantizable || !job.scales.empty() || job.add != 0;
-}
-
-int64_t output_bytes(const Job &job) {
-  switch (job.scheme) {
-    case Scheme::copy:
-      return element_bytes(job.element);
-    case Scheme::bf16:
-      return 2;
-    case Scheme::fp8_block128:
-      break;
-  }
-  return 1;
-}
-
-// How a tensor is cut; depends on nothing but the tensor, so digests of tiles can be compared between runs.
-struct Cut {
-  int64_t rows, columns;  // of a tile
-  int64_t across, count;
-
-  explicit Cut(const Job &job) {
-    const int64_t stored = element_bytes(job.element), width = decodes(job) ? std::max<int64_t>(4, stored) : stored;
-    rows = job.scheme == Scheme::copy   ? 1
-           : job.scheme == Scheme::bf16 ? std::clamp<int64_t>(job.rows, 1, kBlock)
-                                        : kBlock;
-    columns = std::min(job.columns, kTileBytes / (rows * width) / kMostGroup * kMostGroup);
-    across = columns == 0 ? 0 : (job.columns + columns - 1) / columns;
-    count = across * ((job.rows + rows - 1) / rows);
-  }
-};
-
-// Buffers outlive jobs: fresh memory costs a page fault for every 4 KiB.
-class Buffer {
- public:
-  Buffer() {
-    const std::lock_guard lock(mutex);
-    if (!spare.empty()) {
-      memory_ = std::move(spare.back());
-      spare.pop_back();
-    } else {
-      memory_.reset(static_cast<uint8_t *>(::operator new[](kTileBytes, std::align_val_t(4096))));
-    }
-  }
-  ~Buffer() {
-    const std::lock_guard lock(mutex);
-    spare.push_back(std::move(memory_));
-  }
-  uint8_t *get() const { return memory_.get(); }
-
- private:
-  struct Free {
-    void operator()(uint8_t *p) const { ::operator delete[](p, std::align_val_t(4096)); }
-  };
-  using Memory = std::unique_ptr<uint8_t[], Free>;
-  static inline std::mutex mutex;
-  static inline std::vector<Memory> spare;
-  Memory memory_;
-};
 
 // What a tile left behind, kept apart so that sums do not depend on who came first.
 struct Done {
@@ -92,6 +24,8 @@ struct Done {
   Stats stats;
   Found found;
   int64_t differing = 0, first_differing = -1;
+  int64_t inexact = 0, first_inexact = -1;
+  float amax = 0;
 };
 
 struct Work {
@@ -105,8 +39,10 @@ struct Work {
   std::atomic<bool> stopped{false};
 
   explicit Work(const Job &job) : job(job), cut(job), done(size_t(cut.count)) {
-    if (job.scheme == Scheme::fp8_block128) scales.resize(size_t(blocks(job.rows) * blocks(job.columns)));
+    if (job.mode != Mode::measure) scales.resize(size_t(cut.scales));
+    if (whole()) scales.assign(1, std::max(job.amax, kSmallestAmax) / kLargestE4m3);
   }
+  bool whole() const { return cut.scales > 0 && job.scheme.block_rows == 0; }
   bool stop(const Failure &why) {
     const std::lock_guard lock(mutex);
     if (!stopped) failure = why;
@@ -115,16 +51,11 @@ struct Work {
   }
 };
 
-// Rectangle of a tile: rows and columns of the tensor.
-struct Area {
-  int64_t row, column, rows, columns;
-
-  Area(const Work &w, int64_t index)
-      : row(index / w.cut.across * w.cut.rows),
-        column(index % w.cut.across * w.cut.columns),
-        rows(std::min(w.cut.rows, w.job.rows - row)),
-        columns(std::min(w.cut.columns, w.job.columns - column)) {}
-};
+// Whole bytes of the output.
+Group written(const Job &job) {
+  const int64_t bits = job.scheme.bits(job.element);
+  return bits % 8 == 0 ? Group{1, bits / 8} : Group{8 / bits, 1};
+}
 
 // Where a row lies among those of its tensor, whose heads have their halves interleaved.
 int64_t paired_row(const Job &job, int64_t row) {
@@ -154,7 +85,7 @@ bool each_run(const Work &w, const Area &a, Lie lie, uint8_t *memory, Move &&mov
 
 bool read_area(Work &w, const Area &a, bool from_target, uint8_t *memory) {
   const int file = from_target ? w.job.target : w.job.source;
-  const Lie lie = from_target ? Lie{w.job.data_offset, {1, output_bytes(w.job)}}
+  const Lie lie = from_target ? Lie{w.job.data_offset, written(w.job)}
                               : Lie{w.job.source_offset, group_of(w.job.element), w.job.heads > 0};
   Failure failure;
   const bool ok = each_run(w, a, lie, memory, [&](uint8_t *p, int64_t bytes, int64_t offset) {
@@ -165,7 +96,7 @@ bool read_area(Work &w, const Area &a, bool from_target, uint8_t *memory) {
 
 bool write_area(Work &w, const Area &a, uint8_t *memory) {
   Failure failure;
-  const Lie lie{w.job.data_offset, {1, output_bytes(w.job)}};
+  const Lie lie{w.job.data_offset, written(w.job)};
   const bool ok = each_run(w, a, lie, memory, [&](uint8_t *p, int64_t bytes, int64_t offset) {
     return write_all(w.job.target, p, bytes, offset, failure);
   });
@@ -189,51 +120,68 @@ void decode(const Work &w, const Area &a, const void *stored, uint8_t *floats) {
                    reinterpret_cast<float *>(floats));
 }
 
+void place(Found &found, const Area &a) {
+  if (found.count == 0) return;
+  found.row += a.row;
+  found.column += a.column;
+}
+
 // Computes a tile's output from its elements; returns where it lies.
 uint8_t *transform(Work &w, const Area &a, uint8_t *in, uint8_t *out, Done &done) {
-  const Pass &pass = *w.job.pass;
   Tile tile{in, a.rows, a.columns, decodes(w.job) ? Element::f32 : w.job.element, w.job.policy};
-  switch (w.job.scheme) {
-    case Scheme::copy:
-      pass.inspect(tile, done.found);
-      break;
-    case Scheme::bf16:
-      pass.round_bf16(static_cast<const float *>(tile.in), reinterpret_cast<uint16_t *>(out), a.rows * a.columns);
-      tile.in = out;  // what became infinite by rounding counts as well
-      tile.element = Element::bf16;
-      pass.inspect(tile, done.found);
-      break;
-    case Scheme::fp8_block128:
-      float *scales = w.scales.data() + a.row / kBlock * blocks(w.job.columns) + a.column / kBlock;
-      pass.quantize_fp8(tile, out, scales, done.stats, done.found);
+  const Scheme &scheme = w.job.scheme;
+  if (scheme.quantizes()) {
+    const int64_t first = a.row / w.cut.block_rows * w.cut.scales_across + a.column / w.cut.block_columns;
+    const Output to{out, w.scales.data() + first, w.cut.scales_across, w.job.amax};
+    w.job.pass->quantize(tile, scheme, to, done.stats, done.found);
+  } else if (scheme.code == Code::bf16) {
+    w.job.pass->round_bf16(static_cast<const float *>(tile.in), reinterpret_cast<uint16_t *>(out), a.rows * a.columns);
+    tile.in = out;  // what became infinite by rounding counts as well
+    tile.element = Element::bf16;
+    w.job.pass->inspect(tile, done.found);
+  } else {
+    w.job.pass->inspect(tile, done.found);
+    done.inexact = recode(scheme.code, in, out, a.rows * a.columns, done.first_inexact);
+    if (done.inexact > 0) done.first_inexact += a.column;
   }
-  if (done.found.count > 0) {
-    done.found.row += a.row;
-    done.found.column += a.column;
-  }
-  return w.job.scheme == Scheme::copy ? in : out;
+  place(done.found, a);
+  return scheme.code == Code::copy ? in : out;
+}
+
+// Reads a tile, and decodes it where its bytes are no plain floats.
+bool read_elements(Work &w, const Area &a, const Buffer (&memory)[3], Done &done) {
+  uint8_t *stored = memory[decodes(w.job) ? 2 : 0].get();
+  if (!read_area(w, a, false, stored)) return false;
+  const Group group = group_of(w.job.element);
+  done.source_digest = digest_of(stored, size_t(a.rows * a.columns / group.elements * group.bytes));
+  if (decodes(w.job)) decode(w, a, stored, memory[0].get());
+  return true;
+}
+
+bool measure_tile(Work &w, const Area &a, uint8_t *memory, Done &done) {
+  const Element element = decodes(w.job) ? Element::f32 : w.job.element;
+  done.amax = w.job.pass->amax({memory, a.rows, a.columns, element, w.job.policy}, done.found);
+  place(done.found, a);
+  return true;
 }
 
 bool run_tile(Work &w, int64_t index, const Buffer (&memory)[3]) {
-  const Area a(w, index);
+  const Area a(w.job, w.cut, index);
   Done &done = w.done[size_t(index)];
-  const Group group = group_of(w.job.element);
-  const int64_t elements = a.rows * a.columns, bytes = elements * output_bytes(w.job);
+  const int64_t bits = w.job.scheme.bits(w.job.element), bytes = a.rows * a.columns * bits / 8;
   if (w.job.mode == Mode::digest) {
     if (!read_area(w, a, true, memory[2].get())) return false;
     done.data_digest = digest_of(memory[2].get(), size_t(bytes));
     return true;
   }
-  uint8_t *stored = memory[decodes(w.job) ? 2 : 0].get();
-  if (!read_area(w, a, false, stored)) return false;
-  done.source_digest = digest_of(stored, size_t(elements / group.elements * group.bytes));
-  if (decodes(w.job)) decode(w, a, stored, memory[0].get());
+  if (!read_elements(w, a, memory, done)) return false;
+  if (w.job.mode == Mode::measure) return measure_tile(w, a, memory[0].get(), done);
   uint8_t *out = transform(w, a, memory[0].get(), memory[1].get(), done);
   if (done.found.count > 0 && w.job.policy == Nonfinite::refuse) return true;  // the others are still counted
   done.data_digest = digest_of(out, size_t(bytes));
   if (w.job.mode == Mode::write) return write_area(w, a, out);
   if (!read_area(w, a, true, memory[2].get())) return false;
-  compare(out, memory[2].get(), bytes, (a.row * w.job.columns + a.column) * output_bytes(w.job), done);
+  compare(out, memory[2].get(), bytes, (a.row * w.job.columns + a.column) * bits / 8, done);
   return true;
 }
 
@@ -247,22 +195,31 @@ void work_through(Work &w) {
   }
 }
 
+// Scales as the file has them; they are bf16 numbers where that is its type.
+std::vector<uint8_t> scale_bytes(const Work &w) {
+  const int64_t width = element_bytes(w.job.scheme.scale);
+  std::vector<uint8_t> bytes(w.scales.size() * size_t(width));
+  for (size_t i = 0; i < w.scales.size(); ++i)  // the upper half of a float is its bf16
+    std::memcpy(&bytes[i * size_t(width)], reinterpret_cast<const uint8_t *>(&w.scales[i]) + 4 - width, size_t(width));
+  return bytes;
+}
+
 bool move_scales(Work &w, Result &result) {
   if (w.scales.empty()) return true;
-  const int64_t bytes = int64_t(w.scales.size() * sizeof(float));
+  std::vector<uint8_t> ours = scale_bytes(w), theirs;
+  const int64_t bytes = int64_t(ours.size()), width = element_bytes(w.job.scheme.scale);
   Failure failure;
-  std::vector<float> theirs;
   if (w.job.mode != Mode::write) {
-    theirs.resize(w.scales.size());
+    theirs.resize(ours.size());
     if (!read_all(w.job.target, theirs.data(), bytes, w.job.scale_offset, true, failure)) return w.stop(failure);
   }
-  if (w.job.mode == Mode::digest) w.scales = std::move(theirs);
-  result.scale_digest = digest_of(w.scales.data(), size_t(bytes));
+  if (w.job.mode == Mode::digest) ours = std::move(theirs);
+  result.scale_digest = digest_of(ours.data(), size_t(bytes));
   if (w.job.mode == Mode::write)
-    return write_all(w.job.target, w.scales.data(), bytes, w.job.scale_offset, failure) || w.stop(failure);
+    return write_all(w.job.target, ours.data(), bytes, w.job.scale_offset, failure) || w.stop(failure);
   if (w.job.mode == Mode::verify)
-    for (size_t i = 0; i < theirs.size(); ++i)
-      if (std::memcmp(&theirs[i], &w.scales[i], sizeof(float)) != 0) ++result.differing_scales;
+    for (int64_t i = 0; i < bytes; i += width)
+      if (std::memcmp(&theirs[size_t(i)], &ours[size_t(i)], size_t(width)) != 0) ++result.differing_scales;
   return true;
 }
 
@@ -293,12 +250,14 @@ void collect(const Work &w, Result &result) {
     result.differing += done.differing;
     if (done.first_differing >= 0 && (result.first_differing < 0 || done.first_differing < result.first_differing))
       result.first_differing = done.first_differing;
+    if (result.inexact == 0) result.first_inexact = done.first_inexact;
+    result.inexact += done.inexact;
+    result.amax = std::max(result.amax, done.amax);
     if (done.found.count == 0) continue;
     const int64_t count = result.found.count + done.found.count;
     if (comes_first(done.found, result.found)) result.found = done.found;
     result.found.count = count;
   }
-  if (!w.job.scales.empty()) sources.push_back(digest_of(w.job.scales.data(), w.job.scales.size() * sizeof(float)));
   if (w.job.mode != Mode::digest) result.source_digest = digest_of(sources.data(), sources.size() * 8);
   result.data_digest = digest_of(data.data(), data.size() * 8);
 }

@@ -9,21 +9,25 @@
 
 namespace opswap::convert {
 
+constexpr int64_t kTileBytes = 4 << 20;
+constexpr int64_t kLongestRow = kTileBytes / 8;  // that one scale can serve
+
 enum class Mode : int32_t {
-  write,   // source to target
-  verify,  // source again, compared with target
-  digest,  // target alone
+  write,    // source to target
+  verify,   // source again, compared with target
+  digest,   // target alone
+  measure,  // the source's largest magnitude, alone
 };
-enum class Scheme : int32_t { copy, bf16, fp8_block128 };
 
 struct Job {
   Mode mode = Mode::write;
-  Scheme scheme = Scheme::copy;
+  Scheme scheme;
   Element element = Element::other;
   Nonfinite policy = Nonfinite::refuse;
   int source = -1, target = -1;  // file descriptors
   int64_t source_offset = 0, data_offset = 0, scale_offset = 0;
-  int64_t rows = 1, columns = 0;  // a copy is one row
+  int64_t rows = 1, columns = 0;  // what is not quantised is one row
+  float amax = 0;                 // of all that shares a scale, where that is the whole tensor
   int32_t threads = 1;
   const Pass *pass = nullptr;
   // What the source's codes are multiplied by, for each block of scale_rows x scale_columns; empty where there is none.
@@ -50,6 +54,8 @@ struct Result {
   int64_t differing = 0;         // bytes, when verifying
   int64_t first_differing = -1;  // byte of the data
   int64_t differing_scales = 0;
+  int64_t inexact = 0, first_inexact = -1;  // elements that the new type cannot hold
+  float amax = 0;                           // when measuring
   Failure failure;
 };
 

@@ -6,8 +6,6 @@
 
 namespace opswap::convert {
 
-constexpr int64_t kBlock = 128;
-
 enum class Element : int32_t { bf16, f16, f32, f64, e5m2, e4m3, other, q4_0, q4_1, q5_0, q5_1, q8_0, q4_k, q5_k, q6_k };
 enum class Nonfinite : int32_t { refuse, keep, zero };
 
@@ -52,6 +50,44 @@ constexpr Group group_of(Element element) {
   }
 }
 
+constexpr float kSmallestAmax = 1e-12f;  // so that no scale is 0
+constexpr float kLargestE4m3 = 448;
+
+// What is written for an element. Nibbles: the even column is the low half of a byte.
+#define OPSWAP_CONVERT_CODES(X)                         \
+  X(copy)   /* its bytes */                             \
+  X(flip)   /* the top bit of each nibble inverted */   \
+  X(widen)  /* bf16 as f32 */                           \
+  X(narrow) /* f32 as bf16, where that loses nothing */ \
+  X(bf16)   /* rounded */                               \
+  X(e4m3)                                               \
+  X(int4_offset) /* -8 to 7 in a nibble, 8 added */     \
+  X(int4_signed) /* the same in two's complement */
+
+enum class Code : int32_t {
+#define X(name) name,
+  OPSWAP_CONVERT_CODES(X)
+#undef X
+};
+
+// How weights become codes and scales. Layouts are made of these parts, and this side names none of them.
+struct Scheme {
+  Code code = Code::copy;
+  // Weights that share a scale; 0 rows are the whole tensor, 0 columns the whole row. A block of int4 is one row's.
+  int64_t block_rows = 0, block_columns = 0;
+  Element scale = Element::f32;
+  // Of int4, whose scales are bf16 numbers in either type: the one of least squared error, and not amax / 7.5.
+  bool clipped = false;
+
+  bool quantizes() const { return code >= Code::e4m3; }
+  bool is_int4() const { return code >= Code::int4_offset; }
+  // Of what is written for an element.
+  int64_t bits(Element element) const {
+    if (quantizes()) return is_int4() ? 4 : 8;
+    return 8 * (code == Code::widen ? 4 : code == Code::narrow || code == Code::bf16 ? 2 : element_bytes(element));
+  }
+};
+
 // Counts and sums over finite elements; errors are in the element's own units.
 struct Stats {
   double signal = 0, noise = 0;  // sums of squares
@@ -84,10 +120,19 @@ struct StoredTile {
   float add;  // to every element
 };
 
-// codes: rows * columns bytes; scales: one for each block of 128 columns. rows is at most 128.
-using QuantizeFp8 = void (*)(const Tile &tile, uint8_t *codes, float *scales, Stats &stats, Found &found);
+// Where a tile's output goes: codes are packed like the tile; the scale of block (i, j) is at i * across + j.
+struct Output {
+  uint8_t *codes;
+  float *scales;
+  int64_t across;
+  float amax;  // of all that shares a scale, where that is the whole tensor
+};
+
+using Quantize = void (*)(const Tile &tile, const Scheme &scheme, const Output &out, Stats &stats, Found &found);
 // Looks for non-finite elements, and writes 0 over them where the policy says so.
 using Inspect = void (*)(const Tile &tile, Found &found);
+// The largest magnitude of the finite elements.
+using Amax = float (*)(const Tile &tile, Found &found);
 
 // out: rows * columns floats.
 using Decode = void (*)(const StoredTile &tile, float *out);
@@ -96,8 +141,9 @@ using RoundBf16 = void (*)(const float *in, uint16_t *out, int64_t n);
 
 struct Pass {
   const char *isa;
-  QuantizeFp8 quantize_fp8;
+  Quantize quantize;
   Inspect inspect;
+  Amax amax;
   Decode decode;
   RoundBf16 round_bf16;
 };

@@ -24,9 +24,12 @@ struct Named {
   const char *name;
   E value;
 };
-constexpr Named<Mode> kModes[] = {{"write", Mode::write}, {"verify", Mode::verify}, {"digest", Mode::digest}};
-constexpr Named<Scheme> kSchemes[] = {
-    {"copy", Scheme::copy}, {"bf16", Scheme::bf16}, {"fp8_block128", Scheme::fp8_block128}};
+constexpr Named<Mode> kModes[] = {
+    {"write", Mode::write}, {"verify", Mode::verify}, {"digest", Mode::digest}, {"measure", Mode::measure}};
+#define X(name) {#name, Code::name},
+constexpr Named<Code> kCodes[] = {OPSWAP_CONVERT_CODES(X)};
+#undef X
+constexpr Named<Element> kScales[] = {{"F32", Element::f32}, {"BF16", Element::bf16}};
 constexpr Named<Nonfinite> kPolicies[] = {
     {"refuse", Nonfinite::refuse}, {"keep", Nonfinite::keep}, {"zero", Nonfinite::zero}};
 // Others are bytes to the converter.
@@ -57,19 +60,34 @@ int64_t whole(Napi::Object job, const char *key, int64_t least, int64_t most) {
   return int64_t(x);
 }
 
+constexpr int64_t kMost = int64_t(1) << 53;
+
+Scheme read_scheme(Napi::Object job) {
+  Scheme scheme;
+  if (!job.Get("scheme").IsObject()) raise(job.Env(), "OPSWAP_E_ARGUMENT", "convertTensor: scheme needs an object");
+  const Napi::Object from = job.Get("scheme").As<Napi::Object>();
+  scheme.code = choice(from, "code", kCodes);
+  if (!scheme.quantizes()) return scheme;
+  scheme.block_rows = whole(from, "blockRows", 0, kMost);
+  scheme.block_columns = whole(from, "blockColumns", 0, kMost);
+  scheme.scale = choice(from, "scale", kScales);
+  scheme.clipped = from.Get("clipped").ToBoolean();
+  return scheme;
+}
+
 // How the source's elements are stored, and that they can be read that way.
 void read_stored(Napi::Object from, Job &job) {
   const auto refuse = [&](const char *code, const std::string &why) {
     raise(from.Env(), code, "convertTensor: " + why);
   };
   const Group group = group_of(job.element);
-  if (job.scheme == Scheme::copy ? group.elements > 1 : job.element == Element::other)
+  const bool plain = !job.scheme.quantizes() && job.scheme.code != Code::bf16 && job.mode != Mode::measure;
+  if (plain ? group.elements > 1 : job.element == Element::other)
     refuse("OPSWAP_E_DTYPE", "element is not of this scheme: bytes are copied, groups are decoded");
   if (job.columns % group.elements != 0)
     refuse("OPSWAP_E_ARGUMENT", "columns are no multiple of " + std::to_string(group.elements));
-  constexpr int64_t most = int64_t(1) << 53;
   if (from.Has("add")) job.add = from.Get("add").ToNumber().FloatValue();
-  if (from.Has("heads")) job.heads = whole(from, "heads", 1, most);
+  if (from.Has("heads")) job.heads = whole(from, "heads", 1, kMost);
   if (job.heads > 0 && job.rows % (2 * job.heads) != 0) refuse("OPSWAP_E_ARGUMENT", "rows are no multiple of 2 heads");
   if (!from.Has("scales")) return;
   const Napi::Value scales = from.Get("scales");
@@ -77,33 +95,55 @@ void read_stored(Napi::Object from, Job &job) {
     refuse("OPSWAP_E_ARGUMENT", "scales need a Float32Array");
   const auto array = scales.As<Napi::Float32Array>();
   job.scales.assign(array.Data(), array.Data() + array.ElementLength());
-  job.scale_rows = whole(from, "scaleRows", 1, most);
-  job.scale_columns = whole(from, "scaleColumns", 1, most);
+  job.scale_rows = whole(from, "scaleRows", 1, kMost);
+  job.scale_columns = whole(from, "scaleColumns", 1, kMost);
   const auto count = [](int64_t n, int64_t block) { return (n + block - 1) / block; };
   if (int64_t(job.scales.size()) != count(job.rows, job.scale_rows) * count(job.columns, job.scale_columns))
     refuse("OPSWAP_E_ARGUMENT", "scales are not one for each block");
 }
 
+// What the passes take for granted.
+const char *obstacle(const Job &job) {
+  const Scheme &scheme = job.scheme;
+  if (scheme.code == Code::widen && job.element != Element::bf16) return "widen needs BF16";
+  if (scheme.code == Code::narrow && job.element != Element::f32) return "narrow needs F32";
+  if (scheme.code == Code::flip && job.element != Element::other) return "flip needs bytes";
+  if (!scheme.quantizes()) return nullptr;
+  if (scheme.is_int4()) {
+    if (scheme.block_rows != 1 || scheme.block_columns != 128 || job.columns % 128 != 0)
+      return "int4 needs groups of 128 columns that leave none over";
+    return job.policy == Nonfinite::keep ? "int4 has no code for NaN" : nullptr;
+  }
+  if (scheme.scale != Element::f32) return "e4m3 needs scales of F32";
+  if (scheme.block_rows == 0) return scheme.block_columns == 0 ? nullptr : "0 blockRows go with 0 blockColumns";
+  if (scheme.block_columns == 0)
+    return job.columns <= kLongestRow ? nullptr : "a row with one scale is too long for a tile";
+  const bool tiled = 128 % scheme.block_rows == 0 && 128 % scheme.block_columns == 0;
+  return tiled ? nullptr : "blocks need sides that divide 128";
+}
+
 Job read_job(Napi::Object from) {
-  constexpr int64_t most = int64_t(1) << 53, file = 1 << 30;
+  constexpr int64_t file = 1 << 30;
   Job job;
   job.mode = choice(from, "mode", kModes);
-  job.scheme = choice(from, "scheme", kSchemes);
+  job.scheme = read_scheme(from);
   job.policy = choice(from, "nonfinite", kPolicies);
   job.element = choice(from, "element", kElements);
   job.source = int(whole(from, "source", -1, file));
-  job.target = int(whole(from, "target", 0, file));
-  job.source_offset = whole(from, "sourceOffset", 0, most);
-  job.data_offset = whole(from, "dataOffset", 0, most);
-  job.scale_offset = whole(from, "scaleOffset", 0, most);
-  job.rows = whole(from, "rows", 0, most);
-  job.columns = whole(from, "columns", 0, most);
+  job.target = int(whole(from, "target", -1, file));
+  job.source_offset = whole(from, "sourceOffset", 0, kMost);
+  job.data_offset = whole(from, "dataOffset", 0, kMost);
+  job.scale_offset = whole(from, "scaleOffset", 0, kMost);
+  job.rows = whole(from, "rows", 0, kMost);
+  job.columns = whole(from, "columns", 0, kMost);
   job.threads = int32_t(whole(from, "threads", 1, kMostThreads));
+  if (from.Get("amax").IsNumber()) job.amax = from.Get("amax").As<Napi::Number>().FloatValue();
   const bool named = from.Has("isa") && from.Get("isa").IsString();
   job.pass = named ? pass_named(from.Get("isa").ToString().Utf8Value().c_str()) : &best_pass();
   if (job.pass == nullptr)
     raise(from.Env(), "OPSWAP_E_ARGUMENT", "convertTensor: isa is not built, or this CPU has it not");
   read_stored(from, job);
+  if (const char *why = obstacle(job)) raise(from.Env(), "OPSWAP_E_DTYPE", std::string("convertTensor: ") + why);
   return job;
 }
 
@@ -142,6 +182,9 @@ Napi::Object result_object(Napi::Env env, const Result &result) {
   out.Set("differing", double(result.differing));
   out.Set("firstDiffering", double(result.first_differing));
   out.Set("differingScales", double(result.differing_scales));
+  out.Set("inexact", double(result.inexact));
+  out.Set("firstInexact", double(result.first_inexact));
+  out.Set("amax", double(result.amax));
   return out;
 }
 

@@ -10,9 +10,8 @@ const json = z.record(z.string(), z.unknown());
 export function outputConfig(
   source: Pick<Source, "config" | "fp8">,
   format: Format,
-  kept: readonly string[],
+  block: Record<string, unknown> | null,
 ): string {
-  const block = format.config(kept);
   const plain = withoutQuantization(source.config ?? "{}", source.fp8 === true);
   if (block !== null) return withKey(plain, "quantization_config", block);
   return format === bf16 ? inBf16(plain) : plain;

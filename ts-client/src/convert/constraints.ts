@@ -13,7 +13,6 @@ export interface Constraint {
   remedy: string;
 }
 
-const BLOCK = 128;
 const VLLM = { engine: "vLLM", version: "0.33.0" };
 const SGLANG = { engine: "SGLang", version: "0.5.23" };
 
@@ -33,39 +32,35 @@ export function brokenConstraints(plan: Plan, ranks: readonly number[]): Constra
   const facts = plan.config === null ? {} : (config.safeParse(JSON.parse(plan.config)).data ?? {});
   const quantized = plan.files.flatMap((file) => file.tensors.filter(isQuantized));
   const heads = facts.num_key_value_heads ?? Number.POSITIVE_INFINITY;
-  const split = ranks.flatMap((tp) => [...rowsSplit(quantized, tp, heads), ...columnsSplit(quantized, tp)]);
-  return [...renamed(facts.architectures ?? []), ...split];
+  const { border } = plan.format;
+  const split = ranks.flatMap((tp) => [
+    ...rowsSplit(quantized, tp, heads, border),
+    ...columnsSplit(quantized, tp, border),
+  ]);
+  const { kept, quantized: modules } = plan;
+  const rules =
+    plan.format.rules?.({ kept, quantized: modules, architectures: facts.architectures ?? [] }) ?? [];
+  return [...rules.map((rule) => ({ tp: null, tensors: [], ...rule })), ...split];
 }
 
 const isQuantized = ({ scale, data }: PlannedTensor) => scale !== null || data.dtype.startsWith("F8");
 
-function renamed(architectures: readonly string[]): Constraint[] {
-  if (!architectures.includes("LlamaForCausalLM")) return [];
-  return [
-    {
-      ...SGLANG,
-      tp: null,
-      problem: "its LlamaForCausalLM looks for weight_scale, does not find these scales, and computes NaN",
-      tensors: [],
-      remedy: "serve this output with vLLM, or convert a Qwen3 or DeepSeek checkpoint for SGLang",
-    },
-  ];
-}
-
-function rowsSplit(tensors: readonly PlannedTensor[], tp: number, heads: number): Constraint[] {
-  return broken(tensors, tp, BY_ROWS, (tensor, leaf) => {
-    const rows = tensor.source.shape[0] ?? 0;
+function rowsSplit(tensors: readonly PlannedTensor[], tp: number, heads: number, border: number) {
+  const extent = (tensor: PlannedTensor, leaf: string) => {
     const parts = KV.test(leaf) ? Math.min(tp, heads) : tp;
-    return parts === 1 ? BLOCK : rows / parts;
-  }).map((found) => ({ ...found, problem: `rows of a rank are no multiple of ${BLOCK}: ${found.problem}` }));
+    return parts === 1 ? border : (tensor.source.shape[0] ?? 0) / parts;
+  };
+  return broken(tensors, tp, BY_ROWS, border, extent).map((found) => ({
+    ...found,
+    problem: `rows of a rank are no multiple of ${border}: ${found.problem}`,
+  }));
 }
 
-function columnsSplit(tensors: readonly PlannedTensor[], tp: number): Constraint[] {
-  return broken(tensors, tp, BY_COLUMNS, (tensor) =>
-    tp === 1 ? BLOCK : (tensor.source.shape[1] ?? 0) / tp,
-  ).map((found) => ({
+function columnsSplit(tensors: readonly PlannedTensor[], tp: number, border: number) {
+  const extent = (tensor: PlannedTensor) => (tp === 1 ? border : (tensor.source.shape[1] ?? 0) / tp);
+  return broken(tensors, tp, BY_COLUMNS, border, extent).map((found) => ({
     ...found,
-    problem: `columns of a rank are no multiple of ${BLOCK}: ${found.problem}`,
+    problem: `columns of a rank are no multiple of ${border}: ${found.problem}`,
   }));
 }
 
@@ -73,12 +68,13 @@ function broken(
   tensors: readonly PlannedTensor[],
   tp: number,
   layers: RegExp,
+  border: number,
   extent: (tensor: PlannedTensor, leaf: string) => number,
 ): Constraint[] {
   const byLayer = new Map<string, PlannedTensor[]>();
   for (const tensor of tensors) {
     const leaf = linearOf(tensor.name)?.leaf ?? "";
-    if (!layers.test(leaf) || extent(tensor, leaf) % BLOCK === 0) continue;
+    if (!layers.test(leaf) || extent(tensor, leaf) % border === 0) continue;
     byLayer.set(leaf, [...(byLayer.get(leaf) ?? []), tensor]);
   }
   return [...byLayer].flatMap(([leaf, found]) => {

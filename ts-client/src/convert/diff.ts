@@ -1,5 +1,6 @@
 import { closeSync, openSync } from "node:fs";
 import { loadNative } from "../native.js";
+import { COPY } from "./formats/types.js";
 import { allTensors, openSource, type SourceFile, type SourceTensor } from "./source.js";
 
 type Located = { file: SourceFile; tensor: SourceTensor };
@@ -52,7 +53,7 @@ async function compareBytes(a: Located, b: Located, threads: number) {
   try {
     return await loadNative().convertTensor({
       mode: "verify",
-      scheme: "copy",
+      scheme: COPY,
       element: "bytes",
       nonfinite: "keep",
       source,

@@ -24,6 +24,10 @@ export const CONVERT_ERRORS = {
     meaning: "the source has NaN or infinite weights",
     remedy: "mend the source, or say --nonfinite keep or --nonfinite zero",
   },
+  OPSWAP_E_CALIBRATION: {
+    meaning: "statistics of the layers' inputs are missing or unfit",
+    remedy: "collect them while the model runs, and give them with --calibration",
+  },
   OPSWAP_E_OUTPUT: {
     meaning: "the output cannot be made there",
     remedy: "name a folder that does not exist, on a file system that can be written",

@@ -1,5 +1,6 @@
 import { closeSync, existsSync, fsyncSync, openSync, unlinkSync } from "node:fs";
 import path from "node:path";
+import { Amaxes } from "./amaxes.js";
 import { type Plan, type PlannedFile, type PlannedTensor, sum } from "./plan.js";
 import { defaultThreads } from "./run.js";
 import { work } from "./work.js";
@@ -56,7 +57,13 @@ async function convertOne(
 ): Promise<void> {
   const source = openSync(file.source.path, "r");
   try {
-    await work("write", file, tensor, { source, target }, { nonfinite: "keep", threads });
+    await work(
+      "write",
+      file,
+      tensor,
+      { source, target },
+      { nonfinite: "zero", amaxes: new Amaxes(), threads },
+    );
   } finally {
     closeSync(source);
   }

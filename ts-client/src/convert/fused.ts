@@ -1,7 +1,6 @@
 import type { Decision } from "./policy.js";
 import type { SourceTensor } from "./source.js";
 
-const BLOCK = 128;
 /** Layers that engines load into one matrix, in the order of its rows. */
 const FUSED: readonly (readonly string[])[] = [
   ["q_proj", "k_proj", "v_proj"],
@@ -12,6 +11,8 @@ const FUSED: readonly (readonly string[])[] = [
 ];
 const NAME = /^(?<parent>.*?)(?<leaf>[^.]+)\.weight$/;
 const EXPERTS = /^(?<group>.*(^|\.)experts)\.\d+\./;
+
+export const isExpert = (name: string) => EXPERTS.test(name);
 
 export interface Linear {
   parent: string;
@@ -25,48 +26,58 @@ export function linearOf(name: string): Linear | undefined {
 
 type Decided = { tensor: SourceTensor; decision: Decision };
 
-/**
- * Keeps whole groups whose parts do not end on a block's border: scale rows of neighbours would share a block, which
- * vLLM 0.33 loads without a word and computes with the wrong scale.
- */
-export function keepRaggedGroups(tensors: readonly Decided[]): void {
+/** Matrices that engines load into one, in the order of its rows; or a single one. */
+export interface FusedGroup {
+  leaves: readonly string[];
+  rows: readonly number[];
+  columns: number;
+  expert: boolean;
+}
+
+/** Why a layout cannot have such a group. */
+export type Obstacle = (group: FusedGroup) => string | undefined;
+
+/** Names of the tensors that are fused with this one, itself included, in the order of their rows. */
+export function fusedNames(name: string, exists: (name: string) => boolean): string[] {
+  const linear = linearOf(name);
+  const order = FUSED.find((group) => linear !== undefined && group.includes(linear.leaf));
+  if (linear === undefined || order === undefined) return [name];
+  return order.map((leaf) => `${linear.parent}${leaf}.weight`).filter(exists);
+}
+
+/** Keeps groups that a layout cannot have whole: engines give one fused matrix one precision, and all experts one. */
+export function keepUnfit(tensors: readonly Decided[], obstacle: Obstacle): void {
   const byName = new Map(tensors.map((one) => [one.tensor.name, one]));
   for (const { tensor } of tensors) {
-    const linear = linearOf(tensor.name);
-    const order = FUSED.find((group) => group[0] === linear?.leaf);
-    if (linear === undefined || order === undefined) continue;
-    const parts = order.flatMap((leaf) => byName.get(`${linear.parent}${leaf}.weight`) ?? []);
-    if (parts.length > 1) keepGroup(order.join(", "), parts, raggedEnd(parts));
+    const names = fusedNames(tensor.name, (name) => byName.has(name));
+    const parts = names.flatMap((name) => byName.get(name) ?? []);
+    if (names[0] === tensor.name && tensor.shape.length === 2)
+      keepGroup(leavesOf(parts).join(", "), parts, obstacle(groupOf(parts)));
   }
-  for (const [name, experts] of expertGroups(tensors)) keepGroup(name, experts, raggedExpert(experts));
+  for (const [name, experts] of expertGroups(tensors)) keepGroup(name, experts, undefined);
 }
 
-/** All parts or none: engines give one fused matrix one precision. */
-function keepGroup(name: string, parts: readonly Decided[], ragged: string | undefined): void {
+const leavesOf = (parts: readonly Decided[]) => parts.map(({ tensor }) => linearOf(tensor.name)?.leaf ?? "");
+
+function groupOf(parts: readonly Decided[]): FusedGroup {
+  const [first] = parts;
+  return {
+    leaves: leavesOf(parts),
+    rows: parts.map(({ tensor }) => tensor.shape[0] ?? 0),
+    columns: first?.tensor.shape[1] ?? 0,
+    expert: isExpert(first?.tensor.name ?? ""),
+  };
+}
+
+/** All parts or none. */
+function keepGroup(name: string, parts: readonly Decided[], obstacle: string | undefined): void {
   const kept = parts.find((part) => !part.decision.quantize);
   if (parts.every((part) => !part.decision.quantize)) return;
-  const why = ragged ?? (kept && `fused with ${kept.tensor.name}, which is kept: ${kept.decision.why}`);
+  const why = obstacle ?? (kept && `fused with ${kept.tensor.name}, which is kept: ${kept.decision.why}`);
   if (why === undefined) return;
+  const members = parts.length > 1 ? ` (${name})` : "";
   for (const part of parts)
-    if (part.decision.quantize) part.decision = { quantize: false, why: `${why} (${name})`, layer: true };
-}
-
-/** The last part may be ragged: no other follows it. */
-function raggedEnd(parts: readonly Decided[]): string | undefined {
-  const bad = parts.slice(0, -1).find(({ tensor }) => (tensor.shape[0] ?? 0) % BLOCK !== 0);
-  if (bad === undefined) return undefined;
-  return `fused group: ${linearOf(bad.tensor.name)?.leaf} has ${bad.tensor.shape[0]} rows and does not end on a border of ${BLOCK}`;
-}
-
-/** Engines refuse experts whose inner width is not whole blocks, on any number of ranks. */
-function raggedExpert(experts: readonly Decided[]): string | undefined {
-  const inner = experts.find(({ tensor }) => {
-    const leaf = linearOf(tensor.name)?.leaf ?? "";
-    return /^(gate_proj|up_proj|w1|w3)$/.test(leaf) && (tensor.shape[0] ?? 0) % BLOCK !== 0;
-  });
-  return (
-    inner && `experts with ${inner.tensor.shape[0]} inner features, which are not whole blocks of ${BLOCK}`
-  );
+    if (part.decision.quantize) part.decision = { quantize: false, why: `${why}${members}`, layer: true };
 }
 
 function expertGroups(tensors: readonly Decided[]): Map<string, Decided[]> {

@@ -3,8 +3,8 @@ import type { Nonfinite } from "./plan.js";
 
 /** One tensor for the native part; offsets are from the start of the files. */
 export interface ConvertJob {
-  /** write: source to target; verify: source again, compared with target; digest: target alone. */
-  mode: "write" | "verify" | "digest";
+  /** write: source to target; verify: source again, compared with target; digest: target alone; measure: amax alone. */
+  mode: "write" | "verify" | "digest" | "measure";
   scheme: Scheme;
   /** A floating dtype of safetensors, a type of GGUF, or "bytes". */
   element: string;
@@ -17,6 +17,8 @@ export interface ConvertJob {
   scaleOffset: number;
   rows: number;
   columns: number;
+  /** The largest weight of all that share one scale, where that is a whole tensor. */
+  amax?: number;
   threads: number;
   /** Attention heads whose rows the source keeps in pairs. */
   heads?: number;
@@ -56,6 +58,11 @@ export interface ConvertResult {
   differing: number;
   firstDiffering: number;
   differingScales: number;
+  /** Elements that the new type cannot hold. */
+  inexact: number;
+  firstInexact: number;
+  /** Of what is finite, when measuring. */
+  amax: number;
 }
 
 /** A failed job's error. */

@@ -1,5 +1,6 @@
 import { expect, it } from "vitest";
 import { pageOf } from "./page.js";
+import { DEFAULTS } from "./plan.js";
 import type { Report } from "./report.js";
 import type { TensorReport } from "./tensor-report.js";
 
@@ -37,9 +38,8 @@ function report(tensors: TensorReport[]): Report {
   return {
     tool: { name: "opswap", version: "0" },
     layout: { id: "fp8_block128", version: 1 },
-    options: { to: "fp8_block128", nonfinite: "refuse", policy: "linear", keep: [], quantize: [] },
+    options: { ...DEFAULTS, keep: [], quantize: [], scales: "amax" },
     fingerprint: "",
-    calibration: "none",
     digest_method: "",
     source: { files: [], digest: "aa" },
     output: { files: [], digest: "bb" },

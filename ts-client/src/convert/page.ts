@@ -32,22 +32,13 @@ ${keptTable(report.tensors.filter((one) => one.quality === null))}
 
 const decibel = (one: Measured) => one.quality.sqnr_db ?? Number.POSITIVE_INFINITY;
 
-function facts({
-  totals,
-  layout,
-  options,
-  tool,
-  source,
-  output,
-  calibration,
-  digest_method: method,
-}: Report): string {
+function facts({ totals, layout, options, tool, source, output, digest_method: method }: Report): string {
   const rows: [string, string][] = [
     ["Tensors", `${totals.tensors}, ${totals.quantized} of them quantised`],
     ["Size", `${gigabytes(totals.source_bytes)} became ${gigabytes(totals.output_bytes)}`],
     ["Signal to noise", totals.sqnr_db === null ? "exact" : `${totals.sqnr_db.toFixed(2)} dB over all`],
     ["Not finite", totals.nonfinite === 0 ? "none" : `${totals.nonfinite}, policy ${options.nonfinite}`],
-    ["Policy", `${options.policy}; calibration: ${calibration}`],
+    ["Policy", `${options.policy}; scales: ${options.scales}; calibration: ${options.calibration ?? "none"}`],
     ["Layout", `${layout.id}, version ${layout.version}`],
     ["Made by", `${tool.name} ${tool.version}`],
     ["Digest of input", source.digest],

@@ -1,33 +1,34 @@
 import { existsSync } from "node:fs";
 import path from "node:path";
 import type { Constraint } from "./constraints.js";
-import type { Plan } from "./plan.js";
+import { type Plan, sum } from "./plan.js";
 import { roomFor } from "./room.js";
 
 /** A plan for people and scripts: every tensor, sizes, room, and rules of loaders that it breaks. */
 export function planView(plan: Plan, constraints: readonly Constraint[], output: string | undefined) {
   const tensors = plan.files.flatMap((file) =>
-    file.tensors.map(({ name, source, scheme, why, data, scale }) => ({
+    file.tensors.map(({ name, source, action, why, data, scale, constants }) => ({
       name,
       file: file.name,
       dtype: source.dtype,
       shape: source.shape,
       bytes: source.end - source.begin,
-      action: scheme,
+      action,
       why,
       output_dtype: data.dtype,
-      output_bytes: data.bytes + (scale?.bytes ?? 0),
+      output_bytes: data.bytes + (scale?.bytes ?? 0) + sum(constants, ({ placed }) => placed.bytes),
     })),
   );
   return {
     layout: { id: plan.format.id, version: plan.format.version },
     options: plan.options,
     tensors,
-    quantized: tensors.filter((one) => one.action === plan.format.scheme).length,
+    quantized: plan.quantized.length,
     kept_modules: plan.kept,
     source_bytes: plan.sourceBytes,
     output_bytes: plan.outputBytes,
     carried: plan.side.map(({ name }) => name),
+    added: plan.extra.map(({ name }) => name),
     left_out: plan.source.leftOut,
     room: output === undefined ? null : room(plan, output),
     constraints,

@@ -147,23 +147,24 @@ describe("config.json", () => {
     "keeps the text of %j",
     (text) => {
       const fp8 = formatNamed("fp8_block128");
-      const out = outputConfig({ config: text }, fp8, ["a"]);
-      expect(JSON.parse(out)).toEqual({ ...JSON.parse(text), quantization_config: fp8.config(["a"]) });
+      const { config } = fp8.files({ kept: ["a"], quantized: [] });
+      const out = outputConfig({ config: text }, fp8, config);
+      expect(JSON.parse(out)).toEqual({ ...JSON.parse(text), quantization_config: config });
       if (text.includes("10000.0")) expect(out).toContain("10000.0");
-      expect(outputConfig({ config: text }, formatNamed("bf16"), [])).toBe(text);
+      expect(outputConfig({ config: text }, formatNamed("bf16"), null)).toBe(text);
     },
   );
 
   it("of a BF16 output names that dtype", () => {
     const text = '{"torch_dtype": "float32", "a": 10000.0, "dtype": "float16"}';
-    const out = outputConfig({ config: text }, formatNamed("bf16"), []);
+    const out = outputConfig({ config: text }, formatNamed("bf16"), null);
     expect(JSON.parse(out)).toEqual({ torch_dtype: "bfloat16", a: 10000, dtype: "bfloat16" });
     expect(out).toContain("10000.0");
   });
 
   it("of a source that is quantised in an unknown way is refused", () => {
     const text = '{"quantization_config": {"quant_method": "gptq"}}';
-    expect(() => outputConfig({ config: text }, formatNamed("bf16"), [])).toThrow(
+    expect(() => outputConfig({ config: text }, formatNamed("bf16"), null)).toThrow(
       /\(gptq\): the source is quantised already/,
     );
   });

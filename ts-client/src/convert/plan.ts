@@ -1,11 +1,16 @@
 import { createHash } from "node:crypto";
+import { Calibration } from "./calibration.js";
 import { outputConfig } from "./config.js";
 import { convertError } from "./errors.js";
-import { bf16, type Format, formatNamed, type Scheme } from "./formats/index.js";
-import { keepRaggedGroups } from "./fused.js";
+import { bf16, type Format, formatNamed } from "./formats/index.js";
+import type { Modules, ScaleRule } from "./formats/types.js";
+import { keepUnfit } from "./fused.js";
+import { type Decided, type PlannedFile, planFile } from "./plan-file.js";
 import { type Decision, decide, decideRounding, type PolicyName } from "./policy.js";
-import { type FileLayout, layoutFile, type Placed } from "./safetensors/layout.js";
-import type { SideFile, Source, SourceFile, SourceTensor } from "./source.js";
+import type { SideFile } from "./side-files.js";
+import { allTensors, type Source, type SourceTensor } from "./source.js";
+
+export type { PlannedFile, PlannedTensor } from "./plan-file.js";
 
 export type Nonfinite = "refuse" | "keep" | "zero";
 
@@ -16,6 +21,10 @@ export interface ConvertOptions {
   policy: PolicyName;
   keep: readonly string[];
   quantize: readonly string[];
+  /** Null is the layout's own choice. */
+  scales: ScaleRule | null;
+  /** A file of statistics of the layers' inputs. */
+  calibration: string | null;
 }
 
 export const DEFAULTS: ConvertOptions = {
@@ -24,24 +33,9 @@ export const DEFAULTS: ConvertOptions = {
   policy: "linear",
   keep: [],
   quantize: [],
+  scales: null,
+  calibration: null,
 };
-
-export interface PlannedTensor {
-  name: string;
-  source: SourceTensor;
-  scheme: Scheme;
-  why: string;
-  data: Placed;
-  scale: Placed | null;
-}
-
-export interface PlannedFile {
-  name: string;
-  source: SourceFile;
-  layout: FileLayout;
-  /** In the source's order, which is the order of work. */
-  tensors: readonly PlannedTensor[];
-}
 
 export interface Plan {
   options: ConvertOptions;
@@ -50,8 +44,13 @@ export interface Plan {
   files: readonly PlannedFile[];
   /** Modules with a matrix that stays in its own precision. */
   kept: readonly string[];
+  /** Modules in the layout. */
+  quantized: readonly string[];
+  calibration: Calibration | null;
   config: string | null;
   index: string | null;
+  /** Files that the layout adds for its loaders. */
+  extra: readonly { name: string; text: string }[];
   side: readonly SideFile[];
   sourceBytes: number;
   /** Of everything in the output but the report. */
@@ -61,51 +60,88 @@ export interface Plan {
 }
 
 /** Decides everything before the first byte is written; reads no weight. */
-export function makePlan(source: Source, options: ConvertOptions): Plan {
-  const format = formatNamed(options.to);
+export function makePlan(source: Source, given: ConvertOptions): Plan {
+  const format = formatNamed(given.to);
+  const options = { ...given, scales: scaleRule(format, given.scales) };
+  checkNan(format, options.nonfinite);
   const decided = decideAll(source, options, format);
-  const files = source.files.map((file) => planFile(file, decided, format));
-  const kept = keptModules(decided);
+  const modules = modulesOf(decided);
   if (format !== bf16 && decided.every(({ decision }) => !decision.quantize))
     throw convertError(
       "OPSWAP_E_UNSUPPORTED",
       `nothing in ${source.folder} is quantised`,
       nothingRemedy(decided),
     );
+  const calibration = given.calibration === null ? null : Calibration.open(given.calibration);
+  const inputScale = inputScales(format, decided, calibration);
+  const byName = new Map(decided.map((one) => [one.tensor.name, one]));
+  const encode = { scales: options.scales, inputScale };
+  const files = source.files.map((file) => planFile(file, byName, format, encode));
+  return sized(source, options, format, files, modules, calibration);
+}
+
+function sized(
+  source: Source,
+  options: ConvertOptions,
+  format: Format,
+  files: PlannedFile[],
+  modules: Modules,
+  calibration: Calibration | null,
+): Plan {
+  const { config, others } = format.files(modules);
+  const extra = Object.entries(others).map(([name, value]) => ({
+    name,
+    text: `${JSON.stringify(value, null, 2)}\n`,
+  }));
   const plan = {
     options,
     format,
     source,
     files,
-    kept,
-    config: source.config === null ? null : outputConfig(source, format, kept),
+    ...modules,
+    calibration,
+    config: source.config === null ? null : outputConfig(source, format, config),
     index: source.indexed ? indexText(files) : null,
-    side: source.side,
+    extra,
+    side: source.side.filter(({ name }) => !Object.hasOwn(others, name)),
     sourceBytes: sum(
       [...new Map(source.files.map((file) => [file.path, file])).values()],
       (file) => file.bytes,
     ),
   };
-  const text = Buffer.byteLength((plan.config ?? "") + (plan.index ?? ""));
-  const outputBytes = sum(files, (file) => file.layout.bytes) + sum(source.side, (file) => file.bytes) + text;
-  return { ...plan, outputBytes, fingerprint: fingerprintOf(source, options, format) };
+  const texts = [plan.config ?? "", plan.index ?? "", ...extra.map(({ text }) => text)];
+  const small = sum(texts, (text) => Buffer.byteLength(text)) + sum(plan.side, (file) => file.bytes);
+  const outputBytes = sum(files, (file) => file.layout.bytes) + small;
+  return { ...plan, outputBytes, fingerprint: fingerprintOf(source, options, format, calibration) };
 }
 
-export interface Decided {
-  tensor: SourceTensor;
-  decision: Decision;
+function scaleRule(format: Format, asked: ScaleRule | null): ScaleRule {
+  const rule = asked ?? format.scales[0] ?? "amax";
+  if (format.scales.includes(rule)) return rule;
+  throw convertError(
+    "OPSWAP_E_UNSUPPORTED",
+    `--scales ${rule}: ${format.id} knows ${format.scales.join(" and ")}`,
+    "leave --scales out",
+  );
+}
+
+function checkNan(format: Format, nonfinite: Nonfinite): void {
+  if (format.nan || nonfinite !== "keep") return;
+  throw convertError(
+    "OPSWAP_E_UNSUPPORTED",
+    `--nonfinite keep: ${format.id} has no code for NaN`,
+    "say --nonfinite zero, or mend the source",
+  );
 }
 
 function decideAll(source: Source, options: ConvertOptions, format: Format): Decided[] {
   const policy = { name: options.policy, keep: options.keep, quantize: options.quantize };
   const one = format === bf16 ? decideRounding : decide;
-  const decided = source.files.flatMap((file) =>
-    file.header.tensors.map((tensor) => ({
-      tensor,
-      decision: asInSource(source, tensor, one(tensor, policy)),
-    })),
-  );
-  if (format !== bf16) keepRaggedGroups(decided);
+  const decided = allTensors(source).map((located) => ({
+    ...located,
+    decision: asInSource(source, located.tensor, one(located.tensor, policy)),
+  }));
+  if (format !== bf16) keepUnfit(decided, format.obstacle);
   return decided;
 }
 
@@ -117,16 +153,18 @@ function asInSource(source: Source, tensor: SourceTensor, decision: Decision): D
   return left ? { quantize: false, why: "not quantised in the source", layer: true } : decision;
 }
 
-/** Whether a tensor's codes are those of the layout, so that its scales stay as well. */
-const isThere = (tensor: SourceTensor, decision: Decision, format: Format) =>
-  decision.quantize && tensor.stored?.scales !== undefined && format.holds?.(tensor.stored.scales) === true;
-
-/** How a tensor is encoded: what is kept is copied, and written as BF16 where its bytes are no plain elements. */
-function encodingOf(tensor: SourceTensor, decision: Decision, format: Format) {
-  const writer = decision.quantize ? format : tensor.stored === undefined ? null : bf16;
-  if (isThere(tensor, decision, format)) return { scheme: "copy" as const, data: tensor, scale: null };
-  if (writer === null) return { scheme: "copy" as const, data: tensor, scale: null };
-  return { scheme: writer.scheme, ...writer.outputs(tensor) };
+/** Static scales of inputs; refuses at once, for all layers, when the layout needs some that nobody measured. */
+function inputScales(format: Format, decided: readonly Decided[], calibration: Calibration | null) {
+  const needed = decided.filter(({ tensor, decision }) => decision.quantize && format.staticInputs?.(tensor));
+  const scales = new Map(needed.map(({ tensor }) => [tensor.name, calibration?.inputScale(tensor) ?? 0]));
+  const missing = [...scales].filter(([, scale]) => scale <= 0).map(([name]) => name);
+  if (missing.length > 0)
+    throw convertError(
+      "OPSWAP_E_CALIBRATION",
+      `${format.id} needs the static input scale of ${missing.length} layers that ${calibration ? "--calibration has not" : "nobody gave"}, the first is ${missing[0]}`,
+      `give --calibration a file with ${missing[0]}.absmax, or with its input_scale as another tool measured it`,
+    );
+  return ({ name }: { name: string }) => scales.get(name) ?? 0;
 }
 
 function nothingRemedy(decided: readonly Decided[]): string {
@@ -134,47 +172,14 @@ function nothingRemedy(decided: readonly Decided[]): string {
   return `its tensors are kept: ${reasons.join("; ")}; \`opswap convert plan\` shows each, --quantize overrides`;
 }
 
-function planFile(file: SourceFile, decided: readonly Decided[], format: Format): PlannedFile {
-  const decisions = new Map(decided.map(({ tensor, decision }) => [tensor, decision]));
-  const there = decided.filter(({ tensor, decision }) => isThere(tensor, decision, format));
-  const withCodes = new Set(there.map(({ tensor }) => `${tensor.stored?.scales?.tensor.name}`));
-  const written = ({ name, scaleOf }: SourceTensor) => scaleOf === undefined || withCodes.has(name);
-  const outputs = file.header.tensors.filter(written).map((tensor) => {
-    const decision = decisions.get(tensor) ?? { quantize: false, why: "", layer: false };
-    return { tensor, decision, ...encodingOf(tensor, decision, format) };
-  });
-  const metadata = {
-    format: "pt",
-    ...file.header.metadata,
-    "opswap.layout": format.id,
-    "opswap.layout_version": String(format.version),
+/** Loaders look layers up by name; what is no linear layer is not asked for there. */
+function modulesOf(decided: readonly Decided[]): Modules {
+  const names = (chosen: readonly Decided[]) =>
+    chosen.map(({ tensor }) => tensor.name.slice(0, -".weight".length)).sort();
+  return {
+    kept: names(decided.filter(({ decision }) => !decision.quantize && decision.layer)),
+    quantized: names(decided.filter(({ decision }) => decision.quantize)),
   };
-  const created = outputs.flatMap(({ data, scale }) => (scale ? [data, scale] : [data]));
-  const layout = layoutFile(created, metadata);
-  const place = (name: string) => placed(layout, name);
-  const tensors = outputs.map(({ tensor, decision, scheme, data, scale }) => ({
-    name: tensor.name,
-    source: tensor,
-    scheme,
-    why: decision.why,
-    data: place(data.name),
-    scale: scale && place(scale.name),
-  }));
-  return { name: file.name, source: file, layout, tensors };
-}
-
-function placed(layout: FileLayout, name: string): Placed {
-  const found = layout.placed.get(name);
-  if (found === undefined) throw new Error(`${name} has no place in its file`);
-  return found;
-}
-
-/** Loaders look these up by name; what is no linear layer is not asked for there. */
-function keptModules(decided: readonly Decided[]): string[] {
-  return decided
-    .filter(({ decision }) => !decision.quantize && decision.layer)
-    .map(({ tensor }) => tensor.name.slice(0, -".weight".length))
-    .sort();
 }
 
 function indexText(files: readonly PlannedFile[]): string {
@@ -186,9 +191,15 @@ function indexText(files: readonly PlannedFile[]): string {
   return `${JSON.stringify({ metadata: { total_size: total }, weight_map: weightMap }, null, 2)}\n`;
 }
 
-function fingerprintOf(source: Source, options: ConvertOptions, format: Format): string {
+function fingerprintOf(
+  source: Source,
+  given: ConvertOptions,
+  format: Format,
+  calibration: Calibration | null,
+): string {
   const files = source.files.map(({ name, bytes, header }) => [name, bytes, header.sha256]);
   const side = source.side.map(({ name, bytes }) => [name, bytes]);
+  const options = { ...given, calibration: calibration?.sha256 ?? null };
   const facts = JSON.stringify([options, format.id, format.version, files, side, source.config]);
   return createHash("sha256").update(facts).digest("hex");
 }

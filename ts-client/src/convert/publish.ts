@@ -10,6 +10,7 @@ export function publish(plan: Plan, staging: Staging, report: Report): void {
   for (const { name, path: from } of plan.side) staging.copy(name, from);
   const folders = new Set(plan.side.map(({ name }) => path.dirname(name)).filter((name) => name !== "."));
   for (const folder of folders) syncFolder(staging.file(folder));
+  for (const { name, text } of plan.extra) staging.write(name, text);
   if (plan.index !== null) staging.write(INDEX, plan.index);
   if (plan.config !== null) staging.write("config.json", plan.config);
   staging.write(PAGE, pageOf(report));

@@ -3,7 +3,9 @@ import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { z } from "zod";
 import { packageVersion } from "../version.js";
+import { Calibration } from "./calibration.js";
 import { convertError } from "./errors.js";
+import { SCALE_RULES } from "./formats/types.js";
 import { type ConvertOptions, type Plan, sum } from "./plan.js";
 import { REPORT } from "./side-files.js";
 import { sqnr, type TensorReport, tensorReport } from "./tensor-report.js";
@@ -16,6 +18,9 @@ const options = z.object({
   policy: z.enum(["linear", "experts"]),
   keep: z.array(z.string()),
   quantize: z.array(z.string()),
+  scales: z.enum(SCALE_RULES).nullable(),
+  /** Digest of the statistics. */
+  calibration: z.string().nullable(),
 });
 const file = z.object({ name: z.string(), bytes: z.number() });
 
@@ -25,7 +30,6 @@ export const report = z.object({
   layout: z.object({ id: z.string(), version: z.number() }),
   options,
   fingerprint: z.string(),
-  calibration: z.literal("none"),
   digest_method: z.string(),
   source: z.object({ files: z.array(file.extend({ header_sha256: z.string() })), digest: z.string() }),
   output: z.object({ files: z.array(file), digest: z.string() }),
@@ -47,9 +51,8 @@ export function makeReport(plan: Plan, done: ReadonlyMap<string, TensorReport>):
   return {
     tool: { name: "opswap", version: packageVersion() },
     layout: { id: plan.format.id, version: plan.format.version },
-    options: copyOf(plan.options),
+    options: optionsOf(plan),
     fingerprint: plan.fingerprint,
-    calibration: "none",
     digest_method: "xxh64 of the xxh64 of each tile; of all tensors: sha256 of names and digests",
     source: {
       files: plan.source.files.map(({ name, bytes, header }) => ({
@@ -69,8 +72,21 @@ export function makeReport(plan: Plan, done: ReadonlyMap<string, TensorReport>):
   };
 }
 
-function copyOf(given: ConvertOptions): z.infer<typeof options> {
-  return { ...given, keep: [...given.keep], quantize: [...given.quantize] };
+function optionsOf({ options: given, calibration }: Plan): z.infer<typeof options> {
+  const [keep, quantize] = [[...given.keep], [...given.quantize]];
+  return { ...given, keep, quantize, calibration: calibration?.sha256 ?? null };
+}
+
+/** How an output was made, so that it can be made again; statistics are given anew, and are the same. */
+export function optionsFor({ options: made }: Report, calibration: string | null): ConvertOptions {
+  const given = calibration === null ? null : Calibration.open(calibration).sha256;
+  if (given === made.calibration) return { ...made, calibration };
+  const [need, have] = [made.calibration, given].map((sha256) => (sha256 ? `of sha256 ${sha256}` : "none"));
+  throw convertError(
+    "OPSWAP_E_CALIBRATION",
+    `the output was made with statistics: ${need}; given: ${have}`,
+    "give the same --calibration as when it was made",
+  );
 }
 
 function found(done: ReadonlyMap<string, TensorReport>, name: string): TensorReport {

@@ -4,6 +4,7 @@ import path from "node:path";
 import { promisify } from "node:util";
 import { loadNative } from "../native.js";
 import { finished, readSame } from "./already.js";
+import { Amaxes } from "./amaxes.js";
 import { checkDigest, type Expected, expectedDigests } from "./checksums.js";
 import { asIoError, convertError, errnoName, isFull } from "./errors.js";
 import type { Doing, Emit } from "./events.js";
@@ -172,6 +173,7 @@ class Run {
   readonly #threads: number;
   readonly #expected: ReadonlyMap<string, Expected>;
   readonly #emit: Emit;
+  readonly #amaxes = new Amaxes();
 
   constructor(plan: Plan, staging: Staging, journal: Journal, options: PartOptions, emit: Emit) {
     this.#plan = plan;
@@ -215,6 +217,8 @@ class Run {
       throw convertError(isFull(errno) ? "OPSWAP_E_DISK_FULL" : "OPSWAP_E_IO", full);
     }
     writeSync(fd, file.layout.head, 0, file.layout.head.length, 0);
+    for (const { placed, bytes } of file.tensors.flatMap((tensor) => tensor.constants))
+      writeSync(fd, bytes, 0, bytes.length, placed.offset);
     return fd;
   }
 
@@ -276,7 +280,7 @@ class Run {
   }
 
   get #how() {
-    return { nonfinite: this.#plan.options.nonfinite, threads: this.#threads };
+    return { nonfinite: this.#plan.options.nonfinite, threads: this.#threads, amaxes: this.#amaxes };
   }
 
   async #tensor(file: PlannedFile, tensor: PlannedTensor, files: Files): Promise<void> {

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import type { ConvertResult } from "./native-job.js";
-import type { PlannedTensor } from "./plan.js";
+import { type PlannedTensor, sum } from "./plan.js";
 
 const quality = z.object({
   /** null when the output equals the input. */
@@ -35,16 +35,16 @@ export const tensorReport = z.object({
 export type TensorReport = z.infer<typeof tensorReport>;
 
 export function reportOf(tensor: PlannedTensor, result: ConvertResult): TensorReport {
-  const { source, data, scale } = tensor;
+  const { source, data, scale, constants } = tensor;
   return {
     name: tensor.name,
     dtype: source.dtype,
     shape: [...source.shape],
     bytes: source.end - source.begin,
-    action: tensor.scheme,
+    action: tensor.action,
     why: tensor.why,
     output_dtype: data.dtype,
-    output_bytes: data.bytes + (scale?.bytes ?? 0),
+    output_bytes: data.bytes + (scale?.bytes ?? 0) + sum(constants, ({ placed }) => placed.bytes),
     nonfinite: result.nonfinite.count,
     source_digest: result.sourceDigest,
     data_digest: result.dataDigest,

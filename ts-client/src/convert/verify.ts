@@ -1,5 +1,6 @@
 import { closeSync, existsSync, openSync, readFileSync, readSync, statSync } from "node:fs";
 import path from "node:path";
+import { Amaxes } from "./amaxes.js";
 import { asIoError, convertError } from "./errors.js";
 import type { Emit } from "./events.js";
 import type { ConvertResult } from "./native-job.js";
@@ -35,8 +36,9 @@ export async function verify(
   emit({ event: "begin", doing: "verify", output, tensors, ...sizes });
   const verdict: Verdict = { tensors: 0, bytes: 0, differences: textDifferences(plan, output) };
   try {
+    const amaxes = new Amaxes();
     for (const file of plan.files)
-      await verifyFile(plan, file, output, threads ?? defaultThreads(), verdict, emit);
+      await verifyFile(plan, file, output, threads ?? defaultThreads(), verdict, amaxes, emit);
   } catch (error) {
     throw asIoError(error);
   }
@@ -58,6 +60,7 @@ function textDifferences(plan: Plan, output: string): Difference[] {
   const texts: [string, Buffer | null][] = [
     [INDEX, plan.index === null ? null : Buffer.from(plan.index)],
     ["config.json", plan.config === null ? null : Buffer.from(plan.config)],
+    ...plan.extra.map(({ name, text }): [string, Buffer] => [name, Buffer.from(text)]),
     ...plan.side.map(({ name, path: from }): [string, Buffer] => [name, readFileSync(from)]),
   ];
   return texts.flatMap(([name, wanted]) => {
@@ -74,6 +77,7 @@ async function verifyFile(
   output: string,
   threads: number,
   verdict: Verdict,
+  amaxes: Amaxes,
   emit: Emit,
 ): Promise<void> {
   const at = path.join(output, file.name);
@@ -85,15 +89,16 @@ async function verifyFile(
     return void differs(null, `has ${bytes} bytes instead of ${file.layout.bytes}`);
   const files = { source: openSync(file.source.path, "r"), target: openSync(at, "r") };
   try {
-    if (!readHead(at, file.layout.head.length).equals(file.layout.head))
+    if (!readAt(files.target, file.layout.head.length, 0).equals(file.layout.head))
       return void differs(null, "has another header");
     for (const tensor of file.tensors) {
       const result = await work("verify", file, tensor, files, {
         nonfinite: plan.options.nonfinite,
         threads,
+        amaxes,
       });
       checkFinite(tensor, result, plan.options.nonfinite);
-      const what = difference(tensor, result);
+      const what = difference(tensor, result, files.target);
       if (what !== undefined) differs(tensor.name, what);
       verdict.tensors++;
       verdict.bytes += tensor.source.end - tensor.source.begin;
@@ -110,19 +115,20 @@ async function verifyFile(
   }
 }
 
-function difference(tensor: PlannedTensor, result: ConvertResult): string | undefined {
+function difference(tensor: PlannedTensor, result: ConvertResult, target: number): string | undefined {
   const { differing, firstDiffering, differingScales } = result;
-  if (differing === 0 && differingScales === 0) return undefined;
   const codes =
     differing === 0 ? [] : [`${differing} bytes differ, the first is byte ${firstDiffering} of its data`];
   const scales = differingScales === 0 ? [] : [`${differingScales} scales of ${tensor.scale?.name} differ`];
-  return [...codes, ...scales].join("; ");
+  const constants = tensor.constants
+    .filter(({ placed, bytes }) => !bytes.equals(readAt(target, bytes.length, placed.offset)))
+    .map(({ placed }) => `${placed.name} differs`);
+  const all = [...codes, ...scales, ...constants];
+  return all.length === 0 ? undefined : all.join("; ");
 }
 
-function readHead(file: string, bytes: number): Buffer {
-  const head = Buffer.alloc(bytes);
-  const fd = openSync(file, "r");
-  readSync(fd, head, 0, bytes, 0);
-  closeSync(fd);
-  return head;
+function readAt(fd: number, bytes: number, offset: number): Buffer {
+  const read = Buffer.alloc(bytes);
+  readSync(fd, read, 0, bytes, offset);
+  return read;
 }

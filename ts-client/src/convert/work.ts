@@ -1,4 +1,5 @@
 import { loadNative } from "../native.js";
+import type { Amaxes } from "./amaxes.js";
 import { convertError, isFull } from "./errors.js";
 import type { ConvertFailure, ConvertJob, ConvertResult } from "./native-job.js";
 import type { Nonfinite, PlannedFile, PlannedTensor } from "./plan.js";
@@ -16,6 +17,7 @@ export interface Files {
 export interface How {
   nonfinite: Nonfinite;
   threads: number;
+  amaxes: Amaxes;
 }
 
 /** Runs one tensor off the event loop. */
@@ -26,12 +28,14 @@ export async function work(
   files: Files,
   how: How,
 ): Promise<ConvertResult> {
+  const { scheme } = tensor;
   const { dtype, begin, end, stored } = tensor.source;
-  const bytes = tensor.scheme === "copy" && !FLOATS.has(dtype);
+  const bytes = !("blockRows" in scheme) && scheme.code !== "bf16" && !FLOATS.has(dtype);
   try {
+    const amax = mode === "digest" ? 0 : await how.amaxes.of(tensor, how.threads);
     return await loadNative().convertTensor({
       mode,
-      scheme: tensor.scheme,
+      scheme,
       element: bytes ? "bytes" : dtype,
       nonfinite: how.nonfinite,
       ...files,
@@ -39,8 +43,9 @@ export async function work(
       dataOffset: tensor.data.offset,
       scaleOffset: tensor.scale?.offset ?? 0,
       ...(bytes ? { rows: 1, columns: end - begin } : extentOf(tensor)),
+      amax,
       threads: how.threads,
-      ...(tensor.scheme === "copy" ? {} : storedAs(stored)),
+      ...(scheme.code === "copy" ? {} : storedAs(stored)),
     });
   } catch (error) {
     throw explained(error, file, tensor);
@@ -51,12 +56,13 @@ export async function work(
 function extentOf({ source, scheme }: PlannedTensor): { rows: number; columns: number } {
   const elements = source.shape.reduce((product, extent) => product * extent, 1);
   const { scales, heads } = source.stored ?? {};
-  const flat = scheme === "copy" || (scheme === "bf16" && scales === undefined && heads === undefined);
+  const plain = scales === undefined && heads === undefined;
+  const flat = scheme.code === "copy" || (plain && !("blockRows" in scheme));
   const rows = flat ? 1 : (source.shape[0] ?? 1);
   return { rows, columns: rows === 0 ? 0 : elements / rows };
 }
 
-function storedAs(stored: Stored | undefined) {
+export function storedAs(stored: Stored | undefined) {
   const { heads, add, scales } = stored ?? {};
   return {
     ...(heads === undefined ? {} : { heads }),

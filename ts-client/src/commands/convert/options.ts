@@ -1,5 +1,5 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { type ConvertOptions, DEFAULTS, POLICIES } from "../../convert/index.js";
+import { type ConvertOptions, DEFAULTS, POLICIES, SCALE_RULES } from "../../convert/index.js";
 
 /** Options that decide what is written. */
 export function conversionOptions(command: Command): Command {
@@ -26,12 +26,23 @@ export function conversionOptions(command: Command): Command {
     .option(
       "--tokenizer <folder>",
       'for GGUF: where the tokenizer\'s files are, or "none"; without it transformers makes them',
+    )
+    .addOption(
+      new Option("--scales <rule>", "amax: of the largest weight; mse: of the least squared error")
+        .choices([...SCALE_RULES])
+        .default(DEFAULTS.scales, "the layout's own choice"),
+    )
+    .addOption(
+      new Option(
+        "--calibration <file>",
+        "safetensors with statistics of the layers' inputs: NAME.absmax, NAME.mean_square, or NAME.input_scale",
+      ).default(DEFAULTS.calibration, "none"),
     );
 }
 
 export function chosen(options: ConvertOptions): ConvertOptions {
-  const { to, nonfinite, policy, keep, quantize } = options;
-  return { to, nonfinite, policy, keep, quantize };
+  const { to, nonfinite, policy, keep, quantize, scales, calibration } = options;
+  return { to, nonfinite, policy, keep, quantize, scales, calibration };
 }
 
 export interface Tokenizer {

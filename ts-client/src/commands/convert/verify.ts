@@ -4,6 +4,7 @@ import {
   checkVerdict,
   makePlan,
   openSource,
+  optionsFor,
   readReport,
   verify,
 } from "../../convert/index.js";
@@ -32,7 +33,8 @@ export function verifyCommand(context: Context): Command {
   return outputOptions(threadsOption(conversionOptions(command))).action(
     (source: string, output: string, options: ConvertOptions & Tokenizer & Threads & Output) =>
       reported(context, options, async (emit) => {
-        const how = readReport(output)?.options ?? chosen(options);
+        const made = readReport(output);
+        const how = made ? optionsFor(made, options.calibration) : chosen(options);
         const plan = makePlan(openSource(source, options.tokenizer), how);
         checkVerdict(await verify(plan, output, options.threads, emit), output);
       }),

@@ -1,28 +1,45 @@
-import type { Format } from "./types.js";
+import { BLOCK, blockObstacle, blocksOf } from "./blocks.js";
+import type { BlockScheme, Format } from "./types.js";
 
-const BLOCK = 128;
+export const FP8_BLOCK: BlockScheme = { code: "e4m3", blockRows: BLOCK, blockColumns: BLOCK, scale: "F32" };
 
 /** DeepSeek's block FP8: e4m3 codes, and a float32 scale, which multiplies, for each 128 x 128 block. */
 export const fp8Block128: Format = {
   id: "fp8_block128",
   version: 1,
   summary: "weight F8_E4M3 and weight_scale_inv F32 for each 128 x 128 block, as DeepSeek ships them",
-  scheme: "fp8_block128",
-  block: [BLOCK, BLOCK],
-  outputs({ name, shape }) {
-    const blocks = shape.map((extent) => Math.ceil(extent / BLOCK));
-    return {
-      data: { name, dtype: "F8_E4M3", shape },
-      scale: { name: `${name}_scale_inv`, dtype: "F32", shape: blocks },
-    };
-  },
   holds: ({ tensor, rows, columns }) =>
     rows === BLOCK && columns === BLOCK && tensor.dtype === "F32" && tensor.name.endsWith("_scale_inv"),
-  config: (kept) => ({
-    activation_scheme: "dynamic",
-    fmt: "e4m3",
-    quant_method: "fp8",
-    weight_block_size: [BLOCK, BLOCK],
-    ...(kept.length > 0 ? { modules_to_not_convert: kept } : {}),
+  scales: ["amax"],
+  border: BLOCK,
+  nan: true,
+  obstacle: blockObstacle,
+  encode: ({ name, shape }) => ({
+    action: "fp8_block128",
+    scheme: FP8_BLOCK,
+    data: { name, dtype: "F8_E4M3", shape },
+    scale: { name: `${name}_scale_inv`, dtype: "F32", shape: blocksOf(shape) },
   }),
+  files: ({ kept }) => ({
+    config: {
+      activation_scheme: "dynamic",
+      fmt: "e4m3",
+      quant_method: "fp8",
+      weight_block_size: [BLOCK, BLOCK],
+      ...(kept.length > 0 ? { modules_to_not_convert: kept } : {}),
+    },
+    others: {},
+  }),
+  rules: ({ architectures }) =>
+    architectures.includes("LlamaForCausalLM")
+      ? [
+          {
+            engine: "SGLang",
+            version: "0.5.23",
+            problem:
+              "its LlamaForCausalLM looks for weight_scale, does not find these scales, and computes NaN",
+            remedy: "serve this output with vLLM, or convert a Qwen3 or DeepSeek checkpoint for SGLang",
+          },
+        ]
+      : [],
 };

@@ -1,28 +1,29 @@
 import { convertError } from "../errors.js";
 import { bf16 } from "./bf16.js";
+import { ctFp8Block, ctFp8Channel, ctFp8Tensor } from "./compressed-tensors.js";
 import { fp8Block128 } from "./fp8-block128.js";
+import { fp8Tensor } from "./fp8-tensor.js";
 import type { Format } from "./types.js";
+import { w4a8Vllm } from "./w4a8-vllm.js";
+import { w4a8Sglang, w4a8Trtllm } from "./w4afp8.js";
 
 export type { Format, Scheme } from "./types.js";
 export { bf16 };
 
-export const FORMATS: readonly Format[] = [fp8Block128, bf16];
+export const FORMATS: readonly Format[] = [
+  fp8Block128,
+  fp8Tensor,
+  ctFp8Tensor,
+  ctFp8Channel,
+  ctFp8Block,
+  w4a8Vllm,
+  w4a8Sglang,
+  w4a8Trtllm,
+  bf16,
+];
 
 /** Layout ids of the design that no writer exists for yet. */
-const LATER = [
-  "fp8_block128_pad4",
-  "fp8_tensor",
-  "fp8_channel",
-  "gate_up_ilv8",
-  "w4a8_g128_vllm",
-  "w4a8_g128_sglang",
-  "w4a8_g128_trtllm",
-  "w4a8_g128_sm90",
-  "bf16_hi_lo",
-  "ct_fp8_tensor",
-  "ct_fp8_channel",
-  "ct_fp8_block",
-];
+const LATER = ["fp8_block128_pad4", "fp8_channel", "gate_up_ilv8", "w4a8_g128_sm90", "bf16_hi_lo"];
 
 export function formatNamed(id: string): Format {
   const format = FORMATS.find((one) => one.id === id);

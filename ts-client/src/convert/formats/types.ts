@@ -1,9 +1,80 @@
+import type { FusedGroup } from "../fused.js";
 import type { TensorEntry } from "../safetensors/header.js";
 import type { NewTensor } from "../safetensors/layout.js";
 import type { ScaleGrid } from "../source.js";
 
-/** How the native part encodes a tensor. */
-export type Scheme = "copy" | "bf16" | "fp8_block128";
+/** What the native part writes for an element; native/convert/tile.h says what each means. */
+export type Code = "copy" | "flip" | "widen" | "narrow" | "bf16" | "e4m3" | "int4_offset" | "int4_signed";
+
+/** Weights to codes. */
+export interface BlockScheme {
+  code: "e4m3" | "int4_offset" | "int4_signed";
+  /** Weights that share a scale; 0 rows are the whole tensor, 0 columns the whole row. */
+  blockRows: number;
+  blockColumns: number;
+  scale: "F32" | "BF16";
+  /** Of int4: the scale of least squared error, and not of the largest weight. */
+  clipped?: boolean;
+}
+
+/** How the native part encodes a tensor. A layout is made of these parts, and only its own file says of which. */
+export type Scheme = BlockScheme | { code: Exclude<Code, BlockScheme["code"]> };
+
+export const COPY: Scheme = { code: "copy" };
+
+/** How scales are chosen: the largest weight gets the largest code, or the squared error is least. */
+export const SCALE_RULES = ["amax", "mse"] as const;
+export type ScaleRule = (typeof SCALE_RULES)[number];
+
+/** A tensor whose bytes are known before the work. */
+export interface Constant {
+  tensor: NewTensor;
+  bytes: Buffer;
+}
+
+/** What a quantised tensor becomes. */
+export interface Encoding {
+  /** The layout that it gets, for people. */
+  action: string;
+  scheme: Scheme;
+  data: NewTensor;
+  /** Null where the codes need none. */
+  scale: NewTensor | null;
+  constants?: readonly Constant[];
+}
+
+/** What decides an encoding beside the tensor. */
+export interface EncodeOptions {
+  scales: ScaleRule;
+  /** Static scale of a layer's inputs, where the layout asks for one. */
+  inputScale(tensor: TensorEntry): number;
+}
+
+/** Modules of a plan, by what becomes of them. */
+export interface Modules {
+  kept: readonly string[];
+  quantized: readonly string[];
+}
+
+/** JSON that tells loaders of the layout: config.json's quantization_config, and files beside it. */
+export interface LoaderFiles {
+  config: Record<string, unknown> | null;
+  others: Readonly<Record<string, unknown>>;
+}
+
+/** An engine that does not load, or loads wrongly, what a plan makes. */
+export interface EngineRule {
+  engine: string;
+  version: string;
+  problem: string;
+  remedy: string;
+  tensors?: readonly string[];
+}
+
+/** What rules of engines look at. */
+export interface EngineFacts extends Modules {
+  architectures: readonly string[];
+}
 
 /** A layout that converted weights can have. */
 export interface Format {
@@ -12,13 +83,22 @@ export interface Format {
   /** Raised when the bytes of an output would differ. */
   version: number;
   summary: string;
-  scheme: Scheme;
-  /** Bytes of weights that one scale serves. */
-  block: readonly [number, number];
-  /** What a converted tensor becomes: its codes, and its scales where it has any. */
-  outputs(tensor: TensorEntry): { data: NewTensor; scale: NewTensor | null };
   /** Whether codes with these scales are this layout already, so that they are copied. */
   holds?(scales: ScaleGrid): boolean;
-  /** config.json's quantization_config; `kept` are modules that stay in their own precision. null: it has none. */
-  config(kept: readonly string[]): Record<string, unknown> | null;
+  /** Rules for scales that it knows, its own choice first. */
+  scales: readonly ScaleRule[];
+  /** What rows and columns of a rank must be a multiple of. */
+  border: number;
+  /** Whether parts of a fused group have one scale in common. */
+  shared?: boolean;
+  /** Whether it can say NaN. */
+  nan: boolean;
+  /** Whether loaders want a static scale of this layer's inputs. */
+  staticInputs?(tensor: TensorEntry): boolean;
+  /** Why a group of matrices that engines fuse, or a single one, cannot have this layout. */
+  obstacle(group: FusedGroup): string | undefined;
+  encode(tensor: TensorEntry, options: EncodeOptions): Encoding;
+  files(modules: Modules): LoaderFiles;
+  /** Rules of engines, whatever the number of ranks. */
+  rules?(facts: EngineFacts): EngineRule[];
 }

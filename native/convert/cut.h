@@ -1,0 +1,58 @@
+// How a tensor is cut into tiles. It depends on nothing but the tensor, so digests of tiles can be compared between
+// runs.
+#pragma once
+
+#include <algorithm>
+
+#include "convert/buffer.h"
+#include "convert/job.h"
+
+namespace opswap::convert {
+
+constexpr int64_t kMostGroup = 256;
+constexpr int64_t kBand = 128;  // rows of a tile, where its blocks do not say otherwise
+
+inline int64_t parts(int64_t n, int64_t size) { return (n + size - 1) / size; }
+
+// Whether tiles become floats before they are encoded.
+inline bool decodes(const Job &job) {
+  if (!job.scheme.quantizes() && job.scheme.code != Code::bf16 && job.mode != Mode::measure) return false;
+  const bool quantizable = job.element == Element::bf16 || job.element == Element::f16 || job.element == Element::f32;
+  return job.scheme.code == Code::bf16 || !quantizable || !job.scales.empty() || job.add != 0;
+}
+
+struct Cut {
+  int64_t rows, columns;  // of a tile
+  int64_t across, count;
+  // Of blocks that have a scale each.
+  int64_t block_rows, block_columns, scales_across, scales;
+
+  explicit Cut(const Job &job)
+      : block_rows(job.scheme.block_rows ? job.scheme.block_rows : std::max<int64_t>(job.rows, 1)),
+        block_columns(job.scheme.block_columns ? job.scheme.block_columns : std::max<int64_t>(job.columns, 1)),
+        scales_across(parts(job.columns, block_columns)),
+        scales(job.scheme.quantizes() ? scales_across * parts(job.rows, block_rows) : 0) {
+    const int64_t width =
+        std::max(decodes(job) ? int64_t(4) : job.scheme.bits(job.element) / 8, element_bytes(job.element));
+    const bool whole_rows = job.scheme.quantizes() && job.scheme.block_columns == 0 && job.scheme.block_rows != 0;
+    const bool banded = job.scheme.quantizes() || job.mode == Mode::measure;
+    rows = banded ? kBand : job.scheme.code == Code::bf16 ? std::clamp<int64_t>(job.rows, 1, kBand) : 1;
+    if (whole_rows) rows = std::clamp<int64_t>(kTileBytes / (width * block_columns), 1, kBand);
+    columns = whole_rows ? job.columns : std::min(job.columns, kTileBytes / (rows * width) / kMostGroup * kMostGroup);
+    across = columns == 0 ? 0 : parts(job.columns, columns);
+    count = across * parts(job.rows, rows);
+  }
+};
+
+// Rectangle of a tile: rows and columns of the tensor.
+struct Area {
+  int64_t row, column, rows, columns;
+
+  Area(const Job &job, const Cut &cut, int64_t index)
+      : row(index / cut.across * cut.rows),
+        column(index % cut.across * cut.columns),
+        rows(std::min(cut.rows, job.rows - row)),
+        columns(std::min(cut.columns, job.columns - column)) {}
+};
+
+}  // namespace opswap::convert

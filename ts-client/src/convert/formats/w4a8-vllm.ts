@@ -1,0 +1,47 @@
+import { compressedTensors } from "./compressed-tensors.js";
+import { GROUP, groupsOf, int4Obstacle, int4Scheme } from "./int4.js";
+import type { Constant, Format } from "./types.js";
+
+/** W4A8 as vLLM 0.33 loads it: compressed-tensors' pack-quantized, activations in FP8 for each token. */
+export const w4a8Vllm: Format = {
+  id: "w4a8_g128_vllm",
+  version: 1,
+  summary:
+    "INT4 in groups of 128 with BF16 scales, FP8 activations: compressed-tensors pack-quantized, for vLLM",
+  scales: ["mse", "amax"],
+  border: GROUP,
+  nan: false,
+  obstacle: int4Obstacle,
+  encode: ({ name, shape }, { scales }) => {
+    const [rows = 0, columns = 0] = shape;
+    return {
+      action: "w4a8_g128",
+      scheme: int4Scheme("int4_offset", "BF16", scales),
+      data: { name: `${name}_packed`, dtype: "I32", shape: [rows, columns / 8] },
+      scale: { name: `${name}_scale`, dtype: "BF16", shape: groupsOf(shape) },
+      constants: [shapeTensor(name, shape)],
+    };
+  },
+  files: (modules) =>
+    compressedTensors(
+      "pack-quantized",
+      { num_bits: 4, type: "int", symmetric: true, strategy: "group", group_size: GROUP },
+      { strategy: "token" },
+      modules,
+    ),
+  rules: () => [
+    {
+      engine: "SGLang",
+      version: "0.5.23",
+      problem: "it reads this dialect for experts alone, and has no W4A8 for other layers",
+      remedy: "serve this output with vLLM, or write w4a8_g128_sglang",
+    },
+  ],
+};
+
+/** The shape before packing, which readers of a padded row would need. */
+export function shapeTensor(name: string, shape: readonly number[]): Constant {
+  const bytes = Buffer.alloc(8 * shape.length);
+  for (const [i, extent] of shape.entries()) bytes.writeBigInt64LE(BigInt(extent), 8 * i);
+  return { tensor: { name: `${name}_shape`, dtype: "I64", shape: [shape.length] }, bytes };
+}
