@@ -32,7 +32,7 @@ def _convert(folder: Path, weights: dict[str, torch.Tensor], to: str, *more: str
     return load_file(folder / "out/model.safetensors")
 
 
-def _scheme(folder: Path):  # noqa: ANN202  the library's class
+def _scheme(folder: Path):
     config = json.loads((folder / "out/config.json").read_text())["quantization_config"]
     parsed = QuantizationConfig.model_validate(config)
     [scheme] = parsed.config_groups.values()
