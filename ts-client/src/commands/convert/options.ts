@@ -4,7 +4,7 @@ import { type ConvertOptions, DEFAULTS, POLICIES, SCALE_RULES } from "../../conv
 /** Options that decide what is written. */
 export function conversionOptions(command: Command): Command {
   const many = (value: string, before: string[]) => [...before, value];
-  return command
+  const converted = command
     .option("--to <layout>", "the layout to write", DEFAULTS.to)
     .addOption(
       new Option("--nonfinite <what>", "NaN and infinity in the source")
@@ -26,7 +26,12 @@ export function conversionOptions(command: Command): Command {
     .option(
       "--tokenizer <folder>",
       'for GGUF: where the tokenizer\'s files are, or "none"; without it transformers makes them',
-    )
+    );
+  return scaleOptions(converted);
+}
+
+function scaleOptions(command: Command): Command {
+  return command
     .addOption(
       new Option("--scales <rule>", "amax: of the largest weight; mse: of the least squared error")
         .choices([...SCALE_RULES])
