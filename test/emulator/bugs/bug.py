@@ -7,7 +7,11 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 KERNELS = HERE.parents[2] / "kernels"
-FOLDERS = {"kernels": HERE.parent, "common": KERNELS}
+
+
+def source_of(file: str) -> str:
+    """`kernels/x` is an example of the emulator, everything else lies in the repository's kernels."""
+    return ((HERE.parent if file.startswith("kernels/") else KERNELS) / file).read_text("utf-8")
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,7 @@ class Bug:
     line_in: str = ""  # where `at` is, if not in the edited file
 
     def source(self) -> str:
-        text = (FOLDERS[self.file.split("/")[0]] / self.file).read_text("utf-8")
+        text = source_of(self.file)
         if text.count(self.old) != 1:
             raise SystemExit(
                 f"{self.name}: {self.file} has its text {text.count(self.old)} times, needs 1: {self.old!r}"
@@ -32,10 +36,10 @@ class Bug:
         return text.replace(self.old, self.new)
 
     def place(self) -> str:
-        if self.at in ("row", "column", "most"):
+        if self.at in ("row", "column", "most", ""):
             return self.at
         file = self.line_in or self.file
-        text = self.source() if file == self.file else (FOLDERS[file.split("/")[0]] / file).read_text("utf-8")
+        text = self.source() if file == self.file else source_of(file)
         if self.at not in text:
             raise SystemExit(f"{self.name}: {file} does not have {self.at!r}")
         return f"{Path(file).name}:{text[: text.index(self.at)].count(chr(10)) + 1}"

@@ -1,7 +1,7 @@
 # Kernels with one seeded bug each, and the clean ones: bugs.py says what is edited and what must be found.
-find_package(Python3 REQUIRED COMPONENTS Interpreter)
 set(bugs_folder "${CMAKE_CURRENT_BINARY_DIR}/bugs")
-file(GLOB bug_sources CONFIGURE_DEPENDS bugs/*.py bugs/*.h kernels/*.h "${OPSWAP_EMULATOR_KERNELS}/common/device/*.h")
+file(GLOB bug_sources CONFIGURE_DEPENDS bugs/*.py bugs/*.h kernels/*.h "${OPSWAP_EMULATOR_KERNELS}/common/device/*.h"
+  "${OPSWAP_EMULATOR_KERNELS}/*/sm90.cu")
 set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${bug_sources})
 execute_process(COMMAND "${Python3_EXECUTABLE}" -B bugs/bugs.py "${bugs_folder}"
   WORKING_DIRECTORY "${CMAKE_CURRENT_SOURCE_DIR}" COMMAND_ERROR_IS_FATAL ANY)
@@ -10,7 +10,7 @@ foreach(build plain asan tsan)
   add_executable(bugs_${build} bugs/main.cpp)
   target_include_directories(bugs_${build} PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}" "${bugs_folder}")
   target_compile_options(bugs_${build} PRIVATE -O2 -g -Wno-unknown-pragmas -Wno-psabi)
-  target_link_libraries(bugs_${build} PRIVATE runtime_${build})
+  target_link_libraries(bugs_${build} PRIVATE rooms_${build})
 endforeach()
 target_compile_options(bugs_asan PRIVATE -fsanitize=address)
 target_link_options(bugs_asan PRIVATE -fsanitize=address)

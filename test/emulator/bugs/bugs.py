@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from table import BUGS, CLEAN, HOLES
+from table_rooms import ROOM_BUGS, ROOMS
 
 GLOBALS = ("gemm_example", "rms_norm_example", "tile_example", "norm_rows_example")
 
@@ -22,16 +23,19 @@ def write(path: Path, text: str) -> None:
 
 def runner(name: str, drive: str) -> str:
     own = "".join(f"#define {kernel} {kernel}_{name}\n" for kernel in GLOBALS)
+    if drive in ROOMS:  # as the build of a room's instance
+        op = drive.removeprefix("room_")
+        own = f'#define OPSWAP_PASS {name}\n#define OPSWAP_OP "{op}"\n#define OPSWAP_SCALAR bf16\n'
     return f'#define OPSWAP_BUG "{name}"\n{own}#include "bugs/drive_{drive}.h"\n'
 
 
 def main(folder: Path) -> None:
     rows, cmake = [], []
-    for drive in CLEAN:
+    for drive in CLEAN + ROOMS:
         write(folder / f"clean_{drive}.cpp", runner(f"clean_{drive}", drive))
         rows.append(f'{{"clean_{drive}", "", "", true}}')
         cmake.append(f'add_kernel(clean_{drive} "plain;asan;tsan" "" "")')
-    for bug in BUGS + HOLES:
+    for bug in BUGS + ROOM_BUGS + HOLES:
         write(folder / bug.name / bug.file, bug.source())
         write(folder / f"{bug.name}.cpp", runner(bug.name, bug.drive))
         rows.append(f'{{"{bug.name}", "{bug.words}", "{bug.place()}", {str(bug.every_seed).lower()}}}')

@@ -39,7 +39,8 @@ Tally run(const Expected &expected, int seeds) {
 
 bool as_expected(const Expected &expected, const Tally &t, int seeds) {
   if (!expected.words[0]) return t.nothing == seeds;
-  return expected.every_seed ? t.named == seeds : t.named > 0 && !t.other;
+  // where it depends on the order, another symptom of the same bug may come first under few of the seeds
+  return expected.every_seed ? t.named == seeds : t.named > 0 && t.other * 4 <= t.named;
 }
 
 }  // namespace

@@ -79,6 +79,7 @@ BUGS = (
         "~k / GemmTile::kStages & 1);\n    const",
         "deadlock",
         "mbarrier_wait(s.full",
+        every_seed=False,
     ),
     Bug(
         "barrier_not_initialised",

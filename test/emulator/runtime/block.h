@@ -9,6 +9,7 @@
 
 #include "emulator/emulator.h"
 #include "race.h"
+#include "ready.h"
 #include "traffic.h"
 
 namespace opswap::emu {
@@ -30,8 +31,9 @@ struct Thread : ThreadView {
   Block *owner = nullptr;
   uint64_t cluster_arrivals = 0, cluster_waits = 0;
   void *stack_pointer = nullptr;
+  char *stack = nullptr;
   bool done = false;
-  Wait wait;
+  const Wait *wait = nullptr;                 // on its stack
   std::string place;                          // of the wait, once asked
   void *fake_stack = nullptr;                 // AddressSanitizer's
   void *context = nullptr, *proxy = nullptr;  // ThreadSanitizer's
@@ -43,13 +45,13 @@ struct NamedBarrier {
   uint32_t arrived = 0, expected = 0;
   uint64_t generation = 0;
   Queue waiting;
+  char phase[2][2]{};  // what the sanitizer knows an even and an odd generation by: who is late must not see the next
 };
 
 struct Meeting {  // of the lanes of one mask
-  uint32_t mask = 0, arrived = 0;
+  uint32_t mask = 0, arrived = 0, waiting = 0;
   Collective what{};
-  uint64_t generation = 0, values[32]{}, results[2][32]{};
-  Queue waiting;
+  uint64_t generation = 0, values[2][32]{};  // of even and of odd ones: a lane may still read the last
 };
 
 // A unit that works beside the threads; the scheduler calls it at times that the seed picks.
@@ -75,8 +77,9 @@ struct Block : BlockView {
   const std::function<void()> *body = nullptr;
   Counters *counters = nullptr;
   std::vector<Thread> threads;
-  Queue ready;
+  Ready ready;
   uint32_t live = 0;
+  std::vector<uint32_t> live_lanes;  // of each warp
   std::string error;
   std::string place;             // of the error
   const void *blamed = nullptr;  // who asked for what an asynchronous unit does now
@@ -85,13 +88,13 @@ struct Block : BlockView {
 
   unsigned char *smem = nullptr;
   size_t smem_used = 0;  // dynamic, then static
-  std::map<const void *, size_t> static_smem;
+  std::vector<std::pair<const void *, size_t>> static_smem;
 
-  std::map<uint32_t, NamedBarrier> barriers;
+  NamedBarrier barriers[16];
   std::vector<std::vector<std::unique_ptr<Meeting>>> meetings;  // of each warp
   std::map<uint64_t *, Queue> mbarrier_waiting;
   std::vector<std::unique_ptr<AsyncUnit>> units;
-  std::vector<WarpTraffic> warps;
+  WarpTraffic *warps = nullptr;
   LaunchTraffic *traffic = nullptr;
 
   void *stack_pointer = nullptr, *fake_stack = nullptr, *context = nullptr;  // the scheduler's
@@ -101,8 +104,9 @@ struct Block : BlockView {
   uint64_t draw();
 };
 
-Block &block();  // the running thread's or unit's, or the peer that it acts on
-class OnPeer {   // until the end of the scope block() is another block of the cluster
+OPSWAP_EMU_FAST_TLS extern constinit thread_local Block *running;
+inline Block &block() { return *running; }  // the running thread's or unit's, or the peer that it acts on
+class OnPeer {                              // until the end of the scope block() is another block of the cluster
  public:
   explicit OnPeer(Block &peer);
   ~OnPeer();
@@ -113,6 +117,7 @@ class OnPeer {   // until the end of the scope block() is another block of the c
 };
 inline Thread &self() { return *static_cast<Thread *>(thread_view); }
 
+void park(const Wait &wait);  // until somebody makes it ready
 void park(Queue &queue, const Wait &wait);
 void wake(Queue &queue);
 void run_cluster(Cluster &cluster);
@@ -129,9 +134,22 @@ void note_access(const void *site, const void *p, uint32_t bytes, Access kind); 
 void converge(uint32_t lanes);  // these lanes of the running thread's warp are at the same point
 void converge_at_barrier();     // as is the running thread, alone
 
-// As seen by the running thread, also through the asynchronous proxy.
-void acquire(void *object);
-void release(void *object);
 inline void *proxy_of(void *object) { return static_cast<char *>(object) + 1; }
+
+// As seen by the running thread, also through the asynchronous proxy.
+inline void acquire(void *object) {
+  if constexpr (!race::kThreads) return;
+  race::acquire(object);
+  race::enter(self().proxy);
+  race::acquire(proxy_of(object));
+  race::enter(self().context);
+}
+inline void release(void *object) {
+  if constexpr (!race::kThreads) return;
+  race::release(object);
+  race::enter(self().proxy);
+  race::release(proxy_of(object));
+  race::enter(self().context);
+}
 
 }  // namespace opswap::emu

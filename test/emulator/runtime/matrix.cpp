@@ -22,21 +22,20 @@ void check_row(const void *row, const char *what) {
 }
 
 // The rows that all lanes name. What is moved afterwards are accesses of the thread, which ThreadSanitizer must see.
-void meet(const void *row, int count, const void *site, Access kind, uint64_t (&rows)[32]) {
+const uint64_t *meet(const void *row, int count, const void *site, Access kind) {
   race::Ignore ignore;
   const char *what = kind == Access::kLoad ? "ldmatrix" : "stmatrix";
   if (int(self().lane) < count * 8) {
     check_row(row, what);
     note_access(site, row, 16, kind);  // each matrix is a pass of 8 lanes with 16 bytes
   }
-  collective(0xffffffffu, Collective::kMatrix, reinterpret_cast<uint64_t>(row), rows);
+  return collective(0xffffffffu, Collective::kMatrix, reinterpret_cast<uint64_t>(row));
 }
 
 }  // namespace
 
 void ldmatrix(uint32_t *registers, int count, bool transposed, const void *row) {
-  uint64_t rows[32];
-  meet(row, count, __builtin_return_address(0), Access::kLoad, rows);
+  const uint64_t *rows = meet(row, count, __builtin_return_address(0), Access::kLoad);
   for (int m = 0; m < count; ++m) {
     uint16_t pair[2];
     for (int e = 0; e < 2; ++e) {
@@ -50,8 +49,7 @@ void ldmatrix(uint32_t *registers, int count, bool transposed, const void *row) 
 }
 
 void stmatrix(void *row, const uint32_t *registers, int count, bool transposed) {
-  uint64_t rows[32];
-  meet(row, count, __builtin_return_address(0), Access::kStore, rows);
+  const uint64_t *rows = meet(row, count, __builtin_return_address(0), Access::kStore);
   for (int m = 0; m < count; ++m)
     for (int e = 0; e < 2; ++e) {
       const Spot at = spot(transposed, self().lane, e);

@@ -67,16 +67,13 @@ void *dynamic_smem(size_t bytes) {
 void *static_smem(const void *site, size_t bytes, size_t alignment) {
   race::Ignore ignore;
   Block &b = block();
-  auto [at, added] = b.static_smem.try_emplace(site, 0);
-  if (added) {
-    at->second = (b.smem_used + alignment - 1) / alignment * alignment;
-    b.smem_used = at->second + bytes;
-    if (b.smem_used > kArena)
-      fail("static and dynamic shared memory need %zu bytes, a block has %zu", b.smem_used - kGuard, kMaxSmem);
-    for (auto &peer : b.cluster->blocks)  // a variable has one place in all blocks
-      peer->static_smem[site] = at->second, peer->smem_used = b.smem_used;
-  }
-  return b.smem + at->second;
+  for (const auto &[known, at] : b.static_smem)
+    if (known == site) return b.smem + at;
+  const size_t at = (b.smem_used + alignment - 1) / alignment * alignment, end = at + bytes;
+  if (end > kArena) fail("static and dynamic shared memory need %zu bytes, a block has %zu", end - kGuard, kMaxSmem);
+  for (auto &peer : b.cluster->blocks)  // a variable has one place in all blocks
+    peer->static_smem.emplace_back(site, at), peer->smem_used = end;
+  return b.smem + at;
 }
 
 uint32_t smem_address(const void *p) {

@@ -27,11 +27,16 @@ _Unwind_Reason_Code next_frame(_Unwind_Context *context, void *into) {
   return frames.count < kDepth ? _URC_NO_REASON : _URC_END_OF_STACK;
 }
 
-bool of_the_kernel(const char *line) {
-  for (const char *not_it : {"/emulator/runtime/", "/emulator/include/", "/common/sm90/", "/common/device/", "/usr/"})
-    if (std::strstr(line, not_it)) return false;
-  return !std::strchr(line, '?');  // runtime without debug information: a file without a line
+bool is_any(const char *line, std::initializer_list<const char *> places) {
+  for (const char *place : places)
+    if (std::strstr(line, place)) return true;
+  return false;
 }
+
+bool of_the_emulator(const char *line) {  // runtime without debug information: a file without a line
+  return std::strchr(line, '?') || is_any(line, {"/emulator/runtime/", "/emulator/include/", "/usr/"});
+}
+bool of_a_wrapper(const char *line) { return is_any(line, {"/common/sm90/", "/common/device/"}); }
 
 // addr2line tells the lines of every inlined call, the innermost first.
 std::string ask(const std::string &module, const std::string &offsets) {
@@ -39,12 +44,15 @@ std::string ask(const std::string &module, const std::string &offsets) {
   FILE *pipe = popen(command.c_str(), "r");
   if (!pipe) return "";
   char line[1024];
-  std::string found;
+  std::string found, outermost;
   while (std::fgets(line, sizeof line, pipe)) {
     line[std::strcspn(line, " \n")] = 0;
-    if (found.empty() && of_the_kernel(line)) found = line;
+    if (of_the_emulator(line)) continue;
+    if (!of_a_wrapper(line) && found.empty()) found = line;
+    if (of_a_wrapper(line) && !std::strstr(line, "/launch.h")) outermost = line;
   }
   pclose(pipe);
+  if (found.empty()) found = outermost;  // a kernel that rooms share lies in common/device
   const size_t slash = found.rfind('/');
   return slash == std::string::npos ? found : found.substr(slash + 1);
 }

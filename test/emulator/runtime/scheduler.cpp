@@ -7,20 +7,21 @@
 #include <stdexcept>
 
 #include "block.h"
-
-extern "C" void opswap_emu_switch(void **save, void *load);
+#include "switch.h"
 
 namespace opswap::emu {
 
-constinit thread_local ThreadView *thread_view = nullptr;
-constinit thread_local BlockView *block_view = nullptr;
+OPSWAP_EMU_FAST_TLS constinit thread_local ThreadView *thread_view = nullptr;
+OPSWAP_EMU_FAST_TLS constinit thread_local BlockView *block_view = nullptr;
+OPSWAP_EMU_FAST_TLS constinit thread_local Block *running = nullptr;
 
 namespace {
 
 constexpr size_t kStack = 256 << 10;
-constexpr uint64_t kUnitTurns = 4;      // an early unit works once in so many turns
-thread_local Block *running = nullptr;  // what block() is
-thread_local Block *acting = nullptr;   // whose thread or unit it is
+// Stacks that begin at the same place of a page would share a few sets of the caches.
+constexpr size_t kColours = 32, kColour = 4096 + 2 * 64;
+constexpr uint64_t kUnitTurns = 4;                                   // an early unit works once in so many turns
+OPSWAP_EMU_FAST_TLS constinit thread_local Block *acting = nullptr;  // whose thread or unit it is
 
 // Stacks and sanitizer contexts of this host thread, used again for every block.
 struct Resources {
@@ -52,20 +53,34 @@ struct Resources {
 };
 thread_local Resources resources;
 
-void to_scheduler() {
+[[gnu::always_inline]] inline void to_scheduler() {
   Thread &t = self();
   Block &b = *t.owner;
   race::enter(b.context);
   race::start_switch(t.done ? nullptr : &t.fake_stack, b.stack_bottom, b.stack_size);
-  opswap_emu_switch(&t.stack_pointer, b.stack_pointer);
+  switch_stack(&t.stack_pointer, b.stack_pointer);
+  race::finish_switch(t.fake_stack, nullptr, nullptr);
+}
+
+// As the scheduler would go on, where it has nothing else to choose from.
+[[gnu::always_inline]] inline void to_thread(Thread &next) {
+  Thread &t = self();
+  ++t.owner->counters->switches;
+  thread_view = &next;
+  race::start_switch(&t.fake_stack, next.stack, kStack);
+  race::enter(next.context);
+  switch_stack(&t.stack_pointer, next.stack_pointer);
   race::finish_switch(t.fake_stack, nullptr, nullptr);
 }
 
 void entry() {
-  race::finish_switch(nullptr, &block().stack_bottom, &block().stack_size);
+  const bool from_scheduler = !block().stack_bottom;  // as the first thread comes
+  race::finish_switch(nullptr, from_scheduler ? &block().stack_bottom : nullptr,
+                      from_scheduler ? &block().stack_size : nullptr);
   (*block().body)();
   cluster_thread_ended();
   self().done = true;
+  block().live_lanes[self().warp] &= ~(1u << self().lane);
   {
     race::Ignore ignore;
     thread_ended();
@@ -84,20 +99,21 @@ void prepare(Block &b, Thread &t, size_t index) {
   t.warp = t.linear / 32;
   t.lane = t.linear % 32;
   const auto &fiber = resources.at(fiber_of(t));
+  t.stack = fiber.stack;
   t.context = fiber.context;
   t.proxy = fiber.proxy;
   race::unpoison(fiber.stack, kStack);
-  auto **top = reinterpret_cast<void **>(fiber.stack + kStack - 64);
+  auto **top = reinterpret_cast<void **>(fiber.stack + kStack - 64 - index % kColours * kColour);
   *--top = nullptr;                          // where entry would return to
-  *--top = reinterpret_cast<void *>(entry);  // where the switch returns to
-  for (int saved = 0; saved < 6; ++saved) *--top = nullptr;
+  *--top = reinterpret_cast<void *>(entry);  // where the switch goes on
   t.stack_pointer = top;
   race::enter(t.proxy);
   race::acquire(&b);
   race::enter(t.context);
   race::acquire(&b);
   race::enter(b.context);
-  b.ready.push_back(&t);
+  b.ready.add(t.warp, 1u << t.lane);
+  b.live_lanes[t.warp] |= 1u << t.lane;
 }
 
 void act(Block &b) {
@@ -105,18 +121,18 @@ void act(Block &b) {
   block_view = &b;
 }
 
-void resume(Thread &t) {
+[[gnu::always_inline]] inline void resume(Thread &t) {
   Block &b = *t.owner;
   act(b);
   thread_view = &t;
   ++b.counters->switches;
-  race::start_switch(&b.fake_stack, resources.at(fiber_of(t)).stack, kStack);
+  race::start_switch(&b.fake_stack, t.stack, kStack);
   race::enter(t.context);
-  opswap_emu_switch(&b.stack_pointer, t.stack_pointer);
+  switch_stack(&b.stack_pointer, t.stack_pointer);
   race::finish_switch(b.fake_stack, nullptr, nullptr);
   running = &b;  // the thread may have ended while it acted on a peer
+  b.live -= self().done;
   thread_view = nullptr;
-  b.live -= t.done;
 }
 
 // A unit of the block with work whose turn it is, or nullptr; when no thread can run, late ones come after the others.
@@ -157,10 +173,11 @@ std::string deadlock(Cluster &c) {
     live += b->live, all += b->threads.size();
     for (Thread &t : b->threads) {
       if (t.done) continue;
-      std::string reason = t.wait.what;
-      reason += t.wait.of + (" " + std::to_string(t.wait.value));
+      const Wait &wait = *t.wait;
+      std::string reason = wait.what;
+      reason += wait.of + (" " + std::to_string(wait.value));
       const std::string place = where_it_waits(t);
-      if (t.wait.on) reason += " of " + mbarrier_state(t.wait.on);
+      if (wait.on) reason += " of " + mbarrier_state(wait.on);
       if (!place.empty()) reason += ", at " + place;
       if (first_place.empty()) first_place = place;
       if (c.blocks.size() > 1) reason += ", in block " + std::to_string(b->rank) + " of the cluster";
@@ -209,11 +226,7 @@ void turn(Cluster &c) {
   act(b);
   if (AsyncUnit *unit = unit_to_work()) return unit->work();
   if (b.ready.empty()) return fail("%s", deadlock(c).c_str());
-  const size_t at = b.draw() % b.ready.size();
-  Thread *next = b.ready[at];
-  b.ready[at] = b.ready.back();
-  b.ready.pop_back();
-  resume(*next);
+  resume(b.threads[b.ready.take(b.draw())]);
   if (!b.live && b.error.empty()) block_ended(b);
 }
 
@@ -223,7 +236,9 @@ void start(Block &b) {
   b.context = race::current();
   b.threads.resize(threads);
   b.meetings.resize((threads + 31) / 32);
-  b.warps.resize((threads + 31) / 32);
+  b.live_lanes.resize((threads + 31) / 32);
+  b.ready.resize((threads + 31) / 32);
+  b.warps = b.traffic->warps_of(b.rank, (threads + 31) / 32);
   b.live = uint32_t(threads);
   b.cluster->pending += b.live;
   race::release(&b);
@@ -231,7 +246,7 @@ void start(Block &b) {
 }
 
 void finish(Block &b) {
-  for (WarpTraffic &warp : b.warps) warp.flush(*b.traffic);
+  for (size_t warp = 0; warp < b.live_lanes.size(); ++warp) b.warps[warp].flush(*b.traffic);
   for (Thread &t : b.threads) {  // the next block starts after this one
     if (!t.context) continue;
     race::enter(t.context);
@@ -246,11 +261,9 @@ void finish(Block &b) {
 OnPeer::OnPeer(Block &peer) : from_(running) { running = &peer; }
 OnPeer::~OnPeer() { running = from_; }
 
-Block &block() { return *running; }
-
 bool on_own_stack(const void *p) {
-  const auto *byte = static_cast<const char *>(p), *stack = resources.at(fiber_of(self())).stack;
-  return byte >= stack && byte < stack + kStack;
+  const auto *byte = static_cast<const char *>(p);
+  return byte >= self().stack && byte < self().stack + kStack;
 }
 
 uint64_t Block::draw() {
@@ -260,33 +273,32 @@ uint64_t Block::draw() {
   return random >> 16;
 }
 
-void park(Queue &queue, const Wait &wait) {
-  self().wait = wait;
-  queue.push_back(&self());
-  to_scheduler();
+void park(const Wait &wait) {
+  Thread &t = self();
+  Block &b = *t.owner;
+  t.wait = &wait;
+  if (b.units.empty() && !b.ready.empty() && b.cluster->blocks.size() == 1) {
+    Thread &next = b.threads[b.ready.take(b.draw())];
+    const Thread &after = b.threads[b.ready.likely(next.linear)];
+    __builtin_prefetch(after.stack_pointer);
+    __builtin_prefetch(static_cast<char *>(after.stack_pointer) + 64);
+    to_thread(next);
+  } else
+    to_scheduler();
   while (self().owner->asking) {
     self().place = line_here();
     to_scheduler();
   }
 }
 
+void park(Queue &queue, const Wait &wait) {
+  queue.push_back(&self());
+  park(wait);
+}
+
 void wake(Queue &queue) {
-  for (Thread *t : queue) t->owner->ready.push_back(t);
+  for (Thread *t : queue) t->owner->ready.add(t->warp, 1u << t->lane);
   queue.clear();
-}
-
-void acquire(void *object) {
-  race::acquire(object);
-  race::enter(self().proxy);
-  race::acquire(proxy_of(object));
-  race::enter(self().context);
-}
-
-void release(void *object) {
-  race::release(object);
-  race::enter(self().proxy);
-  race::release(proxy_of(object));
-  race::enter(self().context);
 }
 
 void fail(const char *format, ...) {

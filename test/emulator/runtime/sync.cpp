@@ -38,7 +38,7 @@ const char *name_of(Collective what) {
   }
 }
 
-void check_lanes(uint32_t mask, Collective what) {
+[[gnu::cold]] void refuse_lanes(uint32_t mask, Collective what) {
   const Thread &t = self();
   if (!(mask >> t.lane & 1)) fail("%s: lane %u is not in its own mask 0x%08x", name_of(what), t.lane, mask);
   const uint32_t first = t.linear - t.lane, count = uint32_t(block().threads.size()) - first;
@@ -62,42 +62,47 @@ void barrier(uint32_t id, uint32_t threads, bool wait) {
   if (b.arrived && b.expected != threads)
     fail("barrier %u: called for %u threads while it waits for %u (0: the whole block)", id, threads, b.expected);
   b.expected = threads;
-  release(&b);
   const uint64_t generation = b.generation;
+  release(b.phase[generation & 1]);
   if (wait) converge_at_barrier();
   if (++b.arrived >= (threads ? threads : block().live)) pass(b);
   if (!wait) return;
   while (b.generation == generation) park(b.waiting, {"barrier", nullptr, id});
-  acquire(&b);
+  acquire(b.phase[generation & 1]);
 }
 
 void thread_ended() {
-  for (auto &[id, b] : block().barriers)
+  for (NamedBarrier &b : block().barriers)
     if (b.arrived && !b.expected && b.arrived >= block().live - 1) pass(b);
 }
 
-void collective(uint32_t mask, Collective what, uint64_t in, uint64_t (&out)[32]) {
+const uint64_t *collective(uint32_t mask, Collective what, uint64_t in) {
   race::Ignore ignore;
-  check_lanes(mask, what);
-  ++block().counters->collectives;
+  Block &b = block();
+  const Thread &t = self();
+  if (mask & ~b.live_lanes[t.warp] || !(mask >> t.lane & 1)) refuse_lanes(mask, what);
+  ++b.counters->collectives;
   Meeting &m = meeting_of(mask);
   if (m.arrived && m.what != what)
     fail("divergent warp: lanes of mask 0x%08x meet in %s and in %s", mask, name_of(m.what), name_of(what));
   m.what = what;
-  if (what == Collective::kSync) release(&m);
-  m.values[self().lane] = in;
-  m.arrived |= 1u << self().lane;
   const uint64_t generation = m.generation;
+  uint64_t *values = m.values[generation & 1];
+  if (what == Collective::kSync) release(values);
+  values[t.lane] = in;
+  m.arrived |= 1u << t.lane;
   if (m.arrived == mask) {
     converge(mask);
-    std::memcpy(m.results[generation & 1], m.values, sizeof m.values);
-    m.arrived = 0;
     ++m.generation;
-    wake(m.waiting);
+    b.ready.add(t.warp, m.waiting);
+    m.arrived = m.waiting = 0;
   }
-  while (m.generation == generation) park(m.waiting, {name_of(what), nullptr, self().warp, " of warp"});
-  if (what == Collective::kSync) acquire(&m);
-  std::memcpy(out, m.results[generation & 1], sizeof out);
+  while (m.generation == generation) {
+    m.waiting |= 1u << t.lane;
+    park({name_of(what), nullptr, t.warp, " of warp"});
+  }
+  if (what == Collective::kSync) acquire(values);
+  return values;
 }
 
 }  // namespace opswap::emu

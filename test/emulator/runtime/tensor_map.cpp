@@ -73,12 +73,11 @@ void edit_stride(TensorMap *map, int dim, uint64_t bytes) {
 }
 
 void publish_map(TensorMap *global, const TensorMap *map) {
-  uint64_t of_all[32];
   {
     race::Ignore ignore;
     check_smem(map, sizeof *map, "tensormap.cp_fenceproxy");
     if (reinterpret_cast<uintptr_t>(global) % 128) fail("tensormap.cp_fenceproxy: %p is not a multiple of 128", global);
-    collective(0xffffffffu, Collective::kPublish, reinterpret_cast<uint64_t>(global), of_all);
+    collective(0xffffffffu, Collective::kPublish, reinterpret_cast<uint64_t>(global));
   }
   if (self().lane) return;
   race::read(map, sizeof *map);

@@ -9,27 +9,24 @@ namespace {
 
 constexpr uint32_t kSector = 32, kBanks = 32, kWord = 4;
 
-void count(LaunchTraffic &launch, uint64_t sector, Access kind) {
-  Counters &c = *launch.counters;
-  if (kind == Access::kLoad) {
-    ++c.load_sectors;
-    c.distinct_load_sectors += launch.loaded.add(sector);
-  } else {
-    ++c.store_sectors;
-    c.distinct_store_sectors += launch.stored.add(sector);
-  }
+// Lanes that follow each other in memory, as most accesses do.
+bool is_run(const uint64_t *address, int n, uint32_t bytes) {
+  for (int i = 1; i < n; ++i)
+    if (address[i] != address[i - 1] + bytes) return false;
+  return true;
 }
 
 // Each byte and each sector once: lanes that name the same ones share them.
 void count_global(LaunchTraffic &launch, uint64_t *address, int n, uint32_t bytes, Access kind) {
+  if (is_run(address, n, bytes)) return launch.global(address[0], uint64_t(n) * bytes, kind);
   std::sort(address, address + n);
   uint64_t total = 0, covered = 0, next_sector = 0;
   for (int i = 0; i < n; ++i) {
     const uint64_t end = address[i] + bytes, first = std::max(address[i], covered);
     if (end > first) total += end - first;
     covered = std::max(covered, end);
-    for (uint64_t s = std::max(address[i] / kSector, next_sector); s <= (end - 1) / kSector; ++s)
-      count(launch, s, kind), next_sector = s + 1;
+    const uint64_t sector = std::max(address[i] / kSector, next_sector), last = (end - 1) / kSector;
+    if (sector <= last) launch.sectors(sector, last, kind), next_sector = last + 1;
   }
   (kind == Access::kLoad ? launch.counters->load_bytes : launch.counters->store_bytes) += total;
 }
@@ -60,24 +57,42 @@ const void *LaunchTraffic::worst() const {
       ->first;
 }
 
+void LaunchTraffic::sectors(uint64_t first, uint64_t last, Access kind) {
+  if (kind == Access::kLoad) {
+    counters->load_sectors += last - first + 1;
+    counters->distinct_load_sectors += loaded.add(first, last);
+  } else {
+    counters->store_sectors += last - first + 1;
+    counters->distinct_store_sectors += stored.add(first, last);
+  }
+}
+
 void LaunchTraffic::global(uint64_t address, uint64_t bytes, Access kind) {
   (kind == Access::kLoad ? counters->load_bytes : counters->store_bytes) += bytes;
-  for (uint64_t s = address / kSector; bytes && s <= (address + bytes - 1) / kSector; ++s) count(*this, s, kind);
+  if (bytes) sectors(address / kSector, (address + bytes - 1) / kSector, kind);
+}
+
+WarpTraffic *LaunchTraffic::warps_of(uint32_t rank, size_t count) {
+  if (warps_.size() <= rank) warps_.resize(rank + 1);
+  warps_[rank].resize(count);
+  return warps_[rank].data();
+}
+
+WarpTraffic::Site &WarpTraffic::site_of(const void *place, uint32_t bytes, Access kind, bool shared) {
+  auto same = [&](const Site &s) {
+    return s.place == place && s.shared == shared && s.bytes == bytes && s.kind == kind;
+  };
+  for (size_t turn = 0; turn < sites_.size(); ++turn, last_ = last_ + 1 < sites_.size() ? last_ + 1 : 0)
+    if (same(sites_[last_])) return sites_[last_];
+  last_ = sites_.size();
+  Site &added = sites_.emplace_back();
+  added.place = place, added.bytes = bytes, added.kind = kind, added.shared = shared;
+  return added;
 }
 
 void WarpTraffic::add(uint32_t lane, const void *site, uint64_t address, uint32_t bytes, Access kind, bool shared) {
-  auto same = [&](const Site &s) {
-    return s.place == site && s.shared == shared && s.bytes == bytes && s.kind == kind;
-  };
-  if (last_ >= sites_.size() || !same(sites_[last_])) {
-    last_ = size_t(std::find_if(sites_.begin(), sites_.end(), same) - sites_.begin());
-    if (last_ == sites_.size()) {
-      sites_.emplace_back();
-      sites_.back().place = site, sites_.back().bytes = bytes;
-      sites_.back().kind = kind, sites_.back().shared = shared;
-    }
-  }
-  Site &s = sites_[last_];
+  Site &s = site_of(site, bytes, kind, shared);
+  used_ = true;
   const uint32_t number = s.made[lane]++;
   if (number >= s.group.size()) s.group.emplace_back();
   s.groups = std::max<size_t>(s.groups, number + 1);
@@ -88,6 +103,8 @@ void WarpTraffic::add(uint32_t lane, const void *site, uint64_t address, uint32_
 
 void WarpTraffic::flush(LaunchTraffic &launch) {
   waiting = 0;
+  if (!used_) return;
+  used_ = false;
   for (Site &s : sites_) {
     for (size_t i = 0; i < s.groups; ++i) {
       Group &g = s.group[i];
@@ -133,7 +150,7 @@ void access_shared(const void *p, uint32_t bytes, Access kind) {
 
 void note_access(const void *site, const void *p, uint32_t bytes, Access kind) {
   if constexpr (race::kThreads) return;  // counting is the other builds' work
-  Block &b = block();
+  const Block &b = block();
   const auto *byte = static_cast<const unsigned char *>(p);
   const bool shared = byte >= b.smem && byte < b.smem + b.smem_used;
   if (!shared && on_own_stack(p)) return;
@@ -142,26 +159,20 @@ void note_access(const void *site, const void *p, uint32_t bytes, Access kind) {
                       shared);
 }
 
-uint32_t live_lanes(uint32_t warp) {
-  const Block &b = block();
-  uint32_t live = 0;
-  for (size_t i = warp * 32; i < std::min<size_t>(warp * 32 + 32, b.threads.size()); ++i)
-    live |= uint32_t(!b.threads[i].done) << (i % 32);
-  return live;
-}
-
 void converge(uint32_t lanes) {
-  if (race::kThreads || lanes != live_lanes(self().warp)) return;
-  block().warps[self().warp].flush(*block().traffic);
+  const Block &b = block();
+  const uint32_t warp = self().warp;
+  if (!race::kThreads && lanes == b.live_lanes[warp]) b.warps[warp].flush(*b.traffic);
 }
 
 void converge_at_barrier() {
   if constexpr (race::kThreads) return;
-  WarpTraffic &warp = block().warps[self().warp];
+  const Block &b = block();
+  WarpTraffic &warp = b.warps[self().warp];
   warp.waiting |= 1u << self().lane;
-  if (warp.waiting != live_lanes(self().warp)) return;
-  ++block().counters->barrier_waits;
-  warp.flush(*block().traffic);
+  if (warp.waiting != b.live_lanes[self().warp]) return;
+  ++b.counters->barrier_waits;
+  warp.flush(*b.traffic);
 }
 
 }  // namespace opswap::emu

@@ -2,6 +2,8 @@
 // belongs to the k-th of the other lanes: together they are one access of the warp, as converged code makes it.
 #pragma once
 
+#include <algorithm>
+#include <bit>
 #include <unordered_map>
 #include <vector>
 
@@ -13,11 +15,16 @@ namespace opswap::emu {
 // Sectors of 32 bytes that a launch has touched.
 class SectorSet {
  public:
-  bool add(uint64_t sector) {  // true when it is new
-    const uint64_t page = sector >> 6, bit = uint64_t(1) << (sector & 63);
-    if (page != last_page_ || !last_) last_ = &pages_[last_page_ = page];
-    const bool added = !(*last_ & bit);
-    *last_ |= bit;
+  uint64_t add(uint64_t first, uint64_t last) {  // how many of them are new
+    uint64_t added = 0;
+    for (uint64_t next; first <= last; first = next) {
+      const uint64_t page = first >> 6;
+      next = std::min(last, page << 6 | 63) + 1;
+      const uint64_t bits = ~uint64_t{0} >> (64 - (next - first)) << (first & 63);
+      if (page != last_page_ || !last_) last_ = &pages_[last_page_ = page];
+      added += uint64_t(std::popcount(bits & ~*last_));
+      *last_ |= bits;
+    }
     return added;
   }
 
@@ -26,12 +33,19 @@ class SectorSet {
   uint64_t last_page_ = 0, *last_ = nullptr;
 };
 
+class WarpTraffic;
+
 struct LaunchTraffic {
   Counters *counters = nullptr;
   SectorSet loaded, stored;
   std::unordered_map<const void *, uint64_t> conflicts;  // of each program point
   const void *worst() const;
   void global(uint64_t address, uint64_t bytes, Access kind);  // of a copy unit: a run of bytes
+  void sectors(uint64_t first, uint64_t last, Access kind);
+  WarpTraffic *warps_of(uint32_t rank, size_t count);  // of the running block of this rank of its cluster
+
+ private:
+  std::vector<std::vector<WarpTraffic>> warps_;
 };
 
 class WarpTraffic {
@@ -54,8 +68,10 @@ class WarpTraffic {
     size_t groups = 0;    // in use
     std::vector<Group> group;
   };
+  Site &site_of(const void *place, uint32_t bytes, Access kind, bool shared);
   std::vector<Site> sites_;
   size_t last_ = 0;
+  bool used_ = false;  // since the last flush
 };
 
 // Passes in which shared memory serves one access of a warp: lanes in parts of 128 bytes, each part once for every

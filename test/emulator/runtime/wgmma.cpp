@@ -7,6 +7,7 @@
 #include <deque>
 
 #include "emulator/convert.h"
+#include "precision.h"
 #include "race.h"
 #include "unit.h"
 
@@ -172,6 +173,12 @@ void count_useful(const Product &p, const float *a, const float *b, bool with_co
   }
 }
 
+float sum_of_products(float so_far, const float *row, const float *column) {
+  float products[kBytesOfK];
+  for (int k = 0; k < kBytesOfK; ++k) products[k] = row[k] * column[k * 256];
+  return add_as_hopper(so_far, products, kBytesOfK);
+}
+
 void WgmmaUnit::run(size_t warp) {
   Quarter &q = quarters[warp];
   const Product &p = q.products.front();
@@ -191,14 +198,19 @@ void WgmmaUnit::run(size_t warp) {
   race::enter(block().context);
   count_useful(p, a, b, warp % 4 == 0);
   const int elements = kBytesOfK / element_size(p.type_a);
+  const bool hopper = options().hopper_fp8 && elements == kBytesOfK;
   for (int row = 0; row < kRows; ++row) {
     float sum[256] = {};
     for (int k = 0; k < elements; ++k)
       for (int n = 0; n < p.n; ++n) sum[n] += a[row * kBytesOfK + k] * b[k * 256 + n];
     for (int n = 0; n < p.n; ++n) {
       const int lane = row % 8 * 4 + n % 8 / 2, index = n / 8 * 4 + row / 8 * 2 + n % 2;
-      for (Accumulator &acc : issuers[warp * 32 + size_t(lane)].accumulators)
-        if (acc.d == p.lanes[lane]) acc.values[size_t(index)] = (p.accumulate ? acc.values[size_t(index)] : 0) + sum[n];
+      for (Accumulator &acc : issuers[warp * 32 + size_t(lane)].accumulators) {
+        if (acc.d != p.lanes[lane]) continue;
+        float &value = acc.values[size_t(index)];
+        const float so_far = p.accumulate ? value : 0;
+        value = hopper ? sum_of_products(so_far, &a[row * kBytesOfK], &b[n]) : so_far + sum[n];
+      }
     }
   }
   q.products.pop_front();

@@ -107,8 +107,9 @@ CASE(named_barriers_join_only_their_warps) {
 
 CASE(barrier_of_two_sizes_is_refused) {
   EXPECT_FOUND("barrier 1", run(64, 0, [] {
-                 barrier_sync(1, threadIdx.x < 32 ? 32 : 64);
-                 barrier_sync(1, threadIdx.x < 32 ? 64 : 32);
+                 if (threadIdx.x < 32) barrier_arrive(1, 64);
+                 __syncthreads();
+                 if (threadIdx.x >= 32) barrier_sync(1, 32);
                }));
   EXPECT_FOUND("not whole warps", run(64, 0, [] { barrier_sync(1, 33); }));
   EXPECT_FOUND("numbered 0 to 15", run(64, 0, [] { barrier_sync(16, 64); }));

@@ -10,8 +10,7 @@
 
 inline void __syncthreads() { opswap::emu::barrier(0, 0); }
 inline void __syncwarp(unsigned mask = 0xffffffffu) {
-  uint64_t out[32];
-  opswap::emu::collective(mask, opswap::emu::Collective::kSync, 0, out);
+  opswap::emu::collective(mask, opswap::emu::Collective::kSync, 0);
 }
 
 template <class T>
@@ -36,8 +35,7 @@ T __shfl_up_sync(unsigned mask, T value, unsigned by, int width = 32) {
 }
 
 inline unsigned __ballot_sync(unsigned mask, int predicate) {
-  uint64_t out[32];
-  opswap::emu::collective(mask, opswap::emu::Collective::kBallot, predicate != 0, out);
+  const uint64_t *out = opswap::emu::collective(mask, opswap::emu::Collective::kBallot, predicate != 0);
   unsigned bits = 0;
   for (int lane = 0; lane < 32; ++lane) bits |= (mask >> lane & 1) ? unsigned(out[lane]) << lane : 0;
   return bits;
@@ -46,9 +44,9 @@ inline int __any_sync(unsigned mask, int predicate) { return __ballot_sync(mask,
 inline int __all_sync(unsigned mask, int predicate) { return __ballot_sync(mask, predicate) == mask; }
 template <class T>
 unsigned __match_any_sync(unsigned mask, T value) {
-  uint64_t in = 0, out[32];
+  uint64_t in = 0;
   std::memcpy(&in, &value, sizeof value);
-  opswap::emu::collective(mask, opswap::emu::Collective::kMatch, in, out);
+  const uint64_t *out = opswap::emu::collective(mask, opswap::emu::Collective::kMatch, in);
   unsigned bits = 0;
   for (int lane = 0; lane < 32; ++lane) bits |= unsigned((mask >> lane & 1) && out[lane] == in) << lane;
   return bits;

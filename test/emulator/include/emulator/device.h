@@ -18,8 +18,10 @@ struct BlockView {
   dim3 block_size, grid_size, cluster_size;
   uint32_t rank = 0;  // in its cluster
 };
-extern constinit thread_local ThreadView *thread_view;
-extern constinit thread_local BlockView *block_view;
+// Read at every step: no call to find them, also in a shared library.
+#define OPSWAP_EMU_FAST_TLS [[gnu::tls_model("initial-exec")]]
+OPSWAP_EMU_FAST_TLS extern constinit thread_local ThreadView *thread_view;
+OPSWAP_EMU_FAST_TLS extern constinit thread_local BlockView *block_view;
 
 // Ends the launch with a report that names block and thread.
 [[noreturn, gnu::format(printf, 1, 2)]] void fail(const char *format, ...);
@@ -44,9 +46,10 @@ inline void check_aligned(const void *p, size_t bytes) {
 // Named barrier; 0 threads means all of the block that have not ended. `wait` false: arrives only.
 void barrier(uint32_t id, uint32_t threads, bool wait = true);
 
-// All lanes of `mask` meet; `out` gets what each brought. `what` tells apart operations that must not meet.
+// All lanes of `mask` meet; the result is what each of the 32 brought, until this thread meets the next time. `what`
+// tells apart operations that must not meet.
 enum class Collective { kSync, kShuffle, kBallot, kMatch, kReduce, kMatrix, kPublish };
-void collective(uint32_t mask, Collective what, uint64_t in, uint64_t (&out)[32]);
+const uint64_t *collective(uint32_t mask, Collective what, uint64_t in);
 
 void mbarrier_init(uint64_t *barrier, uint32_t arrivals);
 void mbarrier_inval(uint64_t *barrier);
@@ -58,9 +61,9 @@ void mbarrier_wait(uint64_t *barrier, uint32_t parity);
 template <class T>
 T shuffle(uint32_t mask, T value, uint32_t source) {
   static_assert(sizeof(T) <= 8);
-  uint64_t in = 0, out[32];
+  uint64_t in = 0;
   std::memcpy(&in, &value, sizeof value);
-  collective(mask, Collective::kShuffle, in, out);
+  const uint64_t *out = collective(mask, Collective::kShuffle, in);
   if (!(mask >> source & 1)) fail("shuffle: reads lane %u, which is not in mask 0x%08x", source, mask);
   std::memcpy(&value, &out[source], sizeof value);
   return value;
@@ -68,8 +71,7 @@ T shuffle(uint32_t mask, T value, uint32_t source) {
 
 template <class T, class Fold>
 T reduce(uint32_t mask, T value, Fold fold) {
-  uint64_t out[32];
-  collective(mask, Collective::kReduce, uint64_t(value), out);
+  const uint64_t *out = collective(mask, Collective::kReduce, uint64_t(value));
   T all = T(out[std::countr_zero(mask)]);
   for (uint32_t lane = std::countr_zero(mask) + 1; lane < 32; ++lane)
     if (mask >> lane & 1) all = fold(all, T(out[lane]));

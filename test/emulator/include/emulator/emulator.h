@@ -12,6 +12,7 @@ namespace opswap::emu {
 
 struct Options {
   uint64_t seed = 0;  // order of threads; bit 0: copies complete as late as they can, bit 1: so do matrix products
+  bool hopper_fp8 = false;  // FP8 products are summed with Hopper's 14 bits instead of those of a float
 };
 Options &options();  // of this host thread
 
