@@ -104,7 +104,7 @@ struct Block : BlockView {
   uint64_t draw();
 };
 
-OPSWAP_EMU_FAST_TLS extern constinit thread_local Block *running;
+extern constinit thread_local Block *running;
 inline Block &block() { return *running; }  // the running thread's or unit's, or the peer that it acts on
 class OnPeer {                              // until the end of the scope block() is another block of the cluster
  public:

@@ -11,17 +11,17 @@
 
 namespace opswap::emu {
 
-OPSWAP_EMU_FAST_TLS constinit thread_local ThreadView *thread_view = nullptr;
-OPSWAP_EMU_FAST_TLS constinit thread_local BlockView *block_view = nullptr;
-OPSWAP_EMU_FAST_TLS constinit thread_local Block *running = nullptr;
+constinit thread_local ThreadView *thread_view = nullptr;
+constinit thread_local BlockView *block_view = nullptr;
+constinit thread_local Block *running = nullptr;
 
 namespace {
 
 constexpr size_t kStack = 256 << 10;
 // Stacks that begin at the same place of a page would share a few sets of the caches.
 constexpr size_t kColours = 32, kColour = 4096 + 2 * 64;
-constexpr uint64_t kUnitTurns = 4;                                   // an early unit works once in so many turns
-OPSWAP_EMU_FAST_TLS constinit thread_local Block *acting = nullptr;  // whose thread or unit it is
+constexpr uint64_t kUnitTurns = 4;               // an early unit works once in so many turns
+constinit thread_local Block *acting = nullptr;  // whose thread or unit it is
 
 // Stacks and sanitizer contexts of this host thread, used again for every block.
 struct Resources {
