@@ -129,6 +129,45 @@ export function writeSparse(folder, gb) {
   return head.length + bytes();
 }
 
+/**
+ * Experts' matrices of 128 x 128, one row of each with weights and the others holes, in shards of 300.
+ * @param {string} folder @param {number} count
+ */
+export function writeMany(folder, count) {
+  mkdirSync(folder, { recursive: true });
+  /** @type {Record<string, string>} */
+  const map = {};
+  const values = pool();
+  for (let first = 0; first < count; first += 300) {
+    /** @type {[string, number[]][]} */
+    const tensors = Array.from({ length: Math.min(300, count - first) }, (_, i) => {
+      const [layer, expert] = [Math.floor((first + i) / 768), Math.floor((first + i) / 3) % 256];
+      const leaf = ["gate_proj", "up_proj", "down_proj"][(first + i) % 3];
+      return [`model.layers.${layer}.mlp.experts.${expert}.${leaf}.weight`, [128, 128]];
+    });
+    const name = `model-${String(first).padStart(6, "0")}.safetensors`;
+    const head = headOf(tensors);
+    const fd = openSync(join(folder, name), "w");
+    writeSync(fd, head);
+    for (const [i, [tensor, shape]] of tensors.entries()) {
+      const start = ((first + i) * 64) % (POOL - 128);
+      const row = values.subarray(start, start + 128);
+      writeSync(
+        fd,
+        new Uint8Array(row.buffer, row.byteOffset, row.byteLength),
+        0,
+        row.byteLength,
+        head.length + i * bytesOf(shape),
+      );
+      map[tensor] = name;
+    }
+    closeSync(fd);
+    truncateSync(join(folder, name), head.length + tensors.length * bytesOf([128, 128]));
+  }
+  writeFileSync(join(folder, "model.safetensors.index.json"), JSON.stringify({ weight_map: map }));
+  writeFileSync(join(folder, "config.json"), JSON.stringify({ model_type: "deepseek_v3" }));
+}
+
 /** @param {number} layers */
 function configOf(layers) {
   return {

@@ -1,14 +1,15 @@
 // BF16 to block FP8 against `cp` and `sync` of the same files, taking turns; the converter's time has its checksums and
 // syncs in it, and no verification. Prints JSON. `--layers N` (20 are 2.07 GB in 4 shards), `--rounds N`, `--folder DIR`,
-// `--sparse-gb N` converts a source of N GB of holes as well, to see that memory does not grow; `--to "A B"` times these
-// layouts, each with options after commas; `--kills N` kills runs at N points and resumes.
+// `--sparse-gb N` converts a source of N GB of holes as well, to see that memory does not grow, and `--tensors N` one of N
+// small tensors; `--to "A B"` times these layouts, each with options after commas; `--kills N` kills runs at N points and
+// resumes.
 import { spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, statfsSync, writeFileSync } from "node:fs";
 import { availableParallelism, loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { writeCheckpoint, writeSparse } from "./_checkpoint.mjs";
+import { writeCheckpoint, writeMany, writeSparse } from "./_checkpoint.mjs";
 
 const { values } = parseArgs({
   options: {
@@ -16,6 +17,7 @@ const { values } = parseArgs({
     rounds: { type: "string", default: "5" },
     folder: { type: "string", default: tmpdir() },
     "sparse-gb": { type: "string" },
+    tensors: { type: "string" },
     to: { type: "string", default: "fp8_block128" },
     kills: { type: "string" },
   },
@@ -146,6 +148,15 @@ try {
     if (bavail * bsize < gb * 0.6e9) throw new Error(`${dir} has no room for the output of ${gb} GB`);
     const { seconds, peak } = await convert(sparse, output, "fp8_block128");
     result.sparse = { source_gb: gb, seconds, peak_rss_mb: peak / 1e6 };
+  }
+  if (values.tensors !== undefined) {
+    const many = join(dir, "many");
+    writeMany(many, Number(values.tensors));
+    rmSync(output, { recursive: true, force: true });
+    const run = await convert(many, output, "fp8_block128");
+    const verify = await timed(process.execPath, [cli, "convert", "verify", many, output, "--quiet"]);
+    const peaks = { run: run.peak / 1e6, verify: verify.peak / 1e6 };
+    result.many = { tensors: Number(values.tensors), seconds: run.seconds, peak_rss_mb: peaks };
   }
   if (values.kills !== undefined) result.kills = await killed(values.kills);
   console.log(JSON.stringify(result, null, 2));

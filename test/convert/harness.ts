@@ -12,7 +12,7 @@ import {
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { findCompiler } from "../../scripts/lib/compiler.mjs";
-import { layoutFile } from "../../ts-client/src/convert/safetensors/layout.js";
+import { headOf, layoutFile } from "../../ts-client/src/convert/safetensors/layout.js";
 import { generator } from "../../ts-client/src/testing/mutate-header.js";
 import { cli } from "../cli/harness.js";
 
@@ -55,8 +55,9 @@ type Shapes = Record<string, readonly number[]>;
 /** A BF16 file of values that no two tensors share. */
 export function writeShard(file: string, shapes: Shapes, seed: number): void {
   const tensors = Object.entries(shapes).map(([name, shape]) => ({ name, dtype: "BF16", shape }));
-  const { head, bytes } = layoutFile(tensors, { format: "pt" });
-  const body = Buffer.alloc(bytes - head.length);
+  const layout = layoutFile(tensors, { format: "pt" });
+  const head = headOf(layout);
+  const body = Buffer.alloc(layout.bytes - head.length);
   const random = generator(seed);
   // Sign, seven bits of mantissa and a small exponent: finite, of many sizes.
   for (let i = 0; i < body.length; i += 2)

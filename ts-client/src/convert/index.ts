@@ -11,7 +11,7 @@ export { type Part, parsePart } from "./parts.js";
 export { type ConvertOptions, DEFAULTS, makePlan, type Nonfinite, type Plan } from "./plan.js";
 export { POLICIES, type PolicyName } from "./policy.js";
 export { runPool } from "./pool.js";
-export { optionsFor, type Report, readReport } from "./report.js";
+export { optionsFor, type Report, readReport, readSummary, type Summary } from "./report.js";
 export { defaultThreads, merge, type RunOptions, run, runPart } from "./run.js";
 export { openSource, type Source } from "./source.js";
 export { checkVerdict, type Verdict, verify } from "./verify.js";

@@ -3,7 +3,7 @@ import path from "node:path";
 import { isGguf } from "./gguf/checkpoint.js";
 import { inspectGguf } from "./gguf/inspect.js";
 import { sum } from "./plan.js";
-import { readReport } from "./report.js";
+import { readSummary } from "./report.js";
 import { allTensors, openSource } from "./source.js";
 
 /** What is in a checkpoint, by its headers. */
@@ -41,5 +41,5 @@ function inspectSafetensors(given: string): Omit<Inspection, "dtypes"> {
     tensors: header.tensors.length,
     metadata: header.metadata,
   }));
-  return { root: source.root, files, tensors, layout: readReport(source.folder)?.layout ?? null };
+  return { root: source.root, files, tensors, layout: readSummary(source.folder)?.layout ?? null };
 }

@@ -1,8 +1,9 @@
-import { closeSync, existsSync, openSync, readFileSync, truncateSync, writeSync } from "node:fs";
+import { closeSync, existsSync, openSync, statSync, truncateSync, writeSync } from "node:fs";
 import { z } from "zod";
 import { convertError } from "./errors.js";
 import { lock } from "./staging.js";
 import { type TensorReport, tensorReport } from "./tensor-report.js";
+import { wholeLines } from "./text-file.js";
 
 const begin = z.object({
   kind: z.literal("begin"),
@@ -40,9 +41,9 @@ export class Journal {
     lock(fd, file);
     const journal = new Journal(fd, first);
     try {
-      const lines = wholeLines(file, true);
-      if (lines.length === 0) journal.#append({ kind: "begin", ...first });
-      journal.#take(lines);
+      const bytes = journal.#take(file);
+      if (bytes < statSync(file).size) truncateSync(file, bytes);
+      if (bytes === 0) journal.#append({ kind: "begin", ...first });
     } catch (error) {
       journal.close();
       throw error;
@@ -58,7 +59,7 @@ export class Journal {
       lock(fd, file);
       this.#fds.push(fd);
     }
-    this.#take(wholeLines(file, false));
+    this.#take(file);
   }
 
   add(report: TensorReport): void {
@@ -75,13 +76,17 @@ export class Journal {
     for (const fd of this.#fds.splice(0)) closeSync(fd);
   }
 
-  #take([head, ...rest]: readonly Line[]): void {
-    if (head === undefined) return;
-    checkSame(head, this.#first);
-    for (const one of rest) {
+  /** Takes over what a journal says; how many bytes its whole lines have. */
+  #take(file: string): number {
+    let bytes = 0;
+    for (const { text, end } of wholeLines(file)) {
+      const one = lineOf(text, file);
+      if (bytes === 0) checkSame(one, this.#first);
+      bytes = end;
       if (one.kind === "tensor") this.done.set(one.report.name, one.report);
       if (one.kind === "checked") this.checked.add(one.file);
     }
+    return bytes;
   }
 
   #append(one: Line): void {
@@ -89,18 +94,10 @@ export class Journal {
   }
 }
 
-function wholeLines(file: string, mend: boolean): Line[] {
-  const text = readFileSync(file, "utf8");
-  const end = text.lastIndexOf("\n") + 1;
-  if (mend && end < text.length) truncateSync(file, Buffer.byteLength(text.slice(0, end)));
-  const lines: Line[] = [];
-  for (const one of text.slice(0, end).split("\n").filter(Boolean)) {
-    const parsed = line.safeParse(tryJson(one));
-    if (!parsed.success)
-      throw convertError("OPSWAP_E_STALE", `${file} is not a journal that this version wrote`);
-    lines.push(parsed.data);
-  }
-  return lines;
+function lineOf(text: string, file: string): Line {
+  const parsed = line.safeParse(tryJson(text));
+  if (parsed.success) return parsed.data;
+  throw convertError("OPSWAP_E_STALE", `${file} is not a journal that this version wrote`);
 }
 
 function tryJson(text: string): unknown {

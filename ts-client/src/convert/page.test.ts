@@ -1,53 +1,9 @@
 import { expect, it } from "vitest";
-import { pageOf } from "./page.js";
-import { DEFAULTS } from "./plan.js";
+import { report, tensor } from "../testing/reports.js";
+import { pageText } from "./page.js";
 import type { Report } from "./report.js";
-import type { TensorReport } from "./tensor-report.js";
 
-function tensor(name: string, sqnr: number | null): TensorReport {
-  const quality = {
-    sqnr_db: sqnr,
-    signal: 1,
-    noise: 1,
-    max_error: 0.5,
-    smallest_scale: 0.1,
-    largest_scale: 0.2,
-    zeros: 3,
-    flushed_to_zero: 4,
-    at_limit: 5,
-    zero_blocks: 0,
-  };
-  return {
-    name,
-    dtype: "BF16",
-    shape: [2, 2],
-    bytes: 8,
-    action: "fp8_block128",
-    why: "linear layer",
-    output_dtype: "F8_E4M3",
-    output_bytes: 8,
-    nonfinite: 0,
-    source_digest: "",
-    data_digest: "",
-    scale_digest: "",
-    quality,
-  };
-}
-
-function report(tensors: TensorReport[]): Report {
-  return {
-    tool: { name: "opswap", version: "0" },
-    layout: { id: "fp8_block128", version: 1 },
-    options: { ...DEFAULTS, keep: [], quantize: [], scales: "amax" },
-    fingerprint: "",
-    digest_method: "",
-    source: { files: [], digest: "aa" },
-    output: { files: [], digest: "bb" },
-    totals: { tensors: 2, quantized: 2, source_bytes: 16, output_bytes: 8, sqnr_db: 31.5, nonfinite: 0 },
-    worst: [{ name: "b", sqnr_db: 20, max_error: 0.5 }],
-    tensors,
-  };
-}
+const pageOf = (one: Report) => [...pageText(one)].join("");
 
 it("has a dot for each tensor that lost something, and the worst first", () => {
   const page = pageOf(

@@ -11,23 +11,23 @@ const MARGIN = { left: 48, right: 12, top: 12, bottom: 34 };
 type Measured = TensorReport & { quality: NonNullable<TensorReport["quality"]> };
 
 /** The report as a page that needs nothing else: totals, a picture of the error by layer, the worst, every tensor. */
-export function pageOf(report: Report): string {
+export function* pageText(report: Report): Generator<string> {
   const measured = report.tensors.filter((one): one is Measured => one.quality !== null);
   const { totals, layout } = report;
-  return `<!doctype html>
+  yield `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Conversion to ${text(layout.id)}</title><style>${STYLE}</style></head><body>
 <h1>Conversion to ${text(layout.id)}</h1>
 <dl>${facts(report)}</dl>
 <h2>Signal to noise by layer, in decibels</h2>
-${picture(measured)}
-<h2>The worst of ${totals.quantized}</h2>
-${table(measured.toSorted((a, b) => decibel(a) - decibel(b)).slice(0, report.worst.length))}
-<h2>Every quantised tensor</h2>
-${table(measured)}
-<h2>Kept as they were</h2>
-${keptTable(report.tensors.filter((one) => one.quality === null))}
-</body></html>
 `;
+  yield* picture(measured);
+  yield `<h2>The worst of ${totals.quantized}</h2>`;
+  yield* table(measured.toSorted((a, b) => decibel(a) - decibel(b)).slice(0, report.worst.length));
+  yield "<h2>Every quantised tensor</h2>";
+  yield* table(measured);
+  yield "<h2>Kept as they were</h2>";
+  yield* keptTable(report.tensors.filter((one) => one.quality === null));
+  yield "</body></html>\n";
 }
 
 const decibel = (one: Measured) => one.quality.sqnr_db ?? Number.POSITIVE_INFINITY;
@@ -51,41 +51,44 @@ function facts({ totals, layout, options, tool, source, output, digest_method: m
 const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(3)} GB`;
 
 /** A dot for each tensor over its layer, coloured by what it is. */
-function picture(tensors: readonly Measured[]): string {
+function* picture(tensors: readonly Measured[]): Generator<string> {
   const points = tensors.flatMap((one) =>
     one.quality.sqnr_db === null ? [] : [{ name: one.name, db: one.quality.sqnr_db, ...placeOf(one.name) }],
   );
-  if (points.length === 0) return "<p>Nothing was lost.</p>";
+  if (points.length === 0) return yield "<p>Nothing was lost.</p>\n";
   const kinds = [...new Set(points.map((point) => point.kind))].sort();
-  const layers = Math.max(1, ...points.map((point) => point.layer));
+  const layers = points.reduce((most, { layer }) => Math.max(most, layer), 1);
   const scale = axis(points.map((point) => point.db));
   const { low, high } = scale;
+  const y = (db: number) => MARGIN.top + ((high - db) / (high - low)) * (HEIGHT - MARGIN.top - MARGIN.bottom);
+  const colour = (kind: string) => `hsl(${Math.round((kinds.indexOf(kind) * 360) / kinds.length)} 65% 42%)`;
+  yield `<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="signal to noise of each tensor by layer">\n`;
+  yield* frame(scale, layers, y);
+  const x = across(layers, kinds);
+  for (const { name, db, layer, kind } of points)
+    yield `<circle cx="${x(layer, kind).toFixed(1)}" cy="${y(db).toFixed(1)}" r="3.5" fill="${colour(kind)}"><title>${text(name)}: ${db.toFixed(2)} dB</title></circle>\n`;
+  const legend = kinds.map((kind) => `<span><i style="background:${colour(kind)}"></i>${text(kind)}</span>`);
+  yield `</svg><p class="legend">${legend.join(" ")}</p>\n`;
+}
+
+/** Where a dot stands: at its layer, kinds of one beside each other, because their values are often the same. */
+function across(layers: number, kinds: readonly string[]) {
   const inner = WIDTH - MARGIN.left - MARGIN.right - 2 * DODGE;
-  const x = (layer: number) => MARGIN.left + DODGE + (layer / layers) * inner;
-  // Kinds of one layer stand beside each other: their values are often the same.
   const spread = Math.min(2 * DODGE, (0.7 * inner) / layers);
   const aside = (kind: string) =>
     (kinds.length > 1 ? kinds.indexOf(kind) / (kinds.length - 1) - 0.5 : 0) * spread;
-  const y = (db: number) => MARGIN.top + ((high - db) / (high - low)) * (HEIGHT - MARGIN.top - MARGIN.bottom);
-  const colour = (kind: string) => `hsl(${Math.round((kinds.indexOf(kind) * 360) / kinds.length)} 65% 42%)`;
-  const dots = points.map(
-    ({ name, db, layer, kind }) =>
-      `<circle cx="${(x(layer) + aside(kind)).toFixed(1)}" cy="${y(db).toFixed(1)}" r="3.5" fill="${colour(kind)}"><title>${text(name)}: ${db.toFixed(2)} dB</title></circle>`,
-  );
-  const legend = kinds.map((kind) => `<span><i style="background:${colour(kind)}"></i>${text(kind)}</span>`);
-  return `<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="signal to noise of each tensor by layer">
-${scale.ticks
-  .map(
-    (db) =>
-      `<line x1="${MARGIN.left}" x2="${WIDTH - MARGIN.right}" y1="${y(db)}" y2="${y(db)}"/><text x="${MARGIN.left - 6}" y="${y(db) + 4}" text-anchor="end">${db.toFixed(scale.digits)}</text>`,
-  )
-  .join("")}
-${ticks(0, layers)
-  .map((layer) => `<text x="${x(layer)}" y="${HEIGHT - 16}" text-anchor="middle">${layer}</text>`)
-  .join("")}
-<text x="${WIDTH / 2}" y="${HEIGHT - 2}" text-anchor="middle">layer</text>
-${dots.join("\n")}
-</svg><p class="legend">${legend.join(" ")}</p>`;
+  return (layer: number, kind?: string) =>
+    MARGIN.left + DODGE + (layer / layers) * inner + (kind === undefined ? 0 : aside(kind));
+}
+
+/** Lines and labels of both axes. */
+function* frame(scale: ReturnType<typeof axis>, layers: number, y: (db: number) => number) {
+  for (const db of scale.ticks)
+    yield `<line x1="${MARGIN.left}" x2="${WIDTH - MARGIN.right}" y1="${y(db)}" y2="${y(db)}"/><text x="${MARGIN.left - 6}" y="${y(db) + 4}" text-anchor="end">${db.toFixed(scale.digits)}</text>`;
+  const x = across(layers, []);
+  for (const layer of ticks(0, layers))
+    yield `<text x="${x(layer)}" y="${HEIGHT - 16}" text-anchor="middle">${layer}</text>`;
+  yield `<text x="${WIDTH / 2}" y="${HEIGHT - 2}" text-anchor="middle">layer</text>\n`;
 }
 
 /** Layer and kind of a tensor, by its name. */
@@ -114,7 +117,7 @@ function ticks(low: number, high: number): number[] {
   return Array.from({ length: Math.floor((high - low) / step) + 1 }, (_, i) => low + i * step);
 }
 
-function table(tensors: readonly Measured[]): string {
+function table(tensors: readonly Measured[]): Iterable<string> {
   const heads = [
     "Tensor",
     "Shape",
@@ -125,7 +128,7 @@ function table(tensors: readonly Measured[]): string {
     "Became zero",
     "At the limit",
   ];
-  const rows = tensors.map(({ name, shape, quality }) => [
+  return htmlTable(heads, tensors, ({ name, shape, quality }) => [
     name,
     shape.join(" x "),
     quality.sqnr_db?.toFixed(2) ?? "exact",
@@ -135,24 +138,29 @@ function table(tensors: readonly Measured[]): string {
     String(quality.flushed_to_zero),
     String(quality.at_limit),
   ]);
-  return htmlTable(heads, rows);
 }
 
-function keptTable(tensors: readonly TensorReport[]): string {
-  return htmlTable(
-    ["Tensor", "Shape", "Dtype", "Why"],
-    tensors.map(({ name, shape, dtype, why }) => [name, shape.join(" x "), dtype, why]),
-  );
+function keptTable(tensors: readonly TensorReport[]): Iterable<string> {
+  const heads = ["Tensor", "Shape", "Dtype", "Why"];
+  return htmlTable(heads, tensors, ({ name, shape, dtype, why }) => [name, shape.join(" x "), dtype, why]);
 }
 
 const NUMBER = /^(exact|[\d.]+(e[+-]\d+)?)$/;
 
-function htmlTable(heads: readonly string[], rows: readonly (readonly string[])[]): string {
-  const numeric = heads.map((_head, i) => rows.length > 0 && rows.every((row) => NUMBER.test(row[i] ?? "")));
+/** Rows are made twice, once to see which columns are numbers, so that they never are in memory together. */
+function* htmlTable<T>(
+  heads: readonly string[],
+  items: readonly T[],
+  rowOf: (item: T) => readonly string[],
+): Generator<string> {
+  const numeric = heads.map(() => items.length > 0);
+  for (const item of items)
+    for (const [i, cell] of rowOf(item).entries()) numeric[i] = numeric[i] === true && NUMBER.test(cell);
   const cells = (tag: string, row: readonly string[]) =>
     row.map((cell, i) => `<${tag}${numeric[i] ? ' class="n"' : ""}>${text(cell)}</${tag}>`).join("");
-  const body = rows.map((row) => `<tr>${cells("td", row)}</tr>`).join("\n");
-  return `<div class="wide"><table><thead><tr>${cells("th", heads)}</tr></thead><tbody>\n${body}\n</tbody></table></div>`;
+  yield `<div class="wide"><table><thead><tr>${cells("th", heads)}</tr></thead><tbody>\n`;
+  for (const item of items) yield `<tr>${cells("td", rowOf(item))}</tr>\n`;
+  yield "</tbody></table></div>\n";
 }
 
 /** Names come from files that others made. */

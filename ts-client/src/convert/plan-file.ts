@@ -35,6 +35,9 @@ export interface PlannedFile {
   tensors: readonly PlannedTensor[];
 }
 
+/** One for all: there are tens of thousands of tensors. */
+const NONE: readonly never[] = [];
+
 /** Whether a tensor's codes are those of the layout, so that its scales stay as well. */
 const isThere = ({ tensor, decision }: Decided, format: Format) =>
   decision.quantize && tensor.stored?.scales !== undefined && format.holds?.(tensor.stored.scales) === true;
@@ -53,21 +56,39 @@ function encodingOf(one: Decided, format: Format, options: EncodeOptions): Encod
   return one.tensor.stored === undefined ? copied(one.tensor) : bf16.encode(one.tensor, options);
 }
 
-/** Lays out a file of the output. */
-export function planFile(
-  file: SourceFile,
+/** Lays out the files of the output. */
+export function planFiles(
+  files: readonly SourceFile[],
   decided: ReadonlyMap<string, Decided>,
   format: Format,
   options: EncodeOptions,
-): PlannedFile {
-  const there = [...decided.values()].filter((one) => isThere(one, format));
-  const withCodes = new Set(there.map(({ tensor }) => `${tensor.stored?.scales?.tensor.name}`));
-  const outputs = file.header.tensors.flatMap((tensor) => {
-    const one = decided.get(tensor.name);
-    const leftOut = tensor.scaleOf !== undefined && !withCodes.has(tensor.name);
-    if (one === undefined || leftOut) return [];
-    return [{ tensor, why: one.decision.why, encoding: encodingOf(one, format, options) }];
+): PlannedFile[] {
+  const withCodes = new Set<string>();
+  for (const one of decided.values())
+    if (isThere(one, format)) withCodes.add(`${one.tensor.stored?.scales?.tensor.name}`);
+  return files.map((file) => {
+    const outputs = file.header.tensors.flatMap((tensor) => {
+      const one = decided.get(tensor.name);
+      const leftOut = tensor.scaleOf !== undefined && !withCodes.has(tensor.name);
+      if (one === undefined || leftOut) return [];
+      return [{ tensor, why: one.decision.why, encoding: encodingOf(one, format, options) }];
+    });
+    return layOut(file, outputs, decided, format);
   });
+}
+
+interface Output {
+  tensor: SourceTensor;
+  why: string;
+  encoding: Encoding;
+}
+
+function layOut(
+  file: SourceFile,
+  outputs: readonly Output[],
+  decided: ReadonlyMap<string, Decided>,
+  format: Format,
+): PlannedFile {
   const metadata = {
     format: "pt",
     ...file.header.metadata,
@@ -80,31 +101,34 @@ export function planFile(
     ...constants.map((one) => one.tensor),
   ]);
   const layout = layoutFile(created, metadata);
-  const tensors = outputs.map(({ tensor, why, encoding }) => ({
+  const places = new Map(layout.placed.map((one) => [one.name, one]));
+  const tensors = outputs.map(({ tensor, why, encoding: { action, scheme, data, scale, constants } }) => ({
     name: tensor.name,
     source: tensor,
-    action: encoding.action,
-    scheme: encoding.scheme,
+    action,
+    scheme,
     why,
-    data: placed(layout, encoding.data.name),
-    scale: encoding.scale && placed(layout, encoding.scale.name),
-    constants: (encoding.constants ?? []).map((one) => ({
-      placed: placed(layout, one.tensor.name),
-      bytes: one.bytes,
-    })),
-    together: sharing(tensor, encoding.scheme, decided),
+    data: placed(places, data.name),
+    scale: scale && placed(places, scale.name),
+    constants:
+      constants?.map((one) => ({ placed: placed(places, one.tensor.name), bytes: one.bytes })) ?? NONE,
+    together: sharing(tensor, scheme, decided),
   }));
   return { name: file.name, source: file, layout, tensors };
 }
 
-function sharing(tensor: SourceTensor, scheme: Scheme, decided: ReadonlyMap<string, Decided>): Located[] {
-  if (!("blockRows" in scheme) || scheme.blockRows !== 0) return [];
+function sharing(
+  tensor: SourceTensor,
+  scheme: Scheme,
+  decided: ReadonlyMap<string, Decided>,
+): readonly Located[] {
+  if (!("blockRows" in scheme) || scheme.blockRows !== 0) return NONE;
   const names = fusedNames(tensor.name, (name) => decided.has(name));
   return names.flatMap((name) => decided.get(name) ?? []);
 }
 
-function placed(layout: FileLayout, name: string): Placed {
-  const found = layout.placed.get(name);
+function placed(places: ReadonlyMap<string, Placed>, name: string): Placed {
+  const found = places.get(name);
   if (found === undefined) throw new Error(`${name} has no place in its file`);
   return found;
 }

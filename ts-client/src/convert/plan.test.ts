@@ -7,7 +7,7 @@ import { brokenConstraints } from "./constraints.js";
 import { formatNamed } from "./formats/index.js";
 import { DEFAULTS, makePlan, type Plan } from "./plan.js";
 import { glob } from "./policy.js";
-import { layoutFile } from "./safetensors/layout.js";
+import { headOf, layoutFile } from "./safetensors/layout.js";
 import { openSource } from "./source.js";
 
 const dir = mkdtempSync(path.join(tmpdir(), "op"));
@@ -18,9 +18,9 @@ let made = 0;
 function planOf(shapes: Record<string, number[]>, config: object, options = {}): Plan {
   const folder = mkdtempSync(path.join(dir, `m${made++}-`));
   const tensors = Object.entries(shapes).map(([name, shape]) => ({ name, dtype: "BF16", shape }));
-  const { head, bytes } = layoutFile(tensors, { format: "pt" });
-  writeFileSync(path.join(folder, "model.safetensors"), head);
-  truncateSync(path.join(folder, "model.safetensors"), bytes);
+  const layout = layoutFile(tensors, { format: "pt" });
+  writeFileSync(path.join(folder, "model.safetensors"), headOf(layout));
+  truncateSync(path.join(folder, "model.safetensors"), layout.bytes);
   writeFileSync(path.join(folder, "config.json"), JSON.stringify(config));
   return makePlan(openSource(folder), { ...DEFAULTS, ...options });
 }

@@ -5,7 +5,8 @@ import { convertError } from "./errors.js";
 import { bf16, type Format, formatNamed } from "./formats/index.js";
 import type { Modules, ScaleRule } from "./formats/types.js";
 import { keepUnfit } from "./fused.js";
-import { type Decided, type PlannedFile, planFile } from "./plan-file.js";
+import { bytesOfIndex } from "./output-index.js";
+import { type Decided, type PlannedFile, planFiles } from "./plan-file.js";
 import { type Decision, decide, decideRounding, type PolicyName } from "./policy.js";
 import type { SideFile } from "./side-files.js";
 import { allTensors, type Source, type SourceTensor } from "./source.js";
@@ -48,7 +49,8 @@ export interface Plan {
   quantized: readonly string[];
   calibration: Calibration | null;
   config: string | null;
-  index: string | null;
+  /** Whether the output gets an index. */
+  indexed: boolean;
   /** Files that the layout adds for its loaders. */
   extra: readonly { name: string; text: string }[];
   side: readonly SideFile[];
@@ -76,7 +78,7 @@ export function makePlan(source: Source, given: ConvertOptions): Plan {
   const inputScale = inputScales(format, decided, calibration);
   const byName = new Map(decided.map((one) => [one.tensor.name, one]));
   const encode = { scales: options.scales, inputScale };
-  const files = source.files.map((file) => planFile(file, byName, format, encode));
+  const files = planFiles(source.files, byName, format, encode);
   return sized(source, options, format, files, modules, calibration);
 }
 
@@ -101,7 +103,7 @@ function sized(
     ...modules,
     calibration,
     config: source.config === null ? null : outputConfig(source, format, config),
-    index: source.indexed ? indexText(files) : null,
+    indexed: source.indexed,
     extra,
     side: source.side.filter(({ name }) => !Object.hasOwn(others, name)),
     sourceBytes: sum(
@@ -109,8 +111,9 @@ function sized(
       (file) => file.bytes,
     ),
   };
-  const texts = [plan.config ?? "", plan.index ?? "", ...extra.map(({ text }) => text)];
-  const small = sum(texts, (text) => Buffer.byteLength(text)) + sum(plan.side, (file) => file.bytes);
+  const index = source.indexed ? bytesOfIndex(files) : 0;
+  const texts = [plan.config ?? "", ...extra.map(({ text }) => text)];
+  const small = index + sum(texts, (text) => Buffer.byteLength(text)) + sum(plan.side, (file) => file.bytes);
   const outputBytes = sum(files, (file) => file.layout.bytes) + small;
   return { ...plan, outputBytes, fingerprint: fingerprintOf(source, options, format, calibration) };
 }
@@ -180,15 +183,6 @@ function modulesOf(decided: readonly Decided[]): Modules {
     kept: names(decided.filter(({ decision }) => !decision.quantize && decision.layer)),
     quantized: names(decided.filter(({ decision }) => decision.quantize)),
   };
-}
-
-function indexText(files: readonly PlannedFile[]): string {
-  const entries = files.flatMap((file) =>
-    [...file.layout.placed.values()].map((one) => [one.name, file.name]),
-  );
-  const total = sum(files, (file) => file.layout.bytes - file.layout.head.length);
-  const weightMap = Object.fromEntries(entries.sort(([a = ""], [b = ""]) => (a < b ? -1 : 1)));
-  return `${JSON.stringify({ metadata: { total_size: total }, weight_map: weightMap }, null, 2)}\n`;
 }
 
 function fingerprintOf(

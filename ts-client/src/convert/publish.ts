@@ -1,5 +1,6 @@
 import path from "node:path";
-import { pageOf } from "./page.js";
+import { indexText } from "./output-index.js";
+import { pageText } from "./page.js";
 import type { Plan } from "./plan.js";
 import { type Report, reportText } from "./report.js";
 import { INDEX, PAGE, REPORT } from "./side-files.js";
@@ -10,10 +11,10 @@ export function publish(plan: Plan, staging: Staging, report: Report): void {
   for (const { name, path: from } of plan.side) staging.copy(name, from);
   const folders = new Set(plan.side.map(({ name }) => path.dirname(name)).filter((name) => name !== "."));
   for (const folder of folders) syncFolder(staging.file(folder));
-  for (const { name, text } of plan.extra) staging.write(name, text);
-  if (plan.index !== null) staging.write(INDEX, plan.index);
-  if (plan.config !== null) staging.write("config.json", plan.config);
-  staging.write(PAGE, pageOf(report));
+  for (const { name, text } of plan.extra) staging.write(name, [text]);
+  if (plan.indexed) staging.write(INDEX, indexText(plan.files));
+  if (plan.config !== null) staging.write("config.json", [plan.config]);
+  staging.write(PAGE, pageText(report));
   syncFolder(staging.folder);
   staging.write(REPORT, reportText(report));
 }

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import path from "node:path";
 import { z } from "zod";
 import { packageVersion } from "../version.js";
@@ -9,6 +9,7 @@ import { SCALE_RULES } from "./formats/types.js";
 import { type ConvertOptions, type Plan, sum } from "./plan.js";
 import { REPORT } from "./side-files.js";
 import { sqnr, type TensorReport, tensorReport } from "./tensor-report.js";
+import { wholeLines } from "./text-file.js";
 
 const WORST = 10;
 
@@ -45,6 +46,9 @@ export const report = z.object({
   tensors: z.array(tensorReport),
 });
 export type Report = z.infer<typeof report>;
+export type Summary = Omit<Report, "tensors">;
+/** The line behind which each tensor has its own. */
+const TENSORS = ' "tensors": [';
 
 export function makeReport(plan: Plan, done: ReadonlyMap<string, TensorReport>): Report {
   const tensors = plan.files.flatMap((file) => file.tensors.map(({ name }) => found(done, name)));
@@ -78,7 +82,7 @@ function optionsOf({ options: given, calibration }: Plan): z.infer<typeof option
 }
 
 /** How an output was made, so that it can be made again; statistics are given anew, and are the same. */
-export function optionsFor({ options: made }: Report, calibration: string | null): ConvertOptions {
+export function optionsFor({ options: made }: Summary, calibration: string | null): ConvertOptions {
   const given = calibration === null ? null : Calibration.open(calibration).sha256;
   if (given === made.calibration) return { ...made, calibration };
   const [need, have] = [made.calibration, given].map((sha256) => (sha256 ? `of sha256 ${sha256}` : "none"));
@@ -125,16 +129,55 @@ function worstOf(tensors: readonly TensorReport[]) {
     .slice(0, WORST);
 }
 
-export function reportText(one: Report): string {
-  return `${JSON.stringify(one, null, 1)}\n`;
+/** A line for each tensor, so that neither writing nor reading has more than one of them as text. */
+export function* reportText({ tensors, ...rest }: Report): Generator<string> {
+  yield `${JSON.stringify(rest, null, 1).slice(0, -"\n}".length)},\n${TENSORS}`;
+  let before = "";
+  for (const one of tensors) {
+    yield `${before}\n${JSON.stringify(one)}`;
+    before = ",";
+  }
+  yield "\n]}\n";
 }
 
 /** The report in an output; undefined where there is none. */
 export function readReport(folder: string): Report | undefined {
+  return readWith(folder, (file) => {
+    const tensors: TensorReport[] = [];
+    let rest = "";
+    let inTensors = false;
+    for (const { text } of wholeLines(file)) {
+      if (inTensors && text.startsWith("{"))
+        tensors.push(tensorReport.parse(JSON.parse(text.replace(/,$/, ""))));
+      else rest += `${text}\n`;
+      inTensors ||= text === TENSORS;
+    }
+    const whole = report.parse(JSON.parse(rest));
+    return tensors.length > 0 ? { ...whole, tensors } : whole;
+  });
+}
+
+/** The report in an output without its tensors, which are not read. */
+export function readSummary(folder: string): Summary | undefined {
+  return readWith(folder, (file) => {
+    let head = "";
+    for (const { text } of wholeLines(file)) {
+      head += text;
+      if (text === TENSORS) {
+        head += "]}";
+        break;
+      }
+    }
+    const { tensors: _, ...summary } = report.parse(JSON.parse(head));
+    return summary;
+  });
+}
+
+function readWith<T>(folder: string, read: (file: string) => T): T | undefined {
   const file = path.join(folder, REPORT);
   if (!existsSync(file)) return undefined;
   try {
-    return report.parse(JSON.parse(readFileSync(file, "utf8")));
+    return read(file);
   } catch (error) {
     throw convertError(
       "OPSWAP_E_OUTPUT",

@@ -14,6 +14,7 @@ import { type Plan, type PlannedFile, type PlannedTensor, sum } from "./plan.js"
 import { publish } from "./publish.js";
 import { makeReport, type Report } from "./report.js";
 import { checkRoom } from "./room.js";
+import { headOf } from "./safetensors/layout.js";
 import { checkApart, Staging, syncFolder } from "./staging.js";
 import { reportOf } from "./tensor-report.js";
 import { checkFinite, type Files, work } from "./work.js";
@@ -216,7 +217,7 @@ class Run {
       const full = `${at} needs ${file.layout.bytes} bytes: ${errnoName(errno)}`;
       throw convertError(isFull(errno) ? "OPSWAP_E_DISK_FULL" : "OPSWAP_E_IO", full);
     }
-    writeSync(fd, file.layout.head, 0, file.layout.head.length, 0);
+    writeSync(fd, headOf(file.layout), 0, file.layout.headBytes, 0);
     for (const { placed, bytes } of file.tensors.flatMap((tensor) => tensor.constants))
       writeSync(fd, bytes, 0, bytes.length, placed.offset);
     return fd;

@@ -11,12 +11,12 @@ import {
   renameSync,
   rmSync,
   statSync,
-  writeFileSync,
 } from "node:fs";
 import { constants } from "node:os";
 import path from "node:path";
 import { loadNative } from "../native.js";
 import { convertError, errnoName } from "./errors.js";
+import { writeText } from "./text-file.js";
 
 const OWN = ".opswap";
 
@@ -77,8 +77,8 @@ export class Staging {
   }
 
   /** Writes a small file so that it is there whole or not at all, after a power cut too. */
-  write(name: string, text: string): void {
-    writeFileSync(this.#fresh, text);
+  write(name: string, parts: Iterable<string>): void {
+    writeText(this.#fresh, parts);
     this.#place(name);
   }
 

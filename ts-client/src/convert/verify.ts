@@ -1,12 +1,15 @@
-import { closeSync, existsSync, openSync, readFileSync, readSync, statSync } from "node:fs";
+import { closeSync, existsSync, openSync, readSync, statSync } from "node:fs";
 import path from "node:path";
 import { Amaxes } from "./amaxes.js";
 import { asIoError, convertError } from "./errors.js";
 import type { Emit } from "./events.js";
 import type { ConvertResult } from "./native-job.js";
+import { indexText } from "./output-index.js";
 import type { Plan, PlannedFile, PlannedTensor } from "./plan.js";
 import { defaultThreads } from "./run.js";
+import { headOf } from "./safetensors/layout.js";
 import { INDEX } from "./side-files.js";
+import { holds, piecesOf } from "./text-file.js";
 import { checkFinite, work } from "./work.js";
 
 export interface Difference {
@@ -57,17 +60,16 @@ export function checkVerdict({ differences }: Verdict, output: string): void {
 }
 
 function textDifferences(plan: Plan, output: string): Difference[] {
-  const texts: [string, Buffer | null][] = [
-    [INDEX, plan.index === null ? null : Buffer.from(plan.index)],
-    ["config.json", plan.config === null ? null : Buffer.from(plan.config)],
-    ...plan.extra.map(({ name, text }): [string, Buffer] => [name, Buffer.from(text)]),
-    ...plan.side.map(({ name, path: from }): [string, Buffer] => [name, readFileSync(from)]),
+  const texts: [string, Iterable<string | Buffer>][] = [
+    ...(plan.indexed ? [[INDEX, indexText(plan.files)] as [string, Iterable<string>]] : []),
+    ...(plan.config === null ? [] : [["config.json", [plan.config]] as [string, string[]]]),
+    ...plan.extra.map(({ name, text }): [string, string[]] => [name, [text]]),
+    ...plan.side.map(({ name, path: from }): [string, Iterable<Buffer>] => [name, piecesOf(from)]),
   ];
   return texts.flatMap(([name, wanted]) => {
     const at = path.join(output, name);
-    if (wanted === null) return [];
     if (!existsSync(at)) return [{ file: name, tensor: null, what: "is missing" }];
-    return wanted.equals(readFileSync(at)) ? [] : [{ file: name, tensor: null, what: "differs" }];
+    return holds(at, wanted) ? [] : [{ file: name, tensor: null, what: "differs" }];
   });
 }
 
@@ -89,7 +91,7 @@ async function verifyFile(
     return void differs(null, `has ${bytes} bytes instead of ${file.layout.bytes}`);
   const files = { source: openSync(file.source.path, "r"), target: openSync(at, "r") };
   try {
-    if (!readAt(files.target, file.layout.head.length, 0).equals(file.layout.head))
+    if (!readAt(files.target, file.layout.headBytes, 0).equals(headOf(file.layout)))
       return void differs(null, "has another header");
     for (const tensor of file.tensors) {
       const result = await work("verify", file, tensor, files, {

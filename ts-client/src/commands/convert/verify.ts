@@ -5,7 +5,7 @@ import {
   makePlan,
   openSource,
   optionsFor,
-  readReport,
+  readSummary,
   verify,
 } from "../../convert/index.js";
 import { type Context, examples } from "../context.js";
@@ -33,7 +33,7 @@ export function verifyCommand(context: Context): Command {
   return outputOptions(threadsOption(conversionOptions(command))).action(
     (source: string, output: string, options: ConvertOptions & Tokenizer & Threads & Output) =>
       reported(context, options, async (emit) => {
-        const made = readReport(output);
+        const made = readSummary(output);
         const how = made ? optionsFor(made, options.calibration) : chosen(options);
         const plan = makePlan(openSource(source, options.tokenizer), how);
         checkVerdict(await verify(plan, output, options.threads, emit), output);

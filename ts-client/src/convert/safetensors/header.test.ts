@@ -7,7 +7,7 @@ import { generator, mutate } from "../../testing/mutate-header.js";
 import { bitsOf, bytesOf } from "./dtypes.js";
 import { type Header, parseHeader, readHeader } from "./header.js";
 import { duplicateKey } from "./keys.js";
-import { layoutFile } from "./layout.js";
+import { headOf, layoutFile } from "./layout.js";
 
 const dir = mkdtempSync(path.join(tmpdir(), "oh"));
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
@@ -107,7 +107,8 @@ describe("a file", () => {
   });
 
   it("that is cut anywhere is refused", () => {
-    const { head, bytes } = layoutFile([{ name: "a", dtype: "U8", shape: [40] }], {});
+    const layout = layoutFile([{ name: "a", dtype: "U8", shape: [40] }], {});
+    const [head, bytes] = [headOf(layout), layout.bytes];
     for (let cut = 0; cut < bytes; cut++) {
       writeFileSync(file, Buffer.concat([head, Buffer.alloc(bytes - head.length)]));
       truncateSync(file, cut);
@@ -122,7 +123,9 @@ describe("a file", () => {
       { name: "\u00e9", dtype: "BF16", shape: [1] },
       { name: "__proto__", dtype: "I64", shape: [1] },
     ];
-    const { head, bytes, placed } = layoutFile(tensors, { format: "pt" });
+    const layout = layoutFile(tensors, { format: "pt" });
+    const [head, bytes] = [headOf(layout), layout.bytes];
+    const placed = new Map(layout.placed.map((one) => [one.name, one]));
     writeFileSync(file, Buffer.concat([head, Buffer.alloc(bytes - head.length)]));
     const header = readHeader(file);
     expect(header.tensors.map((one) => one.name)).toEqual(["__proto__", "b", "\u00e9", "a"]);

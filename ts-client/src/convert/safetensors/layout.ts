@@ -14,11 +14,13 @@ export interface Placed extends NewTensor {
 }
 
 export interface FileLayout {
-  /** Length field and JSON: the file up to its data. */
-  head: Buffer;
+  /** Of the file up to its data. */
+  headBytes: number;
   /** Of the whole file. */
   bytes: number;
-  placed: ReadonlyMap<string, Placed>;
+  /** In the order of their data. */
+  placed: readonly Placed[];
+  metadata: Readonly<Record<string, string>>;
 }
 
 /**
@@ -30,22 +32,31 @@ export function layoutFile(tensors: readonly NewTensor[], metadata: Record<strin
   const ordered = tensors
     .map((tensor, i) => ({ tensor, i }))
     .sort((a, b) => bits(b.tensor) - bits(a.tensor) || a.i - b.i);
-  const header: Record<string, unknown> = Object.assign(Object.create(null), { __metadata__: metadata });
-  const sizes: Placed[] = [];
   let end = 0;
-  for (const { tensor } of ordered) {
-    const bytes = bytesOf(bits(tensor), tensor.shape) ?? 0;
-    sizes.push({ ...tensor, bytes, offset: end });
-    header[tensor.name] = { dtype: tensor.dtype, shape: tensor.shape, data_offsets: [end, end + bytes] };
+  const placed = ordered.map(({ tensor: { name, dtype, shape } }) => {
+    const bytes = bytesOf(bitsOf(dtype) ?? 8, shape) ?? 0;
     end += bytes;
-  }
-  const head = headOf(JSON.stringify(header));
-  const placed = new Map(sizes.map((one) => [one.name, { ...one, offset: head.length + one.offset }]));
-  return { head, bytes: head.length + end, placed };
+    return { name, dtype, shape, bytes, offset: end - bytes };
+  });
+  const headBytes = makeHead(placed, metadata, 0).length;
+  for (const one of placed) one.offset += headBytes;
+  return { headBytes, bytes: headBytes + end, placed, metadata };
 }
 
-function headOf(text: string): Buffer {
-  const json = Buffer.from(text, "utf8");
+/** Length field and JSON. It is made when it is needed: heads of models with many tensors are megabytes. */
+export function headOf({ placed, metadata, headBytes }: FileLayout): Buffer {
+  return makeHead(placed, metadata, headBytes);
+}
+
+function makeHead(
+  placed: readonly Placed[],
+  metadata: Readonly<Record<string, string>>,
+  start: number,
+): Buffer {
+  const header: Record<string, unknown> = Object.assign(Object.create(null), { __metadata__: metadata });
+  for (const { name, dtype, shape, bytes, offset } of placed)
+    header[name] = { dtype, shape, data_offsets: [offset - start, offset - start + bytes] };
+  const json = Buffer.from(JSON.stringify(header), "utf8");
   const padded = Math.ceil(json.length / 8) * 8;
   const head = Buffer.alloc(8 + padded, " ");
   head.writeBigUInt64LE(BigInt(padded), 0);
