@@ -23,7 +23,10 @@ def plain_case(room: Room) -> dict:
 
 
 def arguments(room: Room) -> dict[str, Any]:
-    return build(room, plain_case(room), room.type_choices()[0])
+    """With every tensor given, which in some rooms depends on the types."""
+    tensors = [a["name"] for a in room.args if a["kind"] == "tensor"]
+    choices = (build(room, plain_case(room), types) for types in room.type_choices())
+    return next(values for values in choices if all(values[name] is not None for name in tensors))
 
 
 def refusal(room: Room, values: dict[str, Any]) -> opswap.OpswapError:
