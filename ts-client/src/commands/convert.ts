@@ -2,7 +2,7 @@ import { Command } from "commander";
 import { FORMATS } from "../convert/index.js";
 import type { Context } from "./context.js";
 import { examples } from "./context.js";
-import { allCommand, mergeCommand, runCommand } from "./convert/all.js";
+import { allCommand, mergeCommand, repackCommand, runCommand } from "./convert/all.js";
 import { diffCommand } from "./convert/diff.js";
 import { inspectCommand } from "./convert/inspect.js";
 import { planCommand } from "./convert/plan.js";
@@ -28,7 +28,15 @@ export function convertCommand(context: Context): Command {
       ),
     );
   command.addCommand(allCommand(context), { isDefault: true, hidden: true });
-  for (const verb of [planCommand, runCommand, mergeCommand, verifyCommand, inspectCommand, diffCommand])
-    command.addCommand(verb(context));
+  const verbs = [
+    planCommand,
+    runCommand,
+    repackCommand,
+    mergeCommand,
+    verifyCommand,
+    inspectCommand,
+    diffCommand,
+  ];
+  for (const verb of verbs) command.addCommand(verb(context));
   return command;
 }

@@ -29,7 +29,7 @@ function withoutQuantization(text: string, known: boolean): string {
   throw convertError(
     "OPSWAP_E_UNSUPPORTED",
     `config.json has ${present}${typeof method === "string" ? ` (${method})` : ""}: the source is quantised already`,
-    "this version reads BF16, F16, F32, FP8 and GGUF checkpoints; give the one that this was made from",
+    "this version reads BF16, F16, F32, FP8 and GGUF checkpoints; give the one that this was made from, or `opswap convert repack` it",
   );
 }
 

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { linearOf } from "./fused.js";
-import type { Plan, PlannedTensor } from "./plan.js";
+import type { Matrix, Plan } from "./plan.js";
 
 /** What an engine will not load, or loads wrongly, and what to do about it. */
 export interface Constraint {
@@ -30,12 +30,11 @@ const config = z.object({
 /** Loader rules that the planned output breaks, for each number of ranks. */
 export function brokenConstraints(plan: Plan, ranks: readonly number[]): Constraint[] {
   const facts = plan.config === null ? {} : (config.safeParse(JSON.parse(plan.config)).data ?? {});
-  const quantized = plan.files.flatMap((file) => file.tensors.filter(isQuantized));
   const heads = facts.num_key_value_heads ?? Number.POSITIVE_INFINITY;
   const { border } = plan.format;
   const split = ranks.flatMap((tp) => [
-    ...rowsSplit(quantized, tp, heads, border),
-    ...columnsSplit(quantized, tp, border),
+    ...rowsSplit(plan.matrices, tp, heads, border),
+    ...columnsSplit(plan.matrices, tp, border),
   ]);
   const { kept, quantized: modules } = plan;
   const rules =
@@ -43,12 +42,10 @@ export function brokenConstraints(plan: Plan, ranks: readonly number[]): Constra
   return [...rules.map((rule) => ({ tp: null, tensors: [], ...rule })), ...split];
 }
 
-const isQuantized = ({ scale, data }: PlannedTensor) => scale !== null || data.dtype.startsWith("F8");
-
-function rowsSplit(tensors: readonly PlannedTensor[], tp: number, heads: number, border: number) {
-  const extent = (tensor: PlannedTensor, leaf: string) => {
+function rowsSplit(tensors: readonly Matrix[], tp: number, heads: number, border: number) {
+  const extent = (tensor: Matrix, leaf: string) => {
     const parts = KV.test(leaf) ? Math.min(tp, heads) : tp;
-    return parts === 1 ? border : (tensor.source.shape[0] ?? 0) / parts;
+    return parts === 1 ? border : (tensor.shape[0] ?? 0) / parts;
   };
   return broken(tensors, tp, BY_ROWS, border, extent).map((found) => ({
     ...found,
@@ -56,8 +53,8 @@ function rowsSplit(tensors: readonly PlannedTensor[], tp: number, heads: number,
   }));
 }
 
-function columnsSplit(tensors: readonly PlannedTensor[], tp: number, border: number) {
-  const extent = (tensor: PlannedTensor) => (tp === 1 ? border : (tensor.source.shape[1] ?? 0) / tp);
+function columnsSplit(tensors: readonly Matrix[], tp: number, border: number) {
+  const extent = (tensor: Matrix) => (tp === 1 ? border : (tensor.shape[1] ?? 0) / tp);
   return broken(tensors, tp, BY_COLUMNS, border, extent).map((found) => ({
     ...found,
     problem: `columns of a rank are no multiple of ${border}: ${found.problem}`,
@@ -65,13 +62,13 @@ function columnsSplit(tensors: readonly PlannedTensor[], tp: number, border: num
 }
 
 function broken(
-  tensors: readonly PlannedTensor[],
+  tensors: readonly Matrix[],
   tp: number,
   layers: RegExp,
   border: number,
-  extent: (tensor: PlannedTensor, leaf: string) => number,
+  extent: (tensor: Matrix, leaf: string) => number,
 ): Constraint[] {
-  const byLayer = new Map<string, PlannedTensor[]>();
+  const byLayer = new Map<string, Matrix[]>();
   for (const tensor of tensors) {
     const leaf = linearOf(tensor.name)?.leaf ?? "";
     if (!layers.test(leaf) || extent(tensor, leaf) % border === 0) continue;

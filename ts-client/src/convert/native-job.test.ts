@@ -1,7 +1,7 @@
-import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, mkdtempSync, openSync, readSync, rmSync, writeFileSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { afterAll, expect, it } from "vitest";
+import { afterAll, describe, expect, it } from "vitest";
 import { loadNative } from "../native.js";
 import { generator } from "../testing/mutate-header.js";
 import { FP8_BLOCK } from "./formats/fp8-block128.js";
@@ -77,6 +77,47 @@ it.each(schemes)(
     expect((await native.convertTensor({ ...job1, mode: "verify" })).differing).toBe(0);
   },
 );
+
+describe("codes of the same numbers", () => {
+  const flat = { ...job, rows: 1, dataOffset: 1 << 20 };
+  const read = (bytes: number) => {
+    const out = Buffer.alloc(bytes);
+    readSync(target, out, 0, bytes, flat.dataOffset);
+    return out;
+  };
+  const given = Buffer.from(values.buffer);
+
+  it("flip the top bit of each nibble", async () => {
+    await loadNative().convertTensor({ ...flat, scheme: { code: "flip" }, element: "bytes", columns: 999 });
+    expect(read(999)).toEqual(given.subarray(0, 999).map((byte) => byte ^ 0x88));
+  });
+
+  it("become wider, and the same again", async () => {
+    const native = loadNative();
+    const wide = { ...flat, scheme: { code: "widen" }, columns: values.length } as const;
+    expect(await native.convertTensor(wide)).toMatchObject({ inexact: 0 });
+    const floats = read(4 * values.length);
+    expect(floats.readUInt32LE(4)).toBe((values[1] ?? 0) * 65536);
+    const narrow = { ...wide, scheme: { code: "narrow" }, element: "F32" } as const;
+    const back = { ...narrow, source: target, sourceOffset: flat.dataOffset, dataOffset: 0 };
+    expect(await native.convertTensor(back)).toMatchObject({ inexact: 0 });
+    expect(await native.convertTensor({ ...wide, mode: "verify" })).toMatchObject({ differing: 0 });
+    const again = Buffer.alloc(given.length);
+    readSync(target, again, 0, again.length, 0);
+    expect(again.equals(given)).toBe(true);
+  });
+
+  it("are counted where they would lose bits, over tiles of many threads", async () => {
+    const columns = 3 << 20; // three tiles
+    const floats = Buffer.alloc(4 * columns);
+    for (const at of [columns - 1, 1_500_000, 1_500_003]) floats.writeUInt32LE(0x3f80_0001, 4 * at);
+    writeSync(target, floats, 0, floats.length, 1 << 20);
+    const scheme = { code: "narrow" } as const;
+    const from = { ...flat, source: target, sourceOffset: 1 << 20, dataOffset: 32 << 20 };
+    const result = await loadNative().convertTensor({ ...from, scheme, element: "F32", columns, threads: 3 });
+    expect(result).toMatchObject({ inexact: 3, firstInexact: 1_500_000 });
+  });
+});
 
 it("says which call failed where", async () => {
   await expect(loadNative().convertTensor({ ...job, rows: 301 })).rejects.toMatchObject({

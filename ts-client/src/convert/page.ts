@@ -38,7 +38,12 @@ function facts({ totals, layout, options, tool, source, output, digest_method: m
     ["Size", `${gigabytes(totals.source_bytes)} became ${gigabytes(totals.output_bytes)}`],
     ["Signal to noise", totals.sqnr_db === null ? "exact" : `${totals.sqnr_db.toFixed(2)} dB over all`],
     ["Not finite", totals.nonfinite === 0 ? "none" : `${totals.nonfinite}, policy ${options.nonfinite}`],
-    ["Policy", `${options.policy}; scales: ${options.scales}; calibration: ${options.calibration ?? "none"}`],
+    options.repack
+      ? ["Codes and scales", "those of the input"]
+      : [
+          "Policy",
+          `${options.policy}; scales: ${options.scales}; calibration: ${options.calibration ?? "none"}`,
+        ],
     ["Layout", `${layout.id}, version ${layout.version}`],
     ["Made by", `${tool.name} ${tool.version}`],
     ["Digest of input", source.digest],

@@ -8,8 +8,10 @@ import { keepUnfit } from "./fused.js";
 import { bytesOfIndex } from "./output-index.js";
 import { type Decided, type PlannedFile, planFiles } from "./plan-file.js";
 import { type Decision, decide, decideRounding, type PolicyName } from "./policy.js";
+import { repack } from "./repack.js";
 import type { SideFile } from "./side-files.js";
 import { allTensors, type Source, type SourceTensor } from "./source.js";
+import { checkNotPacked } from "./stored.js";
 
 export type { PlannedFile, PlannedTensor } from "./plan-file.js";
 
@@ -26,6 +28,8 @@ export interface ConvertOptions {
   scales: ScaleRule | null;
   /** A file of statistics of the layers' inputs. */
   calibration: string | null;
+  /** The same codes and scales in another layout: nothing is quantised, and no policy decides. */
+  repack: boolean;
 }
 
 export const DEFAULTS: ConvertOptions = {
@@ -36,7 +40,13 @@ export const DEFAULTS: ConvertOptions = {
   quantize: [],
   scales: null,
   calibration: null,
+  repack: false,
 };
+
+export interface Matrix {
+  name: string;
+  shape: readonly number[];
+}
 
 export interface Plan {
   options: ConvertOptions;
@@ -47,6 +57,8 @@ export interface Plan {
   kept: readonly string[];
   /** Modules in the layout. */
   quantized: readonly string[];
+  /** Quantised matrices, before they are packed. */
+  matrices: readonly Matrix[];
   calibration: Calibration | null;
   config: string | null;
   /** Whether the output gets an index. */
@@ -64,6 +76,8 @@ export interface Plan {
 /** Decides everything before the first byte is written; reads no weight. */
 export function makePlan(source: Source, given: ConvertOptions): Plan {
   const format = formatNamed(given.to);
+  if (given.repack) return repackPlan(source, given, format);
+  checkNotPacked(source);
   const options = { ...given, scales: scaleRule(format, given.scales) };
   checkNan(format, options.nonfinite);
   const decided = decideAll(source, options, format);
@@ -79,18 +93,41 @@ export function makePlan(source: Source, given: ConvertOptions): Plan {
   const byName = new Map(decided.map((one) => [one.tensor.name, one]));
   const encode = { scales: options.scales, inputScale };
   const files = planFiles(source.files, byName, format, encode);
-  return sized(source, options, format, files, modules, calibration);
+  const matrices = format === bf16 ? [] : decided.filter(({ decision }) => decision.quantize);
+  const made = { files, ...modules, matrices: matrices.map(({ tensor }) => tensor) };
+  return sized(source, options, format, made, calibration);
+}
+
+function repackPlan(source: Source, options: ConvertOptions, format: Format): Plan {
+  if (options.nonfinite === "zero")
+    throw convertError(
+      "OPSWAP_E_UNSUPPORTED",
+      "--nonfinite zero: repack changes no number",
+      "say --nonfinite keep, or mend the source",
+    );
+  const calibration = options.calibration === null ? null : Calibration.open(options.calibration);
+  const { source: plain, others, inputs, ...made } = repack(source, format, calibration);
+  return sized(plain, options, format, made, calibration, { others, inputs });
+}
+
+type Made = Modules & Pick<Plan, "matrices"> & { files: PlannedFile[] };
+/** What only repack has: files beside the weights, and numbers from the source's data. */
+interface More {
+  others: Record<string, unknown>;
+  inputs: Record<string, number>;
 }
 
 function sized(
   source: Source,
   options: ConvertOptions,
   format: Format,
-  files: PlannedFile[],
-  modules: Modules,
+  { files, ...made }: Made,
   calibration: Calibration | null,
+  more?: More,
 ): Plan {
-  const { config, others } = format.files(modules);
+  const loader = format.files(made);
+  const { config } = loader;
+  const others = { ...loader.others, ...more?.others };
   const extra = Object.entries(others).map(([name, value]) => ({
     name,
     text: `${JSON.stringify(value, null, 2)}\n`,
@@ -100,7 +137,7 @@ function sized(
     format,
     source,
     files,
-    ...modules,
+    ...made,
     calibration,
     config: source.config === null ? null : outputConfig(source, format, config),
     indexed: source.indexed,
@@ -115,7 +152,8 @@ function sized(
   const texts = [plan.config ?? "", ...extra.map(({ text }) => text)];
   const small = index + sum(texts, (text) => Buffer.byteLength(text)) + sum(plan.side, (file) => file.bytes);
   const outputBytes = sum(files, (file) => file.layout.bytes) + small;
-  return { ...plan, outputBytes, fingerprint: fingerprintOf(source, options, format, calibration) };
+  const fingerprint = fingerprintOf(source, options, format, calibration, more?.inputs);
+  return { ...plan, outputBytes, fingerprint };
 }
 
 function scaleRule(format: Format, asked: ScaleRule | null): ScaleRule {
@@ -190,11 +228,12 @@ function fingerprintOf(
   given: ConvertOptions,
   format: Format,
   calibration: Calibration | null,
+  inputs?: Record<string, number>,
 ): string {
   const files = source.files.map(({ name, bytes, header }) => [name, bytes, header.sha256]);
   const side = source.side.map(({ name, bytes }) => [name, bytes]);
   const options = { ...given, calibration: calibration?.sha256 ?? null };
-  const facts = JSON.stringify([options, format.id, format.version, files, side, source.config]);
+  const facts = JSON.stringify([options, format.id, format.version, files, side, source.config, inputs]);
   return createHash("sha256").update(facts).digest("hex");
 }
 

@@ -22,6 +22,7 @@ const options = z.object({
   scales: z.enum(SCALE_RULES).nullable(),
   /** Digest of the statistics. */
   calibration: z.string().nullable(),
+  repack: z.boolean(),
 });
 const file = z.object({ name: z.string(), bytes: z.number() });
 

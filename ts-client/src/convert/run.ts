@@ -17,7 +17,7 @@ import { checkRoom } from "./room.js";
 import { headOf } from "./safetensors/layout.js";
 import { checkApart, Staging, syncFolder } from "./staging.js";
 import { reportOf } from "./tensor-report.js";
-import { checkFinite, type Files, work } from "./work.js";
+import { checkResult, type Files, work } from "./work.js";
 
 export interface RunOptions {
   threads?: number;
@@ -286,7 +286,7 @@ class Run {
 
   async #tensor(file: PlannedFile, tensor: PlannedTensor, files: Files): Promise<void> {
     const result = await work("write", file, tensor, files, this.#how);
-    checkFinite(tensor, result, this.#plan.options.nonfinite);
+    checkResult(tensor, result, this.#plan.options.nonfinite);
     const report = reportOf(tensor, result);
     this.#journal.add(report);
     this.#emit({ event: "tensor", file: file.name, report });

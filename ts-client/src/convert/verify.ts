@@ -10,7 +10,7 @@ import { defaultThreads } from "./run.js";
 import { headOf } from "./safetensors/layout.js";
 import { INDEX } from "./side-files.js";
 import { holds, piecesOf } from "./text-file.js";
-import { checkFinite, work } from "./work.js";
+import { checkResult, work } from "./work.js";
 
 export interface Difference {
   file: string;
@@ -99,7 +99,7 @@ async function verifyFile(
         threads,
         amaxes,
       });
-      checkFinite(tensor, result, plan.options.nonfinite);
+      checkResult(tensor, result, plan.options.nonfinite);
       const what = difference(tensor, result, files.target);
       if (what !== undefined) differs(tensor.name, what);
       verdict.tensors++;

@@ -83,8 +83,19 @@ function explained(error: unknown, file: PlannedFile, tensor: PlannedTensor): un
   return convertError(full ? "OPSWAP_E_DISK_FULL" : "OPSWAP_E_IO", where);
 }
 
-/** Refuses a tensor that holds what the policy does not allow. */
-export function checkFinite(tensor: PlannedTensor, { nonfinite }: ConvertResult, policy: Nonfinite): void {
+/** Refuses a tensor that holds what the policy does not allow, or numbers that its new type cannot hold. */
+export function checkResult(tensor: PlannedTensor, result: ConvertResult, policy: Nonfinite): void {
+  checkFinite(tensor, result, policy);
+  const { inexact, firstInexact } = result;
+  if (inexact === 0) return;
+  throw convertError(
+    "OPSWAP_E_UNSUPPORTED",
+    `tensor ${tensor.name} has ${inexact} elements that ${tensor.data.dtype} cannot hold, the first is element ${firstInexact}`,
+    "convert the checkpoint that this was made from: its scales are not those of the wanted layout",
+  );
+}
+
+function checkFinite(tensor: PlannedTensor, { nonfinite }: ConvertResult, policy: Nonfinite): void {
   if (nonfinite.count === 0 || policy !== "refuse") return;
   const at = positionOf(tensor, nonfinite.row, nonfinite.column);
   throw convertError(

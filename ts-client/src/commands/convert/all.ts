@@ -2,6 +2,7 @@ import { Command, InvalidArgumentError, Option } from "commander";
 import {
   type ConvertOptions,
   checkVerdict,
+  DEFAULTS,
   type Emit,
   makePlan,
   merge,
@@ -15,10 +16,12 @@ import {
 } from "../../convert/index.js";
 import { type Context, examples } from "../context.js";
 import {
+  calibrationOption,
   chosen,
   conversionOptions,
   type Output,
   outputOptions,
+  repackOption,
   type Threads,
   type Tokenizer,
   threadsOption,
@@ -54,7 +57,38 @@ function converting(context: Context, name: string, description: string, verifie
   const command = new Command(name)
     .description(description)
     .argument("<source>", "a folder of safetensors or GGUF, or one file")
+    .argument("<output>", "the folder to make");
+  return outputOptions(threadsOption(conversionOptions(howOptions(command)))).action(
+    (source: string, output: string, options: Options) =>
+      reported(context, options, (emit) => convert(source, output, options, verified, emit)),
+  );
+}
+
+/** Another layout of the same codes; its options that decide bytes are fewer. */
+export function repackCommand(context: Context): Command {
+  const command = new Command("repack")
+    .description(
+      "write another layout or dialect of the same codes and scales, and verify it; quantises nothing",
+    )
+    .argument("<source>", "a folder of safetensors, or one file, that is quantised")
     .argument("<output>", "the folder to make")
+    .requiredOption("--to <layout>", "the layout to write")
+    .addOption(
+      new Option("--nonfinite <what>", "NaN and infinity in the source")
+        .choices(["refuse", "keep"])
+        .default(DEFAULTS.nonfinite),
+    )
+    .addHelpText("after", examples("convert repack DeepSeek-V3 DeepSeek-V3-CT --to ct_fp8_block"));
+  return outputOptions(threadsOption(calibrationOption(howOptions(command)))).action(
+    (source: string, output: string, options: Options) =>
+      reported(context, options, (emit) =>
+        convert(source, output, { ...DEFAULTS, ...options, repack: true }, true, emit),
+      ),
+  );
+}
+
+function howOptions(command: Command): Command {
+  return checksumsOption(command)
     .option("--restart", "remove an unfinished output first instead of going on with it")
     .addOption(
       new Option("--shard <i/n>", "convert one of n parts, for job arrays; `convert merge` publishes")
@@ -66,10 +100,6 @@ function converting(context: Context, name: string, description: string, verifie
         .argParser(whole)
         .conflicts("restart"),
     );
-  return outputOptions(threadsOption(conversionOptions(checksumsOption(command)))).action(
-    (source: string, output: string, options: Options) =>
-      reported(context, options, (emit) => convert(source, output, options, verified, emit)),
-  );
 }
 
 /** Publishes what `--shard` has converted. */
@@ -79,7 +109,7 @@ export function mergeCommand(context: Context): Command {
     .argument("<source>", "what the parts were made from")
     .argument("<output>", "the folder that the parts were given")
     .addHelpText("after", examples("convert merge Qwen3-8B Qwen3-8B-FP8"));
-  return outputOptions(threadsOption(conversionOptions(checksumsOption(command)))).action(
+  return outputOptions(threadsOption(conversionOptions(repackOption(checksumsOption(command))))).action(
     (source: string, output: string, options: Options) =>
       reported(context, options, async (emit) => {
         const plan = makePlan(openSource(source, options.tokenizer), chosen(options));

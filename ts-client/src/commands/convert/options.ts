@@ -31,23 +31,30 @@ export function conversionOptions(command: Command): Command {
 }
 
 function scaleOptions(command: Command): Command {
-  return command
-    .addOption(
-      new Option("--scales <rule>", "amax: of the largest weight; mse: of the least squared error")
-        .choices([...SCALE_RULES])
-        .default(DEFAULTS.scales, "the layout's own choice"),
-    )
-    .addOption(
-      new Option(
-        "--calibration <file>",
-        "safetensors with statistics of the layers' inputs: NAME.absmax, NAME.mean_square, or NAME.input_scale",
-      ).default(DEFAULTS.calibration, "none"),
-    );
+  return calibrationOption(command).addOption(
+    new Option("--scales <rule>", "amax: of the largest weight; mse: of the least squared error")
+      .choices([...SCALE_RULES])
+      .default(DEFAULTS.scales, "the layout's own choice"),
+  );
+}
+
+export function calibrationOption(command: Command): Command {
+  return command.addOption(
+    new Option(
+      "--calibration <file>",
+      "safetensors with statistics of the layers' inputs: NAME.absmax, NAME.mean_square, or NAME.input_scale",
+    ).default(DEFAULTS.calibration, "none"),
+  );
 }
 
 export function chosen(options: ConvertOptions): ConvertOptions {
   const { to, nonfinite, policy, keep, quantize, scales, calibration } = options;
-  return { to, nonfinite, policy, keep, quantize, scales, calibration };
+  return { to, nonfinite, policy, keep, quantize, scales, calibration, repack: options.repack === true };
+}
+
+/** For commands that plan what another one does. */
+export function repackOption(command: Command): Command {
+  return command.option("--repack", "as `convert repack` does it");
 }
 
 export interface Tokenizer {

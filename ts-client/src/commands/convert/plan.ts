@@ -13,7 +13,7 @@ import { planView } from "../../convert/plan-view.js";
 import { bytes, count } from "../../view/format.js";
 import { table } from "../../view/table.js";
 import { type Context, examples, show } from "../context.js";
-import { chosen, conversionOptions, type Tokenizer, whole } from "./options.js";
+import { chosen, conversionOptions, repackOption, type Tokenizer, whole } from "./options.js";
 
 type View = ReturnType<typeof planView> & { time: Estimate | null };
 
@@ -35,7 +35,7 @@ export function planCommand(context: Context): Command {
       "after",
       examples("convert plan Qwen3-8B Qwen3-8B-FP8", "convert plan Qwen3-8B --tp 1,8 --json"),
     );
-  return conversionOptions(command).action(
+  return conversionOptions(repackOption(command)).action(
     async (source: string, output: string | undefined, options: Options) => {
       const plan = makePlan(openSource(source, options.tokenizer), chosen(options));
       const shape = planView(plan, brokenConstraints(plan, options.tp), output);
