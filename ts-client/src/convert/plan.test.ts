@@ -113,6 +113,45 @@ describe("the policy", () => {
   });
 });
 
+it("experts only, on the names of DeepSeek-V2, keeps attention, shared experts, dense layers and the router", () => {
+  const mlp = (at: string) => ({
+    [`${at}.gate_proj.weight`]: [256, 256],
+    [`${at}.up_proj.weight`]: [256, 256],
+    [`${at}.down_proj.weight`]: [256, 256],
+  });
+  const [attention, sparse] = ["model.layers.1.self_attn", "model.layers.1.mlp"];
+  const plan = planOf(
+    {
+      "model.embed_tokens.weight": [512, 256],
+      ...mlp("model.layers.0.mlp"),
+      [`${attention}.q_proj.weight`]: [256, 256],
+      [`${attention}.kv_a_proj_with_mqa.weight`]: [128, 256],
+      [`${attention}.kv_a_layernorm.weight`]: [128],
+      [`${attention}.kv_b_proj.weight`]: [512, 128],
+      [`${attention}.o_proj.weight`]: [256, 256],
+      [`${sparse}.gate.weight`]: [2, 256],
+      ...mlp(`${sparse}.shared_experts`),
+      ...mlp(`${sparse}.experts.0`),
+      ...mlp(`${sparse}.experts.1`),
+      "model.norm.weight": [256],
+      "lm_head.weight": [512, 256],
+    },
+    { architectures: ["DeepseekV2ForCausalLM"] },
+    { policy: "experts" },
+  );
+  const parts = ["down_proj", "gate_proj", "up_proj"];
+  const of = (at: string) => parts.map((part) => `${at}.${part}`);
+  expect(plan.quantized).toEqual([...of(`${sparse}.experts.0`), ...of(`${sparse}.experts.1`)]);
+  const projections = ["kv_a_proj_with_mqa", "kv_b_proj", "o_proj", "q_proj"];
+  expect(plan.kept).toEqual([
+    "lm_head",
+    ...of("model.layers.0.mlp"),
+    `${sparse}.gate`,
+    ...of(`${sparse}.shared_experts`),
+    ...projections.map((name) => `${attention}.${name}`),
+  ]);
+});
+
 describe("loader rules", () => {
   const config = { architectures: ["Qwen3ForCausalLM"], num_key_value_heads: 2 };
   const broken = (tp: number, from = config) =>
