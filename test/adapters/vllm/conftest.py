@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -58,12 +59,18 @@ def smollm2() -> Path:
 
 @pytest.fixture(scope="session")
 def start_llm() -> Callable[..., object]:
-    """Starts an engine of this process; the caller keeps it only as long as it needs it."""
+    """Starts an engine of this process, which lives as long as the process.
+
+    When vLLM 0.33 collects an engine it destroys the process's model parallel groups, with which all others compute.
+    """
+    engines = []
 
     def start(model: Path, **changes: object) -> object:
         from vllm import LLM
 
-        return LLM(model=str(model), **{**ENGINE, **changes})
+        engines.append(LLM(model=str(model), **{**ENGINE, **changes}))
+        gc.collect()  # So that an engine which is not kept is missed here, not whenever Python happens to collect.
+        return engines[-1]
 
     return start
 
