@@ -18,7 +18,7 @@ inline int64_t parts(int64_t n, int64_t size) { return (n + size - 1) / size; }
 inline bool decodes(const Job &job) {
   if (!job.scheme.quantizes() && job.scheme.code != Code::bf16 && job.mode != Mode::measure) return false;
   const bool quantizable = job.element == Element::bf16 || job.element == Element::f16 || job.element == Element::f32;
-  return job.scheme.code == Code::bf16 || !quantizable || !job.scales.empty() || job.add != 0;
+  return job.scheme.code == Code::bf16 || !quantizable || !job.scales.empty() || job.add != 0 || job.scaled;
 }
 
 struct Cut {

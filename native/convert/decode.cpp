@@ -208,10 +208,30 @@ Function function_of(Element element) {
 
 }  // namespace
 
+namespace {
+
+void add_all(float *out, int64_t n, float what) {
+  if (what == 0) return;
+  for (int64_t i = 0; i < n; ++i) out[i] += what;
+}
+
+void scale_row(const Factors &factors, int64_t row, int64_t column, int64_t columns, float *out) {
+  if (factors.columns != nullptr)
+    for (int64_t c = 0; c < columns; ++c) out[c] *= factors.columns[column + c];
+  if (factors.rows == nullptr) return;
+  const float factor = factors.rows[row];
+  for (int64_t c = 0; c < columns; ++c) out[c] *= factor;
+}
+
+}  // namespace
+
 void decode(const StoredTile &tile, float *out) {
   function_of(tile.element)(tile, out);
-  if (tile.add == 0) return;
-  for (int64_t i = 0; i < tile.rows * tile.columns; ++i) out[i] += tile.add;
+  const int64_t n = tile.rows * tile.columns;
+  add_all(out, n, tile.add);
+  for (int64_t r = 0; r < tile.rows; ++r)
+    scale_row(tile.factors, tile.row + r, tile.column, tile.columns, out + r * tile.columns);
+  add_all(out, n, tile.factors.after);
 }
 
 void round_bf16(const float *in, uint16_t *out, int64_t n) {

@@ -19,23 +19,29 @@ inline vf rounded(vf x) { return (x + 12582912.0f) - 12582912.0f; }
 inline vf to_int4(vf y) { return min(max(rounded(y), splat(kSmallestInt4)), splat(kLargestInt4)); }
 inline float to_bf16(float x) { return to_float(from_float<bf16>(x)); }
 
-inline double squared_error(const Columns &x, float scale) {
+// importance is of each column, or nullptr where all count the same.
+template <bool weighted>
+inline double squared_error(const Columns &x, const float *importance, float scale) {
   const float inverse = 1.0f / scale;  // for the search; codes are made by a true division
   vf noise[kParts]{};
 #pragma GCC unroll 32
   for (int i = 0; i < kVectors; ++i) {
     const vf y = x[i] * inverse, error = to_int4(y) - y;
-    noise[i % kParts] += error * error;
+    if constexpr (weighted)
+      noise[i % kParts] += load(importance + i * kLanes) * (error * error);
+    else
+      noise[i % kParts] += error * error;
   }
   return double(folded(noise)) * scale * scale;
 }
 
-inline float clipped_scale(const Columns &x, float amax) {
+template <bool weighted>
+inline float clipped_scale(const Columns &x, const float *importance, float amax) {
   float best = 0;
   double least = 0;
   for (int i = 0; i < kCandidates; ++i) {
     const float scale = to_bf16(amax / (40 * kDivisor / float(20 + i)));
-    const double error = squared_error(x, scale);
+    const double error = squared_error<weighted>(x, importance, scale);
     if (i > 0 && error >= least) continue;
     best = scale;
     least = error;
@@ -43,9 +49,10 @@ inline float clipped_scale(const Columns &x, float amax) {
   return best;
 }
 
-inline float scale_of(const Scheme &scheme, const Columns &x, float amax) {
+inline float scale_of(const Scheme &scheme, const Columns &x, const float *importance, float amax) {
   const float floored = amax > kSmallestAmax ? amax : kSmallestAmax;
-  if (scheme.clipped) return clipped_scale(x, floored);
+  if (scheme.clipped && scheme.weighted) return clipped_scale<true>(x, importance, floored);
+  if (scheme.clipped) return clipped_scale<false>(x, nullptr, floored);
   return to_bf16(floored / kDivisor);
 }
 
@@ -90,6 +97,17 @@ inline void encode_group(const Columns &x, uint8_t *out, float scale, uint8_t fl
   for (int i = 0; i < kGroup / 2; ++i) out[i] = uint8_t((codes[2 * i] | codes[2 * i + 1] << 4) ^ flip);
 }
 
+// What a group's codes cost where columns differ in importance.
+inline double weighted_error(const Columns &x, const float *importance, float scale) {
+  vf noise[kParts]{};
+#pragma GCC unroll 32
+  for (int i = 0; i < kVectors; ++i) {
+    const vf y = x[i] / scale, error = to_int4(y) - y;
+    noise[i % kParts] += load(importance + i * kLanes) * (error * error);
+  }
+  return double(folded(noise)) * scale * scale;
+}
+
 template <class E>
 void quantize_int4(const Tile &tile, const Scheme &scheme, const Output &out, const E *in, Stats &stats, Found &found) {
   const uint8_t flip = scheme.code == Code::int4_offset ? 0x88 : 0;
@@ -106,7 +124,8 @@ void quantize_int4(const Tile &tile, const Scheme &scheme, const Output &out, co
         if (tile.policy == Nonfinite::refuse) return;
         load_group(in + at, x);
       }
-      const float amax = group_amax(x), scale = scale_of(scheme, x, amax);
+      const float *importance = out.importance == nullptr ? nullptr : out.importance + c;
+      const float amax = group_amax(x), scale = scale_of(scheme, x, importance, amax);
       out.scales[r * out.across + c / kGroup] = scale;
       Sums own;
       encode_group(x, out.codes + at / 2, scale, flip, sums, own);
@@ -114,6 +133,7 @@ void quantize_int4(const Tile &tile, const Scheme &scheme, const Output &out, co
       stats.noise += double(folded(own.noise)) * scale * scale;
       note_scale(stats, scale, double(most(own.worst)) * scale);
       stats.zero_blocks += amax == 0;
+      if (importance != nullptr) stats.weighted += weighted_error(x, importance, scale);
     }
     count(stats, sums, tile.columns);
   }

@@ -111,12 +111,14 @@ void compare(const uint8_t *ours, const uint8_t *theirs, int64_t bytes, int64_t 
   }
 }
 
+const float *given(const std::vector<float> &values) { return values.empty() ? nullptr : values.data(); }
+
 void decode(const Work &w, const Area &a, const void *stored, uint8_t *floats) {
   const Job &job = w.job;
   const int64_t across = (job.columns + job.scale_columns - 1) / job.scale_columns;
-  const float *scales = job.scales.empty() ? nullptr : job.scales.data();
-  job.pass->decode({stored, job.element, a.row, a.column, a.rows, a.columns, scales, job.scale_rows, job.scale_columns,
-                    across, job.add},
+  const Factors factors{given(job.column_factors), given(job.row_factors), job.after};
+  job.pass->decode({stored, job.element, a.row, a.column, a.rows, a.columns, given(job.scales), job.scale_rows,
+                    job.scale_columns, across, job.add, factors},
                    reinterpret_cast<float *>(floats));
 }
 
@@ -132,7 +134,8 @@ uint8_t *transform(Work &w, const Area &a, uint8_t *in, uint8_t *out, Done &done
   const Scheme &scheme = w.job.scheme;
   if (scheme.quantizes()) {
     const int64_t first = a.row / w.cut.block_rows * w.cut.scales_across + a.column / w.cut.block_columns;
-    const Output to{out, w.scales.data() + first, w.cut.scales_across, w.job.amax};
+    const float *importance = w.job.importance.empty() ? nullptr : w.job.importance.data() + a.column;
+    const Output to{out, w.scales.data() + first, w.cut.scales_across, w.job.amax, importance};
     w.job.pass->quantize(tile, scheme, to, done.stats, done.found);
   } else if (scheme.code == Code::bf16) {
     w.job.pass->round_bf16(static_cast<const float *>(tile.in), reinterpret_cast<uint16_t *>(out), a.rows * a.columns);
@@ -178,6 +181,7 @@ bool run_tile(Work &w, int64_t index, const Buffer (&memory)[3]) {
   if (w.job.mode == Mode::measure) return measure_tile(w, a, memory[0].get(), done);
   uint8_t *out = transform(w, a, memory[0].get(), memory[1].get(), done);
   if (done.found.count > 0 && w.job.policy == Nonfinite::refuse) return true;  // the others are still counted
+  if (w.job.mode == Mode::weigh) return true;
   done.data_digest = digest_of(out, size_t(bytes));
   if (w.job.mode == Mode::write) return write_area(w, a, out);
   if (!read_area(w, a, true, memory[2].get())) return false;
@@ -205,7 +209,7 @@ std::vector<uint8_t> scale_bytes(const Work &w) {
 }
 
 bool move_scales(Work &w, Result &result) {
-  if (w.scales.empty()) return true;
+  if (w.scales.empty() || w.job.mode == Mode::weigh) return true;
   std::vector<uint8_t> ours = scale_bytes(w), theirs;
   const int64_t bytes = int64_t(ours.size()), width = element_bytes(w.job.scheme.scale);
   Failure failure;
@@ -230,6 +234,7 @@ void add(Stats &all, const Stats &one) {
   all.largest_error = std::max(all.largest_error, one.largest_error);
   all.signal += one.signal;
   all.noise += one.noise;
+  all.weighted += one.weighted;
   all.elements += one.elements;
   all.zeros += one.zeros;
   all.flushed += one.flushed;

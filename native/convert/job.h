@@ -17,6 +17,7 @@ enum class Mode : int32_t {
   verify,   // source again, compared with target
   digest,   // target alone
   measure,  // the source's largest magnitude, alone
+  weigh,    // the source's codes, of which the weighted error alone is kept
 };
 
 struct Job {
@@ -36,6 +37,11 @@ struct Job {
   float add = 0;  // to every element of the source
   // Attention heads whose rows the source keeps as GGUF keeps Llama's, in pairs; 0 where it does not.
   int64_t heads = 0;
+  // Whether elements have factors; in mode digest these are not given, but tiles are cut as if they were.
+  bool scaled = false;
+  std::vector<float> column_factors, row_factors;
+  float after = 0;
+  std::vector<float> importance;  // of each column
 };
 
 // What stopped a job: a call on a file, or one that ended early (error 0).

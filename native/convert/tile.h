@@ -78,6 +78,7 @@ struct Scheme {
   Element scale = Element::f32;
   // Of int4, whose scales are bf16 numbers in either type: the one of least squared error, and not amax / 7.5.
   bool clipped = false;
+  bool weighted = false;  // the errors of that count as the columns' importance says
 
   bool quantizes() const { return code >= Code::e4m3; }
   bool is_int4() const { return code >= Code::int4_offset; }
@@ -94,6 +95,7 @@ struct Stats {
   double largest_error = 0;
   double smallest_scale = 0, largest_scale = 0;
   int64_t elements = 0, zeros = 0, flushed = 0, at_limit = 0, zero_blocks = 0;
+  double weighted = 0;  // noise, each column's by its importance
 };
 
 struct Found {
@@ -109,6 +111,14 @@ struct Tile {
   Nonfinite policy;
 };
 
+// What the elements of a tensor are multiplied by before they are encoded, column by column, then row by row; nullptr
+// is
+// 1. Then `after` is added.
+struct Factors {
+  const float *columns = nullptr, *rows = nullptr;
+  float after = 0;
+};
+
 // A tile as a source stores it: whole groups, row after row. (row, column) is its place in the tensor.
 struct StoredTile {
   const void *in;
@@ -118,6 +128,7 @@ struct StoredTile {
   const float *scales;
   int64_t scale_rows, scale_columns, scales_across;
   float add;  // to every element
+  Factors factors;
 };
 
 // Where a tile's output goes: codes are packed like the tile; the scale of block (i, j) is at i * across + j.
@@ -125,7 +136,8 @@ struct Output {
   uint8_t *codes;
   float *scales;
   int64_t across;
-  float amax;  // of all that shares a scale, where that is the whole tensor
+  float amax;               // of all that shares a scale, where that is the whole tensor
+  const float *importance;  // of each column, in int4; nullptr where errors are not weighted
 };
 
 using Quantize = void (*)(const Tile &tile, const Scheme &scheme, const Output &out, Stats &stats, Found &found);

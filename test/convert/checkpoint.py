@@ -79,28 +79,32 @@ def _bf16(x: np.ndarray) -> np.ndarray:
     return x.astype(ml_dtypes.bfloat16).astype(np.float32)
 
 
-def _squared_error(groups: np.ndarray, scale: np.ndarray) -> np.ndarray:
+def _squared_error(groups: np.ndarray, scale: np.ndarray, importance: np.ndarray | None) -> np.ndarray:
     """Of each group, as the layout's page says: by the reciprocal, summed over 16 lanes, which are added in halves."""
     y = groups * (np.float32(1) / scale)[..., None]
     error = np.clip(np.rint(y), -8, 7) - y
     lanes = np.zeros((*scale.shape, 16), np.float32)
+    squares = error * error if importance is None else importance.reshape(-1, 128) * (error * error)
     for i in range(0, 128, 16):
-        lanes += error[..., i : i + 16] * error[..., i : i + 16]
+        lanes += squares[..., i : i + 16]
     while lanes.shape[-1] > 1:
         half = lanes.shape[-1] // 2
         lanes = lanes[..., :half] + lanes[..., half:]
     return lanes[..., 0].astype(np.float64) * scale * scale
 
 
-def int4(weight: np.ndarray, rule: str) -> tuple[np.ndarray, np.ndarray]:
-    """What the W4A8 layouts mean: codes from -8 to 7, and a scale, a bfloat16 number, for each group of 128 columns."""
+def int4(weight: np.ndarray, rule: str, importance: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """What the W4A8 layouts mean: codes from -8 to 7, and a scale, a bfloat16 number, for each group of 128 columns.
+
+    `importance`, of each column, is what errors count.
+    """
     x = weight.astype(np.float32)
     groups = x.reshape(x.shape[0], -1, 128)
     amax = np.maximum(np.abs(groups).max(-1), np.float32(1e-12))
     scales = _bf16(amax / np.float32(7.5))
     if rule == "mse":
         tried = [_bf16(amax / (np.float32(300) / np.float32(20 + i))) for i in range(25)]
-        best = np.argmin([_squared_error(groups, scale) for scale in tried], axis=0)
+        best = np.argmin([_squared_error(groups, scale, importance) for scale in tried], axis=0)
         scales = np.take_along_axis(np.stack(tried), best[None], 0)[0]
     codes = np.clip(np.rint(groups / scales[..., None]), -8, 7).astype(np.int8)
     return codes.reshape(x.shape), scales

@@ -24,8 +24,11 @@ struct Named {
   const char *name;
   E value;
 };
-constexpr Named<Mode> kModes[] = {
-    {"write", Mode::write}, {"verify", Mode::verify}, {"digest", Mode::digest}, {"measure", Mode::measure}};
+constexpr Named<Mode> kModes[] = {{"write", Mode::write},
+                                  {"verify", Mode::verify},
+                                  {"digest", Mode::digest},
+                                  {"measure", Mode::measure},
+                                  {"weigh", Mode::weigh}};
 #define X(name) {#name, Code::name},
 constexpr Named<Code> kCodes[] = {OPSWAP_CONVERT_CODES(X)};
 #undef X
@@ -72,7 +75,35 @@ Scheme read_scheme(Napi::Object job) {
   scheme.block_columns = whole(from, "blockColumns", 0, kMost);
   scheme.scale = choice(from, "scale", kScales);
   scheme.clipped = from.Get("clipped").ToBoolean();
+  scheme.weighted = from.Get("weighted").ToBoolean();
   return scheme;
+}
+
+// Empty where it is not given.
+std::vector<float> floats(Napi::Object from, const char *key) {
+  if (!from.Has(key)) return {};
+  const Napi::Value value = from.Get(key);
+  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_float32_array)
+    raise(from.Env(), "OPSWAP_E_ARGUMENT", std::string("convertTensor: ") + key + " need a Float32Array");
+  const auto array = value.As<Napi::Float32Array>();
+  return {array.Data(), array.Data() + array.ElementLength()};
+}
+
+void read_factors(Napi::Object from, Job &job) {
+  const auto read = [&](const char *key, int64_t count) {
+    std::vector<float> values = floats(from, key);
+    if (!values.empty() && int64_t(values.size()) != count)
+      raise(from.Env(), "OPSWAP_E_ARGUMENT",
+            std::string("convertTensor: ") + key + " need " + std::to_string(count) + " numbers");
+    return values;
+  };
+  job.scaled = from.Get("scaled").ToBoolean();
+  job.column_factors = read("columnFactors", job.columns);
+  job.row_factors = read("rowFactors", job.rows);
+  job.importance = read("importance", job.columns);
+  if (from.Has("after")) job.after = from.Get("after").ToNumber().FloatValue();
+  const bool any = !job.column_factors.empty() || !job.row_factors.empty() || job.after != 0;
+  if (any && !job.scaled) raise(from.Env(), "OPSWAP_E_ARGUMENT", "convertTensor: factors need scaled");
 }
 
 // How the source's elements are stored, and that they can be read that way.
@@ -90,11 +121,7 @@ void read_stored(Napi::Object from, Job &job) {
   if (from.Has("heads")) job.heads = whole(from, "heads", 1, kMost);
   if (job.heads > 0 && job.rows % (2 * job.heads) != 0) refuse("OPSWAP_E_ARGUMENT", "rows are no multiple of 2 heads");
   if (!from.Has("scales")) return;
-  const Napi::Value scales = from.Get("scales");
-  if (!scales.IsTypedArray() || scales.As<Napi::TypedArray>().TypedArrayType() != napi_float32_array)
-    refuse("OPSWAP_E_ARGUMENT", "scales need a Float32Array");
-  const auto array = scales.As<Napi::Float32Array>();
-  job.scales.assign(array.Data(), array.Data() + array.ElementLength());
+  job.scales = floats(from, "scales");
   job.scale_rows = whole(from, "scaleRows", 1, kMost);
   job.scale_columns = whole(from, "scaleColumns", 1, kMost);
   const auto count = [](int64_t n, int64_t block) { return (n + block - 1) / block; };
@@ -107,6 +134,9 @@ const char *obstacle(const Job &job) {
   const Scheme &scheme = job.scheme;
   if (scheme.code == Code::widen && job.element != Element::bf16) return "widen needs BF16";
   if (scheme.code == Code::narrow && job.element != Element::f32) return "narrow needs F32";
+  if (job.scaled && !scheme.quantizes() && scheme.code != Code::bf16) return "factors need codes or bf16";
+  if (scheme.weighted && job.importance.empty() && job.mode != Mode::digest) return "weighted needs importance";
+  if (job.mode == Mode::weigh && !scheme.is_int4()) return "weigh needs int4";
   if (scheme.code == Code::flip && job.element != Element::other) return "flip needs bytes";
   if (!scheme.quantizes()) return nullptr;
   if (scheme.is_int4()) {
@@ -143,6 +173,7 @@ Job read_job(Napi::Object from) {
   if (job.pass == nullptr)
     raise(from.Env(), "OPSWAP_E_ARGUMENT", "convertTensor: isa is not built, or this CPU has it not");
   read_stored(from, job);
+  read_factors(from, job);
   if (const char *why = obstacle(job)) raise(from.Env(), "OPSWAP_E_DTYPE", std::string("convertTensor: ") + why);
   return job;
 }
@@ -158,6 +189,7 @@ Napi::Object stats_object(Napi::Env env, const Stats &stats) {
   out.Set("elements", double(stats.elements));
   out.Set("signal", stats.signal);
   out.Set("noise", stats.noise);
+  out.Set("weighted", stats.weighted);
   out.Set("largestError", stats.largest_error);
   out.Set("smallestScale", stats.smallest_scale);
   out.Set("largestScale", stats.largest_scale);

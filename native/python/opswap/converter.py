@@ -65,6 +65,17 @@ class ConvertedTensor:
 
 
 @dataclass(frozen=True)
+class ScaledGroup:
+    """Channels whose scales were divided out of `of` and multiplied into the columns of `into` (`--awq`)."""
+
+    of: str
+    into: list[str]
+    alpha: float
+    error_before: float
+    error_after: float
+
+
+@dataclass(frozen=True)
 class Report:
     """conversion.json of an output; `data` is all of it."""
 
@@ -75,6 +86,7 @@ class Report:
     source_digest: str
     output_digest: str
     tensors: list[ConvertedTensor]
+    scaled: list[ScaledGroup]
     data: dict[str, Any]
 
 
@@ -138,6 +150,7 @@ def read_report(output: PathLike) -> Report:
         source_digest=data["source"]["digest"],
         output_digest=data["output"]["digest"],
         tensors=[_converted(one) for one in data["tensors"]],
+        scaled=[_make(ScaledGroup, one, of=one["from"]) for one in data.get("scaled", [])],
         data=data,
     )
 

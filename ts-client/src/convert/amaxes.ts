@@ -2,7 +2,7 @@ import { closeSync, openSync } from "node:fs";
 import { loadNative } from "../native.js";
 import { COPY } from "./formats/types.js";
 import type { Located, PlannedTensor } from "./plan-file.js";
-import { storedAs } from "./work.js";
+import { storedAs } from "./stored-as.js";
 
 /** Largest weights of tensors that share one scale; each group is read once, before the first of it is encoded. */
 export class Amaxes {

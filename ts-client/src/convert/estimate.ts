@@ -1,9 +1,8 @@
 import { closeSync, existsSync, fsyncSync, openSync, unlinkSync } from "node:fs";
 import path from "node:path";
-import { Amaxes } from "./amaxes.js";
 import { type Plan, type PlannedFile, type PlannedTensor, sum } from "./plan.js";
-import { defaultThreads } from "./run.js";
-import { work } from "./work.js";
+import { defaultThreads, howFor } from "./run.js";
+import { type How, work } from "./work.js";
 
 /** What a sample of the conversion says about all of it. Files that lie in the page cache read faster than others. */
 export interface Estimate {
@@ -23,7 +22,8 @@ export async function estimate(plan: Plan, output: string, threads = defaultThre
   const target = unnamedFile(existing(path.resolve(output)));
   try {
     const started = performance.now();
-    for (const { file, tensor } of sample) await convertOne(file, tensor, target, threads);
+    const how: How = { ...howFor(plan, threads), nonfinite: "zero" };
+    for (const { file, tensor } of sample) await convertOne(file, tensor, target, how);
     fsyncSync(target);
     const seconds = (performance.now() - started) / 1000;
     const sampled = sum(sample, ({ tensor: { source } }) => source.end - source.begin);
@@ -49,21 +49,10 @@ function sampleOf(plan: Plan): { file: PlannedFile; tensor: PlannedTensor }[] {
   });
 }
 
-async function convertOne(
-  file: PlannedFile,
-  tensor: PlannedTensor,
-  target: number,
-  threads: number,
-): Promise<void> {
+async function convertOne(file: PlannedFile, tensor: PlannedTensor, target: number, how: How): Promise<void> {
   const source = openSync(file.source.path, "r");
   try {
-    await work(
-      "write",
-      file,
-      tensor,
-      { source, target },
-      { nonfinite: "zero", amaxes: new Amaxes(), threads },
-    );
+    await work("write", file, tensor, { source, target }, how);
   } finally {
     closeSync(source);
   }

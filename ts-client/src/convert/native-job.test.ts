@@ -49,14 +49,23 @@ const schemes: [string, Scheme, number][] = [
   ["one scale", { ...FP8_BLOCK, blockRows: 0, blockColumns: 0 }, columns],
   ["int4, clipped", group, 128],
   ["int4", { ...group, scale: "F32", clipped: false }, 128],
+  ["int4, clipped by importance", { ...group, weighted: true }, 128],
 ];
+/** What only some schemes take. */
+const factors = {
+  scaled: true,
+  columnFactors: Float32Array.from({ length: 128 }, (_, i) => 1 + (i % 7) / 8),
+  rowFactors: Float32Array.from({ length: rows }, (_, i) => 1 / (1 + (i % 5))),
+  importance: Float32Array.from({ length: 128 }, (_, i) => 1 / (1 + (i % 11))),
+};
 
 it.each(schemes)(
   "gives the same %s on every instruction set and any number of threads",
   async (_, scheme, wide) => {
     const native = loadNative();
-    const given = { ...job, scheme, columns: wide, dataOffset: 4 * rows * wide };
-    const { amax } = await native.convertTensor({ ...given, mode: "measure" });
+    const more = "weighted" in scheme ? factors : {};
+    const given = { ...job, ...more, scheme, columns: wide, dataOffset: 4 * rows * wide };
+    const { amax } = await native.convertTensor({ ...job, columns: wide, mode: "measure" });
     const job1 = { ...given, amax };
     const first = await native.convertTensor({ ...job1, isa: "portable" });
     expect(first.stats.elements).toBe(rows * wide);
@@ -140,10 +149,15 @@ it.each<[keyof ConvertJob, unknown]>([
   ["rows", -1],
   ["columns", 1.5],
   ["isa", "sve"],
+  ["columnFactors", Float32Array.of(1)],
+  ["importance", [1]],
+  ["after", 1], // without scaled
+  ["mode", "weigh"], // of FP8
   ["scheme", { code: "e5m2" }],
   ["scheme", { ...FP8_BLOCK, blockColumns: 96 }],
   ["scheme", { ...FP8_BLOCK, scale: "BF16" }],
   ["scheme", group], // 200 columns are no whole groups
+  ["scheme", { ...group, weighted: true }],
   ["scheme", { code: "flip" }], // of BF16
 ])("refuses %s = %j", (key, value) => {
   expect(() => loadNative().convertTensor({ ...job, [key]: value })).toThrow(/convertTensor/);

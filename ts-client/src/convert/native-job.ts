@@ -3,8 +3,8 @@ import type { Nonfinite } from "./plan.js";
 
 /** One tensor for the native part; offsets are from the start of the files. */
 export interface ConvertJob {
-  /** write: source to target; verify: source again, compared with target; digest: target alone; measure: amax alone. */
-  mode: "write" | "verify" | "digest" | "measure";
+  /** write: source to target; verify: source again, compared with target; digest: target alone; measure: amax alone; weigh: weighted error alone. */
+  mode: "write" | "verify" | "digest" | "measure" | "weigh";
   scheme: Scheme;
   /** A floating dtype of safetensors, a type of GGUF, or "bytes". */
   element: string;
@@ -28,6 +28,15 @@ export interface ConvertJob {
   scales?: Float32Array;
   scaleRows?: number;
   scaleColumns?: number;
+  /** Whether elements have factors; a digest is not given them, but must know. */
+  scaled?: boolean;
+  /** What elements are multiplied by after `add`. */
+  columnFactors?: Float32Array;
+  rowFactors?: Float32Array;
+  /** Added after that. */
+  after?: number;
+  /** What each column's squared error counts, in int4. */
+  importance?: Float32Array;
   /** Another instruction set than this CPU's best: for tests. */
   isa?: string;
 }
@@ -37,6 +46,8 @@ export interface ConvertStats {
   /** Sums of squares of the weights and of their errors. */
   signal: number;
   noise: number;
+  /** Noise, each column's by its importance. */
+  weighted: number;
   largestError: number;
   smallestScale: number;
   largestScale: number;

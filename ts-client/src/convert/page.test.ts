@@ -34,3 +34,12 @@ it("takes no markup from names", () => {
 it("stands without a tensor that lost anything", () => {
   expect(pageOf(report([]))).toContain("Nothing was lost");
 });
+
+it("shows what was scaled by activations, and by how much that helped", () => {
+  const group = { from: "m.0.norm.weight", into: ["m.0.q_proj.weight"], alpha: 0.25 };
+  const scaled = [{ ...group, error_before: 4, error_after: 3 }];
+  const page = pageOf({ ...report([tensor("m.0.q_proj.weight", 20)]), scaled });
+  const shown = page.slice(page.indexOf("Channels scaled by activations</h2>"));
+  expect(shown).toMatch(/m\.0\.norm\.weight.*m\.0\.q_proj\.weight.*0\.25.*0\.750/);
+  expect(pageOf(report([]))).not.toContain("Channels scaled");
+});

@@ -1,3 +1,4 @@
+import type { ScaledGroup } from "./fold-report.js";
 import type { Report } from "./report.js";
 import type { TensorReport } from "./tensor-report.js";
 
@@ -23,9 +24,10 @@ export function* pageText(report: Report): Generator<string> {
   yield* picture(measured);
   yield `<h2>The worst of ${totals.quantized}</h2>`;
   yield* table(measured.toSorted((a, b) => decibel(a) - decibel(b)).slice(0, report.worst.length));
+  if (report.scaled) yield* scaledTable(report.scaled);
   yield "<h2>Every quantised tensor</h2>";
   yield* table(measured);
-  yield "<h2>Kept as they were</h2>";
+  yield "<h2>Not quantised</h2>";
   yield* keptTable(report.tensors.filter((one) => one.quality === null));
   yield "</body></html>\n";
 }
@@ -42,7 +44,7 @@ function facts({ totals, layout, options, tool, source, output, digest_method: m
       ? ["Codes and scales", "those of the input"]
       : [
           "Policy",
-          `${options.policy}; scales: ${options.scales}; calibration: ${options.calibration ?? "none"}`,
+          `${options.policy}; scales: ${options.scales}${options.awq ? ", channels scaled by activations" : ""}; calibration: ${options.calibration ?? "none"}`,
         ],
     ["Layout", `${layout.id}, version ${layout.version}`],
     ["Made by", `${tool.name} ${tool.version}`],
@@ -142,6 +144,19 @@ function table(tensors: readonly Measured[]): Iterable<string> {
     String(quality.zeros),
     String(quality.flushed_to_zero),
     String(quality.at_limit),
+  ]);
+}
+
+function* scaledTable(groups: readonly ScaledGroup[]): Generator<string> {
+  yield "<h2>Channels scaled by activations</h2>";
+  const heads = ["Divided out of", "Into", "Exponent", "Weighted error before", "After", "Share left"];
+  yield* htmlTable(heads, groups, ({ from, into, alpha, error_before: before, error_after: after }) => [
+    from,
+    into.join(", "),
+    String(alpha),
+    before.toExponential(3),
+    after.toExponential(3),
+    before === 0 ? "exact" : (after / before).toFixed(3),
   ]);
 }
 

@@ -1,3 +1,5 @@
+import type { Folded } from "./awq/folds.js";
+import { weighted } from "./awq/scaling.js";
 import { bf16 } from "./formats/bf16.js";
 import { COPY, type EncodeOptions, type Encoding, type Format, type Scheme } from "./formats/types.js";
 import { fusedNames } from "./fused.js";
@@ -25,6 +27,8 @@ export interface PlannedTensor {
   constants: readonly { placed: Placed; bytes: Buffer }[];
   /** Tensors, itself included, whose largest weight decides the one scale that they share; else none. */
   together: readonly Located[];
+  /** Scales of channels that it makes or reads. */
+  folds: readonly Folded[];
 }
 
 export interface PlannedFile {
@@ -49,11 +53,21 @@ const copied = (tensor: SourceTensor): Encoding => ({
   scale: null,
 });
 
+export interface FileOptions extends EncodeOptions {
+  folds: ReadonlyMap<string, readonly Folded[]>;
+}
+
 /** What is kept is copied, and written as BF16 where its bytes are no plain elements. */
-function encodingOf(one: Decided, format: Format, options: EncodeOptions): Encoding {
+function encodingOf(one: Decided, format: Format, options: FileOptions): Encoding {
   if (isThere(one, format)) return copied(one.tensor);
-  if (one.decision.quantize) return format.encode(one.tensor, options);
-  return one.tensor.stored === undefined ? copied(one.tensor) : bf16.encode(one.tensor, options);
+  const folds = options.folds.get(one.tensor.name) ?? NONE;
+  if (one.decision.quantize) {
+    const encoding = format.encode(one.tensor, options);
+    const reads = folds.some(({ role }) => role === "into");
+    return reads ? { ...encoding, scheme: weighted(encoding.scheme) } : encoding;
+  }
+  const plain = one.tensor.stored === undefined && folds.length === 0;
+  return plain ? copied(one.tensor) : bf16.encode(one.tensor, options);
 }
 
 /** Lays out the files of the output. */
@@ -61,7 +75,7 @@ export function planFiles(
   files: readonly SourceFile[],
   decided: ReadonlyMap<string, Decided>,
   format: Format,
-  options: EncodeOptions,
+  options: FileOptions,
 ): PlannedFile[] {
   const withCodes = new Set<string>();
   for (const one of decided.values())
@@ -71,15 +85,27 @@ export function planFiles(
       const one = decided.get(tensor.name);
       const leftOut = tensor.scaleOf !== undefined && !withCodes.has(tensor.name);
       if (one === undefined || leftOut) return [];
-      return [{ tensor, why: one.decision.why, encoding: encodingOf(one, format, options) }];
+      const folds = options.folds.get(tensor.name) ?? NONE;
+      const why = [one.decision.why, ...folds.map(foldWords)].join("; ");
+      return [{ tensor, why, folds, encoding: encodingOf(one, format, options) }];
     });
     return layOut(file, outputs, decided, format);
   });
 }
 
+function foldWords({ fold, role }: Folded): string {
+  if (role === "into") return `columns times the scales of ${fold.from.tensor.name}`;
+  const readers =
+    fold.into.length > 4
+      ? `${fold.into.length} matrices`
+      : fold.into.map(({ tensor }) => tensor.name).join(", ");
+  return `${fold.kind === "rows" ? "rows " : ""}divided by the scales of ${readers}`;
+}
+
 interface Output {
   tensor: SourceTensor;
   why: string;
+  folds: readonly Folded[];
   encoding: Encoding;
 }
 
@@ -102,18 +128,21 @@ function layOut(
   ]);
   const layout = layoutFile(created, metadata);
   const places = new Map(layout.placed.map((one) => [one.name, one]));
-  const tensors = outputs.map(({ tensor, why, encoding: { action, scheme, data, scale, constants } }) => ({
-    name: tensor.name,
-    source: tensor,
-    action,
-    scheme,
-    why,
-    data: placed(places, data.name),
-    scale: scale && placed(places, scale.name),
-    constants:
-      constants?.map((one) => ({ placed: placed(places, one.tensor.name), bytes: one.bytes })) ?? NONE,
-    together: sharing(tensor, scheme, decided),
-  }));
+  const tensors = outputs.map(
+    ({ tensor, why, folds, encoding: { action, scheme, data, scale, constants } }) => ({
+      name: tensor.name,
+      source: tensor,
+      action,
+      scheme,
+      why,
+      data: placed(places, data.name),
+      scale: scale && placed(places, scale.name),
+      constants:
+        constants?.map((one) => ({ placed: placed(places, one.tensor.name), bytes: one.bytes })) ?? NONE,
+      together: sharing(tensor, scheme, decided),
+      folds,
+    }),
+  );
   return { name: file.name, source: file, layout, tensors };
 }
 

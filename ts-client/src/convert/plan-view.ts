@@ -31,8 +31,20 @@ export function planView(plan: Plan, constraints: readonly Constraint[], output:
     added: plan.extra.map(({ name }) => name),
     left_out: plan.source.leftOut,
     room: output === undefined ? null : room(plan, output),
+    folds: foldsOf(plan),
+    unscaled: plan.folding?.unscaled ?? [],
     constraints,
   };
+}
+
+function foldsOf({ folding }: Plan) {
+  return (folding?.folds ?? []).map(({ kind, from, into, measured, repeat }) => ({
+    kind,
+    from: from.tensor.name,
+    into: into.map(({ tensor }) => tensor.name),
+    statistics: `${measured.name}.mean_square`,
+    columns_of_a_channel: repeat,
+  }));
 }
 
 function room(plan: Plan, output: string) {

@@ -1,9 +1,10 @@
 import { createHash } from "node:crypto";
+import { type Folding, planFolds } from "./awq/folds.js";
 import { Calibration } from "./calibration.js";
 import { outputConfig } from "./config.js";
 import { convertError } from "./errors.js";
-import { bf16, type Format, formatNamed } from "./formats/index.js";
-import type { Modules, ScaleRule } from "./formats/types.js";
+import { bf16, FORMATS, type Format, formatNamed } from "./formats/index.js";
+import type { EncodeOptions, Modules, ScaleRule } from "./formats/types.js";
 import { keepUnfit } from "./fused.js";
 import { bytesOfIndex } from "./output-index.js";
 import { type Decided, type PlannedFile, planFiles } from "./plan-file.js";
@@ -28,6 +29,8 @@ export interface ConvertOptions {
   scales: ScaleRule | null;
   /** A file of statistics of the layers' inputs. */
   calibration: string | null;
+  /** Scales of channels from those statistics, folded into the layers before. */
+  awq: boolean;
   /** The same codes and scales in another layout: nothing is quantised, and no policy decides. */
   repack: boolean;
 }
@@ -40,6 +43,7 @@ export const DEFAULTS: ConvertOptions = {
   quantize: [],
   scales: null,
   calibration: null,
+  awq: false,
   repack: false,
 };
 
@@ -60,6 +64,8 @@ export interface Plan {
   /** Quantised matrices, before they are packed. */
   matrices: readonly Matrix[];
   calibration: Calibration | null;
+  /** Null without --awq. */
+  folding: Folding | null;
   config: string | null;
   /** Whether the output gets an index. */
   indexed: boolean;
@@ -91,11 +97,13 @@ export function makePlan(source: Source, given: ConvertOptions): Plan {
   const calibration = given.calibration === null ? null : Calibration.open(given.calibration);
   const inputScale = inputScales(format, decided, calibration);
   const byName = new Map(decided.map((one) => [one.tensor.name, one]));
-  const encode = { scales: options.scales, inputScale };
+  const how = { scales: options.scales, inputScale };
+  const folding = options.awq ? foldingOf(source, decided, format, calibration, how) : null;
+  const encode = { ...how, folds: folding?.byTensor ?? new Map() };
   const files = planFiles(source.files, byName, format, encode);
   const matrices = format === bf16 ? [] : decided.filter(({ decision }) => decision.quantize);
   const made = { files, ...modules, matrices: matrices.map(({ tensor }) => tensor) };
-  return sized(source, options, format, made, calibration);
+  return sized(source, options, format, { ...made, folding }, calibration);
 }
 
 function repackPlan(source: Source, options: ConvertOptions, format: Format): Plan {
@@ -107,10 +115,10 @@ function repackPlan(source: Source, options: ConvertOptions, format: Format): Pl
     );
   const calibration = options.calibration === null ? null : Calibration.open(options.calibration);
   const { source: plain, others, inputs, ...made } = repack(source, format, calibration);
-  return sized(plain, options, format, made, calibration, { others, inputs });
+  return sized(plain, options, format, { ...made, folding: null }, calibration, { others, inputs });
 }
 
-type Made = Modules & Pick<Plan, "matrices"> & { files: PlannedFile[] };
+type Made = Modules & Pick<Plan, "matrices" | "folding"> & { files: PlannedFile[] };
 /** What only repack has: files beside the weights, and numbers from the source's data. */
 interface More {
   others: Record<string, unknown>;
@@ -154,6 +162,32 @@ function sized(
   const outputBytes = sum(files, (file) => file.layout.bytes) + small;
   const fingerprint = fingerprintOf(source, options, format, calibration, more?.inputs);
   return { ...plan, outputBytes, fingerprint };
+}
+
+function foldingOf(
+  source: Source,
+  decided: readonly Decided[],
+  format: Format,
+  calibration: Calibration | null,
+  encode: EncodeOptions,
+): Folding {
+  if (format.awq !== true)
+    throw convertError(
+      "OPSWAP_E_UNSUPPORTED",
+      `--awq: ${format.id} has no INT4 layers whose inputs are scaled while they run`,
+      `leave --awq out, or write ${FORMATS.filter(({ awq }) => awq)
+        .map(({ id }) => id)
+        .join(" or ")}`,
+    );
+  const first = decided.find(({ decision }) => decision.quantize);
+  const scheme = first && format.encode(first.tensor, encode).scheme;
+  if (calibration !== null && scheme !== undefined && "blockRows" in scheme)
+    return planFolds(source, decided, calibration, scheme);
+  throw convertError(
+    "OPSWAP_E_CALIBRATION",
+    "--awq needs statistics of the layers' inputs, and there is no --calibration",
+    "collect them with `python -m opswap.adapters.vllm.calibration`, and give the file with --calibration",
+  );
 }
 
 function scaleRule(format: Format, asked: ScaleRule | null): ScaleRule {

@@ -80,5 +80,6 @@ function plannedTensor(
     scale: null,
     constants: constants.map((one) => ({ placed: placed(one.tensor.name), bytes: one.bytes })),
     together: [],
+    folds: [],
   };
 }

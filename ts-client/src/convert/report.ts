@@ -5,6 +5,7 @@ import { z } from "zod";
 import { packageVersion } from "../version.js";
 import { Calibration } from "./calibration.js";
 import { convertError } from "./errors.js";
+import { groupsIn, scaledGroup } from "./fold-report.js";
 import { SCALE_RULES } from "./formats/types.js";
 import { type ConvertOptions, type Plan, sum } from "./plan.js";
 import { REPORT } from "./side-files.js";
@@ -22,6 +23,7 @@ const options = z.object({
   scales: z.enum(SCALE_RULES).nullable(),
   /** Digest of the statistics. */
   calibration: z.string().nullable(),
+  awq: z.boolean(),
   repack: z.boolean(),
 });
 const file = z.object({ name: z.string(), bytes: z.number() });
@@ -44,6 +46,8 @@ export const report = z.object({
     nonfinite: z.number(),
   }),
   worst: z.array(z.object({ name: z.string(), sqnr_db: z.number().nullable(), max_error: z.number() })),
+  /** With --awq: what was scaled by what. */
+  scaled: z.array(scaledGroup).optional(),
   tensors: z.array(tensorReport),
 });
 export type Report = z.infer<typeof report>;
@@ -73,6 +77,7 @@ export function makeReport(plan: Plan, done: ReadonlyMap<string, TensorReport>):
     },
     totals: totalsOf(plan, tensors),
     worst: worstOf(tensors),
+    ...(plan.options.awq ? { scaled: groupsIn(tensors) } : {}),
     tensors,
   };
 }

@@ -5,6 +5,7 @@ import { promisify } from "node:util";
 import { loadNative } from "../native.js";
 import { finished, readSame } from "./already.js";
 import { Amaxes } from "./amaxes.js";
+import { Scaling } from "./awq/scaling.js";
 import { checkDigest, type Expected, expectedDigests } from "./checksums.js";
 import { asIoError, convertError, errnoName, isFull } from "./errors.js";
 import type { Doing, Emit } from "./events.js";
@@ -17,7 +18,7 @@ import { checkRoom } from "./room.js";
 import { headOf } from "./safetensors/layout.js";
 import { checkApart, Staging, syncFolder } from "./staging.js";
 import { reportOf } from "./tensor-report.js";
-import { checkResult, type Files, work } from "./work.js";
+import { checkResult, type Files, type How, work } from "./work.js";
 
 export interface RunOptions {
   threads?: number;
@@ -165,22 +166,27 @@ function firstLine(plan: Plan): Begin {
   return { fingerprint: plan.fingerprint, modified };
 }
 
+/** What is found once for all tensors starts empty. */
+export function howFor({ options, calibration }: Plan, threads = defaultThreads()): How {
+  const { nonfinite } = options;
+  return { nonfinite, threads, amaxes: new Amaxes(), scaling: new Scaling(calibration) };
+}
+
 const sync = promisify(fsync);
 
 class Run {
   readonly #plan: Plan;
   readonly #staging: Staging;
   readonly #journal: Journal;
-  readonly #threads: number;
+  readonly #how: How;
   readonly #expected: ReadonlyMap<string, Expected>;
   readonly #emit: Emit;
-  readonly #amaxes = new Amaxes();
 
   constructor(plan: Plan, staging: Staging, journal: Journal, options: PartOptions, emit: Emit) {
     this.#plan = plan;
     this.#staging = staging;
     this.#journal = journal;
-    this.#threads = options.threads ?? defaultThreads();
+    this.#how = howFor(plan, options.threads);
     this.#expected = (options.checksums ?? true) ? expectedDigests(plan.source) : new Map();
     this.#emit = emit;
   }
@@ -280,14 +286,11 @@ class Run {
     return waiting;
   }
 
-  get #how() {
-    return { nonfinite: this.#plan.options.nonfinite, threads: this.#threads, amaxes: this.#amaxes };
-  }
-
   async #tensor(file: PlannedFile, tensor: PlannedTensor, files: Files): Promise<void> {
     const result = await work("write", file, tensor, files, this.#how);
     checkResult(tensor, result, this.#plan.options.nonfinite);
-    const report = reportOf(tensor, result);
+    const folds = await this.#how.scaling.report(tensor, this.#how.threads);
+    const report = reportOf(tensor, result, folds);
     this.#journal.add(report);
     this.#emit({ event: "tensor", file: file.name, report });
   }

@@ -16,6 +16,18 @@ const quality = z.object({
   zero_blocks: z.number(),
 });
 
+/** Scales that were divided out of `from` and multiplied into what reads it. */
+export const foldReport = z.object({
+  role: z.enum(["from", "into"]),
+  from: z.string(),
+  /** Exponent of the channels' magnitudes. */
+  alpha: z.number(),
+  /** Of all that reads `from`: squared errors, each column's times the mean square of its input. */
+  error_before: z.number(),
+  error_after: z.number(),
+});
+export type FoldReport = z.infer<typeof foldReport>;
+
 /** What became of one tensor: a line of the journal and of the report. */
 export const tensorReport = z.object({
   name: z.string(),
@@ -31,10 +43,12 @@ export const tensorReport = z.object({
   data_digest: z.string(),
   scale_digest: z.string().nullable(),
   quality: quality.nullable(),
+  /** With --awq. */
+  folds: z.array(foldReport).optional(),
 });
 export type TensorReport = z.infer<typeof tensorReport>;
 
-export function reportOf(tensor: PlannedTensor, result: ConvertResult): TensorReport {
+export function reportOf(tensor: PlannedTensor, result: ConvertResult, folds: FoldReport[]): TensorReport {
   const { source, data, scale, constants } = tensor;
   return {
     name: tensor.name,
@@ -50,6 +64,7 @@ export function reportOf(tensor: PlannedTensor, result: ConvertResult): TensorRe
     data_digest: result.dataDigest,
     scale_digest: scale && result.scaleDigest,
     quality: scale && qualityOf(result),
+    ...(folds.length > 0 ? { folds } : {}),
   };
 }
 

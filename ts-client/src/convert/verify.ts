@@ -1,16 +1,15 @@
 import { closeSync, existsSync, openSync, readSync, statSync } from "node:fs";
 import path from "node:path";
-import { Amaxes } from "./amaxes.js";
 import { asIoError, convertError } from "./errors.js";
 import type { Emit } from "./events.js";
 import type { ConvertResult } from "./native-job.js";
 import { indexText } from "./output-index.js";
 import type { Plan, PlannedFile, PlannedTensor } from "./plan.js";
-import { defaultThreads } from "./run.js";
+import { howFor } from "./run.js";
 import { headOf } from "./safetensors/layout.js";
 import { INDEX } from "./side-files.js";
 import { holds, piecesOf } from "./text-file.js";
-import { checkResult, work } from "./work.js";
+import { checkResult, type How, work } from "./work.js";
 
 export interface Difference {
   file: string;
@@ -39,9 +38,8 @@ export async function verify(
   emit({ event: "begin", doing: "verify", output, tensors, ...sizes });
   const verdict: Verdict = { tensors: 0, bytes: 0, differences: textDifferences(plan, output) };
   try {
-    const amaxes = new Amaxes();
-    for (const file of plan.files)
-      await verifyFile(plan, file, output, threads ?? defaultThreads(), verdict, amaxes, emit);
+    const how = howFor(plan, threads);
+    for (const file of plan.files) await verifyFile(file, output, how, verdict, emit);
   } catch (error) {
     throw asIoError(error);
   }
@@ -74,12 +72,10 @@ function textDifferences(plan: Plan, output: string): Difference[] {
 }
 
 async function verifyFile(
-  plan: Plan,
   file: PlannedFile,
   output: string,
-  threads: number,
+  how: How,
   verdict: Verdict,
-  amaxes: Amaxes,
   emit: Emit,
 ): Promise<void> {
   const at = path.join(output, file.name);
@@ -94,12 +90,8 @@ async function verifyFile(
     if (!readAt(files.target, file.layout.headBytes, 0).equals(headOf(file.layout)))
       return void differs(null, "has another header");
     for (const tensor of file.tensors) {
-      const result = await work("verify", file, tensor, files, {
-        nonfinite: plan.options.nonfinite,
-        threads,
-        amaxes,
-      });
-      checkResult(tensor, result, plan.options.nonfinite);
+      const result = await work("verify", file, tensor, files, how);
+      checkResult(tensor, result, how.nonfinite);
       const what = difference(tensor, result, files.target);
       if (what !== undefined) differs(tensor.name, what);
       verdict.tensors++;

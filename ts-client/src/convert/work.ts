@@ -1,10 +1,10 @@
 import { loadNative } from "../native.js";
 import type { Amaxes } from "./amaxes.js";
+import type { Scaling } from "./awq/scaling.js";
 import { convertError, isFull } from "./errors.js";
 import type { ConvertFailure, ConvertJob, ConvertResult } from "./native-job.js";
 import type { Nonfinite, PlannedFile, PlannedTensor } from "./plan.js";
-import { readScales } from "./scales.js";
-import type { Stored } from "./source.js";
+import { storedAs } from "./stored-as.js";
 
 /** Elements that are looked at; others are bytes. */
 const FLOATS = new Set(["BF16", "F16", "F32", "F64", "F8_E5M2", "F8_E4M3"]);
@@ -18,6 +18,7 @@ export interface How {
   nonfinite: Nonfinite;
   threads: number;
   amaxes: Amaxes;
+  scaling: Scaling;
 }
 
 /** Runs one tensor off the event loop. */
@@ -33,6 +34,7 @@ export async function work(
   const bytes = !("blockRows" in scheme) && scheme.code !== "bf16" && !FLOATS.has(dtype);
   try {
     const amax = mode === "digest" ? 0 : await how.amaxes.of(tensor, how.threads);
+    const scaled = await scaledAs(mode, tensor, how);
     return await loadNative().convertTensor({
       mode,
       scheme,
@@ -46,31 +48,28 @@ export async function work(
       amax,
       threads: how.threads,
       ...(scheme.code === "copy" ? {} : storedAs(stored)),
+      ...scaled,
     });
   } catch (error) {
     throw explained(error, file, tensor);
   }
 }
 
+/** Tiles are cut in the same way whether or not the factors are needed. */
+async function scaledAs(mode: ConvertJob["mode"], tensor: PlannedTensor, how: How) {
+  if (tensor.folds.length === 0) return {};
+  return mode === "digest" ? { scaled: true } : how.scaling.of(tensor, how.threads);
+}
+
 /** Rows and columns as the native part sees them: one row where rows do not matter. */
-function extentOf({ source, scheme }: PlannedTensor): { rows: number; columns: number } {
+function extentOf({ source, scheme, folds }: PlannedTensor): { rows: number; columns: number } {
   const elements = source.shape.reduce((product, extent) => product * extent, 1);
   const { scales, heads } = source.stored ?? {};
-  const plain = scales === undefined && heads === undefined;
+  const matrix = folds.length > 0 && source.shape.length > 1;
+  const plain = scales === undefined && heads === undefined && !matrix;
   const flat = scheme.code === "copy" || (plain && !("blockRows" in scheme));
   const rows = flat ? 1 : (source.shape[0] ?? 1);
   return { rows, columns: rows === 0 ? 0 : elements / rows };
-}
-
-export function storedAs(stored: Stored | undefined) {
-  const { heads, add, scales } = stored ?? {};
-  return {
-    ...(heads === undefined ? {} : { heads }),
-    ...(add === undefined ? {} : { add }),
-    ...(scales === undefined
-      ? {}
-      : { scales: readScales(scales), scaleRows: scales.rows, scaleColumns: scales.columns }),
-  };
 }
 
 function explained(error: unknown, file: PlannedFile, tensor: PlannedTensor): unknown {

@@ -31,11 +31,17 @@ export function conversionOptions(command: Command): Command {
 }
 
 function scaleOptions(command: Command): Command {
-  return calibrationOption(command).addOption(
-    new Option("--scales <rule>", "amax: of the largest weight; mse: of the least squared error")
-      .choices([...SCALE_RULES])
-      .default(DEFAULTS.scales, "the layout's own choice"),
-  );
+  return calibrationOption(command)
+    .option(
+      "--awq",
+      "scale the channels of INT4 layers by those statistics, folded into what makes them",
+      DEFAULTS.awq,
+    )
+    .addOption(
+      new Option("--scales <rule>", "amax: of the largest weight; mse: of the least squared error")
+        .choices([...SCALE_RULES])
+        .default(DEFAULTS.scales, "the layout's own choice"),
+    );
 }
 
 export function calibrationOption(command: Command): Command {
@@ -48,8 +54,9 @@ export function calibrationOption(command: Command): Command {
 }
 
 export function chosen(options: ConvertOptions): ConvertOptions {
-  const { to, nonfinite, policy, keep, quantize, scales, calibration } = options;
-  return { to, nonfinite, policy, keep, quantize, scales, calibration, repack: options.repack === true };
+  const { to, nonfinite, policy, keep, quantize, scales, calibration, awq } = options;
+  const repack = options.repack === true;
+  return { to, nonfinite, policy, keep, quantize, scales, calibration, awq: awq === true, repack };
 }
 
 /** For commands that plan what another one does. */

@@ -66,9 +66,19 @@ function lines(plan: Plan, view: View): string[] {
     `${count(view.quantized)} of ${count(view.tensors.length)} tensors to ${plan.format.id}; ` +
       `${bytes(view.source_bytes)} become ${bytes(view.output_bytes)}, ${count(view.carried.length)} other files are carried over`,
     ...(left.length > 0 ? ["Left out:", ...left] : []),
+    ...foldLines(view),
     roomLine(view),
     timeLine(view),
     ...constraintLines(view.constraints),
+  ];
+}
+
+function foldLines({ folds, unscaled }: View): string[] {
+  if (folds.length + unscaled.length === 0) return [];
+  return [
+    `${count(folds.length)} groups of channels are scaled; the exponents are searched while it runs:`,
+    ...folds.map(({ from, into }) => `  out of ${from}, into ${into.join(", ")}`),
+    ...unscaled.map(({ name, why }) => `  ${name} is not scaled: ${why}`),
   ];
 }
 

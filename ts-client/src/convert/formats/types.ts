@@ -15,6 +15,8 @@ export interface BlockScheme {
   scale: "F32" | "BF16";
   /** Of int4: the scale of least squared error, and not of the largest weight. */
   clipped?: boolean;
+  /** Those errors count as the importance of their columns says. */
+  weighted?: boolean;
 }
 
 /** How the native part encodes a tensor. A layout is made of these parts, and only its own file says of which. */
@@ -93,6 +95,8 @@ export interface Format {
   shared?: boolean;
   /** Whether it can say NaN. */
   nan: boolean;
+  /** Whether it has INT4 codes that gain from --awq. */
+  awq?: boolean;
   /** Whether loaders want a static scale of this layer's inputs. */
   staticInputs?(tensor: TensorEntry): boolean;
   /** Why a group of matrices that engines fuse, or a single one, cannot have this layout. */

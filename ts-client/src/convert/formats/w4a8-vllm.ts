@@ -11,6 +11,7 @@ export const w4a8Vllm: Format = {
   scales: ["mse", "amax"],
   border: GROUP,
   nan: false,
+  awq: true,
   obstacle: int4Obstacle,
   encode: ({ name, shape }, { scales }) => {
     const [rows = 0, columns = 0] = shape;
