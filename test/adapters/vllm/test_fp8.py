@@ -7,7 +7,6 @@ plausible answers, and log-probabilities that are off by far more than the 0.03 
 from __future__ import annotations
 
 import asyncio
-import json
 
 import fp8
 import numpy as np
@@ -60,28 +59,6 @@ def test_tiny_models_say_what_their_dequantised_weights_say(kind, tmp_path, star
         use(attached, gemm_fp8_block128="cpu")
     assert used[OP] == {"ref"}
     assert np.abs(slow - expected[len(PROMPTS[0]) - 1 :]).mean() < NOISE
-
-
-def test_smollm2_says_what_its_dequantised_weights_say(smollm2, tmp_path, start_llm):
-    """Its q, k and v have 576, 192 and 192 rows, so they are kept in their own precision, and the plan says so."""
-    from transformers import AutoTokenizer
-
-    plan = json.loads(fp8.opswap("plan", smollm2, tmp_path / "fp8", "--json").stdout)
-    kept = [t for t in plan["tensors"] if "self_attn.k_proj" in t["name"]]
-    assert len(kept) == 30
-    assert all("does not end on a border of 128" in json.dumps(t) for t in kept)
-    model = fp8.convert(smollm2, tmp_path / "fp8")
-    tokenizer = AutoTokenizer.from_pretrained(smollm2)
-    text = "Whereas Light is a Body, and the Rays of it are very small; the least Parts of Air bend them as they pass. "
-    prompts = [
-        tokenizer(text * 3).input_ids,
-        tokenizer("The capital of France is Paris, on the river Seine.").input_ids,
-    ]
-    expected = fp8.hf_log_probabilities(fp8.reference(model), prompts)
-    llm = start(start_llm, model, max_model_len=256)
-    got = fp8.vllm_log_probabilities(llm, prompts)
-    assert llm.collective_rpc("opswap_report")[0]["kernels"] == {"OpswapFp8BlockKernel": 90}
-    assert np.abs(got - expected).mean() < 0.05
 
 
 def test_parts_that_share_a_block_are_refused(tmp_path, start_llm):
