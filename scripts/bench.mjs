@@ -27,13 +27,25 @@ function chosen(name) {
   throw new SetupError(`no benchmark named ${name}; there are: ${all.map((file) => file.name).join(", ")}`);
 }
 
+/** The converter's peer takes torch from the engine's environment. @param {import("./lib/setup.mjs").Workshop} workshop */
+async function llmcompressor(workshop) {
+  return {
+    OPSWAP_ENGINE_PYTHON: join(await engineEnv(workshop), "bin/python"),
+    OPSWAP_LLMCOMPRESSOR_PYTHON: join(await ensureEnv("llmcompressor", workshop.python), "bin/python"),
+  };
+}
+
 /**
  * Python benchmarks run in the engine's environment, and those that name the peer's Python get its environment made.
  * @param {import("node:path").ParsedPath} file
+ * @param {string[]} args
  * @param {import("./lib/setup.mjs").Workshop} workshop
  */
-async function hostOf(file, workshop) {
-  if (file.ext === ".mjs") return { command: process.execPath, env: pythonEnv(workshop.tools) };
+async function hostOf(file, args, workshop) {
+  if (file.ext === ".mjs") {
+    const peer = args.includes("--llmcompressor") ? await llmcompressor(workshop) : {};
+    return { command: process.execPath, env: { ...pythonEnv(workshop.tools), ...peer } };
+  }
   const engine = await engineEnv(workshop);
   const env = pythonEnv(engine);
   if (readFileSync(join(folder, file.base), "utf8").includes("OPSWAP_PEER_PYTHON")) {
@@ -52,7 +64,7 @@ await runMain(async () => {
   }
   const file = chosen(name);
   const workshop = await build();
-  const { command, env } = await hostOf(file, workshop);
+  const { command, env } = await hostOf(file, args, workshop);
   const child = spawn(command, [join(folder, file.base), ...args], { cwd: root, env, stdio: "inherit" });
   endWithParent(child);
   return Number(await exitOf(child)) || 0;

@@ -13,6 +13,7 @@ const ENVIRONMENTS = {
   tools: "3.10",
   engine: "3.11",
   bench: "3.11",
+  llmcompressor: "3.11",
   cuda: "3.10",
   sass: "3.10",
   ray: "3.10",
@@ -24,7 +25,11 @@ const ENVIRONMENTS = {
  */
 function withoutNever(text) {
   const entries = text.split(/^(?=[A-Za-z0-9])/m);
-  return entries.filter((entry) => !/^[^\n]*; sys_platform == 'never'/.test(entry)).join("");
+  const wanted = (/** @type {string} */ entry) => {
+    const [, marker] = /^[^\n]* ; ([^\n]*)/.exec(entry) ?? [];
+    return marker === undefined || !marker.split(" or ").every((one) => one.includes("sys_platform == 'never'"));
+  };
+  return entries.filter(wanted).join("");
 }
 
 /** @param {string} uv @param {string} name @param {string} python */

@@ -13,7 +13,7 @@ import { SetupError, say, step } from "./ui.mjs";
 
 const GB = 1024 ** 3;
 /** Unpacked sizes, to refuse before a download rather than in the middle of one. */
-const NEEDED_GB = { uv: 1, tools: 1, engine: 8, bench: 8, cuda: 1, sass: 1, ray: 1 };
+const NEEDED_GB = { uv: 1, tools: 1, engine: 8, bench: 8, llmcompressor: 1, cuda: 1, sass: 1, ray: 1 };
 
 /** @param {string} name @param {Python} python */
 function placeOf(name, python) {
@@ -64,7 +64,7 @@ export async function ensureUv(python) {
 }
 
 /**
- * @param {"tools" | "engine" | "bench" | "cuda" | "sass" | "ray"} name
+ * @param {Exclude<keyof typeof NEEDED_GB, "uv">} name
  * @param {Python} python
  * @returns {Promise<string>} the environment's folder; its programs are in bin/
  */

@@ -2,7 +2,7 @@
 // syncs in it, and no verification. Prints JSON. `--layers N` (20 are 2.07 GB in 4 shards), `--rounds N`, `--folder DIR`,
 // `--sparse-gb N` converts a source of N GB of holes as well, to see that memory does not grow, and `--tensors N` one of N
 // small tensors; `--to "A B"` times these layouts, each with options after commas; `--kills N` kills runs at N points and
-// resumes.
+// resumes. `--llmcompressor` times `model_free_ptq` on the same files, its imports not counted, and compares the bytes.
 import { spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, statfsSync, writeFileSync } from "node:fs";
 import { availableParallelism, loadavg, tmpdir } from "node:os";
@@ -10,6 +10,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { writeCheckpoint, writeMany, writeSparse } from "./_checkpoint.mjs";
+import { runPeer, SCHEMES, sameAsPeer } from "./_llmcompressor.mjs";
 
 const { values } = parseArgs({
   options: {
@@ -20,6 +21,7 @@ const { values } = parseArgs({
     tensors: { type: "string" },
     to: { type: "string", default: "fp8_block128" },
     kills: { type: "string" },
+    llmcompressor: { type: "boolean", default: false },
   },
 });
 const root = fileURLToPath(new URL("../..", import.meta.url));
@@ -110,8 +112,9 @@ try {
   let cold = true;
   /** @type {number[]} */
   const copy = [];
-  /** @type {Map<string, { seconds: number[], peaks: number[], sqnr: number | null }>} */
-  const ours = new Map(layouts.map((layout) => [layout, { seconds: [], peaks: [], sqnr: null }]));
+  /** @typedef {{ seconds: number[], peaks: number[], sqnr: number | null, peer: number[], same?: unknown }} Row */
+  /** @type {Map<string, Row>} */
+  const ours = new Map(layouts.map((layout) => [layout, { seconds: [], peaks: [], sqnr: null, peer: [] }]));
   for (let round = 0; round < Number(values.rounds); round++) {
     cold = settle() && cold;
     copy.push((await timed("sh", ["-c", 'cp -r "$0" "$1" && sync', source, output])).seconds);
@@ -122,6 +125,14 @@ try {
       row.seconds.push(seconds);
       row.peaks.push(peak / 1e6);
       row.sqnr = Number(sqnrOf(output).toFixed(2));
+      const scheme = SCHEMES[layout.split(",")[0] ?? ""];
+      if (values.llmcompressor && scheme !== undefined) {
+        const theirs = join(dir, "theirs");
+        cold = settle() && cold;
+        row.peer.push(await runPeer(source, theirs, scheme));
+        row.same = sameAsPeer(output, theirs);
+        rmSync(theirs, { recursive: true });
+      }
       rmSync(output, { recursive: true });
     }
   }
@@ -133,12 +144,17 @@ try {
     cores: availableParallelism(),
     load: loadavg().map((value) => Number(value.toFixed(2))),
     cp_sync_s: summary(copy),
-    layouts: [...ours].map(([layout, { seconds, peaks, sqnr }]) => ({
+    layouts: [...ours].map(([layout, { seconds, peaks, sqnr, peer, same }]) => ({
       layout,
       convert_s: summary(seconds),
       ratio: summary(seconds.map((value, round) => value / (copy[round] ?? Number.NaN))),
       peak_rss_mb: summary(peaks),
       sqnr_db: sqnr,
+      ...(peer.length > 0 && {
+        llmcompressor_s: summary(peer),
+        faster: summary(peer.map((value, round) => value / (seconds[round] ?? Number.NaN))),
+        same_as_llmcompressor: same,
+      }),
     })),
   };
   if (values["sparse-gb"] !== undefined) {
