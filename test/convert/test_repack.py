@@ -76,6 +76,7 @@ PAIRS = [
     ("fp8_tensor", "ct_fp8_tensor"),
     ("w4a8_g128_sglang", "w4a8_g128_trtllm"),
 ]
+MIXED = "w4a8_g128_vllm_mixed"
 
 
 @pytest.mark.parametrize(("one", "other"), [*PAIRS, *[pair[::-1] for pair in PAIRS]])
@@ -103,6 +104,20 @@ def test_int4_of_experts_goes_between_dialects(source: Path, to: str) -> None:
     assert len(json.loads((back / INPUTS).read_text())) == 6
     assert _files(_repack(back, to)) == _files(signed)  # input scales come back without statistics
     _run("verify", signed, back)
+
+
+@pytest.mark.parametrize("to", ["w4a8_g128_sglang", "w4a8_g128_trtllm"])
+def test_int4_of_experts_and_blocks_of_the_rest_go_between_dialects(source: Path, to: str) -> None:
+    mixed, signed = _convert(source, MIXED), _convert(source, to)
+    statistics = source.parent / "statistics.safetensors"
+    assert _files(_repack(mixed, to, "--calibration", statistics)) == _files(signed)
+    back = _repack(signed, MIXED)
+    assert _files(back, REPORT | {INPUTS}) == _files(mixed)
+    assert _files(_repack(back, to)) == _files(signed)
+    tensors = {name: x for file in mixed.glob("*.safetensors") for name, x in read(file)[0].items()}
+    assert tensors[f"{DENSE}.weight"].dtype == ml_dtypes.float8_e4m3fn
+    assert tensors[f"{DENSE}.weight_scale"].shape == (2, 2)
+    assert tensors[f"{EXPERTS}0.up_proj.weight_packed"].dtype == np.int32
 
 
 def test_flips_nibbles_and_narrows_scales_as_the_layouts_say(source: Path) -> None:

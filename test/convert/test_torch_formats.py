@@ -79,3 +79,27 @@ def test_scales_are_those_of_the_library(tmp_path: Path, to: str) -> None:
         came = out[f"{name}_scale"]
         assert came.shape == scales.shape
         assert torch.equal(came, scales.to(came.dtype)), name
+
+
+def test_vllm_reads_the_mixed_dialect_as_int4_of_experts_and_blocks_of_the_rest(tmp_path: Path) -> None:
+    """By vLLM's own look-up, since its kernels for either want a card."""
+    from vllm.model_executor.layers.quantization.compressed_tensors.compressed_tensors import CompressedTensorsConfig
+
+    expert = "model.layers.0.mlp.experts.0"
+    weights = {f"{expert}.{part}_proj.weight": torch.randn(256, 256) for part in ["gate", "up", "down"]}
+    weights["model.layers.0.self_attn.o_proj.weight"] = torch.randn(256, 256)
+    weights["model.layers.0.mlp.gate.weight"] = torch.randn(4, 256)
+    _convert(tmp_path, weights, "w4a8_g128_vllm_mixed")
+    config = json.loads((tmp_path / "out/config.json").read_text())["quantization_config"]
+    parsed = QuantizationConfig.model_validate(config)
+    assert parsed.format == "mixed-precision"
+    engine = CompressedTensorsConfig.from_config(config)
+    engine._add_fused_moe_to_target_scheme_map()
+
+    def scheme(name: str, kind: str) -> tuple:
+        found = engine.get_scheme_dict(type(kind, (torch.nn.Module,), {})(), name)
+        return found and (found["format"], found["weights"].num_bits, found["weights"].strategy.value)
+
+    assert scheme(f"{expert}.up_proj", "RoutedExperts") == ("pack-quantized", 4, "group")
+    assert scheme("model.layers.0.self_attn.o_proj", "RowParallelLinear") == ("float-quantized", 8, "block")
+    assert scheme("model.layers.0.mlp.gate", "ReplicatedLinear") is None

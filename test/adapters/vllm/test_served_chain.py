@@ -28,7 +28,7 @@ from convert.checkpoint import ROOT
 
 DOCUMENT = ROOT / "docs/convert.md"
 BEYOND_BF16 = 1.25
-START_S = 600
+START_S = 900
 SMALL = "--host 127.0.0.1 --max-model-len 256 --max-num-seqs 4 --kv-cache-memory-bytes 67108864"
 
 

@@ -6,24 +6,24 @@ import type { BlockScheme, Format, LoaderFiles, Modules } from "./types.js";
 type Arguments = Record<string, unknown>;
 const FLOAT = { num_bits: 8, type: "float", symmetric: true };
 
-/** config.json's block as compressed-tensors writes it: one group with every linear layer that is not ignored. */
-export function compressedTensors(
-  format: string,
-  weights: Arguments,
-  activations: Arguments,
-  { kept }: Modules,
-): LoaderFiles {
-  const group = {
+/** Layers of one kind in config.json: every linear one, or those that patterns name, which go first. */
+export function groupOf(format: string, weights: Arguments, activations: Arguments, targets = ["Linear"]) {
+  return {
     format,
-    targets: ["Linear"],
+    targets,
     weights: { ...weights, dynamic: false },
     input_activations: { ...FLOAT, ...activations, dynamic: true },
     output_activations: null,
   };
+}
+
+/** config.json's block as compressed-tensors writes it. */
+export function compressedTensors(groups: ReturnType<typeof groupOf>[], { kept }: Modules): LoaderFiles {
+  const formats = new Set(groups.map(({ format }) => format));
   return {
     config: {
-      config_groups: { group_0: group },
-      format,
+      config_groups: Object.fromEntries(groups.map((group, i) => [`group_${i}`, group])),
+      format: formats.size > 1 ? "mixed-precision" : [...formats].join(""),
       ignore: kept,
       kv_cache_scheme: null,
       quant_method: "compressed-tensors",
@@ -42,6 +42,9 @@ interface Variant {
   activations: Arguments;
 }
 
+const float8Group = ({ strategy, weights, activations }: Variant) =>
+  groupOf("float-quantized", { ...FLOAT, strategy, ...weights }, activations);
+
 function float8(variant: Variant, more: Pick<Format, "border" | "obstacle" | "shared">): Format {
   const { strategy, scheme } = variant;
   const id = `ct_fp8_${strategy}`;
@@ -58,13 +61,7 @@ function float8(variant: Variant, more: Pick<Format, "border" | "obstacle" | "sh
       data: { name, dtype: "F8_E4M3", shape },
       scale: { name: `${name}_scale`, dtype: "F32", shape: variant.scales(shape) },
     }),
-    files: (modules) =>
-      compressedTensors(
-        "float-quantized",
-        { ...FLOAT, strategy, ...variant.weights },
-        variant.activations,
-        modules,
-      ),
+    files: (modules) => compressedTensors([float8Group(variant)], modules),
   };
 }
 
@@ -90,14 +87,14 @@ export const ctFp8Channel = float8(
   { border: 1, obstacle: () => undefined },
 );
 
-export const ctFp8Block = float8(
-  {
-    strategy: "block",
-    summary: "compressed-tensors: FP8 with a scale for each 128 x 128 block, which it calls FP8_BLOCK",
-    scheme: FP8_BLOCK,
-    scales: blocksOf,
-    weights: { block_structure: [BLOCK, BLOCK] },
-    activations: { strategy: "group", group_size: BLOCK },
-  },
-  { border: BLOCK, obstacle: blockObstacle },
-);
+const BLOCKS: Variant = {
+  strategy: "block",
+  summary: "compressed-tensors: FP8 with a scale for each 128 x 128 block, which it calls FP8_BLOCK",
+  scheme: FP8_BLOCK,
+  scales: blocksOf,
+  weights: { block_structure: [BLOCK, BLOCK] },
+  activations: { strategy: "group", group_size: BLOCK },
+};
+
+export const ctFp8Block = float8(BLOCKS, { border: BLOCK, obstacle: blockObstacle });
+export const blockGroup = float8Group(BLOCKS);

@@ -4,7 +4,7 @@ import { ctFp8Block, ctFp8Channel, ctFp8Tensor } from "./compressed-tensors.js";
 import { fp8Block128 } from "./fp8-block128.js";
 import { fp8Tensor } from "./fp8-tensor.js";
 import type { Format } from "./types.js";
-import { w4a8Vllm } from "./w4a8-vllm.js";
+import { w4a8Vllm, w4a8VllmMixed } from "./w4a8-vllm.js";
 import { w4a8Sglang, w4a8Trtllm } from "./w4afp8.js";
 
 export type { Format, Scheme } from "./types.js";
@@ -17,6 +17,7 @@ export const FORMATS: readonly Format[] = [
   ctFp8Channel,
   ctFp8Block,
   w4a8Vllm,
+  w4a8VllmMixed,
   w4a8Sglang,
   w4a8Trtllm,
   bf16,

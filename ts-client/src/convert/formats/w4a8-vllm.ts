@@ -1,6 +1,16 @@
-import { compressedTensors } from "./compressed-tensors.js";
+import { isExpert } from "../fused.js";
+import { blockObstacle } from "./blocks.js";
+import { blockGroup, compressedTensors, ctFp8Block, groupOf } from "./compressed-tensors.js";
 import { GROUP, groupsOf, int4Obstacle, int4Scheme } from "./int4.js";
 import type { Constant, Format } from "./types.js";
+
+const int4Group = (targets?: string[]) =>
+  groupOf(
+    "pack-quantized",
+    { num_bits: 4, type: "int", symmetric: true, strategy: "group", group_size: GROUP },
+    { strategy: "token" },
+    targets,
+  );
 
 /** W4A8 as vLLM 0.33 loads it: compressed-tensors' pack-quantized, activations in FP8 for each token. */
 export const w4a8Vllm: Format = {
@@ -23,13 +33,7 @@ export const w4a8Vllm: Format = {
       constants: [shapeTensor(name, shape)],
     };
   },
-  files: (modules) =>
-    compressedTensors(
-      "pack-quantized",
-      { num_bits: 4, type: "int", symmetric: true, strategy: "group", group_size: GROUP },
-      { strategy: "token" },
-      modules,
-    ),
+  files: (modules) => compressedTensors([int4Group()], modules),
   rules: () => [
     {
       engine: "SGLang",
@@ -38,6 +42,16 @@ export const w4a8Vllm: Format = {
       remedy: "serve this output with vLLM, or write w4a8_g128_sglang",
     },
   ],
+};
+
+/** The codes and scales of the other engines' W4A8: experts as above, every other linear layer in block FP8. */
+export const w4a8VllmMixed: Format = {
+  ...w4a8Vllm,
+  id: "w4a8_g128_vllm_mixed",
+  summary: "experts as in w4a8_g128_vllm, the rest block FP8: compressed-tensors mixed-precision, for vLLM",
+  obstacle: (group) => (group.expert ? int4Obstacle(group) : blockObstacle(group)),
+  encode: (tensor, options) => (isExpert(tensor.name) ? w4a8Vllm : ctFp8Block).encode(tensor, options),
+  files: (modules) => compressedTensors([int4Group(["re:.*\\.experts\\.\\d+\\..*"]), blockGroup], modules),
 };
 
 /** The shape before packing, which readers of a padded row would need. */
