@@ -27,7 +27,9 @@ function withoutNever(text) {
   const entries = text.split(/^(?=[A-Za-z0-9])/m);
   const wanted = (/** @type {string} */ entry) => {
     const [, marker] = /^[^\n]* ; ([^\n]*)/.exec(entry) ?? [];
-    return marker === undefined || !marker.split(" or ").every((one) => one.includes("sys_platform == 'never'"));
+    return (
+      marker === undefined || !marker.split(" or ").every((one) => one.includes("sys_platform == 'never'"))
+    );
   };
   return entries.filter(wanted).join("");
 }

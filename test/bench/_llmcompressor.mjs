@@ -11,7 +11,8 @@ export const SCHEMES = { fp8_block128: "FP8_BLOCK", ct_fp8_block: "FP8_BLOCK", w
 function python(args) {
   const command = process.env.OPSWAP_LLMCOMPRESSOR_PYTHON ?? "python3";
   const ran = spawnSync(command, [side, ...args], { encoding: "utf8", maxBuffer: 1 << 28 });
-  if (ran.status !== 0) throw new Error(`llm-compressor ${args.join(" ")} failed:\n${ran.stderr.slice(-2000)}`);
+  if (ran.status !== 0)
+    throw new Error(`llm-compressor ${args.join(" ")} failed:\n${ran.stderr.slice(-2000)}`);
   return JSON.parse(ran.stdout.trimEnd().split("\n").at(-1) ?? "");
 }
 

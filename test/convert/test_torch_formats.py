@@ -98,7 +98,7 @@ def test_vllm_reads_the_mixed_dialect_as_int4_of_experts_and_blocks_of_the_rest(
 
     def scheme(name: str, kind: str) -> tuple:
         found = engine.get_scheme_dict(type(kind, (torch.nn.Module,), {})(), name)
-        return found and (found["format"], found["weights"].num_bits, found["weights"].strategy.value)
+        return found and (found["format"], found["weights"].num_bits, found["weights"].strategy)
 
     assert scheme(f"{expert}.up_proj", "RoutedExperts") == ("pack-quantized", 4, "group")
     assert scheme("model.layers.0.self_attn.o_proj", "RowParallelLinear") == ("float-quantized", 8, "block")
