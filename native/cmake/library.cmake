@@ -31,7 +31,7 @@ set(OPSWAP_WARNINGS -Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initi
 # -Wno-maybe-uninitialized: GCC 12's own AVX-512 header sets it off (GCC bug 105593).
 set(OPSWAP_KERNEL_FLAGS -fno-math-errno -fno-trapping-math -ffp-contract=fast -fno-exceptions -fno-rtti -Wno-psabi
   -Wno-maybe-uninitialized)
-if(OPSWAP_SANITIZE)
+if(OPSWAP_SANITIZE OR OPSWAP_EMULATE)
   list(APPEND OPSWAP_KERNEL_FLAGS -O1)  # instrumented and fully unrolled, one kernel takes minutes to compile
 else()
   list(APPEND OPSWAP_KERNEL_FLAGS -O3)
@@ -78,7 +78,7 @@ add_dependencies(opswap opswap_generate)
 target_include_directories(opswap PUBLIC "${OPSWAP_ROOT}/native/include" PRIVATE ${OPSWAP_INCLUDES})
 target_compile_options(opswap PRIVATE ${OPSWAP_WARNINGS})
 # The checks of a call run in nanoseconds when their loops over dimensions are unrolled.
-if(NOT OPSWAP_SANITIZE)
+if(NOT OPSWAP_SANITIZE AND NOT OPSWAP_EMULATE)
   set_source_files_properties("${OPSWAP_GEN_DIR}/registry.gen.cpp" PROPERTIES COMPILE_OPTIONS -O3)
 endif()
 target_compile_definitions(opswap PRIVATE ${OPSWAP_CUDA_DEFINITIONS})

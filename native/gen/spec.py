@@ -111,10 +111,13 @@ def check_floor(op: Op) -> None:
     unknown = set(floor) - {"flops", "touched"}
     require(not unknown, op.path, f"floor has unknown keys {sorted(unknown)}; known are flops and touched")
     touched = floor.get("touched", {})
-    for name in touched:
+    rows = [part for part in touched.values() if not isinstance(part, str)]
+    require(all(set(part) == {"rows", "of"} for part in rows), op.path, "floor.touched needs a formula or rows and of")
+    for name in [*touched, *(part["rows"] for part in rows)]:
         require(name in {a["name"] for a in op.tensors}, op.path, f"floor.touched names '{name}', which is no tensor")
     bound = {s for a in op.tensors for dim in a["shape"] for s in symbols(dim)}
-    for text in [*touched.values(), *([floor["flops"]] if "flops" in floor else [])]:
+    formulas = [part if isinstance(part, str) else part["of"] for part in touched.values()]
+    for text in [*formulas, *([floor["flops"]] if "flops" in floor else [])]:
         require(bool(FORMULA.fullmatch(text)), op.path, f"floor '{text}' has characters outside the grammar")
         loose = set(symbols(text)) - bound
         require(not loose, op.path, f"floor '{text}' uses {sorted(loose)}, which no shape has")

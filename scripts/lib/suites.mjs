@@ -98,9 +98,9 @@ async function pytestEachTorchFile(environment, variables) {
 
 /**
  * @param {string} name of the CMake project test/`name` @param {string} title @param {Workshop} workshop
- * @param {string[]} options of its configuration
+ * @param {string[]} options of its configuration @param {number} tests that run at a time
  */
-async function ctest(name, title, { tools }, options = []) {
+async function ctest(name, title, { tools }, options = [], tests = 1) {
   const folder = join(buildDir, `${name}-tests`);
   const cmake = join(tools, "bin/cmake");
   const env = { PATH: `${join(tools, "bin")}${delimiter}${process.env.PATH}` };
@@ -112,6 +112,7 @@ async function ctest(name, title, { tools }, options = []) {
   });
   const file = resultFile(`ctest-${name}.xml`);
   const args = ["--test-dir", folder, "--output-on-failure", "--output-junit", file];
+  args.push("--parallel", String(tests));
   return collect(file, readJUnit, await visibly(join(tools, "bin/ctest"), args, process.env));
 }
 
@@ -194,7 +195,11 @@ export function allSuites() {
     { name: "TypeScript", tier: "fast", run: ({ tools }) => vitest("fast", pythonEnv(tools)) },
     { name: "Python", tier: "fast", run: ({ tools }) => pytest("fast", tools, ["test", ...elsewhere]) },
     { name: "C++", tier: "fast", run: nativeTests },
-    { name: "Emulator", tier: "workshop", run: (workshop) => ctest("emulator", "emulator", workshop) },
+    {
+      name: "Emulator",
+      tier: "workshop",
+      run: (workshop) => ctest("emulator", "emulator", workshop, [], availableParallelism()),
+    },
     { name: "CUDA kernels", tier: "workshop", run: staticGates },
     { name: "GPU suite and roofline on the emulator", tier: "workshop", run: hostPaths },
     { name: "Rooms on the emulator", tier: "workshop", run: emulatedRooms },

@@ -126,6 +126,8 @@ def test_the_committed_evidence_is_sound() -> None:
     [
         ({"bytes": "T*H"}, "floor has unknown keys"),
         ({"touched": {"cache": "T*H"}}, "floor.touched names 'cache', which is no tensor"),
+        ({"touched": {"input": {"rows": "index", "of": "H"}}}, "floor.touched names 'index', which is no tensor"),
+        ({"touched": {"input": {"rows": "input"}}}, "floor.touched needs a formula or rows and of"),
         ({"touched": {"input": "T*X"}}, "uses \\['X'\\], which no shape has"),
         ({"flops": "__import__('os')"}, "has characters outside the grammar"),
     ],

@@ -35,6 +35,15 @@ def formula(text: str, dims: dict[str, int]) -> int:
     return int(eval(text, {"__builtins__": {}}, dims))
 
 
+def touched_elements(part: Any, dims: dict[str, int], values: dict[str, Any]) -> int:
+    """A formula over the symbols, or `{"rows": INDICES, "of": FORMULA}`: a row for each different number that these
+    indices hold, those below zero naming none."""
+    if isinstance(part, str):
+        return formula(part, dims)
+    numbers = np.unique(values[part["rows"]])
+    return int((numbers >= 0).sum()) * formula(part["of"], dims)
+
+
 def floor_of(spec: dict, values: dict[str, Any]) -> Floor:
     """Each input read once and each output written once, an updated one both; of a tensor of which op.json declares the
     part that is touched (`floor.touched`), that part once."""
@@ -47,7 +56,7 @@ def floor_of(spec: dict, values: dict[str, Any]) -> Floor:
         if not isinstance(value, np.ndarray):
             continue
         if arg["name"] in touched:
-            moved += min(formula(touched[arg["name"]], dims), value.size) * value.itemsize
+            moved += min(touched_elements(touched[arg["name"]], dims, values), value.size) * value.itemsize
         else:
             moved += value.nbytes * (2 if arg.get("writes") and arg.get("reads") else 1)
     return Floor(moved, formula(declared["flops"], dims) if "flops" in declared else 0)

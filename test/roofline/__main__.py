@@ -13,13 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from ops.floor import Floor, bench_types, floor_of, shapes
-from ops.rooms import ROOT, Room, build, rooms
-from roofline.count import Counted, elements, traffic
+from ops.rooms import ROOT, Placed, Room, build, rooms
+from roofline.count import Counted, elements, traffic, zeros
 from roofline.occupancy import compiled, occupancy
 
 DEVICES = json.loads((ROOT / "evidence/devices.json").read_text())
-#: Elements of all tensors of a case that the emulator is asked to run.
-MOST_ELEMENTS = {"quick": 1 << 18, "full": 1 << 27}
+#: Bytes that a case must at least move for the emulator to be asked to run it.
+MOST_BYTES = {"quick": 1 << 19, "full": 1 << 30}
+#: Elements of all tensors from which on a case is run with zeros: what a kernel moves hangs on indices alone.
+RANDOM_ELEMENTS = 1 << 24
 
 
 def least_us(floor: Floor, device: dict, dtype: str) -> float:
@@ -48,12 +50,14 @@ def row_of(room: Room, case: dict, counted: Counted | None, most: int) -> dict[s
     row["least_us"] = {name: least_us(floor, device, dtype or "float32") for name, device in DEVICES.items()}
     if counted is None:
         return {**row, "not_counted": "there is no emulated library"}
-    if elements(values) > most:
-        return {**row, "not_counted": f"{elements(values)} elements, the emulator is asked for at most {most}"}
-    launches = counted.launches(room, case, build(room, case, types))
+    if floor.bytes > most:
+        return {**row, "not_counted": f"moves {floor.bytes} bytes, the emulator is asked for at most {most}"}
+    blank = elements(values) > RANDOM_ELEMENTS
+    values = zeros(values) if blank else build(room, case, types)
+    launches = counted.launches(room, values if blank else Placed(room, case, values).values)
     if isinstance(launches, str):
         return {**row, "not_counted": launches}
-    row |= {"launches": len(launches), **traffic(launches, floor.bytes)}
+    row |= {"launches": len(launches), **traffic(launches, floor_of(room.spec, values).bytes)}
     if found := waves(room.name, dtype, launches):
         row["waves"], row["limit"] = found
     return row
@@ -111,7 +115,7 @@ def main(argv: list[str]) -> int:
         print(f"no sm90.cu in {', '.join(unknown)}; there are {', '.join(known)}")
         return 2
     counted = Counted(asked.library) if asked.library else None
-    most = MOST_ELEMENTS["quick" if asked.quick else "full"]
+    most = MOST_BYTES["quick" if asked.quick else "full"]
     chosen = [known[name] for name in asked.ops or known]
     rows = [row_of(room, case, counted, most) for room in chosen for case in room.spec.get("bench", [])]
     asked.json.parent.mkdir(parents=True, exist_ok=True)

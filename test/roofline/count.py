@@ -11,7 +11,7 @@ import numpy as np
 from gpu.abi import Library
 from gpu.backend import Emulator
 from gpu.examine import IMPLEMENTATION, arguments, workspace
-from ops.rooms import Placed, Room
+from ops.rooms import ALIGNED, Room
 
 SECTOR = 32
 
@@ -22,11 +22,10 @@ class Counted:
         self._launches = ctypes.CDLL(str(path)).opswap_emulator_launches
         self._launches.restype = ctypes.c_char_p
 
-    def launches(self, room: Room, case: dict, values: dict[str, Any]) -> list[dict] | str:
+    def launches(self, room: Room, values: dict[str, Any]) -> list[dict] | str:
         """The launches of one call, or why there are none."""
         backend = Emulator()
-        placed = Placed(room, case, values)  # holds the memory that the packed arguments point to
-        packed = arguments(self.library, backend, room.name, placed.values)
+        packed = arguments(self.library, backend, room.name, values)
         refusal = self.library.refusal(room.name, packed, IMPLEMENTATION)
         if refusal:
             return refusal
@@ -34,6 +33,18 @@ class Counted:
         self._launches(1)
         self.library.call(room.name, packed, IMPLEMENTATION, 0, (address, size))
         return json.loads(self._launches(1))
+
+
+def zeros(values: dict[str, Any]) -> dict[str, Any]:
+    """The same indices and, for all else, zeros that take memory only where a kernel goes."""
+
+    def lazy(value: np.ndarray) -> np.ndarray:
+        memory = np.zeros(value.nbytes + ALIGNED, np.uint8)
+        start = -memory.ctypes.data % ALIGNED
+        return memory[start : start + value.nbytes].view(value.dtype).reshape(value.shape)
+
+    floating = (k for k, v in values.items() if isinstance(v, np.ndarray) and v.dtype.kind not in "iu")
+    return values | {k: lazy(values[k]) for k in floating}
 
 
 def elements(values: dict[str, Any]) -> int:

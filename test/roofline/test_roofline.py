@@ -13,7 +13,7 @@ import pytest
 from ops.floor import Floor, bench_types, floor_of, formula, shapes
 from ops.rooms import ROOT, Room, build
 from roofline.__main__ import DEVICES, least_us, table, waves
-from roofline.count import traffic
+from roofline.count import traffic, zeros
 from roofline.occupancy import compiled, occupancy
 
 LIBRARY = os.environ.get("OPSWAP_EMULATED_LIBRARY", "")
@@ -37,9 +37,24 @@ def test_bytes_are_of_each_tensor_once_and_of_an_updated_one_twice() -> None:
 
 
 def test_of_a_cache_only_the_touched_part_counts() -> None:
-    case = {"T": 4, "S": 4, "KH": 2, "D": 8, "V": 8, "NB": 100, "BS": 16}
-    assert floor_of_case("reshape_and_cache", case).bytes == 4 * (4 * 2 * 8) * 2 + 4 * 4
-    assert floor_of_case("select", {"M": 2, "N": 1000, "D": 16}).bytes == 2 * 2 * 16 * 2 + 2 * 4
+    case = {"T": 4, "S": 4, "KH": 2, "D": 8, "V": 8, "NB": 100, "BS": 16}  # the third token is skipped
+    assert floor_of_case("reshape_and_cache", case).bytes == 4 * (3 * 2 * 8) * 2 + 4 * 4
+
+
+def test_rows_that_are_named_twice_are_read_once_and_those_left_out_never() -> None:
+    spec, case = room("select").spec, {"M": 5, "N": 1000, "D": 16}
+    values = shapes(room("select"), case, bench_types(spec)[0])
+    values["index"][:] = [7, 7, -1, 3, 7]
+    assert floor_of(spec, values).bytes == 5 * 16 * 2 + 2 * 16 * 2 + 5 * 4
+
+
+def test_zeros_keep_the_indices_and_take_no_memory() -> None:
+    values = shapes(room("select"), {"M": 5, "N": 1 << 30, "D": 16}, bench_types(room("select").spec)[0])
+    blank = zeros(values)
+    assert blank["index"] is values["index"]
+    assert blank["input"].shape == (1 << 30, 16)
+    assert blank["input"].flags.c_contiguous
+    assert not blank["input"][values["index"]].astype(np.float32).any()
 
 
 def test_a_formula_is_arithmetic_and_nothing_else() -> None:

@@ -280,6 +280,7 @@ void park(const Wait &wait) {
   if (b.units.empty() && !b.ready.empty() && b.cluster->blocks.size() == 1) {
     Thread &next = b.threads[b.ready.take(b.draw())];
     const Thread &after = b.threads[b.ready.likely(next.linear)];
+    __builtin_prefetch(&after + 1);  // most likely the one behind it
     __builtin_prefetch(after.stack_pointer);
     __builtin_prefetch(static_cast<char *>(after.stack_pointer) + 64);
     to_thread(next);
