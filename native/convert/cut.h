@@ -36,7 +36,7 @@ struct Cut {
         std::max(decodes(job) ? int64_t(4) : job.scheme.bits(job.element) / 8, element_bytes(job.element));
     const bool whole_rows = job.scheme.quantizes() && job.scheme.block_columns == 0 && job.scheme.block_rows != 0;
     const bool banded = job.scheme.quantizes() || job.mode == Mode::measure;
-    rows = banded ? kBand : job.scheme.code == Code::bf16 ? std::clamp<int64_t>(job.rows, 1, kBand) : 1;
+    rows = banded ? kBand : std::clamp<int64_t>(job.rows, 1, kBand);
     if (whole_rows) rows = std::clamp<int64_t>(kTileBytes / (width * block_columns), 1, kBand);
     columns = whole_rows ? job.columns : std::min(job.columns, kTileBytes / (rows * width) / kMostGroup * kMostGroup);
     across = columns == 0 ? 0 : parts(job.columns, columns);

@@ -67,26 +67,28 @@ int64_t paired_row(const Job &job, int64_t row) {
 struct Lie {
   int64_t base;
   Group group;
+  int64_t pitch;  // columns of its rows
   bool paired = false;
 };
 
 // Calls move(memory, bytes, file offset) for each run of the area that is contiguous in the file.
 template <class Move>
 bool each_run(const Work &w, const Area &a, Lie lie, uint8_t *memory, Move &&move) {
-  const bool whole = a.columns == w.job.columns && !lie.paired;
+  const bool whole = a.columns == lie.pitch && !lie.paired;
   const auto stored = [&](int64_t elements) { return elements / lie.group.elements * lie.group.bytes; };
   const int64_t runs = whole ? 1 : a.rows, bytes = stored((whole ? a.rows : 1) * a.columns);
   for (int64_t r = 0; r < runs; ++r) {
     const int64_t row = lie.paired ? paired_row(w.job, a.row + r) : a.row + r;
-    if (!move(memory + r * bytes, bytes, lie.base + stored(row * w.job.columns + a.column))) return false;
+    if (!move(memory + r * bytes, bytes, lie.base + stored(row * lie.pitch + a.column))) return false;
   }
   return true;
 }
 
 bool read_area(Work &w, const Area &a, bool from_target, uint8_t *memory) {
   const int file = from_target ? w.job.target : w.job.source;
-  const Lie lie = from_target ? Lie{w.job.data_offset, written(w.job)}
-                              : Lie{w.job.source_offset, group_of(w.job.element), w.job.heads > 0};
+  const int64_t pitch = w.job.source_columns ? w.job.source_columns : w.job.columns;
+  const Lie lie = from_target ? Lie{w.job.data_offset, written(w.job), w.job.columns}
+                              : Lie{w.job.source_offset, group_of(w.job.element), pitch, w.job.heads > 0};
   Failure failure;
   const bool ok = each_run(w, a, lie, memory, [&](uint8_t *p, int64_t bytes, int64_t offset) {
     return read_all(file, p, bytes, offset, from_target, failure);
@@ -96,7 +98,7 @@ bool read_area(Work &w, const Area &a, bool from_target, uint8_t *memory) {
 
 bool write_area(Work &w, const Area &a, uint8_t *memory) {
   Failure failure;
-  const Lie lie{w.job.data_offset, written(w.job)};
+  const Lie lie{w.job.data_offset, written(w.job), w.job.columns};
   const bool ok = each_run(w, a, lie, memory, [&](uint8_t *p, int64_t bytes, int64_t offset) {
     return write_all(w.job.target, p, bytes, offset, failure);
   });

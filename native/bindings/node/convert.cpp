@@ -166,6 +166,7 @@ Job read_job(Napi::Object from) {
   job.scale_offset = whole(from, "scaleOffset", 0, kMost);
   job.rows = whole(from, "rows", 0, kMost);
   job.columns = whole(from, "columns", 0, kMost);
+  if (from.Has("sourceColumns")) job.source_columns = whole(from, "sourceColumns", job.columns, kMost);
   job.threads = int32_t(whole(from, "threads", 1, kMostThreads));
   if (from.Get("amax").IsNumber()) job.amax = from.Get("amax").As<Napi::Number>().FloatValue();
   const bool named = from.Has("isa") && from.Get("isa").IsString();

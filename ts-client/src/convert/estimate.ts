@@ -50,7 +50,7 @@ function sampleOf(plan: Plan): { file: PlannedFile; tensor: PlannedTensor }[] {
 }
 
 async function convertOne(file: PlannedFile, tensor: PlannedTensor, target: number, how: How): Promise<void> {
-  const source = openSync(file.source.path, "r");
+  const source = openSync(tensor.from.path, "r");
   try {
     await work("write", file, tensor, { source, target }, how);
   } finally {

@@ -27,7 +27,7 @@ export function inspect(given: string): Inspection {
 }
 
 function inspectSafetensors(given: string): Omit<Inspection, "dtypes"> {
-  const source = openSource(given);
+  const source = openSource(given, undefined, { cut: true });
   const tensors = allTensors(source).map(({ file, tensor }) => ({
     name: tensor.name,
     dtype: tensor.dtype,

@@ -17,6 +17,8 @@ export interface ConvertJob {
   scaleOffset: number;
   rows: number;
   columns: number;
+  /** Columns of the source's rows, where only some of them are read. */
+  sourceColumns?: number;
   /** The largest weight of all that share one scale, where that is a whole tensor. */
   amax?: number;
   threads: number;

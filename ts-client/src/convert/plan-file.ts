@@ -17,6 +17,8 @@ export type Decided = Located & { decision: Decision };
 export interface PlannedTensor {
   name: string;
   source: SourceTensor;
+  /** The file that it is in. */
+  from: SourceFile;
   /** What happens to it, for people. */
   action: string;
   scheme: Scheme;
@@ -33,9 +35,8 @@ export interface PlannedTensor {
 
 export interface PlannedFile {
   name: string;
-  source: SourceFile;
   layout: FileLayout;
-  /** In the source's order, which is the order of work. */
+  /** In the order of work, which is the source's. */
   tensors: readonly PlannedTensor[];
 }
 
@@ -58,7 +59,7 @@ export interface FileOptions extends EncodeOptions {
 }
 
 /** What is kept is copied, and written as BF16 where its bytes are no plain elements. */
-function encodingOf(one: Decided, format: Format, options: FileOptions): Encoding {
+export function encodingOf(one: Decided, format: Format, options: FileOptions): Encoding {
   if (isThere(one, format)) return copied(one.tensor);
   const folds = options.folds.get(one.tensor.name) ?? NONE;
   if (one.decision.quantize) {
@@ -132,6 +133,7 @@ function layOut(
     ({ tensor, why, folds, encoding: { action, scheme, data, scale, constants } }) => ({
       name: tensor.name,
       source: tensor,
+      from: file,
       action,
       scheme,
       why,
@@ -143,7 +145,7 @@ function layOut(
       folds,
     }),
   );
-  return { name: file.name, source: file, layout, tensors };
+  return { name: file.name, layout, tensors };
 }
 
 function sharing(

@@ -9,6 +9,9 @@ import { keepUnfit } from "./fused.js";
 import { bytesOfIndex } from "./output-index.js";
 import { type Decided, type PlannedFile, planFiles } from "./plan-file.js";
 import { type Decision, decide, decideRounding, type PolicyName } from "./policy.js";
+import { checkRanks, rankObstacle } from "./ranks/check.js";
+import { type RankedModel, rankedModel } from "./ranks/model.js";
+import { planRanks } from "./ranks/plan-ranks.js";
 import { repack } from "./repack.js";
 import type { SideFile } from "./side-files.js";
 import { allTensors, type Source, type SourceTensor } from "./source.js";
@@ -33,6 +36,8 @@ export interface ConvertOptions {
   awq: boolean;
   /** The same codes and scales in another layout: nothing is quantised, and no policy decides. */
   repack: boolean;
+  /** Files for each of so many tensor-parallel ranks, as vLLM's sharded_state reads them; null is one for all. */
+  tensorParallel: number | null;
 }
 
 export const DEFAULTS: ConvertOptions = {
@@ -45,6 +50,7 @@ export const DEFAULTS: ConvertOptions = {
   calibration: null,
   awq: false,
   repack: false,
+  tensorParallel: null,
 };
 
 export interface Matrix {
@@ -86,7 +92,8 @@ export function makePlan(source: Source, given: ConvertOptions): Plan {
   checkNotPacked(source);
   const options = { ...given, scales: scaleRule(format, given.scales) };
   checkNan(format, options.nonfinite);
-  const decided = decideAll(source, options, format);
+  const ranked = rankedFor(source, options, format);
+  const decided = decideAll(source, options, format, ranked);
   const modules = modulesOf(decided);
   if (format !== bf16 && decided.every(({ decision }) => !decision.quantize))
     throw convertError(
@@ -100,13 +107,39 @@ export function makePlan(source: Source, given: ConvertOptions): Plan {
   const how = { scales: options.scales, inputScale };
   const folding = options.awq ? foldingOf(source, decided, format, calibration, how) : null;
   const encode = { ...how, folds: folding?.byTensor ?? new Map() };
-  const files = planFiles(source.files, byName, format, encode);
+  const files = ranked
+    ? planRanks(source.files, byName, { ...ranked, format, encode })
+    : planFiles(source.files, byName, format, encode);
   const matrices = format === bf16 ? [] : decided.filter(({ decision }) => decision.quantize);
   const made = { files, ...modules, matrices: matrices.map(({ tensor }) => tensor) };
   return sized(source, options, format, { ...made, folding }, calibration);
 }
 
+/** How the model is cut; null where it is not. */
+function rankedFor(
+  source: Source,
+  { tensorParallel: ranks, awq }: ConvertOptions,
+  format: Format,
+): Ranked | null {
+  if (ranks === null) return null;
+  if (awq)
+    throw convertError(
+      "OPSWAP_E_UNSUPPORTED",
+      "files for ranks: --awq folds whole tensors, not a rank's share of them",
+      "leave one of --awq and --tensor-parallel out",
+    );
+  const model = rankedModel(source);
+  checkRanks(source, model, format, ranks);
+  return { model, ranks };
+}
+
 function repackPlan(source: Source, options: ConvertOptions, format: Format): Plan {
+  if (options.tensorParallel !== null)
+    throw convertError(
+      "OPSWAP_E_UNSUPPORTED",
+      "files for ranks: repack does not cut tensors",
+      "convert the checkpoint that this was made from with --tensor-parallel",
+    );
   if (options.nonfinite === "zero")
     throw convertError(
       "OPSWAP_E_UNSUPPORTED",
@@ -135,6 +168,7 @@ function sized(
 ): Plan {
   const loader = format.files(made);
   const { config } = loader;
+  const indexed = source.indexed && options.tensorParallel === null; // ranks have tensors of the same names
   const others = { ...loader.others, ...more?.others };
   const extra = Object.entries(others).map(([name, value]) => ({
     name,
@@ -148,7 +182,7 @@ function sized(
     ...made,
     calibration,
     config: source.config === null ? null : outputConfig(source, format, config),
-    indexed: source.indexed,
+    indexed,
     extra,
     side: source.side.filter(({ name }) => !Object.hasOwn(others, name)),
     sourceBytes: sum(
@@ -156,7 +190,7 @@ function sized(
       (file) => file.bytes,
     ),
   };
-  const index = source.indexed ? bytesOfIndex(files) : 0;
+  const index = indexed ? bytesOfIndex(files) : 0;
   const texts = [plan.config ?? "", ...extra.map(({ text }) => text)];
   const small = index + sum(texts, (text) => Buffer.byteLength(text)) + sum(plan.side, (file) => file.bytes);
   const outputBytes = sum(files, (file) => file.layout.bytes) + small;
@@ -209,14 +243,25 @@ function checkNan(format: Format, nonfinite: Nonfinite): void {
   );
 }
 
-function decideAll(source: Source, options: ConvertOptions, format: Format): Decided[] {
+interface Ranked {
+  model: RankedModel;
+  ranks: number;
+}
+
+function decideAll(
+  source: Source,
+  options: ConvertOptions,
+  format: Format,
+  ranked: Ranked | null,
+): Decided[] {
   const policy = { name: options.policy, keep: options.keep, quantize: options.quantize };
   const one = format === bf16 ? decideRounding : decide;
   const decided = allTensors(source).map((located) => ({
     ...located,
     decision: asInSource(source, located.tensor, one(located.tensor, policy)),
   }));
-  if (format !== bf16) keepUnfit(decided, format.obstacle);
+  if (format !== bf16)
+    keepUnfit(decided, ranked ? rankObstacle(format, ranked.model, ranked.ranks) : format.obstacle);
   return decided;
 }
 

@@ -46,8 +46,8 @@ export function planMoves(file: SourceFile, format: Format, moves: Moves): Plann
     metadata,
   );
   const places = new Map(layout.placed.map((one) => [one.name, one]));
-  const tensors = there.map((one) => plannedTensor(one, format, places));
-  return { name: file.name, source: file, layout, tensors };
+  const tensors = there.map((one) => plannedTensor(one, file, format, places));
+  return { name: file.name, layout, tensors };
 }
 
 const copyOf = (tensor: SourceTensor): Move => ({
@@ -60,6 +60,7 @@ const copyOf = (tensor: SourceTensor): Move => ({
 
 function plannedTensor(
   { tensor, move }: Moved,
+  from: SourceFile,
   format: Format,
   layout: ReadonlyMap<string, Placed>,
 ): PlannedTensor {
@@ -73,6 +74,7 @@ function plannedTensor(
   return {
     name: tensor.name,
     source: tensor,
+    from,
     action: code === "copy" && !same ? "rename" : code,
     scheme: code === "copy" ? COPY : { code },
     why: same ? "the same in both layouts" : `${data.name} of ${format.id}`,

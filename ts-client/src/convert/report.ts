@@ -25,6 +25,7 @@ const options = z.object({
   calibration: z.string().nullable(),
   awq: z.boolean(),
   repack: z.boolean(),
+  tensorParallel: z.number().nullable(),
 });
 const file = z.object({ name: z.string(), bytes: z.number() });
 

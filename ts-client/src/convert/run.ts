@@ -1,4 +1,4 @@
-import { closeSync, constants, fsync, openSync, statSync, writeSync } from "node:fs";
+import { closeSync, constants, fsync, openSync, writeSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import path from "node:path";
 import { promisify } from "node:util";
@@ -10,6 +10,7 @@ import { checkDigest, type Expected, expectedDigests } from "./checksums.js";
 import { asIoError, convertError, errnoName, isFull } from "./errors.js";
 import type { Doing, Emit } from "./events.js";
 import { type Begin, Journal } from "./journal.js";
+import { OpenSources } from "./open-sources.js";
 import { checkComplete, countOf, filesOf, type Part } from "./parts.js";
 import { type Plan, type PlannedFile, type PlannedTensor, sum } from "./plan.js";
 import { publish } from "./publish.js";
@@ -180,6 +181,8 @@ class Run {
   readonly #journal: Journal;
   readonly #how: How;
   readonly #expected: ReadonlyMap<string, Expected>;
+  /** The tensor that is read first of each source file. */
+  readonly #firstRead = new Map<string, string>();
   readonly #emit: Emit;
 
   constructor(plan: Plan, staging: Staging, journal: Journal, options: PartOptions, emit: Emit) {
@@ -188,6 +191,8 @@ class Run {
     this.#journal = journal;
     this.#how = howFor(plan, options.threads);
     this.#expected = (options.checksums ?? true) ? expectedDigests(plan.source) : new Map();
+    for (const { name, from } of plan.files.flatMap((file) => file.tensors))
+      if (!this.#firstRead.has(from.path)) this.#firstRead.set(from.path, name);
     this.#emit = emit;
   }
 
@@ -230,39 +235,37 @@ class Run {
   }
 
   async #file(file: PlannedFile, target: number): Promise<void> {
-    const source = openSync(file.source.path, "r");
+    const sources = new OpenSources();
     const stop = new AbortController();
     try {
-      const files = { source, target };
       const checked = this.#check(file, stop.signal);
       checked.catch(() => {}); // awaited below
-      const waiting = await this.#unfinished(file, files);
-      for (const tensor of waiting) await this.#tensor(file, tensor, files);
+      const waiting = await this.#unfinished(file, target);
+      for (const tensor of waiting)
+        await this.#tensor(file, tensor, { source: sources.of(tensor.from), target });
       await checked;
-      const { mtimeNs, size } = statSync(file.source.path, { bigint: true });
-      if (String(mtimeNs) !== file.source.modified || Number(size) !== file.source.bytes)
-        throw convertError("OPSWAP_E_SOURCE_CHANGED", `${file.source.path} was written to while it was read`);
+      sources.checkSame();
     } finally {
       stop.abort();
-      closeSync(source);
+      sources.close();
     }
   }
 
-  /** Compares a file with its digest while it is converted: where its first tensor is, which only one part has. */
+  /** Compares sources with their digests while they are converted: where the first tensor is, which only one part has. */
   async #check(file: PlannedFile, stop: AbortSignal): Promise<void> {
-    const expected = this.#expected.get(file.source.path);
-    const first = this.#plan.files.find(
-      ({ source, tensors }) => source.path === file.source.path && tensors[0],
-    );
-    const ours = file.tensors.some(({ name }) => name === first?.tensors[0]?.name);
-    if (expected === undefined || !ours || this.#journal.checked.has(file.name)) return;
-    await checkDigest(file.source, expected, stop);
-    this.#journal.addChecked(file.name);
-    this.#emit({ event: "checked", file: file.name, ...expected });
+    if (this.#expected.size === 0) return;
+    for (const { name, from } of file.tensors) {
+      const expected = this.#expected.get(from.path);
+      const ours = this.#firstRead.get(from.path) === name;
+      if (expected === undefined || !ours || this.#journal.checked.has(from.name)) continue;
+      await checkDigest(from, expected, stop);
+      this.#journal.addChecked(from.name);
+      this.#emit({ event: "checked", file: from.name, ...expected });
+    }
   }
 
   /** Tensors still to do: those that the journal has not, or that are not on disk as it says. */
-  async #unfinished(file: PlannedFile, files: Files): Promise<PlannedTensor[]> {
+  async #unfinished(file: PlannedFile, target: number): Promise<PlannedTensor[]> {
     const waiting: PlannedTensor[] = [];
     let [tensors, bytes, again] = [0, 0, 0];
     for (const tensor of file.tensors) {
@@ -271,7 +274,13 @@ class Run {
         waiting.push(tensor);
         continue;
       }
-      const { dataDigest, scaleDigest } = await work("digest", file, tensor, files, this.#how);
+      const { dataDigest, scaleDigest } = await work(
+        "digest",
+        file,
+        tensor,
+        { source: -1, target },
+        this.#how,
+      );
       const same =
         dataDigest === entry.data_digest && (tensor.scale === null || scaleDigest === entry.scale_digest);
       if (!same) {

@@ -33,6 +33,8 @@ export interface SourceTensor extends TensorEntry {
   stored?: Stored;
   /** The weight that it belongs to: it is written only where that keeps its codes. */
   scaleOf?: string;
+  /** Columns of the matrix whose columns, some of them, these are; `begin` is then the first one's. */
+  rowPitch?: number;
 }
 
 /** What a file holds, whatever its format; bytes are counted from `dataStart`. */
@@ -74,15 +76,15 @@ export interface Source {
 
 /**
  * Opens a folder, or a single file. `tokenizer` is for GGUF, which has a vocabulary and no files: a folder with the
- * files, "none", or undefined to have them made.
+ * files, "none", or undefined to have them made. `cut` takes files of ranks as well, whose tensors then are NAME@RANK.
  */
-export function openSource(given: string, tokenizer?: string): Source {
+export function openSource(given: string, tokenizer?: string, { cut = false } = {}): Source {
   if (!existsSync(given)) throw convertError("OPSWAP_E_SOURCE", `${given} does not exist`);
   const at = realpathSync(given);
   // A file's name may be that of a link: in a Hugging Face cache, blobs have digests for names.
   const named = statSync(at).isDirectory() ? at : path.resolve(given);
   if (isGguf(named)) return { ...openGguf(named, tokenizer), root: at };
-  if (tokenizer === undefined || tokenizer === "none") return withScales(openSafetensors(given, at));
+  if (tokenizer === undefined || tokenizer === "none") return withScales(openSafetensors(given, at, cut));
   throw convertError(
     "OPSWAP_E_UNSUPPORTED",
     `${given} is no GGUF file: --tokenizer is not for it`,

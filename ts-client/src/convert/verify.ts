@@ -3,6 +3,7 @@ import path from "node:path";
 import { asIoError, convertError } from "./errors.js";
 import type { Emit } from "./events.js";
 import type { ConvertResult } from "./native-job.js";
+import { OpenSources } from "./open-sources.js";
 import { indexText } from "./output-index.js";
 import type { Plan, PlannedFile, PlannedTensor } from "./plan.js";
 import { howFor } from "./run.js";
@@ -85,14 +86,16 @@ async function verifyFile(
   const bytes = statSync(at).size;
   if (bytes !== file.layout.bytes)
     return void differs(null, `has ${bytes} bytes instead of ${file.layout.bytes}`);
-  const files = { source: openSync(file.source.path, "r"), target: openSync(at, "r") };
+  const sources = new OpenSources();
+  const target = openSync(at, "r");
   try {
-    if (!readAt(files.target, file.layout.headBytes, 0).equals(headOf(file.layout)))
+    if (!readAt(target, file.layout.headBytes, 0).equals(headOf(file.layout)))
       return void differs(null, "has another header");
     for (const tensor of file.tensors) {
+      const files = { source: sources.of(tensor.from), target };
       const result = await work("verify", file, tensor, files, how);
       checkResult(tensor, result, how.nonfinite);
-      const what = difference(tensor, result, files.target);
+      const what = difference(tensor, result, target);
       if (what !== undefined) differs(tensor.name, what);
       verdict.tensors++;
       verdict.bytes += tensor.source.end - tensor.source.begin;
@@ -104,8 +107,8 @@ async function verifyFile(
       });
     }
   } finally {
-    closeSync(files.source);
-    closeSync(files.target);
+    sources.close();
+    closeSync(target);
   }
 }
 

@@ -30,7 +30,7 @@ export async function work(
   how: How,
 ): Promise<ConvertResult> {
   const { scheme } = tensor;
-  const { dtype, begin, end, stored } = tensor.source;
+  const { dtype, begin, end, stored, rowPitch } = tensor.source;
   const bytes = !("blockRows" in scheme) && scheme.code !== "bf16" && !FLOATS.has(dtype);
   try {
     const amax = mode === "digest" ? 0 : await how.amaxes.of(tensor, how.threads);
@@ -41,12 +41,13 @@ export async function work(
       element: bytes ? "bytes" : dtype,
       nonfinite: how.nonfinite,
       ...files,
-      sourceOffset: file.source.header.dataStart + begin,
+      sourceOffset: tensor.from.header.dataStart + begin,
       dataOffset: tensor.data.offset,
       scaleOffset: tensor.scale?.offset ?? 0,
       ...(bytes ? { rows: 1, columns: end - begin } : extentOf(tensor)),
       amax,
       threads: how.threads,
+      ...(rowPitch === undefined ? {} : { sourceColumns: rowPitch }),
       ...(scheme.code === "copy" ? {} : storedAs(stored)),
       ...scaled,
     });
@@ -67,7 +68,8 @@ function extentOf({ source, scheme, folds }: PlannedTensor): { rows: number; col
   const { scales, heads } = source.stored ?? {};
   const matrix = folds.length > 0 && source.shape.length > 1;
   const plain = scales === undefined && heads === undefined && !matrix;
-  const flat = scheme.code === "copy" || (plain && !("blockRows" in scheme));
+  const flat =
+    source.rowPitch === undefined && (scheme.code === "copy" || (plain && !("blockRows" in scheme)));
   const rows = flat ? 1 : (source.shape[0] ?? 1);
   return { rows, columns: rows === 0 ? 0 : elements / rows };
 }
@@ -75,7 +77,7 @@ function extentOf({ source, scheme, folds }: PlannedTensor): { rows: number; col
 function explained(error: unknown, file: PlannedFile, tensor: PlannedTensor): unknown {
   const { call, errno, onTarget, offset, message } = error as ConvertFailure;
   if (call === undefined) return error;
-  const where = `tensor ${tensor.name}: ${message} at byte ${offset} of ${onTarget ? `the output's ${file.name}` : file.source.path}`;
+  const where = `tensor ${tensor.name}: ${message} at byte ${offset} of ${onTarget ? `the output's ${file.name}` : tensor.from.path}`;
   if (errno === 0 && !onTarget)
     return convertError("OPSWAP_E_SOURCE_CHANGED", where, "the file was cut while it was read; restore it");
   const full = errno !== 0 && isFull(errno);

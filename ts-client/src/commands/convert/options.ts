@@ -27,7 +27,18 @@ export function conversionOptions(command: Command): Command {
       "--tokenizer <folder>",
       'for GGUF: where the tokenizer\'s files are, or "none"; without it transformers makes them',
     );
-  return scaleOptions(converted);
+  return scaleOptions(ranksOption(converted));
+}
+
+function ranksOption(command: Command): Command {
+  return command.addOption(
+    new Option(
+      "--tensor-parallel <n>",
+      "files for each of n ranks, for vLLM's --load-format sharded_state; Llama, Qwen2 and Qwen3",
+    )
+      .argParser(whole)
+      .default(DEFAULTS.tensorParallel, "one checkpoint for any number"),
+  );
 }
 
 function scaleOptions(command: Command): Command {
@@ -54,9 +65,9 @@ export function calibrationOption(command: Command): Command {
 }
 
 export function chosen(options: ConvertOptions): ConvertOptions {
-  const { to, nonfinite, policy, keep, quantize, scales, calibration, awq } = options;
-  const repack = options.repack === true;
-  return { to, nonfinite, policy, keep, quantize, scales, calibration, awq: awq === true, repack };
+  const { to, nonfinite, policy, keep, quantize, scales, calibration, tensorParallel } = options;
+  const [awq, repack] = [options.awq === true, options.repack === true];
+  return { to, nonfinite, policy, keep, quantize, scales, calibration, awq, repack, tensorParallel };
 }
 
 /** For commands that plan what another one does. */

@@ -38,13 +38,16 @@ export function planCommand(context: Context): Command {
   return conversionOptions(repackOption(command)).action(
     async (source: string, output: string | undefined, options: Options) => {
       const plan = makePlan(openSource(source, options.tokenizer), chosen(options));
-      const shape = planView(plan, brokenConstraints(plan, options.tp), output);
+      const shape = planView(plan, brokenConstraints(plan, ranksOf(options)), output);
       const time = options.measure && output && shape.room?.enough ? await estimate(plan, output) : null;
       const view = { ...shape, time };
       show(context.io, options.json, view, (shown) => lines(plan, shown));
     },
   );
 }
+
+/** Files for ranks are for that number alone. */
+const ranksOf = ({ tp, tensorParallel }: Options) => (tensorParallel === null ? tp : [tensorParallel]);
 
 function ranks(text: string): number[] {
   return text.split(",").map(whole);

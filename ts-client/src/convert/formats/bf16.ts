@@ -7,6 +7,7 @@ export const bf16: Format = {
   summary: "every floating tensor BF16, not quantised, for any engine and as a source of other layouts",
   scales: ["amax"],
   border: 1,
+  ranks: { kvScales: false },
   nan: true,
   obstacle: () => undefined,
   encode: ({ name, shape }) => ({

@@ -12,6 +12,7 @@ export const fp8Block128: Format = {
     rows === BLOCK && columns === BLOCK && tensor.dtype === "F32" && tensor.name.endsWith("_scale_inv"),
   scales: ["amax"],
   border: BLOCK,
+  ranks: { kvScales: true },
   nan: true,
   obstacle: blockObstacle,
   encode: ({ name, shape }) => ({

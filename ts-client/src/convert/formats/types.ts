@@ -93,6 +93,8 @@ export interface Format {
   border: number;
   /** Whether parts of a fused group have one scale in common. */
   shared?: boolean;
+  /** Whether files for ranks may have it, and whether vLLM then has scales for keys and values of attention. */
+  ranks?: { kvScales: boolean };
   /** Whether it can say NaN. */
   nan: boolean;
   /** Whether it has INT4 codes that gain from --awq. */

@@ -2,6 +2,7 @@ import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import path from "node:path";
 import { z } from "zod";
 import { convertError } from "../errors.js";
+import { atRank, rankOf } from "../ranks/names.js";
 import { INDEX, sideFiles, walk } from "../side-files.js";
 import type { Source, SourceFile } from "../source.js";
 import { readHeader } from "./header.js";
@@ -10,13 +11,19 @@ const ENDING = ".safetensors";
 const index = z.object({ weight_map: z.record(z.string(), z.string()) });
 
 /** Opens a folder that is at `at`, links resolved, or a single file. */
-export function openSafetensors(given: string, at: string): Source {
+export function openSafetensors(given: string, at: string, cut: boolean): Source {
   if (!statSync(at).isDirectory()) return singleFile(path.resolve(given), at);
   const map = readIndex(at);
   const names = map === null ? namesIn(at) : [...new Set(Object.values(map))].sort();
   if (names.length === 0)
     throw convertError("OPSWAP_E_SOURCE", `${given} has no ${ENDING} file${otherFormat(at)}`);
-  const files = names.map((name) => sourceFile(at, name));
+  if (!cut && names.some((name) => rankOf(name) !== undefined))
+    throw convertError(
+      "OPSWAP_E_UNSUPPORTED",
+      `${given} is cut for ranks already`,
+      "convert the checkpoint that it was made from",
+    );
+  const files = names.map((name) => byRank(sourceFile(at, name)));
   checkNames(files, map);
   const entries = walk(at, "").filter(
     (name) => !names.includes(name) && name !== INDEX && name !== "config.json",
@@ -49,6 +56,14 @@ function sourceFile(folder: string, name: string): SourceFile {
     throw convertError("OPSWAP_E_SOURCE", `${file} is named by ${INDEX} and is not there`);
   const { size, mtimeNs } = statSync(file, { bigint: true });
   return { name, path: file, bytes: Number(size), modified: String(mtimeNs), header: readHeader(file) };
+}
+
+/** Ranks have tensors of the same names. */
+function byRank(file: SourceFile): SourceFile {
+  const rank = rankOf(file.name);
+  if (rank === undefined) return file;
+  const tensors = file.header.tensors.map((one) => ({ ...one, name: atRank(one.name, rank) }));
+  return { ...file, header: { ...file.header, tensors } };
 }
 
 function readIndex(folder: string): Record<string, string> | null {
