@@ -6,6 +6,7 @@ import { allCommand, mergeCommand, repackCommand, runCommand } from "./convert/a
 import { diffCommand } from "./convert/diff.js";
 import { inspectCommand } from "./convert/inspect.js";
 import { planCommand } from "./convert/plan.js";
+import { policyCommand } from "./convert/policy.js";
 import { verifyCommand } from "./convert/verify.js";
 
 const LAYOUTS = `
@@ -30,6 +31,7 @@ export function convertCommand(context: Context): Command {
   command.addCommand(allCommand(context), { isDefault: true, hidden: true });
   const verbs = [
     planCommand,
+    policyCommand,
     runCommand,
     repackCommand,
     mergeCommand,

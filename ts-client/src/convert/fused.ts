@@ -2,7 +2,7 @@ import type { Decision } from "./policy.js";
 import type { SourceTensor } from "./source.js";
 
 /** Layers that engines load into one matrix, in the order of its rows. */
-const FUSED: readonly (readonly string[])[] = [
+export const FUSED: readonly (readonly string[])[] = [
   ["q_proj", "k_proj", "v_proj"],
   ["query", "key", "value"],
   ["gate_proj", "up_proj"],

@@ -10,6 +10,7 @@ export { type Inspection, inspect } from "./inspect.js";
 export { type Part, parsePart } from "./parts.js";
 export { type ConvertOptions, DEFAULTS, makePlan, type Nonfinite, type Plan } from "./plan.js";
 export { POLICIES, type PolicyName } from "./policy.js";
+export { type PolicyView, policyView } from "./policy-view.js";
 export { runPool } from "./pool.js";
 export { optionsFor, type Report, readReport, readSummary, type Summary } from "./report.js";
 export { defaultThreads, merge, type RunOptions, run, runPart } from "./run.js";

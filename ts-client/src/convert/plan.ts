@@ -8,7 +8,7 @@ import type { EncodeOptions, Modules, ScaleRule } from "./formats/types.js";
 import { keepUnfit } from "./fused.js";
 import { bytesOfIndex } from "./output-index.js";
 import { type Decided, type PlannedFile, planFiles } from "./plan-file.js";
-import { type Decision, decide, decideRounding, type PolicyName } from "./policy.js";
+import { type Decision, decide, decideRounding, type PolicyName, policyRules, withLayers } from "./policy.js";
 import { checkRanks, rankObstacle } from "./ranks/check.js";
 import { type RankedModel, rankedModel } from "./ranks/model.js";
 import { planRanks } from "./ranks/plan-ranks.js";
@@ -254,11 +254,16 @@ function decideAll(
   format: Format,
   ranked: Ranked | null,
 ): Decided[] {
-  const policy = { name: options.policy, keep: options.keep, quantize: options.quantize };
-  const one = format === bf16 ? decideRounding : decide;
-  const decided = allTensors(source).map((located) => ({
+  const tensors = allTensors(source);
+  const names = tensors.map(({ tensor }) => tensor.name);
+  const [keep, quantize] = [withLayers(options.keep, names), withLayers(options.quantize, names)];
+  const policy = { name: options.policy, keep, quantize };
+  const rules = policyRules(policy);
+  const one = (tensor: SourceTensor) =>
+    format === bf16 ? decideRounding(tensor, policy) : decide(tensor, rules);
+  const decided = tensors.map((located) => ({
     ...located,
-    decision: asInSource(source, located.tensor, one(located.tensor, policy)),
+    decision: asInSource(source, located.tensor, one(located.tensor)),
   }));
   if (format !== bf16)
     keepUnfit(decided, ranked ? rankObstacle(format, ranked.model, ranked.ranks) : format.obstacle);

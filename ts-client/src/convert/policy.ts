@@ -1,3 +1,4 @@
+import { convertError } from "./errors.js";
 import type { SourceTensor } from "./source.js";
 
 /** What happens to a tensor, and why. */
@@ -15,14 +16,24 @@ export interface PolicyOptions {
   quantize: readonly string[];
 }
 
-interface Rule {
+/** A step of a policy; the first that applies to a tensor decides. */
+export interface PolicyRule {
+  /** What it applies to, for people. */
+  tensors: string;
+  applies(tensor: SourceTensor): boolean;
+  decision: Decision;
+  /** The reason in more detail. */
+  why?(tensor: SourceTensor): string;
+}
+
+interface Kept {
   pattern: RegExp;
   why: string;
   layer: boolean;
 }
 
-/** Matrices that engines load in their own precision. First match decides. */
-export const KEPT: readonly Rule[] = [
+/** Matrices that engines load in their own precision. */
+const KEPT: readonly Kept[] = [
   {
     pattern: /(^|\.)(embed_tokens|wte|wpe|tok_embeddings|(word|position|token_type)_embeddings|embed\w*)\./,
     why: "embedding",
@@ -72,22 +83,75 @@ export function decideRounding(tensor: SourceTensor, options: PolicyOptions): De
   return PRECISE.test(name) ? keep("models keep it in float32") : round(`${dtype} is rounded`);
 }
 
-export function decide(tensor: SourceTensor, options: PolicyOptions): Decision {
-  const { name, shape, dtype } = tensor;
-  if (shape.length !== 2)
-    return keep(`${shape.length === 1 ? "a vector" : `${shape.length} dimensions`}, not a matrix`);
-  if (!name.endsWith(".weight")) return keep("not named .weight, where scales would be looked for");
-  if (!isFloat(tensor)) return keep(`${dtype} is not quantised`);
-  if (shape.includes(0)) return keep("empty");
-  const asked = (patterns: readonly string[]) => patterns.find((pattern) => glob(pattern).test(name));
-  const kept = asked(options.keep);
-  if (kept !== undefined) return keep(`asked for: --keep ${kept}`, true);
-  const wanted = asked(options.quantize);
-  if (wanted !== undefined) return { quantize: true, why: `asked for: --quantize ${wanted}`, layer: true };
-  const rule = KEPT.find(({ pattern }) => pattern.test(name));
-  if (rule !== undefined) return keep(rule.why, rule.layer);
-  if (options.name === "experts" && !EXPERT.test(name)) return keep("not an expert", true);
-  return { quantize: true, why: EXPERT.test(name) ? "expert" : "linear layer", layer: true };
+const named = (tensors: string, pattern: RegExp, decision: Decision): PolicyRule => ({
+  tensors,
+  applies: ({ name }) => pattern.test(name),
+  decision,
+});
+
+/** What no policy quantises: scales would not be found, or there is nothing to quantise. */
+const UNFIT: readonly PolicyRule[] = [
+  {
+    tensors: "tensors of one dimension, or of three and more",
+    applies: ({ shape }) => shape.length !== 2,
+    decision: keep("not a matrix"),
+    why: ({ shape: { length } }) => `${length === 1 ? "a vector" : `${length} dimensions`}, not a matrix`,
+  },
+  {
+    tensors: "matrices whose names do not end in .weight",
+    applies: ({ name }) => !name.endsWith(".weight"),
+    decision: keep("not named .weight, where scales would be looked for"),
+  },
+  {
+    tensors: `matrices that are not ${[...FLOATS].join(", ")} or stored with scales`,
+    applies: (tensor) => !isFloat(tensor),
+    decision: keep("not quantised"),
+    why: ({ dtype }) => `${dtype} is not quantised`,
+  },
+  { tensors: "empty matrices", applies: ({ shape }) => shape.includes(0), decision: keep("empty") },
+];
+
+/** The steps of a policy in their order; the last applies to everything. */
+export function policyRules({ name, keep: kept, quantize }: PolicyOptions): PolicyRule[] {
+  const asked = (option: string, pattern: string, decision: boolean) =>
+    named(pattern, glob(pattern), {
+      quantize: decision,
+      why: `asked for: ${option} ${pattern}`,
+      layer: true,
+    });
+  return [
+    ...UNFIT,
+    ...kept.map((pattern) => asked("--keep", pattern, false)),
+    ...quantize.map((pattern) => asked("--quantize", pattern, true)),
+    ...KEPT.map(({ pattern, why, layer }) => named(String(pattern), pattern, keep(why, layer))),
+    named(String(EXPERT), EXPERT, { quantize: true, why: "expert", layer: true }),
+    name === "experts"
+      ? named("every other matrix", /^/, keep("not an expert", true))
+      : named("every other matrix", /^/, { quantize: true, why: "linear layer", layer: true }),
+  ];
+}
+
+/** What a policy's rules make of a tensor. */
+export function decide(tensor: SourceTensor, rules: readonly PolicyRule[]): Decision {
+  const rule = rules.find((one) => one.applies(tensor));
+  if (rule === undefined) throw new Error(`no rule of the policy applies to ${tensor.name}`);
+  return rule.why === undefined ? rule.decision : { ...rule.decision, why: rule.why(tensor) };
+}
+
+const LAYER = /(?:^|\.)(?:layers|h|blocks|block)\.(\d+)\./;
+
+/** Patterns with the numbers of a model's first and last layers in place of {first} and {last}. */
+export function withLayers(patterns: readonly string[], names: readonly string[]): string[] {
+  if (!patterns.some((pattern) => /\{(first|last)\}/.test(pattern))) return [...patterns];
+  const numbers = names.flatMap((name) => LAYER.exec(name)?.[1] ?? []).map(Number);
+  const [first, last] = numbers.reduce(([a, b], one) => [Math.min(a, one), Math.max(b, one)], [Infinity, -1]);
+  if (last < 0)
+    throw convertError(
+      "OPSWAP_E_UNSUPPORTED",
+      "{first} and {last}: no tensor is named like layers.0.",
+      "name the tensors themselves",
+    );
+  return patterns.map((one) => one.replaceAll("{first}", `${first}`).replaceAll("{last}", `${last}`));
 }
 
 /** A name pattern in which `*` is any run of characters. */

@@ -4,7 +4,7 @@ import { convertError } from "./errors.js";
 import type { Encoding, Format } from "./formats/types.js";
 import { keepUnfit } from "./fused.js";
 import type { Located, PlannedFile } from "./plan-file.js";
-import { decide } from "./policy.js";
+import { decide, policyRules } from "./policy.js";
 import { type Moves, planMoves, type Recode } from "./repack-file.js";
 import { parseJson } from "./safetensors/checkpoint.js";
 import type { NewTensor } from "./safetensors/layout.js";
@@ -163,7 +163,7 @@ function castOf({ tensor }: Located, { dtype }: NewTensor): Recode {
 
 /** As convert lists them: layers that a policy would have taken, and those that loaders ask about. */
 function keptModules(tensors: readonly Located[], moves: Moves): string[] {
-  const policy = { name: "linear", keep: [], quantize: [] } as const;
+  const policy = policyRules({ name: "linear", keep: [], quantize: [] });
   const kept = tensors.filter(({ tensor }) => {
     const { quantize, layer } = decide(tensor, policy);
     return !moves.has(tensor.name) && (quantize || layer);

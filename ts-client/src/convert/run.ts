@@ -6,7 +6,6 @@ import { loadNative } from "../native.js";
 import { finished, readSame } from "./already.js";
 import { Amaxes } from "./amaxes.js";
 import { Scaling } from "./awq/scaling.js";
-import { checkDigest, type Expected, expectedDigests } from "./checksums.js";
 import { asIoError, convertError, errnoName, isFull } from "./errors.js";
 import type { Doing, Emit } from "./events.js";
 import { type Begin, Journal } from "./journal.js";
@@ -17,6 +16,7 @@ import { publish } from "./publish.js";
 import { makeReport, type Report } from "./report.js";
 import { checkRoom } from "./room.js";
 import { headOf } from "./safetensors/layout.js";
+import { SourceChecks } from "./source-checks.js";
 import { checkApart, Staging, syncFolder } from "./staging.js";
 import { reportOf } from "./tensor-report.js";
 import { checkResult, type Files, type How, work } from "./work.js";
@@ -180,9 +180,7 @@ class Run {
   readonly #staging: Staging;
   readonly #journal: Journal;
   readonly #how: How;
-  readonly #expected: ReadonlyMap<string, Expected>;
-  /** The tensor that is read first of each source file. */
-  readonly #firstRead = new Map<string, string>();
+  readonly #checks: SourceChecks;
   readonly #emit: Emit;
 
   constructor(plan: Plan, staging: Staging, journal: Journal, options: PartOptions, emit: Emit) {
@@ -190,9 +188,7 @@ class Run {
     this.#staging = staging;
     this.#journal = journal;
     this.#how = howFor(plan, options.threads);
-    this.#expected = (options.checksums ?? true) ? expectedDigests(plan.source) : new Map();
-    for (const { name, from } of plan.files.flatMap((file) => file.tensors))
-      if (!this.#firstRead.has(from.path)) this.#firstRead.set(from.path, name);
+    this.#checks = new SourceChecks(plan, journal, options.checksums ?? true);
     this.#emit = emit;
   }
 
@@ -238,7 +234,7 @@ class Run {
     const sources = new OpenSources();
     const stop = new AbortController();
     try {
-      const checked = this.#check(file, stop.signal);
+      const checked = this.#checks.of(file, stop.signal, this.#emit);
       checked.catch(() => {}); // awaited below
       const waiting = await this.#unfinished(file, target);
       for (const tensor of waiting)
@@ -248,19 +244,6 @@ class Run {
     } finally {
       stop.abort();
       sources.close();
-    }
-  }
-
-  /** Compares sources with their digests while they are converted: where the first tensor is, which only one part has. */
-  async #check(file: PlannedFile, stop: AbortSignal): Promise<void> {
-    if (this.#expected.size === 0) return;
-    for (const { name, from } of file.tensors) {
-      const expected = this.#expected.get(from.path);
-      const ours = this.#firstRead.get(from.path) === name;
-      if (expected === undefined || !ours || this.#journal.checked.has(from.name)) continue;
-      await checkDigest(from, expected, stop);
-      this.#journal.addChecked(from.name);
-      this.#emit({ event: "checked", file: from.name, ...expected });
     }
   }
 
