@@ -34,10 +34,12 @@ struct Cut {
         scales(job.scheme.quantizes() ? scales_across * parts(job.rows, block_rows) : 0) {
     const int64_t width =
         std::max(decodes(job) ? int64_t(4) : job.scheme.bits(job.element) / 8, element_bytes(job.element));
-    const bool whole_rows = job.scheme.quantizes() && job.scheme.block_columns == 0 && job.scheme.block_rows != 0;
+    const bool one_scale = job.scheme.quantizes() && job.scheme.block_columns == 0 && job.scheme.block_rows != 0;
+    const bool whole_rows = one_scale || job.target_columns > 0;
+    const int64_t longest = std::max(job.target_columns, block_columns);
     const bool banded = job.scheme.quantizes() || job.mode == Mode::measure;
     rows = banded ? kBand : std::clamp<int64_t>(job.rows, 1, kBand);
-    if (whole_rows) rows = std::clamp<int64_t>(kTileBytes / (width * block_columns), 1, kBand);
+    if (whole_rows) rows = std::clamp<int64_t>(kTileBytes / (width * longest), 1, kBand);
     columns = whole_rows ? job.columns : std::min(job.columns, kTileBytes / (rows * width) / kMostGroup * kMostGroup);
     across = columns == 0 ? 0 : parts(job.columns, columns);
     count = across * parts(job.rows, rows);

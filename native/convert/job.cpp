@@ -84,10 +84,18 @@ bool each_run(const Work &w, const Area &a, Lie lie, uint8_t *memory, Move &&mov
   return true;
 }
 
+// Where a tile lies in the output, whose rows may be longer.
+Area written_area(const Job &job, Area a) {
+  if (job.target_columns) a.columns = job.target_columns;
+  return a;
+}
+
+int64_t target_pitch(const Job &job) { return job.target_columns ? job.target_columns : job.columns; }
+
 bool read_area(Work &w, const Area &a, bool from_target, uint8_t *memory) {
   const int file = from_target ? w.job.target : w.job.source;
   const int64_t pitch = w.job.source_columns ? w.job.source_columns : w.job.columns;
-  const Lie lie = from_target ? Lie{w.job.data_offset, written(w.job), w.job.columns}
+  const Lie lie = from_target ? Lie{w.job.data_offset, written(w.job), target_pitch(w.job)}
                               : Lie{w.job.source_offset, group_of(w.job.element), pitch, w.job.heads > 0};
   Failure failure;
   const bool ok = each_run(w, a, lie, memory, [&](uint8_t *p, int64_t bytes, int64_t offset) {
@@ -98,7 +106,7 @@ bool read_area(Work &w, const Area &a, bool from_target, uint8_t *memory) {
 
 bool write_area(Work &w, const Area &a, uint8_t *memory) {
   Failure failure;
-  const Lie lie{w.job.data_offset, written(w.job), w.job.columns};
+  const Lie lie{w.job.data_offset, written(w.job), target_pitch(w.job)};
   const bool ok = each_run(w, a, lie, memory, [&](uint8_t *p, int64_t bytes, int64_t offset) {
     return write_all(w.job.target, p, bytes, offset, failure);
   });
@@ -130,6 +138,14 @@ void place(Found &found, const Area &a) {
   found.column += a.column;
 }
 
+void fill_up(const Job &job, const Area &a, const uint8_t *in, uint8_t *out) {
+  const int64_t width = element_bytes(job.element), own = a.columns * width, all = job.target_columns * width;
+  for (int64_t r = 0; r < a.rows; ++r) {
+    std::memcpy(out + r * all, in + r * own, size_t(own));
+    std::memset(out + r * all + own, 0, size_t(all - own));
+  }
+}
+
 // Computes a tile's output from its elements; returns where it lies.
 uint8_t *transform(Work &w, const Area &a, uint8_t *in, uint8_t *out, Done &done) {
   Tile tile{in, a.rows, a.columns, decodes(w.job) ? Element::f32 : w.job.element, w.job.policy};
@@ -150,7 +166,8 @@ uint8_t *transform(Work &w, const Area &a, uint8_t *in, uint8_t *out, Done &done
     if (done.inexact > 0) done.first_inexact += a.column;
   }
   place(done.found, a);
-  return scheme.code == Code::copy ? in : out;
+  if (w.job.target_columns) fill_up(w.job, a, in, out);
+  return scheme.code == Code::copy && !w.job.target_columns ? in : out;
 }
 
 // Reads a tile, and decodes it where its bytes are no plain floats.
@@ -171,11 +188,11 @@ bool measure_tile(Work &w, const Area &a, uint8_t *memory, Done &done) {
 }
 
 bool run_tile(Work &w, int64_t index, const Buffer (&memory)[3]) {
-  const Area a(w.job, w.cut, index);
+  const Area a(w.job, w.cut, index), there = written_area(w.job, a);
   Done &done = w.done[size_t(index)];
-  const int64_t bits = w.job.scheme.bits(w.job.element), bytes = a.rows * a.columns * bits / 8;
+  const int64_t bits = w.job.scheme.bits(w.job.element), bytes = there.rows * there.columns * bits / 8;
   if (w.job.mode == Mode::digest) {
-    if (!read_area(w, a, true, memory[2].get())) return false;
+    if (!read_area(w, there, true, memory[2].get())) return false;
     done.data_digest = digest_of(memory[2].get(), size_t(bytes));
     return true;
   }
@@ -185,9 +202,9 @@ bool run_tile(Work &w, int64_t index, const Buffer (&memory)[3]) {
   if (done.found.count > 0 && w.job.policy == Nonfinite::refuse) return true;  // the others are still counted
   if (w.job.mode == Mode::weigh) return true;
   done.data_digest = digest_of(out, size_t(bytes));
-  if (w.job.mode == Mode::write) return write_area(w, a, out);
-  if (!read_area(w, a, true, memory[2].get())) return false;
-  compare(out, memory[2].get(), bytes, (a.row * w.job.columns + a.column) * bits / 8, done);
+  if (w.job.mode == Mode::write) return write_area(w, there, out);
+  if (!read_area(w, there, true, memory[2].get())) return false;
+  compare(out, memory[2].get(), bytes, (a.row * target_pitch(w.job) + a.column) * bits / 8, done);
   return true;
 }
 
@@ -203,10 +220,13 @@ void work_through(Work &w) {
 
 // Scales as the file has them; they are bf16 numbers where that is its type.
 std::vector<uint8_t> scale_bytes(const Work &w) {
-  const int64_t width = element_bytes(w.job.scheme.scale);
-  std::vector<uint8_t> bytes(w.scales.size() * size_t(width));
-  for (size_t i = 0; i < w.scales.size(); ++i)  // the upper half of a float is its bf16
-    std::memcpy(&bytes[i * size_t(width)], reinterpret_cast<const uint8_t *>(&w.scales[i]) + 4 - width, size_t(width));
+  const int64_t width = element_bytes(w.job.scheme.scale), align = w.job.scheme.scale_align;
+  const int64_t across = w.cut.scales_across, filled = parts(across, align) * align;
+  const int64_t rows = int64_t(w.scales.size()) / std::max<int64_t>(across, 1);
+  std::vector<uint8_t> bytes(size_t(rows * filled * width));
+  for (int64_t i = 0; i < int64_t(w.scales.size()); ++i)  // the upper half of a float is its bf16
+    std::memcpy(&bytes[size_t((i / across * filled + i % across) * width)],
+                reinterpret_cast<const uint8_t *>(&w.scales[size_t(i)]) + 4 - width, size_t(width));
   return bytes;
 }
 

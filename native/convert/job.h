@@ -29,6 +29,7 @@ struct Job {
   int64_t source_offset = 0, data_offset = 0, scale_offset = 0;
   int64_t rows = 1, columns = 0;  // what is not quantised is one row, unless it is some columns of a wider matrix
   int64_t source_columns = 0;     // of that matrix; 0 where it has no more
+  int64_t target_columns = 0;     // with the zeros that fill up what is copied; 0 where there are none
   float amax = 0;                 // of all that shares a scale, where that is the whole tensor
   int32_t threads = 1;
   const Pass *pass = nullptr;

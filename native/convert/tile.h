@@ -76,6 +76,7 @@ struct Scheme {
   // Weights that share a scale; 0 rows are the whole tensor, 0 columns the whole row. A block of int4 is one row's.
   int64_t block_rows = 0, block_columns = 0;
   Element scale = Element::f32;
+  int64_t scale_align = 1;  // zeros fill up rows of scales to a multiple
   // Of int4, whose scales are bf16 numbers in either type: the one of least squared error, and not amax / 7.5.
   bool clipped = false;
   bool weighted = false;  // the errors of that count as the columns' importance says

@@ -74,6 +74,7 @@ Scheme read_scheme(Napi::Object job) {
   scheme.block_rows = whole(from, "blockRows", 0, kMost);
   scheme.block_columns = whole(from, "blockColumns", 0, kMost);
   scheme.scale = choice(from, "scale", kScales);
+  if (from.Has("scaleAlign")) scheme.scale_align = whole(from, "scaleAlign", 1, 128);
   scheme.clipped = from.Get("clipped").ToBoolean();
   scheme.weighted = from.Get("weighted").ToBoolean();
   return scheme;
@@ -138,6 +139,7 @@ const char *obstacle(const Job &job) {
   if (scheme.weighted && job.importance.empty() && job.mode != Mode::digest) return "weighted needs importance";
   if (job.mode == Mode::weigh && !scheme.is_int4()) return "weigh needs int4";
   if (scheme.code == Code::flip && job.element != Element::other) return "flip needs bytes";
+  if (job.target_columns && scheme.code != Code::copy) return "targetColumns go with copy";
   if (!scheme.quantizes()) return nullptr;
   if (scheme.is_int4()) {
     if (scheme.block_rows != 1 || scheme.block_columns != 128 || job.columns % 128 != 0)
@@ -167,6 +169,7 @@ Job read_job(Napi::Object from) {
   job.rows = whole(from, "rows", 0, kMost);
   job.columns = whole(from, "columns", 0, kMost);
   if (from.Has("sourceColumns")) job.source_columns = whole(from, "sourceColumns", job.columns, kMost);
+  if (from.Has("targetColumns")) job.target_columns = whole(from, "targetColumns", job.columns, kLongestRow);
   job.threads = int32_t(whole(from, "threads", 1, kMostThreads));
   if (from.Get("amax").IsNumber()) job.amax = from.Get("amax").As<Napi::Number>().FloatValue();
   const bool named = from.Has("isa") && from.Get("isa").IsString();

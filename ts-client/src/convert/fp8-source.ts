@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { convertError } from "./errors.js";
+import { alignedScales } from "./formats/own.js";
 import type { ScaleGrid, Source, SourceFile, SourceTensor } from "./source.js";
 
 const BLOCK = 128;
@@ -12,6 +13,7 @@ const group = z.object({
 });
 const quantization = z.union([
   z.object({ quant_method: z.literal("fp8"), weight_block_size: size.nullish() }),
+  z.object({ quant_method: z.literal("opswap"), layout: z.string() }),
   z.object({
     quant_method: z.literal("compressed-tensors"),
     format: z.literal("float-quantized"),
@@ -51,6 +53,7 @@ export function withScales(source: Source): Source {
 }
 
 function blockOf(given: z.infer<typeof quantization>): readonly [number, number] | undefined {
+  if (given.quant_method === "opswap") return undefined;
   if (given.quant_method === "fp8") return given.weight_block_size ?? undefined;
   return Object.values(given.config_groups)[0]?.weights.block_structure ?? undefined;
 }
@@ -73,7 +76,9 @@ function gridOf(
   if (extents === undefined)
     throw wrong(`is [${rows}, ${columns}] and has scales [${scale.shape.join(", ")}], which fit no blocks`);
   const offset = at.header.dataStart + scale.begin;
-  return { tensor: scale, path: at.path, offset, rows: extents[0], columns: extents[1] };
+  const across = Math.ceil(columns / extents[1]);
+  const used = scale.shape.length === 2 && scale.shape[1] !== across ? { used: across } : {};
+  return { tensor: scale, path: at.path, offset, rows: extents[0], columns: extents[1], ...used };
 }
 
 /** Rows and columns that share a scale: a block's, a row's, or the tensor's. */
@@ -87,7 +92,10 @@ function extentsOf(
   const whole: [number, number] = [Math.max(rows, 1), Math.max(columns, 1)];
   if (shape.every((extent) => extent === 1)) return whole;
   const blocks =
-    shape.length === 2 && down === Math.ceil(rows / block[0]) && across === Math.ceil(columns / block[1]);
+    shape.length === 2 && down === Math.ceil(rows / block[0]) && fills(across, Math.ceil(columns / block[1]));
   if (blocks) return [block[0], block[1]];
   return down === rows && across === 1 ? [1, whole[1]] : undefined;
 }
+
+/** Rows of scales may be filled up, as fp8_block128_pad4 has them. */
+const fills = (stored: number, blocks: number) => stored === blocks || stored === alignedScales(blocks);

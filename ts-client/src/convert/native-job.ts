@@ -19,6 +19,8 @@ export interface ConvertJob {
   columns: number;
   /** Columns of the source's rows, where only some of them are read. */
   sourceColumns?: number;
+  /** Columns of the target's rows, which zeros fill up. */
+  targetColumns?: number;
   /** The largest weight of all that share one scale, where that is a whole tensor. */
   amax?: number;
   threads: number;

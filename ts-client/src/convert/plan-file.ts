@@ -25,6 +25,8 @@ export interface PlannedTensor {
   why: string;
   data: Placed;
   scale: Placed | null;
+  /** Columns of its rows with the zeros that fill them up, where they are filled up. */
+  padded?: number;
   /** Tensors beside it whose bytes are known already. */
   constants: readonly { placed: Placed; bytes: Buffer }[];
   /** Tensors, itself included, whose largest weight decides the one scale that they share; else none. */

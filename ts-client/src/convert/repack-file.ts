@@ -4,7 +4,7 @@ import { layoutFile, type NewTensor, type Placed } from "./safetensors/layout.js
 import type { SourceFile, SourceTensor } from "./source.js";
 
 /** How a tensor's bytes go over: none of these rounds. */
-export type Recode = "copy" | "flip" | "widen" | "narrow";
+export type Recode = "copy" | "flip" | "widen" | "narrow" | "pad" | "unpad";
 
 /** Codes, scale, and then what is known before the work. */
 const LAST = 2;
@@ -73,10 +73,11 @@ function plannedTensor(
   const same = code === "copy" && data.name === tensor.name;
   return {
     name: tensor.name,
-    source: tensor,
+    source: code === "unpad" ? narrowed(tensor, data) : tensor,
     from,
     action: code === "copy" && !same ? "rename" : code,
-    scheme: code === "copy" ? COPY : { code },
+    scheme: code === "copy" || code === "pad" || code === "unpad" ? COPY : { code },
+    ...(code === "pad" ? { padded: data.shape[1] ?? 0 } : {}),
     why: same ? "the same in both layouts" : `${data.name} of ${format.id}`,
     data: placed(data.name),
     scale: null,
@@ -84,4 +85,12 @@ function plannedTensor(
     together: [],
     folds: [],
   };
+}
+
+/** Without what fills up its rows. */
+function narrowed(tensor: SourceTensor, { shape }: NewTensor): SourceTensor {
+  const [rows = 0, columns = 0] = shape;
+  const wide = tensor.shape[1] ?? columns;
+  const bytes = ((tensor.end - tensor.begin) / wide) * columns;
+  return { ...tensor, shape: [rows, columns], end: tensor.begin + bytes, rowPitch: wide };
 }

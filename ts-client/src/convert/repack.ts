@@ -156,7 +156,9 @@ function codeFrom({ weight, scheme: from, action }: Stored, target: Encoding, fo
 }
 
 /** Between types of scales, of which convert writes bfloat16 numbers into either. */
-function castOf({ tensor }: Located, { dtype }: NewTensor): Recode {
+function castOf({ tensor }: Located, { dtype, shape }: NewTensor): Recode {
+  const [wide = 0, wanted = 0] = [tensor.shape[1], shape[1]];
+  if (tensor.dtype === dtype && wide !== wanted) return wide < wanted ? "pad" : "unpad";
   if (tensor.dtype === dtype) return "copy";
   return dtype === "F32" ? "widen" : "narrow";
 }

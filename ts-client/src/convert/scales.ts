@@ -3,7 +3,14 @@ import { convertError } from "./errors.js";
 import type { ScaleGrid } from "./source.js";
 
 /** The numbers of a tensor of scales; there is one for each block, so they are few. */
-export function readScales({ tensor, path, offset }: ScaleGrid): Float32Array {
+export function readScales(grid: ScaleGrid): Float32Array {
+  const all = readAll(grid);
+  const { used } = grid;
+  const wide = grid.tensor.shape[1] ?? 1;
+  return used === undefined ? all : all.filter((_, i) => i % wide < used);
+}
+
+function readAll({ tensor, path, offset }: ScaleGrid): Float32Array {
   const bytes = Buffer.alloc(tensor.end - tensor.begin);
   const fd = openSync(path, "r");
   try {

@@ -27,6 +27,8 @@ export interface ScaleGrid {
   offset: number;
   rows: number;
   columns: number;
+  /** How many of each row are scales, where the rest fills it up. */
+  used?: number;
 }
 
 export interface SourceTensor extends TensorEntry {

@@ -14,6 +14,7 @@ const group = z.object({ weights, input_activations: activations, output_activat
 const block = z.discriminatedUnion("quant_method", [
   z.object({ quant_method: z.literal("fp8"), activation_scheme: z.literal("dynamic") }),
   z.object({ quant_method: z.literal("w4afp8") }),
+  z.object({ quant_method: z.literal("opswap"), layout: z.string() }),
   z.object({
     quant_method: z.literal("compressed-tensors"),
     kv_cache_scheme: z.null().optional(),

@@ -47,6 +47,7 @@ export async function work(
       ...(bytes ? { rows: 1, columns: end - begin } : extentOf(tensor)),
       amax,
       threads: how.threads,
+      ...(tensor.padded === undefined ? {} : { targetColumns: tensor.padded }),
       ...(rowPitch === undefined ? {} : { sourceColumns: rowPitch }),
       ...(scheme.code === "copy" ? {} : storedAs(stored)),
       ...scaled,
@@ -63,13 +64,13 @@ async function scaledAs(mode: ConvertJob["mode"], tensor: PlannedTensor, how: Ho
 }
 
 /** Rows and columns as the native part sees them: one row where rows do not matter. */
-function extentOf({ source, scheme, folds }: PlannedTensor): { rows: number; columns: number } {
+function extentOf({ source, scheme, folds, padded }: PlannedTensor): { rows: number; columns: number } {
   const elements = source.shape.reduce((product, extent) => product * extent, 1);
   const { scales, heads } = source.stored ?? {};
   const matrix = folds.length > 0 && source.shape.length > 1;
   const plain = scales === undefined && heads === undefined && !matrix;
-  const flat =
-    source.rowPitch === undefined && (scheme.code === "copy" || (plain && !("blockRows" in scheme)));
+  const rowsMatter = source.rowPitch !== undefined || padded !== undefined;
+  const flat = !rowsMatter && (scheme.code === "copy" || (plain && !("blockRows" in scheme)));
   const rows = flat ? 1 : (source.shape[0] ?? 1);
   return { rows, columns: rows === 0 ? 0 : elements / rows };
 }

@@ -8,8 +8,12 @@ export const fp8Block128: Format = {
   id: "fp8_block128",
   version: 1,
   summary: "weight F8_E4M3 and weight_scale_inv F32 for each 128 x 128 block, as DeepSeek ships them",
-  holds: ({ tensor, rows, columns }) =>
-    rows === BLOCK && columns === BLOCK && tensor.dtype === "F32" && tensor.name.endsWith("_scale_inv"),
+  holds: ({ tensor, rows, columns, used }) =>
+    used === undefined &&
+    rows === BLOCK &&
+    columns === BLOCK &&
+    tensor.dtype === "F32" &&
+    tensor.name.endsWith("_scale_inv"),
   scales: ["amax"],
   border: BLOCK,
   ranks: { kvScales: true },

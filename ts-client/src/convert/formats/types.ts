@@ -13,6 +13,8 @@ export interface BlockScheme {
   blockRows: number;
   blockColumns: number;
   scale: "F32" | "BF16";
+  /** Rows of scales are filled up with zeros to a multiple of this. */
+  scaleAlign?: number;
   /** Of int4: the scale of least squared error, and not of the largest weight. */
   clipped?: boolean;
   /** Those errors count as the importance of their columns says. */
