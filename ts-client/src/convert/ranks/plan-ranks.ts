@@ -1,5 +1,11 @@
 import type { Encoding, Format } from "../formats/types.js";
-import { type Decided, encodingOf, type FileOptions, type PlannedFile, type PlannedTensor } from "../plan-file.js";
+import {
+  type Decided,
+  encodingOf,
+  type FileOptions,
+  type PlannedFile,
+  type PlannedTensor,
+} from "../plan-file.js";
 import { bitsOf, bytesOf } from "../safetensors/dtypes.js";
 import { type FileLayout, layoutFile, type NewTensor, type Placed } from "../safetensors/layout.js";
 import type { SourceFile } from "../source.js";
