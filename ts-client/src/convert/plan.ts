@@ -2,19 +2,18 @@ import { createHash } from "node:crypto";
 import { type Folding, planFolds } from "./awq/folds.js";
 import { Calibration } from "./calibration.js";
 import { outputConfig } from "./config.js";
+import { decideAll } from "./decide-all.js";
 import { convertError } from "./errors.js";
 import { bf16, FORMATS, type Format, formatNamed } from "./formats/index.js";
 import type { EncodeOptions, Modules, ScaleRule } from "./formats/types.js";
-import { keepUnfit } from "./fused.js";
 import { bytesOfIndex } from "./output-index.js";
 import { type Decided, type PlannedFile, planFiles } from "./plan-file.js";
-import { type Decision, decide, decideRounding, type PolicyName, policyRules, withLayers } from "./policy.js";
-import { checkRanks, rankObstacle } from "./ranks/check.js";
-import { type RankedModel, rankedModel } from "./ranks/model.js";
+import type { PolicyName } from "./policy.js";
 import { planRanks } from "./ranks/plan-ranks.js";
+import { rankedFor } from "./ranks/ranked.js";
 import { repack } from "./repack.js";
 import type { SideFile } from "./side-files.js";
-import { allTensors, type Source, type SourceTensor } from "./source.js";
+import type { Source } from "./source.js";
 import { checkNotPacked } from "./stored.js";
 
 export type { PlannedFile, PlannedTensor } from "./plan-file.js";
@@ -113,24 +112,6 @@ export function makePlan(source: Source, given: ConvertOptions): Plan {
   const matrices = format === bf16 ? [] : decided.filter(({ decision }) => decision.quantize);
   const made = { files, ...modules, matrices: matrices.map(({ tensor }) => tensor) };
   return sized(source, options, format, { ...made, folding }, calibration);
-}
-
-/** How the model is cut; null where it is not. */
-function rankedFor(
-  source: Source,
-  { tensorParallel: ranks, awq }: ConvertOptions,
-  format: Format,
-): Ranked | null {
-  if (ranks === null) return null;
-  if (awq)
-    throw convertError(
-      "OPSWAP_E_UNSUPPORTED",
-      "files for ranks: --awq folds whole tensors, not a rank's share of them",
-      "leave one of --awq and --tensor-parallel out",
-    );
-  const model = rankedModel(source);
-  checkRanks(source, model, format, ranks);
-  return { model, ranks };
 }
 
 function repackPlan(source: Source, options: ConvertOptions, format: Format): Plan {
@@ -241,41 +222,6 @@ function checkNan(format: Format, nonfinite: Nonfinite): void {
     `--nonfinite keep: ${format.id} has no code for NaN`,
     "say --nonfinite zero, or mend the source",
   );
-}
-
-interface Ranked {
-  model: RankedModel;
-  ranks: number;
-}
-
-function decideAll(
-  source: Source,
-  options: ConvertOptions,
-  format: Format,
-  ranked: Ranked | null,
-): Decided[] {
-  const tensors = allTensors(source);
-  const names = tensors.map(({ tensor }) => tensor.name);
-  const [keep, quantize] = [withLayers(options.keep, names), withLayers(options.quantize, names)];
-  const policy = { name: options.policy, keep, quantize };
-  const rules = policyRules(policy);
-  const one = (tensor: SourceTensor) =>
-    format === bf16 ? decideRounding(tensor, policy) : decide(tensor, rules);
-  const decided = tensors.map((located) => ({
-    ...located,
-    decision: asInSource(source, located.tensor, one(located.tensor)),
-  }));
-  if (format !== bf16)
-    keepUnfit(decided, ranked ? rankObstacle(format, ranked.model, ranked.ranks) : format.obstacle);
-  return decided;
-}
-
-/** A source that is in FP8 has left out what should not be. */
-function asInSource(source: Source, tensor: SourceTensor, decision: Decision): Decision {
-  if (tensor.scaleOf !== undefined)
-    return { quantize: false, why: `scale of ${tensor.scaleOf}`, layer: false };
-  const left = source.fp8 && tensor.stored === undefined && /^(linear layer|expert)$/.test(decision.why);
-  return left ? { quantize: false, why: "not quantised in the source", layer: true } : decision;
 }
 
 /** Static scales of inputs; refuses at once, for all layers, when the layout needs some that nobody measured. */
