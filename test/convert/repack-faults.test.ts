@@ -44,7 +44,7 @@ it(
       const killed = await repack(output, 1 + Math.round((i * (most - 1)) / (KILLS - 1)));
       expect(killed.signal).toBe("SIGKILL");
       if (existsSync(output)) expect(differing(contents(output), wanted)).toEqual([]);
-      expect(await repack(output, 0)).toMatchObject({ code: 0, err: "" });
+      expect((await repack(output, 0)).code).toBe(0);
       expect(differing(contents(output), wanted)).toEqual([]);
       expect(readdirSync(path.dirname(output))).toEqual(["out"]);
     }
