@@ -1,8 +1,11 @@
 """Perplexity of SmolLM2 on a fixed text, before conversion and after each format.
 
-`npm run bench -- perplexity [--tokens N]`. The text is Newton's Opticks, which comes with apache-tvm-ffi, which vLLM
-needs. The weights are dequantised and run in float32, so that the formats differ and nothing else. `delta` is the mean
-difference of log-probabilities from the source, in nats a token, and `moved` their mean distance. Prints JSON.
+`npm run bench -- perplexity [--tokens N] [--train SECONDS]`. With --train a small Llama is trained first and
+measured in SmolLM2's place, whose widths INT4 cannot have; what it learns from, and the statistics for --awq, are of
+another part of the text. The text is Newton's Opticks, which comes with apache-tvm-ffi, which vLLM needs. The weights
+are dequantised and run in float32, so that the formats differ and nothing else. `before` and `after` are perplexities,
+`delta` is the mean difference of log-probabilities from the source, in nats a token, and `moved` their mean distance.
+Prints JSON.
 """
 
 from __future__ import annotations
@@ -23,10 +26,8 @@ import torch
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "test"))
-WINDOW = 512
-FORMATS = (
-    "import('./dist/convert/formats/index.js').then((m) => console.log(JSON.stringify(m.FORMATS.map((f) => f.id))))"
-)
+FORMATS = """import('./dist/convert/formats/index.js').then(({ FORMATS }) =>
+    console.log(JSON.stringify(FORMATS.flatMap(({ id, awq }) => awq ? [id, id + ' --awq'] : [id]))))"""
 
 
 def fixed_text() -> tuple[str, dict[str, str]]:
@@ -41,48 +42,36 @@ def fixed_text() -> tuple[str, dict[str, str]]:
     return data.decode("utf-8"), about
 
 
-def log_probabilities(model: Any, windows: torch.Tensor) -> torch.Tensor:
-    """Of each token of each window but the first, given those before it."""
-    values = []
-    with torch.inference_mode():
-        for window in windows:
-            scores = model(window[None]).logits[0, :-1].float().log_softmax(-1)
-            values.append(scores.gather(1, window[1:, None])[:, 0])
-    return torch.cat(values).double()
-
-
-def loaded(source: Path, weights: dict[str, Any]) -> Any:
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(source), dtype=torch.float32)
-    missing, unexpected = model.load_state_dict(weights, strict=False)
-    if unexpected or set(missing) - {"lm_head.weight"}:
-        raise SystemExit(f"perplexity: weights do not fit the model: missing {missing}, unexpected {unexpected}")
-    model.tie_weights()
-    return model.eval()
-
-
 def node(*args: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["node", *args], cwd=ROOT, capture_output=True, text=True, check=False)
 
 
-def measure(source: Path, windows: torch.Tensor, formats: list[str]) -> dict[str, Any]:
-    from convert.dequantise import dequantised
+def measure(source: Path, windows: torch.Tensor, others: torch.Tensor, formats: list[str]) -> dict[str, Any]:
+    from convert.awq_models import collect
+    from opswap.dequantise import dequantised
+    from opswap.perplexity import compared, loaded, log_probabilities
 
-    before = log_probabilities(loaded(source, dequantised(source)), windows)
-    rows: dict[str, Any] = {"source": {"perplexity": round(math.exp(-before.mean()), 4)}}
+    model = loaded(source, dequantised(source))
+    before = log_probabilities(model, windows)
+    rows: dict[str, Any] = {"source": {"before": round(math.exp(-before.mean()), 4)}}
     with tempfile.TemporaryDirectory() as scratch:
+        statistics = Path(scratch) / "statistics.safetensors"
+        collect(model, others, statistics)
         for name in formats:
+            to, *awq = name.split()
             target = Path(scratch) / name
-            ran = node("dist/cli.js", "convert", str(source), str(target), "--to", name, "--quiet")
+            more = ["--calibration", str(statistics)] if awq else []
+            ran = node("dist/cli.js", "convert", str(source), str(target), "--to", to, "--quiet", *awq, *more)
             if ran.returncode != 0:
                 rows[name] = {"refused": (ran.stderr + ran.stdout).strip().splitlines()[-1]}
                 continue
-            after = log_probabilities(loaded(source, dequantised(target)), windows)
+            try:
+                after = log_probabilities(loaded(source, dequantised(target)), windows)
+            except (ValueError, KeyError, RuntimeError) as error:
+                rows[name] = {"not_read_back": f"{type(error).__name__}: {error}"[:200]}
+                continue
             rows[name] = {
-                "perplexity": round(math.exp(-after.mean()), 4),
-                "delta": round(float((after - before).mean()), 4),
-                "moved": round(float((after - before).abs().mean()), 4),
+                **compared(before, after),
                 "megabytes": round(sum(f.stat().st_size for f in target.glob("*.safetensors")) / 1e6),
             }
     return rows
@@ -90,21 +79,33 @@ def measure(source: Path, windows: torch.Tensor, formats: list[str]) -> dict[str
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--tokens", type=int, default=8 * WINDOW)
+    parser.add_argument("--tokens", type=int, default=4096)
     parser.add_argument("--model", type=Path, help="a folder with safetensors and tokenizer; default: SmolLM2")
     parser.add_argument("--formats", help="layout ids with commas between; default: all that there are")
+    parser.add_argument("--train", type=float, metavar="SECONDS", help="measure a small Llama trained so long")
     options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        print(json.dumps(benchmark(options, Path(scratch)), indent=2))
+
+
+def benchmark(options: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     from opswap.adapters.vllm.model import ensure_model
-    from transformers import AutoTokenizer
+    from opswap.perplexity import WINDOW, windows_of
 
     cache = Path(os.environ.get("OPSWAP_CACHE") or Path.home() / ".cache/opswap")
-    source = options.model or ensure_model(cache / "models/smollm2-135m-bfloat16")
     text, about = fixed_text()
-    ids = AutoTokenizer.from_pretrained(source)(text[: 8 * options.tokens]).input_ids[: options.tokens]
-    windows = torch.tensor(ids[: len(ids) // WINDOW * WINDOW]).view(-1, WINDOW)
+    other = text[len(text) // 4 :]
+    if options.train:
+        from bench._small_llama import train
+
+        source = train(other, scratch / "small", options.train)
+    else:
+        source = options.model or ensure_model(cache / "models/smollm2-135m-bfloat16")
+    windows = windows_of(source, text, options.tokens)
     formats = options.formats.split(",") if options.formats else json.loads(node("-e", FORMATS).stdout)
     report = {"benchmark": "perplexity", "text": about, "tokens": windows.numel(), "window": WINDOW}
-    print(json.dumps({**report, "formats": measure(source, windows, formats)}, indent=2))
+    others = windows_of(source, other, options.tokens)
+    return {**report, "model": source.name, "formats": measure(source, windows, others, formats)}
 
 
 if __name__ == "__main__":

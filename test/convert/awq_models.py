@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -74,3 +75,23 @@ def codes_of(packed: np.ndarray) -> np.ndarray:
 def output_of(folder: Path) -> tuple[dict[str, np.ndarray], dict]:
     tensors, _ = read(folder / "model.safetensors")
     return tensors, json.loads((folder / "conversion.json").read_text())
+
+
+def collect(model: Any, tokens: Any, file: Path) -> None:
+    """What the adapter's collector writes for these rows of tokens, from a model of transformers."""
+    import torch
+    from safetensors.torch import save_file
+
+    seen: dict[str, list[Any]] = {}
+    hooks = []
+    for name, layer in model.named_modules():
+        if isinstance(layer, torch.nn.Linear) and name != "lm_head":
+            rows = seen.setdefault(f"{name}.weight.mean_square", [])
+            look = lambda _layer, args, rows=rows: rows.append(args[0].double().square().mean((0, 1)))  # noqa: E731
+            hooks.append(layer.register_forward_pre_hook(look))
+    with torch.inference_mode():
+        for row in tokens:
+            model(row[None])
+    for hook in hooks:
+        hook.remove()
+    save_file({name: torch.stack(rows).mean(0).float() for name, rows in seen.items()}, file)

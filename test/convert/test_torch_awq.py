@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from convert.awq_models import output_of
+from convert.awq_models import collect, output_of
 from convert.checkpoint import opswap
 from convert.dequantise import dequantised
-from safetensors.torch import save_file
 from transformers import Gemma3ForCausalLM, Gemma3TextConfig, LlamaConfig, LlamaForCausalLM
 
 SIZES = {
@@ -47,23 +46,6 @@ def _logits(model, weights: dict[str, torch.Tensor]) -> torch.Tensor:
     model.load_state_dict({name: x.double() for name, x in weights.items()}, strict=True)
     with torch.inference_mode():
         return model(TOKENS).logits
-
-
-def _statistics(model, file: Path) -> None:
-    seen: dict[str, torch.Tensor] = {}
-    hooks = []
-    for name, layer in model.named_modules():
-        if isinstance(layer, torch.nn.Linear) and name != "lm_head":
-
-            def look(_layer, args, name=name):
-                seen[f"{name}.weight.mean_square"] = args[0].float().square().mean((0, 1)).clone()
-
-            hooks.append(layer.register_forward_pre_hook(look))
-    with torch.inference_mode():
-        model(TOKENS)
-    for hook in hooks:
-        hook.remove()
-    save_file(seen, file)
 
 
 def _folded(plain: dict[str, torch.Tensor], out: dict[str, torch.Tensor], report: dict) -> dict[str, torch.Tensor]:
@@ -109,7 +91,7 @@ def test_folding_changes_nothing_and_codes_are_better(tmp_path: Path, kind: str)
     model = _model(kind)
     source, statistics = tmp_path / "source", tmp_path / "statistics.safetensors"
     model.save_pretrained(source)
-    _statistics(model, statistics)
+    collect(model, TOKENS, statistics)
     plain = dequantised(source)
     wanted = _logits(model, plain)
     outputs = {}

@@ -208,6 +208,25 @@ def plan(source: PathLike, output: PathLike | None = None, **options: Any) -> Pl
     )
 
 
+@dataclass(frozen=True)
+class Perplexity:
+    """Before and after a conversion; `delta` is the mean change of log-probabilities, `moved` its mean size."""
+
+    before: float
+    after: float
+    delta: float
+    moved: float
+    tokens: int
+    window: int
+    text: str
+    text_sha256: str
+
+
+def perplexity(source: PathLike, output: PathLike, *, text: PathLike, tokens: int | None = None) -> Perplexity:
+    """Runs both on a text, and writes what came of it into the report of the output."""
+    return _make(Perplexity, _ask("perplexity", [source, output], {"text": os.fspath(text), "tokens": tokens}))
+
+
 def inspect(checkpoint: PathLike) -> dict[str, Any]:
     """What is in a checkpoint, by its headers."""
     return _ask("inspect", [checkpoint], {})

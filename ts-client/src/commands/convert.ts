@@ -5,6 +5,7 @@ import { examples } from "./context.js";
 import { allCommand, mergeCommand, repackCommand, runCommand } from "./convert/all.js";
 import { diffCommand } from "./convert/diff.js";
 import { inspectCommand } from "./convert/inspect.js";
+import { perplexityCommand } from "./convert/perplexity.js";
 import { planCommand } from "./convert/plan.js";
 import { policyCommand } from "./convert/policy.js";
 import { verifyCommand } from "./convert/verify.js";
@@ -37,6 +38,7 @@ export function convertCommand(context: Context): Command {
     mergeCommand,
     verifyCommand,
     inspectCommand,
+    perplexityCommand,
     diffCommand,
   ];
   for (const verb of verbs) command.addCommand(verb(context));

@@ -8,6 +8,8 @@ export { FORMATS } from "./formats/index.js";
 export { SCALE_RULES } from "./formats/types.js";
 export { type Inspection, inspect } from "./inspect.js";
 export { type Part, parsePart } from "./parts.js";
+export { type PerplexityOptions, perplexity } from "./perplexity.js";
+export type { MeasuredPerplexity } from "./perplexity-report.js";
 export { type ConvertOptions, DEFAULTS, makePlan, type Nonfinite, type Plan } from "./plan.js";
 export { POLICIES, type PolicyName } from "./policy.js";
 export { type PolicyView, policyView } from "./policy-view.js";

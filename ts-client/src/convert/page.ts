@@ -1,4 +1,5 @@
 import type { ScaledGroup } from "./fold-report.js";
+import { perplexityWords } from "./perplexity-report.js";
 import type { Report } from "./report.js";
 import type { TensorReport } from "./tensor-report.js";
 
@@ -34,11 +35,13 @@ export function* pageText(report: Report): Generator<string> {
 
 const decibel = (one: Measured) => one.quality.sqnr_db ?? Number.POSITIVE_INFINITY;
 
-function facts({ totals, layout, options, tool, source, output, digest_method: method }: Report): string {
+function facts(report: Report): string {
+  const { totals, layout, options, tool, source, output, digest_method: method } = report;
   const rows: [string, string][] = [
     ["Tensors", `${totals.tensors}, ${totals.quantized} of them quantised`],
     ["Size", `${gigabytes(totals.source_bytes)} became ${gigabytes(totals.output_bytes)}`],
     ["Signal to noise", totals.sqnr_db === null ? "exact" : `${totals.sqnr_db.toFixed(2)} dB over all`],
+    ["Perplexity", perplexityWords(report.perplexity)],
     ["Not finite", totals.nonfinite === 0 ? "none" : `${totals.nonfinite}, policy ${options.nonfinite}`],
     options.repack
       ? ["Codes and scales", "those of the input"]

@@ -7,6 +7,7 @@ import { Calibration } from "./calibration.js";
 import { convertError } from "./errors.js";
 import { groupsIn, scaledGroup } from "./fold-report.js";
 import { SCALE_RULES } from "./formats/types.js";
+import { NOT_MEASURED, perplexityReport } from "./perplexity-report.js";
 import { type ConvertOptions, type Plan, sum } from "./plan.js";
 import { REPORT } from "./side-files.js";
 import { sqnr, type TensorReport, tensorReport } from "./tensor-report.js";
@@ -46,6 +47,7 @@ export const report = z.object({
     sqnr_db: z.number().nullable(),
     nonfinite: z.number(),
   }),
+  perplexity: perplexityReport,
   worst: z.array(z.object({ name: z.string(), sqnr_db: z.number().nullable(), max_error: z.number() })),
   /** With --awq: what was scaled by what. */
   scaled: z.array(scaledGroup).optional(),
@@ -77,6 +79,7 @@ export function makeReport(plan: Plan, done: ReadonlyMap<string, TensorReport>):
       digest: digestOf(tensors, (one) => `${one.data_digest}${one.scale_digest ?? ""}`),
     },
     totals: totalsOf(plan, tensors),
+    perplexity: NOT_MEASURED,
     worst: worstOf(tensors),
     ...(plan.options.awq ? { scaled: groupsIn(tensors) } : {}),
     tensors,

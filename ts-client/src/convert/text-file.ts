@@ -1,5 +1,5 @@
 /** Text files of any length, of which only a piece is in memory. */
-import { closeSync, openSync, readSync, writeSync } from "node:fs";
+import { closeSync, fsyncSync, openSync, readSync, renameSync, rmSync, writeSync } from "node:fs";
 
 const PIECE = 1 << 18;
 
@@ -10,6 +10,20 @@ export function writeText(file: string, parts: Iterable<string>): void {
     for (const piece of gathered(parts)) writeAll(fd, piece);
   } finally {
     closeSync(fd);
+  }
+}
+
+/** Writes a file anew; it is the old one or the new one at any time. */
+export function replaceFile(file: string, parts: Iterable<string>): void {
+  const fresh = `${file}.${process.pid}`;
+  try {
+    writeText(fresh, parts);
+    const fd = openSync(fresh, "r");
+    fsyncSync(fd);
+    closeSync(fd);
+    renameSync(fresh, file);
+  } finally {
+    rmSync(fresh, { force: true });
   }
 }
 

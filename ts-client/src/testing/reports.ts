@@ -42,6 +42,7 @@ export function report(tensors: TensorReport[]): Report {
     source: { files: [], digest: "aa" },
     output: { files: [], digest: "bb" },
     totals: { tensors: 2, quantized: 2, source_bytes: 16, output_bytes: 8, sqnr_db: 31.5, nonfinite: 0 },
+    perplexity: { absent: "no text" },
     worst: [{ name: "b", sqnr_db: 20, max_error: 0.5 }],
     tensors,
   };
