@@ -1,9 +1,12 @@
-import { Dealer } from "zeromq";
+import { createRequire } from "node:module";
+import type { Dealer } from "zeromq";
 import { LIMITS, PROTOCOL, RESULTS, type Verb, type Verbs } from "../generated/messages.js";
 import { OpswapError } from "./errors.js";
 import { decode, encode } from "./wire.js";
 
 const HELLO_TIMEOUT_MS = 5_000;
+/** Loaded by the first connection: at exit ZeroMQ can hold a process up, also one that never talked. */
+const zeromq = () => createRequire(import.meta.url)("zeromq") as typeof import("zeromq");
 /** How long a message waits for a connection; past it the peer is taken to be gone. */
 const CONNECT_TIMEOUT_MS = 2_000;
 
@@ -31,7 +34,7 @@ export class Connection {
     this.#address = `ipc://${socketPath}`;
     this.#client = client;
     // `immediate` queues only to live connections, so that a request cannot reach a later process of the same name.
-    this.#socket = new Dealer({
+    this.#socket = new (zeromq().Dealer)({
       linger: 0,
       immediate: true,
       sendTimeout: CONNECT_TIMEOUT_MS,
