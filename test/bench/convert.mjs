@@ -2,7 +2,7 @@
 // syncs in it, and no verification. Prints JSON. `--layers N` (20 are 2.07 GB in 4 shards), `--rounds N`, `--folder DIR`,
 // `--sparse-gb N` converts a source of N GB of holes as well, to see that memory does not grow, and `--tensors N` one of N
 // small tensors; `--to "A B"` times these layouts, each with options after commas; `--kills N` kills runs at N points and
-// resumes. `--llmcompressor` times `model_free_ptq` on the same files, its imports not counted, and compares the bytes.
+// resumes. `--llmcompressor` times `model_free_ptq` on the same files, without and with its imports, and compares the bytes.
 import { spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, statfsSync, writeFileSync } from "node:fs";
 import { availableParallelism, loadavg, tmpdir } from "node:os";
@@ -97,6 +97,12 @@ async function killed(points) {
   return { points: all, byte_identical_and_at_most_one_tensor_twice: code === 0 };
 }
 
+/** @param {number[]} theirs @param {number[]} ours @param {string} what of llm-compressor was timed */
+const against = (theirs, ours, what) => ({
+  [`llmcompressor_${what}_s`]: summary(theirs),
+  [`faster_than_its_${what}`]: summary(theirs.map((value, round) => value / (ours[round] ?? Number.NaN))),
+});
+
 /** @param {number[]} samples */
 function summary(samples) {
   const sorted = samples.toSorted((a, b) => a - b).map((value) => Number(value.toFixed(3)));
@@ -112,7 +118,7 @@ try {
   let cold = true;
   /** @type {number[]} */
   const copy = [];
-  /** @typedef {{ seconds: number[], peaks: number[], sqnr: number | null, peer: number[], same?: unknown }} Row */
+  /** @typedef {{ seconds: number[], peaks: number[], sqnr: number | null, peer: { call: number, process: number }[], same?: unknown }} Row */
   /** @type {Map<string, Row>} */
   const ours = new Map(layouts.map((layout) => [layout, { seconds: [], peaks: [], sqnr: null, peer: [] }]));
   for (let round = 0; round < Number(values.rounds); round++) {
@@ -129,7 +135,7 @@ try {
       if (values.llmcompressor && scheme !== undefined) {
         const theirs = join(dir, "theirs");
         cold = settle() && cold;
-        row.peer.push(await runPeer(source, theirs, scheme));
+        row.peer.push(runPeer(source, theirs, scheme));
         row.same = sameAsPeer(output, theirs);
         rmSync(theirs, { recursive: true });
       }
@@ -151,8 +157,16 @@ try {
       peak_rss_mb: summary(peaks),
       sqnr_db: sqnr,
       ...(peer.length > 0 && {
-        llmcompressor_s: summary(peer),
-        faster: summary(peer.map((value, round) => value / (seconds[round] ?? Number.NaN))),
+        ...against(
+          peer.map(({ call }) => call),
+          seconds,
+          "call",
+        ),
+        ...against(
+          peer.map(({ process: whole }) => whole),
+          seconds,
+          "process",
+        ),
         same_as_llmcompressor: same,
       }),
     })),
