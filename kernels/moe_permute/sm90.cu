@@ -16,10 +16,11 @@ __global__ void __launch_bounds__(256) moe_expand_kernel(Word *permuted,     // 
   OPSWAP_SHARED(int64_t[kWarp], rows);
   dependency_wait();
   dependency_trigger();
+  const Few few(p);
   const int64_t lanes = int64_t(blockDim.x) * gridDim.y;
   for (int64_t t = blockIdx.x; t < tokens; t += gridDim.x)
     for (int64_t begin = 0; begin < p.choices; begin += kWarp) {
-      const int count = list_rows(p, t, begin, blockIdx.y == 0, rows);
+      const int count = list_rows(p, few, t, begin, blockIdx.y == 0, rows);
       for (int64_t first = blockIdx.y * blockDim.x + threadIdx.x; first < words; first += kHeld * lanes) {
         Vec<Word, 1> x[kHeld];
 #pragma unroll
@@ -47,8 +48,10 @@ OPSWAP_SM90(moe_permute) {
   const int64_t word = widest_access({placement(a.permuted), placement(a.input), a.H * kElement});
   return with_word(word, [&]<class Word>(Word) {
     const int64_t words = a.H * kElement / word;
-    return launch(exec, "moe_expand_kernel", moe_expand_kernel<Word>, token_geometry(exec, a.T, words, kHeld),
-                  a.permuted.as<Word>(), a.input.as<Word>(), p, a.T, words, a.permuted.stride[0] * kElement / word,
+    Geometry geometry = token_geometry(exec, a.T, words, kHeld);
+    geometry.smem = p.memory();
+    return launch(exec, "moe_expand_kernel", moe_expand_kernel<Word>, geometry, a.permuted.as<Word>(),
+                  a.input.as<Word>(), p, a.T, words, a.permuted.stride[0] * kElement / word,
                   a.input.stride[0] * kElement / word);
   });
 }

@@ -1,5 +1,6 @@
 #include "moe_permute_quant_fp8.gen.h"
 
+#include "common/device/fp8_rows.h"
 #include "common/device/permute.h"
 
 namespace opswap::OPSWAP_PASS {
@@ -7,7 +8,6 @@ namespace opswap::OPSWAP_PASS {
 constexpr int kHeld = 4;  // runs of a block of features that a thread keeps in registers; longer ones are read twice
 constexpr int kMostThreads = 512;
 constexpr int64_t kThreads = 256, kThreadsPerSm = 1024;
-constexpr float kFloor = 1e-4f, kLargest = 448.0f;  // of an activation's amax, and of e4m3
 
 // As integers, where NaN is above infinity.
 template <int N>
@@ -15,14 +15,6 @@ OPSWAP_DEVICE uint32_t largest_magnitude(uint32_t most, const Vec<Scalar, N> &x)
 #pragma unroll
   for (int i = 0; i < N; ++i) most = std::max(most, __float_as_uint(to_float(x[i])) & 0x7fffffffu);
   return most;
-}
-
-template <int N>
-OPSWAP_DEVICE Vec<e4m3, N> quantised(const Vec<Scalar, N> &x, float scale) {
-  Vec<e4m3, N> codes;
-#pragma unroll
-  for (int i = 0; i < N; ++i) codes[i] = from_float<e4m3>(__fdiv_rn(to_float(x[i]), scale));
-  return codes;
 }
 
 // Scales of two passes in turn, so that one barrier per pass is enough.
@@ -55,12 +47,13 @@ __global__ void __launch_bounds__(kMostThreads)
   OPSWAP_SHARED(Scratch, scratch);
   dependency_wait();
   dependency_trigger();
+  const Few few(p);
   const int64_t lane = threadIdx.x * N, step = blockDim.x * N, high = blockDim.y;
   const int thread = int(threadIdx.y * blockDim.x + threadIdx.x), threads = int(blockDim.x * blockDim.y);
   int turn = 0;
   for (int64_t t = blockIdx.x; t < tokens; t += gridDim.x)
     for (int64_t begin = 0; begin < p.choices; begin += kWarp) {
-      const int count = list_rows(p, t, begin, blockIdx.y == 0, scratch.rows);
+      const int count = list_rows(p, few, t, begin, blockIdx.y == 0, scratch.rows);
       for (int64_t g0 = blockIdx.y * high; g0 < groups; g0 += gridDim.y * high, turn ^= 1) {
         const int64_t g = g0 + threadIdx.y, end = g < groups ? length : 0;
         const Scalar *from = input + t * input_stride + g * length;
@@ -73,11 +66,12 @@ __global__ void __launch_bounds__(kMostThreads)
         for (int k = 0; k < kHeld; ++k)
           if (lane + k * step < end) most = largest_magnitude(most, x[k]);
         for (int64_t at = lane + kHeld * step; at < end; at += step) most = largest_magnitude(most, load<N>(from + at));
-        most = std::max(team_max(most, scratch.most[turn]), __float_as_uint(kFloor));
-        const float divisor = __fdiv_rn(__uint_as_float(most), kLargest);
+        most = std::max(team_max(most, scratch.most[turn]), __float_as_uint(kActivationFloor));
+        const float divisor = __fdiv_rn(__uint_as_float(most), kLargestCode);
+        const Divisor by(divisor);
         if (threadIdx.x == 0) scratch.scales[turn][threadIdx.y] = divisor;
         const auto write = [&](int64_t at, const Vec<Scalar, N> &run) {
-          const Vec<e4m3, N> codes = quantised(run, divisor);
+          const Vec<e4m3, N> codes = codes_of(to_float(run), by);
           for (int k = 0; k < count; ++k)
             if (scratch.rows[k] >= 0) store(permuted + scratch.rows[k] * permuted_stride + g * length + at, codes);
         };
@@ -103,8 +97,10 @@ opswap_status start(const moe_permute_quant_fp8_args &a, const opswap_exec &exec
                            : std::min<int64_t>(power_of_two(ceil_div<int64_t>(runs, kHeld)), kMostThreads);
   const int64_t high = team > kWarp ? 1 : std::min(kThreads / team, round_up<int64_t>(a.G, kWarp / team));
   const int64_t parts = a.T < sms ? std::clamp<int64_t>(ceil_div(a.G, high), 1, ceil_div(sms, a.T + 1)) : 1;
-  const Geometry geometry{
-      .grid = {std::min(a.T, sms * (kThreadsPerSm / (team * high))), parts}, .block = {team, high}, .pdl = true};
+  const Geometry geometry{.grid = {std::min(a.T, sms * (kThreadsPerSm / (team * high))), parts},
+                          .block = {team, high},
+                          .smem = p.memory(),
+                          .pdl = true};
   return launch(exec, "moe_expand_quant_kernel", moe_expand_quant_kernel<N>, geometry, a.permuted.as<e4m3>(),
                 a.scale.as<float>(), a.input.as<Scalar>(), p, a.T, a.G, length, a.permuted.stride[0], a.scale.stride[0],
                 a.input.stride[0]);

@@ -46,10 +46,11 @@ __global__ void __launch_bounds__(kTileThreads)
   const float scale = scale_of(reduce(most, Max{}), out.floor);
   if (threadIdx.x == 0)
     store(out.scale + blockIdx.y * out.scale_row + blockIdx.x * out.scale_column, Vec<float, 1>{scale});
+  const Divisor by(scale);
 #pragma unroll
   for (int k = 0; k < kEach; ++k) {
     const int64_t t = first + Held::row(0, k * P::N) + down;
-    if (t < rows) part.store(out.out[t] + begin, h, codes_of(to_float(x[k]), scale));
+    if (t < rows) part.store(out.out[t] + begin, h, codes_of(to_float(x[k]), by));
   }
 }
 

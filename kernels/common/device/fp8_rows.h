@@ -2,6 +2,7 @@
 // code = e4m3(x / scale) by true division. A NaN in a group makes its scale and codes NaN.
 #pragma once
 
+#include "common/device/divisor.h"
 #include "common/device/rows.h"
 
 namespace opswap {
@@ -33,15 +34,12 @@ OPSWAP_DEVICE float amax(float most, const Vec<float, N> &x) {
   return most;
 }
 
-template <int N>
-OPSWAP_DEVICE Vec<e4m3, N> codes_of(const Vec<float, N> &x, float scale) {
-  Vec<e4m3, N> codes;
-#pragma unroll
-  for (int i = 0; i < N; ++i) codes[i] = from_float<e4m3>(__fdiv_rn(x[i], scale));
-  return codes;
-}
-
 OPSWAP_DEVICE float scale_of(float most, float floor) { return __fdiv_rn(Max{}(most, floor), kLargestCode); }
+
+template <int N>
+OPSWAP_DEVICE Vec<e4m3, N> codes_of(const Vec<float, N> &x, const Divisor &by, bool given = false) {
+  return from_float<e4m3>(by.quotients(x, given));
+}
 
 // Quantises row t; row(h) gives the values that are not held.
 template <Scaling kScaling, class P, class Row>
@@ -54,7 +52,7 @@ OPSWAP_DEVICE void quantise_row(const Fp8Rows &to, int64_t t, const P &part, con
     part.each(x, row, [&](int h, int, const Floats &v) {
       const float scale = scale_of(warp_reduce<kLanes>(amax(0.0f, v), Max{}), to.floor);
       if (h % kGroup == 0 && h < part.length) store(scales + h / kGroup * to.scale_column, Vec<float, 1>{scale});
-      part.store(to.out[t], h, codes_of(v, scale));
+      part.store(to.out[t], h, codes_of(v, Divisor(scale)));
     });
   } else {
     float scale;
@@ -66,7 +64,10 @@ OPSWAP_DEVICE void quantise_row(const Fp8Rows &to, int64_t t, const P &part, con
     } else {
       scale = load<1>(to.scale)[0];
     }
-    part.each(x, row, [&](int h, int, const Floats &v) { part.store(to.out[t], h, codes_of(v, scale)); });
+    const Divisor by(scale);
+    part.each(x, row, [&](int h, int, const Floats &v) {
+      part.store(to.out[t], h, codes_of(v, by, kScaling == Scaling::kGiven));
+    });
   }
 }
 

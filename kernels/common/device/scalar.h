@@ -52,6 +52,11 @@ OPSWAP_DEVICE e5m2 from_float<e5m2>(float x) {
   return {__nv_cvt_float_to_fp8(x, __NV_SATFINITE, __NV_E5M2)};
 }
 
+// Two at once, the first in the low byte.
+OPSWAP_DEVICE uint16_t e4m3_pair(float low, float high) {
+  return __nv_cvt_float2_to_fp8x2(make_float2(low, high), __NV_SATFINITE, __NV_E4M3);
+}
+
 #else
 
 inline float to_float(bf16 x) { return emu::bf16_to_float(x.bits); }
@@ -73,6 +78,9 @@ inline e4m3 from_float<e4m3>(float x) {
 template <>
 inline e5m2 from_float<e5m2>(float x) {
   return {emu::float_to_e5m2(x)};
+}
+inline uint16_t e4m3_pair(float low, float high) {
+  return uint16_t(emu::float_to_e4m3(low) | emu::float_to_e4m3(high) << 8);
 }
 
 #endif

@@ -16,6 +16,10 @@
   ::opswap::device::Same<Type> &name = \
       *static_cast<::opswap::device::Same<Type> *>(::opswap::emu::dynamic_smem(sizeof(Type)))
 
+// The same as `count` elements of `Type`, `name` being a pointer to the first; the launch must have asked for all.
+#define OPSWAP_SMEM_ARRAY(Type, name, count) \
+  Type *name = static_cast<Type *>(::opswap::emu::dynamic_smem(sizeof(Type) * size_t(count)))
+
 // A variable in static shared memory: one per block and declaration.
 #define OPSWAP_SHARED(Type, name)                                                    \
   static const char name##_site = 0;                                                 \
@@ -30,6 +34,9 @@
 #define OPSWAP_SMEM(Type, name)                                          \
   extern __shared__ __align__(1024) unsigned char opswap_dynamic_smem[]; \
   ::opswap::device::Same<Type> &name = *reinterpret_cast<::opswap::device::Same<Type> *>(opswap_dynamic_smem)
+#define OPSWAP_SMEM_ARRAY(Type, name, count)                             \
+  extern __shared__ __align__(1024) unsigned char opswap_dynamic_smem[]; \
+  Type *name = reinterpret_cast<Type *>(opswap_dynamic_smem)
 #define OPSWAP_SHARED(Type, name) __shared__::opswap::device::Same<Type> name
 
 #endif

@@ -53,6 +53,15 @@ CASE(shared_memory_starts_poisoned) {
   EXPECT(poisoned == 32);
 }
 
+CASE(an_array_needs_all_of_the_memory_that_it_declares) {
+  const auto fill = [] {
+    OPSWAP_SMEM_ARRAY(int32_t, s, 33);
+    s[threadIdx.x] = 0;
+  };
+  EXPECT_CLEAN(run(32, 33 * 4, fill));
+  EXPECT_FOUND("the kernel uses 132 bytes of dynamic shared memory, the launch asked for 128", run(32, 32 * 4, fill));
+}
+
 CASE(racy_missing_barrier_shows_as_poison_under_some_seed) {
   int seen = 0;
   with_seeds([&] {
