@@ -1,12 +1,13 @@
-// Division of many elements by one scale, to the last bit, without a division for each.
+// Division of many elements by one scale without a division for each, for e4m3 codes: they are those of a true division.
 #pragma once
 
 #include "common/device/vec.h"
 
 namespace opswap {
 
-// A scale that many elements are divided by. With its rounded inverse the product's remainder mends the product to the
-// quotient that a division rounds to, where no step leaves the normal range; elsewhere it is a division.
+// A scale that many elements are divided by. With its rounded inverse the product's remainder mends the product to a
+// quotient of the same code, where no step leaves the normal range; test/emulator/tests/divisor_test.cpp has the proof.
+// Elsewhere it is a division.
 class Divisor {
  public:
   OPSWAP_DEVICE explicit Divisor(float scale) : scale_(scale) {

@@ -42,6 +42,35 @@ float in_range(std::mt19937 &random, float scale) {
 
 }  // namespace
 
+// An e4m3 code is chosen by comparing the quotient Q with thresholds T = t / 16, 16 <= t < 32, times a power of two. The
+// product is within 1.5 ulp of Q; its remainder is known to 2^-24 of itself and is divided by the scale with as large an
+// error, so what is rounded last is within 1.5 * 2^-23 ulp of Q. Both quotients lie at the same side of T unless a
+// midpoint T +- ulp / 2 is as near to Q as that. With the mantissas A and B of 24 bits, Q less the midpoint is
+// (2^20 (16 A - t B) -+ B) / B in units of 2^-24, doubled A where A < B: the numerator is below 8 only where B is
+// within 8 of a multiple of 2^20, and A the integer next to t B / 16. Those are all here, with many more around them.
+// Below a power of two the midpoint is nearer, and the numerator 2^25 (A - B) + B is never small.
+CASE(codes_are_those_of_a_division_wherever_they_could_differ) {
+  int64_t compared = 0, other_quotients = 0, other_codes = 0;
+  for (int64_t multiple = 8; multiple <= 16; ++multiple)
+    for (int64_t b = (multiple << 20) - 64; b <= (multiple << 20) + 64; ++b) {
+      if (b < 1 << 23 || b >= 1 << 24) continue;
+      const Divisor by{float(b)};
+      for (int64_t t = 16; t < 32; ++t)
+        for (int64_t near = -4; near < 4; ++near) {
+          const int64_t a = t * b / 16, step = a >> 24 ? 2 : 1;  // beyond 24 bits every second integer is a float
+          const float x = float((a / step + near) * step), want = x / float(b);
+          const float got = by.quotients(Vec<float, 1>{{x}}, false)[0];
+          ++compared;
+          other_quotients += got != want;
+          for (const float scale : {0x1p-6f, 0x1p-3f, 1.0f, 0x1p7f})
+            other_codes += from_float<e4m3>(got * scale).bits != from_float<e4m3>(want * scale).bits;
+        }
+    }
+  EXPECT(compared > 100000);
+  EXPECT(other_quotients == 0);
+  EXPECT(other_codes == 0);
+}
+
 CASE(quotients_are_those_of_a_division) { EXPECT(differing(2000, false, any_scale, in_range) == 0); }
 
 CASE(an_unusual_scale_is_divided_by) {
