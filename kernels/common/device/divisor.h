@@ -1,4 +1,5 @@
-// Division of many elements by one scale without a division for each, for e4m3 codes: they are those of a true division.
+// Division of many elements by one scale without a division for each, for e4m3 codes: they are those of a true
+// division.
 #pragma once
 
 #include "common/device/vec.h"

@@ -114,7 +114,17 @@ ROOM_BUGS = (
         "    __syncwarp();\n    if (expert >= 0 && before == 0)",
         "    if (expert >= 0 && before == 0)",
         "data race",
-        "seen[expert]",
+        "load_shared<1>(seen + expert)",
+        "tsan",
+    ),
+    Bug(
+        "room_few_choices_counted_too_late",
+        "room_moe_permute",
+        PERMUTE,
+        "    __syncthreads();\n    if (thread() < kWarp) counts_to_rows();",
+        "    if (thread() < kWarp) counts_to_rows();",
+        "data race",
+        "load_shared<1>(first_ + e)[0]",
         "tsan",
     ),
     Bug(

@@ -42,10 +42,10 @@ float in_range(std::mt19937 &random, float scale) {
 
 }  // namespace
 
-// An e4m3 code is chosen by comparing the quotient Q with thresholds T = t / 16, 16 <= t < 32, times a power of two. The
-// product is within 1.5 ulp of Q; its remainder is known to 2^-24 of itself and is divided by the scale with as large an
-// error, so what is rounded last is within 1.5 * 2^-23 ulp of Q. Both quotients lie at the same side of T unless a
-// midpoint T +- ulp / 2 is as near to Q as that. With the mantissas A and B of 24 bits, Q less the midpoint is
+// An e4m3 code is chosen by comparing the quotient Q with thresholds T = t / 16, 16 <= t < 32, times a power of two.
+// The product is within 1.5 ulp of Q; its remainder is known to 2^-24 of itself and is divided by the scale with as
+// large an error, so what is rounded last is within 1.5 * 2^-23 ulp of Q. Both quotients lie at the same side of T
+// unless a midpoint T +- ulp / 2 is as near to Q as that. With the mantissas A and B of 24 bits, Q less the midpoint is
 // (2^20 (16 A - t B) -+ B) / B in units of 2^-24, doubled A where A < B: the numerator is below 8 only where B is
 // within 8 of a multiple of 2^20, and A the integer next to t B / 16. Those are all here, with many more around them.
 // Below a power of two the midpoint is nearer, and the numerator 2^25 (A - B) + B is never small.
