@@ -356,4 +356,4 @@ HOLES = (
         "plain;tsan",
     ),
 )
-CLEAN = ("gemm", "rms_norm", "tile", "norm_rows")
+CLEAN = ("gemm", "rms_norm", "tile", "norm_rows", "cluster_sum")

@@ -93,6 +93,8 @@ struct Block : BlockView {
   NamedBarrier barriers[16];
   std::vector<std::vector<std::unique_ptr<Meeting>>> meetings;  // of each warp
   std::map<uint64_t *, Queue> mbarrier_waiting;
+  Queue asked_too_early;   // tests of an mbarrier that was not complete: they end when something else has happened
+  uint32_t fruitless = 0;  // times that nothing had, since an mbarrier was complete
   std::vector<std::unique_ptr<AsyncUnit>> units;
   WarpTraffic *warps = nullptr;
   LaunchTraffic *traffic = nullptr;

@@ -79,8 +79,10 @@ void access_cluster(const void *p, uint32_t bytes, uint32_t rank, Access kind) {
   race::Ignore ignore;
   check_aligned(p, bytes);
   const char *what = kind == Access::kLoad ? "ld.shared::cluster" : "st.shared::cluster";
+  Counters &counters = *block().counters;
   const OnPeer at(peer(rank, what));
   check_smem(p, bytes, what);
+  (kind == Access::kLoad ? counters.peer_load_bytes : counters.peer_store_bytes) += bytes;
 }
 
 void cluster_mbarrier_arrive(uint64_t *barrier, uint32_t rank, uint32_t expected_bytes) {

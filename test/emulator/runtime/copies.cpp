@@ -328,6 +328,7 @@ void cluster_copy(void *to, const void *smem, uint32_t bytes, uint64_t *barrier,
   auto copy = std::make_unique<Copy>();
   copy->asked = __builtin_return_address(0);
   block().counters->copied_bytes += bytes;
+  block().counters->peer_store_bytes += bytes;
   copy->into = {&there};
   auto data = std::make_shared<std::vector<char>>(bytes);
   copy->read = [=] { race::read(smem, bytes), std::memcpy(data->data(), smem, bytes); };

@@ -40,6 +40,8 @@ void store(uint64_t *barrier, State s) {
   *barrier = kMark << 56 | uint64_t(s.parity) << 55 | uint64_t(s.bytes + kBytesBias) << 32 |
              uint64_t(s.arrivals) << 16 | s.pending;
   if (!complete) return;
+  block().fruitless = 0;
+  wake(block().asked_too_early);
   if (auto waiting = block().mbarrier_waiting.find(barrier); waiting != block().mbarrier_waiting.end())
     wake(waiting->second);
 }
@@ -130,7 +132,10 @@ void mbarrier_arrive_async(uint64_t *barrier) {
 
 bool mbarrier_test(uint64_t *barrier, uint32_t parity) {
   race::Ignore ignore;
-  if (load(barrier, "mbarrier.test_wait").parity == (parity & 1)) return false;
+  if (load(barrier, "mbarrier.test_wait").parity == (parity & 1)) {  // whoever asks in a loop leaves others a turn
+    park(block().asked_too_early, {"mbarrier.test_wait parity", barrier, parity & 1});
+    return false;
+  }
   acquire(barrier);
   return true;
 }

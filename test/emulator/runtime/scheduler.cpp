@@ -20,6 +20,7 @@ namespace {
 constexpr size_t kStack = 256 << 10;
 // Stacks that begin at the same place of a page would share a few sets of the caches.
 constexpr size_t kColours = 32, kColour = 4096 + 2 * 64;
+constexpr uint32_t kMostFruitless = 10000;
 constexpr uint64_t kUnitTurns = 4;               // an early unit works once in so many turns
 constinit thread_local Block *acting = nullptr;  // whose thread or unit it is
 
@@ -219,12 +220,25 @@ void block_ended(Block &b) {
     if (const char *left = unit->unfinished()) fail("the block ended with %s", left);
 }
 
+// Nothing else can go on: tests of mbarriers say no, and their threads may ask again, so often that a loop which gives
+// up at some time has done so.
+bool let_ask_again(Cluster &c) {
+  bool any = false;
+  for (auto &b : c.blocks) {
+    if (b->asked_too_early.empty() || ++b->fruitless > kMostFruitless) continue;
+    wake(b->asked_too_early), any = true;
+  }
+  return any;
+}
+
 void turn(Cluster &c) {
   Block *picked = block_to_go_on(c);
+  if (!picked && let_ask_again(c)) return;
   if (!picked) return fail("%s", deadlock(c).c_str());
   Block &b = *picked;
   act(b);
   if (AsyncUnit *unit = unit_to_work()) return unit->work();
+  if (b.ready.empty() && let_ask_again(c)) return;
   if (b.ready.empty()) return fail("%s", deadlock(c).c_str());
   resume(b.threads[b.ready.take(b.draw())]);
   if (!b.live && b.error.empty()) block_ended(b);

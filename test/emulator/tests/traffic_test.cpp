@@ -4,6 +4,7 @@
 
 #include "check.h"
 #include "common/device/vec.h"
+#include "common/sm90/cluster.h"
 #include "common/sm90/cp_async.h"
 #include "common/sm90/matrix.h"
 #include "common/sm90/tma.h"
@@ -194,6 +195,18 @@ CASE(counted_useful_rows_and_columns_of_products) {
   EXPECT(r.counters.wgmma_columns == 128 * products && r.counters.wgmma_useful_columns == 2 * kN * kChunks);
   EXPECT(r.counters.load_bytes == 2 * kM * kK + kN * kK);
   EXPECT(r.counters.mbarrier_waits == 2 * 8 * kSteps && r.counters.barrier_waits == 2 * 12);
+}
+
+CASE(counted_bytes_of_peers) {
+  const auto report = emu::run({"test", {4}, {32}, sizeof(int4[32]), {2}}, [] {
+    OPSWAP_SMEM(int4[32], s);
+    cluster_store(map_shared(s + threadIdx.x, 1 - cluster_rank()), int4{});
+    cluster_sync();
+    if (threadIdx.x < 5) cluster_load(map_shared(&s[threadIdx.x].x, 1 - cluster_rank()));
+    cluster_sync();
+  });
+  EXPECT(report.counters.peer_store_bytes == 4 * 32 * 16);
+  EXPECT(report.counters.peer_load_bytes == 4 * 5 * 4);
 }
 
 CASE(counted_launches_are_told_as_json) {

@@ -14,22 +14,22 @@ inline void __syncwarp(unsigned mask = 0xffffffffu) {
 }
 
 template <class T>
-T __shfl_sync(unsigned mask, T value, int source, int width = 32) {
+__forceinline__ T __shfl_sync(unsigned mask, T value, int source, int width = 32) {
   const uint32_t lane = opswap::emu::thread_view->lane;
   return opswap::emu::shuffle(mask, value, (lane & ~uint32_t(width - 1)) | (uint32_t(source) & uint32_t(width - 1)));
 }
 template <class T>
-T __shfl_xor_sync(unsigned mask, T value, int bits, int width = 32) {
+__forceinline__ T __shfl_xor_sync(unsigned mask, T value, int bits, int width = 32) {
   const uint32_t lane = opswap::emu::thread_view->lane, from = lane ^ uint32_t(bits);
   return opswap::emu::shuffle(mask, value, from / uint32_t(width) <= lane / uint32_t(width) ? from : lane);
 }
 template <class T>
-T __shfl_down_sync(unsigned mask, T value, unsigned by, int width = 32) {
+__forceinline__ T __shfl_down_sync(unsigned mask, T value, unsigned by, int width = 32) {
   const uint32_t lane = opswap::emu::thread_view->lane;
   return opswap::emu::shuffle(mask, value, lane % uint32_t(width) + by < uint32_t(width) ? lane + by : lane);
 }
 template <class T>
-T __shfl_up_sync(unsigned mask, T value, unsigned by, int width = 32) {
+__forceinline__ T __shfl_up_sync(unsigned mask, T value, unsigned by, int width = 32) {
   const uint32_t lane = opswap::emu::thread_view->lane;
   return opswap::emu::shuffle(mask, value, lane % uint32_t(width) >= by ? lane - by : lane);
 }

@@ -59,7 +59,7 @@ bool mbarrier_test(uint64_t *barrier, uint32_t parity);
 void mbarrier_wait(uint64_t *barrier, uint32_t parity);
 
 template <class T>
-T shuffle(uint32_t mask, T value, uint32_t source) {
+[[gnu::always_inline]] inline T shuffle(uint32_t mask, T value, uint32_t source) {
   static_assert(sizeof(T) <= 8);
   uint64_t in = 0;
   std::memcpy(&in, &value, sizeof value);
@@ -70,7 +70,7 @@ T shuffle(uint32_t mask, T value, uint32_t source) {
 }
 
 template <class T, class Fold>
-T reduce(uint32_t mask, T value, Fold fold) {
+[[gnu::always_inline]] inline T reduce(uint32_t mask, T value, Fold fold) {
   const uint64_t *out = collective(mask, Collective::kReduce, uint64_t(value));
   T all = T(out[std::countr_zero(mask)]);
   for (uint32_t lane = std::countr_zero(mask) + 1; lane < 32; ++lane)

@@ -25,6 +25,7 @@ struct Counters {
   uint64_t store_bytes = 0, store_sectors = 0, distinct_store_sectors = 0;
   // A shared access of a warp takes one pass per 128 bytes, and one more for each word that meets another in its bank.
   uint64_t shared_accesses = 0, shared_passes = 0, bank_conflicts = 0;
+  uint64_t peer_load_bytes = 0, peer_store_bytes = 0;  // of shared memory of other blocks of a cluster, also copies
   // Rows of A and columns of B over all products, and those that are not all zero, as padding is.
   uint64_t wgmma_rows = 0, wgmma_useful_rows = 0, wgmma_columns = 0, wgmma_useful_columns = 0;
   uint64_t barrier_waits = 0, mbarrier_waits = 0;  // of warps
