@@ -20,7 +20,7 @@ class Ready {
   }
   // The number in the block of the thread that these random bits pick; there is one.
   uint32_t take(uint64_t random) {
-    constexpr uint64_t kWarpTurns = 256, kLaneTurns = 8;  // how long the draw stays, on average, if it can
+    constexpr uint64_t kWarpTurns = 64, kLaneTurns = 8;  // how long the draw stays, on average, if it can
     if (at_ >= warps_.size() || random % kWarpTurns == 0) at_ = size_t(random / 4096 % warps_.size());
     if (random / kWarpTurns % kLaneTurns == 0) lane_ = uint32_t(random / 4096 / 4096 % 32);
     const uint32_t warp = warps_[at_];
