@@ -27,6 +27,16 @@ CLUSTER_BUGS = (
         every_seed=False,
     ),
     Bug(
+        "nothing_orders_the_read_before_the_end",
+        "cluster_sum",
+        SUM,
+        "  cluster_sync();  // the peers have read this block's sum\n",
+        "",
+        "data race",
+        "cluster_load(",
+        "tsan",
+    ),
+    Bug(
         "peer_that_is_not_there",
         "cluster_sum",
         SUM,

@@ -208,7 +208,8 @@ bool can_go_on(const Block &b, bool late) {
 }
 
 Block *block_to_go_on(Cluster &c) {
-  const size_t n = c.blocks.size(), first = n == 1 ? 0 : c.blocks[0]->draw() % n;
+  const bool in_turn = options().seed & 4;
+  const size_t n = c.blocks.size(), first = n == 1 || in_turn ? 0 : c.blocks[0]->draw() % n;
   for (const bool late : {false, true})
     for (size_t i = 0; i < n; ++i)
       if (Block *b = c.blocks[(first + i) % n].get(); n == 1 || can_go_on(*b, late)) return b;

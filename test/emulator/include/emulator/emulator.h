@@ -11,7 +11,9 @@
 namespace opswap::emu {
 
 struct Options {
-  uint64_t seed = 0;  // order of threads; bit 0: copies complete as late as they can, bit 1: so do matrix products
+  // Order of threads; bit 0: copies complete as late as they can, bit 1: so do matrix products, bit 2: a block of a
+  // cluster goes as far as it can before the next one.
+  uint64_t seed = 0;
   bool hopper_fp8 = false;  // FP8 products are summed with Hopper's 14 bits instead of those of a float
 };
 Options &options();  // of this host thread
