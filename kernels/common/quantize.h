@@ -72,13 +72,34 @@ inline void store_quotients(Code *out, const E *x, int64_t n, float scale) {
       [&](int64_t i, int64_t left) { store_tail(out + i, load_tail(x + i, left) / s, left); });
 }
 
-// A normal scale that was chosen for x leaves no quotient that is NaN or has to saturate.
+#if defined(__AVX512F__)
+inline void store_codes(e4m3 *p, __m512i codes) { _mm512_storeu_si512(p, codes); }
+inline void store_codes(streamed<e4m3> *p, __m512i codes) {
+  _mm512_stream_si512(reinterpret_cast<__m512i *>(p), codes);
+}
+
+// The same codes, without a division each, for as many whole vectors as there are; the number that are done.
+template <class Code, class E>
+inline int64_t store_quotients_at_once(Code *out, const E *x, int64_t n, float scale) {
+  const Quotient quotient(scale);
+  int64_t i = 0;
+  for (; i + kCodesAtOnce <= n; i += kCodesAtOnce) store_codes(out + i, e4m3_codes_at_once(x + i, quotient));
+  return i;
+}
+#else
+template <class Code, class E>
+inline int64_t store_quotients_at_once(Code *, const E *, int64_t, float) {
+  return 0;
+}
+#endif
+
+// A scale that was chosen for x leaves no quotient that is NaN or has to saturate; where it is far from the ends of
+// the exponents, no product is subnormal that counts.
 template <class Code, class E>
 inline void quantize_span(Code *out, const E *x, int64_t n, float scale, bool given) {
-  if (!given && scale >= 0x1p-126f && scale <= 0x1p120f)
-    store_quotients<false>(out, x, n, scale);
-  else
-    store_quotients<true>(out, x, n, scale);
+  if (given || !(scale >= 0x1p-80f && scale <= 0x1p80f)) return store_quotients<true>(out, x, n, scale);
+  const int64_t done = store_quotients_at_once(out, x, n, scale);
+  store_quotients<false>(out + done, x + done, n - done, scale);
 }
 
 // How the scales of a call lie: row-major [row groups][column groups], or MN-major with the two exchanged.
@@ -94,12 +115,21 @@ struct Scales {
   float &at(int64_t r, int64_t c) const { return data[r * row + c * column]; }
 };
 
+// Asks for what a row that is read once needs next, so that it comes while codes are computed.
+template <class Code, class E>
+inline void prefetch_ahead(const E *x, int64_t n) {
+  constexpr int64_t kAhead = 4096, kLine = 64;  // bytes
+  if constexpr (!std::is_same_v<Code, e4m3>)
+    for (int64_t i = 0; i < n * int64_t(sizeof(E)); i += kLine)
+      __builtin_prefetch(reinterpret_cast<const char *>(x) + kAhead + i);
+}
+
 // Quantises row t of n features: one group when `group` is 0; with `given` the one scale of the tensor is read. The
 // scales of a few groups come first, so that no group waits for the end of its own reduction.
 template <class Code, class E>
 inline void quantize_row(Code *out, const E *x, int64_t n, int64_t t, int64_t group, bool given, const Scales &scales,
                          float floor = kAmaxFloor) {
-  constexpr int64_t kAtOnce = 16;
+  constexpr int64_t kAtOnce = 16 / int64_t(sizeof(E));
   if (given) return quantize_span(out, x, n, scales.at(0, 0), true);
   const int64_t width = group ? group : std::max<int64_t>(n, 1), groups = group ? (n + group - 1) / group : 1;
   float some[kAtOnce];
@@ -110,8 +140,9 @@ inline void quantize_row(Code *out, const E *x, int64_t n, int64_t t, int64_t gr
       some[g - first] = scales.at(t, g) = scale_of(amax(x + begin, std::min(width, n - begin)), floor);
     }
     for (int64_t g = first; g < end; ++g) {
-      const int64_t begin = g * width;
-      quantize_span(out + begin, x + begin, std::min(width, n - begin), some[g - first], false);
+      const int64_t begin = g * width, own = std::min(width, n - begin);
+      prefetch_ahead<Code>(x + begin, own);
+      quantize_span(out + begin, x + begin, own, some[g - first], false);
     }
   }
 }

@@ -46,14 +46,15 @@ inline void store_tail(streamed<E> *p, vf v, int64_t n) {
   store_tail(&p->value, v, n);
 }
 
-inline bool rows_on_vectors(const Tensor &t) {
-  const int64_t vector = kLanes * dtype_bytes(t.dtype);
-  return (reinterpret_cast<uintptr_t>(t.data) | uintptr_t(t.stride[0] * dtype_bytes(t.dtype))) % uintptr_t(vector) == 0;
+inline bool rows_on_vectors(const Tensor &t, int64_t elements) {
+  const int64_t bytes = dtype_bytes(t.dtype);
+  return (reinterpret_cast<uintptr_t>(t.data) | uintptr_t(t.stride[0] * bytes)) % uintptr_t(elements * bytes) == 0;
 }
 
-// Whether what is written first has left the caches once all of `out`, and `read` bytes for it, have passed.
-inline bool outgrows_caches(const Tensor &out, int64_t read) {
-  return kStreams && out.bytes + read >= kCacheBytes && rows_on_vectors(out);
+// Whether what is written first has left the caches once all of `out`, and `read` bytes for it, have passed; it is
+// written by this many elements at once.
+inline bool outgrows_caches(const Tensor &out, int64_t read, int64_t elements = kLanes) {
+  return kStreams && out.bytes + read >= kCacheBytes && rows_on_vectors(out, elements);
 }
 
 // body(row t of `out`, t) for every row, in tasks of `grain` rows; `store` picks how by the type of the pointer.

@@ -77,7 +77,8 @@ OPSWAP_CPU(quantize_fp8) {
     if (a.group_rows == 0) return quantize_tensor<E>(a, scales);
     if (a.group_rows == 1) {
       // Inputs of 16 bits are bound by arithmetic, which streaming does not help.
-      const bool streams = sizeof(E) == 4 && a.group_columns % kLanes == 0 && outgrows_caches(a.out, a.input.bytes);
+      const bool streams =
+          sizeof(E) == 4 && a.group_columns % kCodesAtOnce == 0 && outgrows_caches(a.out, a.input.bytes, kCodesAtOnce);
       for_output_rows<e4m3>(a.out, a.T, rows_per_task(a.H), streams, [&](auto *out, int64_t t) {
         quantize_row(out, row<E>(a.input, t), a.H, t, a.group_columns, false, scales, float(a.floor));
       });
