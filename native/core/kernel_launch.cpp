@@ -115,7 +115,7 @@ opswap_status launch_emulated(const Kernel &kernel, const Geometry &g, const std
   const char *seed = std::getenv("OPSWAP_EMULATE_SEED");
   emu::options().seed = seed ? std::strtoull(seed, nullptr, 10) : 0;
   const auto size = [](const Extent &e) { return dim3(unsigned(e.x), unsigned(e.y), unsigned(e.z)); };
-  const emu::Report report = emu::run({kernel.name, size(g.grid), size(g.block), g.smem, size(g.cluster)}, body);
+  const emu::Report report = emu::run({kernel.name, size(g.grid), size(g.block), g.smem, size(g.cluster), g.pdl}, body);
   if (report) return OPSWAP_OK;
   return launch_failed(kernel, g, "was stopped by the emulator", report.error.c_str());
 }

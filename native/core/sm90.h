@@ -2,6 +2,9 @@
 #pragma once
 
 #include "registry.h"
+#ifdef OPSWAP_EMULATE
+#include "emulator/emulator.h"
+#endif
 
 namespace opswap {
 
@@ -24,6 +27,9 @@ ImplRecord sm90_record(const char *op, const Evidence &evidence) {
           .run =
               [](const void *args, const opswap_exec &exec) {
                 const Args &a = *static_cast<const Args *>(args);
+#ifdef OPSWAP_EMULATE
+                const emu::Stream stream;
+#endif
                 return pick(a).run(a, exec);
               },
           .can = [](const void *args) -> const char * {

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,23 @@ def on_device(value: Any, _name: str = "", device: int = 0) -> Any:
         return value
     strides = [s // value.itemsize for s in value.strides]
     return opswap.Tensor(value.ctypes.data, str(value.dtype), list(value.shape), strides, 2, device)
+
+
+#: What no kernel of an engine writes, so that a programmatic launch may read it before dependency_wait().
+PARAMETER = re.compile(r"(^|_)(weight|bias)$")
+
+
+def behind_a_kernel(value: Any, name: str) -> Any:
+    """On the device, behind a kernel that is not done with anything but parameters."""
+    if isinstance(value, np.ndarray) and value.size and not PARAMETER.search(name):
+        last = sum((n - 1) * abs(s) for n, s in zip(value.shape, value.strides, strict=True))
+        in_front(value.ctypes.data, last + value.itemsize)
+    return on_device(value)
+
+
+def in_front(address: int | None, size: int = 0) -> None:
+    names = ctypes.CDLL("libopswap.so").opswap_emulator_in_front
+    names(ctypes.c_void_p(address), ctypes.c_uint64(size))
 
 
 def elements(room: Room, case: dict, types: dict[str, str]) -> int:
@@ -80,7 +99,8 @@ def test_matches_reference(room: Room, case: dict, types: dict[str, str], monkey
         pytest.skip(reason)
     for seed, sm_budget in zip(SEEDS, itertools.cycle(SM_BUDGETS), strict=False):
         monkeypatch.setenv("OPSWAP_EMULATE_SEED", str(seed))
-        check(room, case, types, "sm90", on_device, sm_budget)
+        in_front(None)
+        check(room, case, types, "sm90", behind_a_kernel, sm_budget)
 
 
 def hosted() -> list:
@@ -117,6 +137,18 @@ def test_what_the_emulator_finds_arrives_as_an_error() -> None:
         ", 2, 40, 40, 40, 1e-06)",
     )
     assert all(w in caught.value.message for w in words), caught.value.message
+
+
+def test_a_read_before_the_kernel_in_front_is_done_arrives_as_an_error() -> None:
+    """The norm reads its weight before dependency_wait(), so no kernel in front may be writing it."""
+    x, out, w = np.ones((2, 40), np.float32), np.zeros((2, 40), np.float32), np.ones(40, np.float32)
+    args = (on_device(out), on_device(x), on_device(w), 1e-6)
+    in_front(x.ctypes.data, x.nbytes)
+    opswap.call("rms_norm", *args, impl="sm90")
+    in_front(w.ctypes.data, w.nbytes)
+    with pytest.raises(opswap.OpswapError, match=r"reads \d+ bytes at 0x\w+ before dependency_wait\(\)") as caught:
+        opswap.call("rms_norm", *args, impl="sm90")
+    assert caught.value.code == "OPSWAP_E_LAUNCH"
 
 
 def test_handles_of_streams_change_nothing_where_a_launch_is_done_when_it_returns() -> None:

@@ -7,8 +7,8 @@ namespace opswap::sm90 {
 
 #ifdef OPSWAP_EMULATE
 
-OPSWAP_DEVICE void dependency_wait() {}
-OPSWAP_DEVICE void dependency_trigger() {}
+OPSWAP_DEVICE void dependency_wait() { emu::dependency_wait(); }
+OPSWAP_DEVICE void dependency_trigger() { emu::dependency_trigger(); }
 
 #else
 

@@ -15,4 +15,10 @@ inline opswap_exec one_sm(void *workspace = nullptr, size_t bytes = 0) {
   return {.struct_size = sizeof(opswap_exec), .sm_budget = 1, .workspace = workspace, .workspace_size = bytes};
 }
 
+// In front of the room's kernels is one that is not done with this tensor.
+template <class T>
+void in_front(const std::vector<T> &tensor) {
+  emu::in_front(tensor.data(), tensor.size() * sizeof(T));
+}
+
 }  // namespace opswap::emu::bugs

@@ -28,6 +28,8 @@ emu::bugs::Outcome drive(uint64_t seed) {
   a.num_expert_group = a.topk_group = 1, a.use_sigmoid = a.renormalize = true, a.routed_scaling_factor = 1;
   a.T = kTokens, a.K = kChosen, a.E = kExperts, a.scalar_dtype = DType::bfloat16;
   emu::bugs::Outcome o;
+  const emu::Stream stream;
+  emu::bugs::in_front(logits), emu::bugs::in_front(weights), emu::bugs::in_front(ids);
   OPSWAP_PASS::grouped_topk_sm90(a, emu::bugs::one_sm());
   o.report = emu::room_report();
   for (int t = 0; t < kTokens && o.report && o.wrong.empty(); ++t) {

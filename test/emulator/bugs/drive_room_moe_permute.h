@@ -26,6 +26,8 @@ emu::bugs::Outcome run_tokens() {
   a.scalar_dtype = DType::bfloat16, a.index_dtype = DType::int32;
   std::vector<unsigned char> workspace(OPSWAP_PASS::moe_permute_sm90_workspace(a, opswap_exec{}));
   emu::bugs::Outcome o;
+  const emu::Stream stream;
+  emu::bugs::in_front(ids), emu::bugs::in_front(x), emu::bugs::in_front(out), emu::bugs::in_front(first);
   OPSWAP_PASS::moe_permute_sm90(a, emu::bugs::one_sm(workspace.data(), workspace.size()));
   o.report = emu::room_report();
   int row = 0;

@@ -19,6 +19,8 @@ emu::bugs::Outcome run_rows(int columns, int first) {
   a.out = to.tensor, a.input = from.tensor, a.weight = gain.tensor;
   a.epsilon = 1e-6, a.T = kRows, a.H = columns, a.scalar_dtype = DType::bfloat16;
   emu::bugs::Outcome o;
+  const emu::Stream stream;
+  emu::bugs::in_front(x), emu::bugs::in_front(out);
   OPSWAP_PASS::rms_norm_sm90(a, emu::bugs::one_sm());
   o.report = emu::room_report();
   for (int row = 0; row < kRows && o.report && o.wrong.empty(); ++row) {

@@ -11,7 +11,7 @@ namespace opswap {
 
 opswap_status launch_emulated(const Kernel &kernel, const Geometry &g, const std::function<void()> &body) {
   const auto size = [](const Extent &e) { return dim3(unsigned(e.x), unsigned(e.y), unsigned(e.z)); };
-  emu::room_report() = emu::run({kernel.name, size(g.grid), size(g.block), g.smem, size(g.cluster)}, body);
+  emu::room_report() = emu::run({kernel.name, size(g.grid), size(g.block), g.smem, size(g.cluster), g.pdl}, body);
   return emu::room_report() ? OPSWAP_OK : OPSWAP_E_LAUNCH;
 }
 

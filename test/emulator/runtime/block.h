@@ -10,6 +10,7 @@
 #include "emulator/emulator.h"
 #include "race.h"
 #include "ready.h"
+#include "stream.h"
 #include "traffic.h"
 
 namespace opswap::emu {
@@ -33,6 +34,7 @@ struct alignas(64) Thread : ThreadView {  // what each switch touches comes firs
   const Wait *wait = nullptr;  // on its stack
   char *stack = nullptr;
   bool done = false;
+  bool early = false;  // has not waited for the kernels in front
   uint64_t cluster_arrivals = 0, cluster_waits = 0;
   std::string place;                          // of the wait, once asked
   void *fake_stack = nullptr;                 // AddressSanitizer's
@@ -45,12 +47,14 @@ struct NamedBarrier {
   uint32_t arrived = 0, expected = 0;
   uint64_t generation = 0;
   Queue waiting;
-  char phase[2][2]{};  // what the sanitizer knows an even and an odd generation by: who is late must not see the next
+  bool after_wait[2]{};  // whether an even and an odd generation came after a dependency_wait()
+  char phase[2][2]{};    // what the sanitizer knows an even and an odd generation by: who is late must not see the next
 };
 
 struct Meeting {  // of the lanes of one mask
   uint32_t mask = 0, arrived = 0, waiting = 0;
   Collective what{};
+  bool after_wait[2]{};
   uint64_t generation = 0, values[2][32]{};  // of even and of odd ones: a lane may still read the last
 };
 
@@ -96,6 +100,8 @@ struct Block : BlockView {
   Queue asked_too_early;   // tests of an mbarrier that was not complete: they end when something else has happened
   uint32_t fruitless = 0;  // times that nothing had, since an mbarrier was complete
   std::vector<std::unique_ptr<AsyncUnit>> units;
+  Dependency *dependency = nullptr;                           // null: no stream
+  bool waited = false, triggered = false, let_early = false;  // of dependency_wait() and dependency_trigger()
   WarpTraffic *warps = nullptr;
   LaunchTraffic *traffic = nullptr;
 
@@ -137,6 +143,11 @@ void converge(uint32_t lanes);  // these lanes of the running thread's warp are 
 void converge_at_barrier();     // as is the running thread, alone
 
 inline void *proxy_of(void *object) { return static_cast<char *>(object) + 1; }
+
+// The running thread comes after a dependency_wait() of its block.
+inline void acquire_dependency(bool waited) {
+  if (waited) self().early = false;
+}
 
 // As seen by the running thread, also through the asynchronous proxy.
 inline void acquire(void *object) {

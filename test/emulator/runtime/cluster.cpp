@@ -39,6 +39,7 @@ void cluster_wait() {
   while (c.generation < t.cluster_arrivals)
     park(c.waiting, {"barrier.cluster.wait phase", nullptr, uint32_t(t.cluster_waits)});
   acquire(c.phase[t.cluster_waits++ & 1]);
+  for (auto &b : c.blocks) acquire_dependency(b->waited);
 }
 
 // To the race check the end of a block is a write of its shared memory, after everything its threads did.

@@ -141,6 +141,14 @@ struct RowTraffic {
   }
 };
 
+// What a unit will touch is touched, to the kernels in front, from when it is asked for.
+void check_in_front(const BoxWalk &box, Access kind) {
+  if (!self().early) return;
+  box.each([&](const Chunk &chunk) {
+    if (chunk.to > chunk.from) emu::check_in_front(chunk.global + chunk.from, chunk.to - chunk.from, kind);
+  });
+}
+
 void check_destination(const void *smem, size_t bytes, size_t alignment, const char *what) {
   check_smem(smem, bytes, what);
   if (smem_address(smem) % alignment)
@@ -206,6 +214,7 @@ static void tensor_load(void *smem, const TensorMap *map, uint64_t *barrier, con
                         uint32_t blocks, const void *asked) {
   BoxWalk box(map, at, rank);
   check_destination(smem, box.bytes(), 128, "TMA load");
+  check_in_front(box, Access::kLoad);
   const auto targets = targets_of(blocks, barrier, "TMA load");
   auto copy = std::make_unique<Copy>();
   copy->asked = asked;
@@ -244,6 +253,7 @@ void tma_store(const TensorMap *map, const void *smem, const int *at, size_t ran
   race::Ignore ignore;
   BoxWalk box(map, at, rank);
   check_destination(smem, box.bytes(), 128, "TMA store");
+  check_in_front(box, Access::kStore);
   if (reduce > 0 && box.type() == 5) fail("cp.reduce.async.bulk: of f32 there is only a sum");
   auto copy = std::make_unique<Copy>();
   copy->asked = __builtin_return_address(0);
@@ -279,16 +289,17 @@ static void check_allocated(const void *global, uint32_t bytes, const char *what
   if (bytes && race::poisoned(global, bytes)) fail("%s: %u bytes at %p are not all allocated", what, bytes, global);
 }
 
-static void check_bulk(const void *global, uint32_t bytes, const char *what) {
+static void check_bulk(const void *global, uint32_t bytes, Access kind, const char *what) {
   if (bytes % 16 || !bytes || reinterpret_cast<uintptr_t>(global) % 16)
     fail("%s: %u bytes at %p, both must be multiples of 16", what, bytes, global);
   check_allocated(global, bytes, what);
+  if (self().early) emu::check_in_front(global, bytes, kind);
   block().counters->copied_bytes += bytes;
 }
 
 static void linear_load(void *smem, const void *global, uint32_t bytes, uint64_t *barrier, uint32_t blocks,
                         const void *asked) {
-  check_bulk(global, bytes, "cp.async.bulk load");
+  check_bulk(global, bytes, Access::kLoad, "cp.async.bulk load");
   check_destination(smem, bytes, 16, "cp.async.bulk load");
   const auto targets = targets_of(blocks, barrier, "cp.async.bulk load");
   auto copy = std::make_unique<Copy>();
@@ -343,7 +354,7 @@ void cluster_copy(void *to, const void *smem, uint32_t bytes, uint64_t *barrier,
 
 void bulk_store(void *global, const void *smem, uint32_t bytes) {
   race::Ignore ignore;
-  check_bulk(global, bytes, "cp.async.bulk store");
+  check_bulk(global, bytes, Access::kStore, "cp.async.bulk store");
   check_destination(smem, bytes, 16, "cp.async.bulk store");
   auto copy = std::make_unique<Copy>();
   copy->asked = __builtin_return_address(0);
@@ -368,6 +379,7 @@ void cp_async(void *smem, const void *global, uint32_t bytes, uint32_t valid) {
   if (reinterpret_cast<uintptr_t>(global) % bytes) fail("cp.async: %p is not a multiple of %u", global, bytes);
   if (valid > bytes) fail("cp.async: %u valid bytes of %u", valid, bytes);
   check_allocated(global, valid, "cp.async");
+  if (valid && self().early) emu::check_in_front(global, valid, Access::kLoad);
   auto copy = std::make_unique<Copy>();
   copy->asked = __builtin_return_address(0);
   copy->is_cp_async = true;

@@ -137,6 +137,7 @@ bool mbarrier_test(uint64_t *barrier, uint32_t parity) {
     return false;
   }
   acquire(barrier);
+  acquire_dependency(block().waited);
   return true;
 }
 
@@ -145,6 +146,7 @@ static void wait(uint64_t *barrier, uint32_t parity, const void *site) {
   while (load(barrier, "mbarrier.try_wait").parity == (parity & 1))
     park(block().mbarrier_waiting[barrier], {"mbarrier.try_wait parity", barrier, parity & 1});
   acquire(barrier);
+  acquire_dependency(block().waited);
 }
 
 void mbarrier_wait(uint64_t *barrier, uint32_t parity) {

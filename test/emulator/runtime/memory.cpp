@@ -99,7 +99,7 @@ static void fill(Cluster &c, uint64_t i, const Block &pattern) {
   for (uint32_t rank = 0; rank < count; ++rank) {
     auto b = std::make_unique<Block>();
     b->launch = pattern.launch, b->body = pattern.body;
-    b->counters = pattern.counters, b->traffic = pattern.traffic;
+    b->counters = pattern.counters, b->traffic = pattern.traffic, b->dependency = pattern.dependency;
     b->block_size = pattern.block_size, b->grid_size = grid, b->cluster_size = size;
     b->cluster = &c, b->rank = rank;
     b->block = {x * size.x + rank % size.x, y * size.y + rank / size.x % size.y, z * size.z + rank / size.x / size.y};
@@ -121,15 +121,22 @@ Report run(const Launch &how, const std::function<void()> &body) {
   pattern.block_size = how.block, pattern.grid_size = how.grid, pattern.cluster_size = how.cluster;
   const uint64_t in_cluster = uint64_t{how.cluster.x} * how.cluster.y * how.cluster.z;
   const uint64_t clusters = report ? uint64_t{how.grid.x} * how.grid.y * how.grid.z / in_cluster : 0;
+  Dependency dependency;
+  if (report && stream_is_open()) {
+    dependency = start_in_stream(how.name, how.pdl);
+    pattern.dependency = &dependency, traffic.touched = &dependency.touched;
+  }
   for (uint64_t i = 0; i < clusters && report; ++i) {
     Cluster c;
     fill(c, i, pattern);
     run_cluster(c);
     for (auto &b : c.blocks) {
       check_guard(*b);
+      dependency.let_only &= b->let_early;
       if (!b->error.empty() && report) report.error = b->error, report.place = b->place;
     }
   }
+  if (report && pattern.dependency) report.error = end_in_stream(std::move(dependency));
   if (report.counters.bank_conflicts) report.conflicts_at = line_at(traffic.worst());
   remember(how, report);
   return report;

@@ -94,6 +94,7 @@ size_t fiber_of(const Thread &t) { return t.owner->rank * t.owner->threads.size(
 
 void prepare(Block &b, Thread &t, size_t index) {
   t.owner = &b;
+  t.early = b.dependency && b.dependency->programmatic;
   t.linear = uint32_t(index);
   t.thread = {t.linear % b.block_size.x, t.linear / b.block_size.x % b.block_size.y,
               t.linear / b.block_size.x / b.block_size.y};

@@ -6,6 +6,7 @@ namespace {
 
 void pass(NamedBarrier &barrier) {
   barrier.arrived = barrier.expected = 0;
+  barrier.after_wait[barrier.generation & 1] = block().waited;
   ++barrier.generation;
   wake(barrier.waiting);
 }
@@ -69,6 +70,7 @@ void barrier(uint32_t id, uint32_t threads, bool wait) {
   if (!wait) return;
   while (b.generation == generation) park(b.waiting, {"barrier", nullptr, id});
   acquire(b.phase[generation & 1]);
+  acquire_dependency(b.after_wait[generation & 1]);
 }
 
 void thread_ended() {
@@ -93,6 +95,7 @@ const uint64_t *collective(uint32_t mask, Collective what, uint64_t in) {
   m.arrived |= 1u << t.lane;
   if (m.arrived == mask) {
     converge(mask);
+    m.after_wait[generation & 1] = b.waited;
     ++m.generation;
     b.ready.add(t.warp, m.waiting);
     m.arrived = m.waiting = 0;
@@ -101,7 +104,7 @@ const uint64_t *collective(uint32_t mask, Collective what, uint64_t in) {
     m.waiting |= 1u << t.lane;
     park({name_of(what), nullptr, t.warp, " of warp"});
   }
-  if (what == Collective::kSync) acquire(values);
+  if (what == Collective::kSync) acquire(values), acquire_dependency(m.after_wait[generation & 1]);
   return values;
 }
 

@@ -23,7 +23,7 @@ void count_global(LaunchTraffic &launch, uint64_t *address, int n, uint32_t byte
   uint64_t total = 0, covered = 0, next_sector = 0;
   for (int i = 0; i < n; ++i) {
     const uint64_t end = address[i] + bytes, first = std::max(address[i], covered);
-    if (end > first) total += end - first;
+    if (end > first) total += end - first, launch.touch(first, end - first, kind);
     covered = std::max(covered, end);
     const uint64_t sector = std::max(address[i] / kSector, next_sector), last = (end - 1) / kSector;
     if (sector <= last) launch.sectors(sector, last, kind), next_sector = last + 1;
@@ -69,7 +69,7 @@ void LaunchTraffic::sectors(uint64_t first, uint64_t last, Access kind) {
 
 void LaunchTraffic::global(uint64_t address, uint64_t bytes, Access kind) {
   (kind == Access::kLoad ? counters->load_bytes : counters->store_bytes) += bytes;
-  if (bytes) sectors(address / kSector, (address + bytes - 1) / kSector, kind);
+  if (bytes) touch(address, bytes, kind), sectors(address / kSector, (address + bytes - 1) / kSector, kind);
 }
 
 WarpTraffic *LaunchTraffic::warps_of(uint32_t rank, size_t count) {
@@ -138,6 +138,7 @@ void access_global(const void *p, uint32_t bytes, Access kind) {
   const auto *byte = static_cast<const unsigned char *>(p);
   if (byte >= b.smem && byte < b.smem + b.smem_used)
     fail("a global access to shared memory, at its byte %u", uint32_t(byte - b.smem));
+  if (self().early) check_in_front(p, bytes, kind);
   note_access(__builtin_return_address(0), p, bytes, kind);
 }
 
@@ -146,6 +147,18 @@ void access_shared(const void *p, uint32_t bytes, Access kind) {
   check_aligned(p, bytes);
   check_smem(p, bytes, "a shared access");
   note_access(__builtin_return_address(0), p, bytes, kind);
+}
+
+void access_atomic(const void *p, uint32_t bytes) {
+  const Block &b = block();
+  if (!b.dependency) return;
+  race::Ignore ignore;
+  const auto *byte = static_cast<const unsigned char *>(p);
+  if (byte >= b.smem && byte < b.smem + b.smem_used) return;
+  if (self().early) check_in_front(p, bytes, Access::kStore);
+  if (race::kThreads) return;
+  b.dependency->touched.read.add(reinterpret_cast<uint64_t>(p), bytes);
+  b.dependency->touched.written.add(reinterpret_cast<uint64_t>(p), bytes);
 }
 
 void note_access(const void *site, const void *p, uint32_t bytes, Access kind) {

@@ -9,6 +9,7 @@
 
 #include "emulator/device.h"
 #include "emulator/emulator.h"
+#include "stream.h"
 
 namespace opswap::emu {
 
@@ -37,11 +38,15 @@ class WarpTraffic;
 
 struct LaunchTraffic {
   Counters *counters = nullptr;
+  Touched *touched = nullptr;  // null: no stream
   SectorSet loaded, stored;
   std::unordered_map<const void *, uint64_t> conflicts;  // of each program point
   const void *worst() const;
   void global(uint64_t address, uint64_t bytes, Access kind);  // of a copy unit: a run of bytes
   void sectors(uint64_t first, uint64_t last, Access kind);
+  void touch(uint64_t address, uint64_t bytes, Access kind) {
+    if (touched) (kind == Access::kLoad ? touched->read : touched->written).add(address, bytes);
+  }
   WarpTraffic *warps_of(uint32_t rank, size_t count);  // of the running block of this rank of its cluster
 
  private:

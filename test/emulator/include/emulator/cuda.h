@@ -72,6 +72,7 @@ template <class T, class Next>
 T exchange(T *p, Next next) {
   using Bits = std::conditional_t<sizeof(T) == 4, uint32_t, uint64_t>;
   auto *bits = reinterpret_cast<Bits *>(p);
+  access_atomic(p, sizeof(T));
   Bits old = __atomic_load_n(bits, __ATOMIC_RELAXED);
   while (!__atomic_compare_exchange_n(bits, &old, std::bit_cast<Bits>(T(next(std::bit_cast<T>(old)))), true,
                                       __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {

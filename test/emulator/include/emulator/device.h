@@ -37,11 +37,16 @@ void check_smem(const void *p, size_t bytes, const char *what);  // fails unless
 enum class Access : uint8_t { kLoad, kStore, kWait };
 void access_global(const void *p, uint32_t bytes, Access kind);
 void access_shared(const void *p, uint32_t bytes, Access kind);
+void access_atomic(const void *p, uint32_t bytes);  // of either memory; not counted
 
 inline void check_aligned(const void *p, size_t bytes) {
   if (reinterpret_cast<uintptr_t>(p) % bytes)
     fail("an access of %zu bytes at %p, which is not aligned to it", bytes, p);
 }
+
+// Programmatic dependent launch, by this thread.
+void dependency_wait();
+void dependency_trigger();
 
 // Named barrier; 0 threads means all of the block that have not ended. `wait` false: arrives only.
 void barrier(uint32_t id, uint32_t threads, bool wait = true);

@@ -46,6 +46,7 @@ struct Launch {
   dim3 grid, block;
   size_t smem = 0;
   dim3 cluster{};
+  bool pdl = false;  // programmatic: its threads may start before the kernel in front of it has ended
 };
 
 Report run(const Launch &launch, const std::function<void()> &body);
@@ -57,7 +58,20 @@ Report launch(const Launch &how, void (*kernel)(P...), A &&...args) {
   return run(how, [&] { std::apply(kernel, values); });
 }
 
+// While it lives the launches of this host thread are a stream: a programmatic one is checked against those in front of
+// it. Each call of an op is a stream of its own, since the emulator does not see what a host does between two calls.
+class Stream {
+ public:
+  Stream();
+  ~Stream();
+  Stream(const Stream &) = delete;
+};
+// In front of the next stream is a kernel that reads and writes this; nullptr: none.
+void in_front(const void *p, uint64_t bytes);
+
 }  // namespace opswap::emu
+
+extern "C" __attribute__((visibility("default"))) void opswap_emulator_in_front(const void *p, uint64_t bytes);
 
 // The last launches of this process, oldest first, with their counters: a JSON array. `clear` forgets them afterwards.
 // The text stays until the same thread asks again.
