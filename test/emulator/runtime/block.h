@@ -36,7 +36,6 @@ struct alignas(64) Thread : ThreadView {  // what each switch touches comes firs
   bool done = false;
   bool early = false;  // has not waited for the kernels in front
   uint64_t cluster_arrivals = 0, cluster_waits = 0;
-  std::string place;                          // of the wait, once asked
   void *fake_stack = nullptr;                 // AddressSanitizer's
   void *context = nullptr, *proxy = nullptr;  // ThreadSanitizer's
 };
@@ -88,6 +87,7 @@ struct Block : BlockView {
   std::string place;             // of the error
   const void *blamed = nullptr;  // who asked for what an asynchronous unit does now
   bool asking = false;           // a resumed thread only says where it waits
+  std::string answer;
   uint64_t random = 1;
 
   unsigned char *smem = nullptr;
@@ -95,7 +95,9 @@ struct Block : BlockView {
   std::vector<std::pair<const void *, size_t>> static_smem;
 
   NamedBarrier barriers[16];
+  uint32_t barriers_begun = 0;                                  // bit of each that some threads have reached
   std::vector<std::vector<std::unique_ptr<Meeting>>> meetings;  // of each warp
+  std::vector<Meeting *> last_meeting;                          // of each warp: most often the next one, too
   std::map<uint64_t *, Queue> mbarrier_waiting;
   Queue asked_too_early;   // tests of an mbarrier that was not complete: they end when something else has happened
   uint32_t fruitless = 0;  // times that nothing had, since an mbarrier was complete
@@ -109,7 +111,12 @@ struct Block : BlockView {
   const void *stack_bottom = nullptr;
   size_t stack_size = 0;
 
-  uint64_t draw();
+  uint64_t draw() {
+    random ^= random << 13;
+    random ^= random >> 7;
+    random ^= random << 17;
+    return random >> 16;
+  }
 };
 
 extern constinit thread_local Block *running;

@@ -1,12 +1,12 @@
 // Fibers and the order in which they run.
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <cstdarg>
 #include <cstdio>
 #include <stdexcept>
 
 #include "block.h"
+#include "deadlock.h"
+#include "stacks.h"
 #include "switch.h"
 
 namespace opswap::emu {
@@ -17,41 +17,10 @@ constinit thread_local Block *running = nullptr;
 
 namespace {
 
-constexpr size_t kStack = 256 << 10;
-// Stacks that begin at the same place of a page would share a few sets of the caches.
-constexpr size_t kColours = 32, kColour = 4096 + 2 * 64;
 constexpr uint32_t kMostFruitless = 10000;
 constexpr uint64_t kUnitTurns = 4;               // an early unit works once in so many turns
 constinit thread_local Block *acting = nullptr;  // whose thread or unit it is
 
-// Stacks and sanitizer contexts of this host thread, used again for every block.
-struct Resources {
-  struct Fiber {
-    char *stack;
-    void *context, *proxy;
-  };
-  std::vector<Fiber> fibers;
-
-  Fiber &at(size_t i) {
-    while (fibers.size() <= i) {
-      void *stack = mmap(nullptr, kStack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-      if (stack == MAP_FAILED) throw std::runtime_error("emulator: no memory for the stack of a thread");
-      fibers.push_back({static_cast<char *>(stack), race::create(), race::create()});
-    }
-    return fibers[i];
-  }
-  // A fiber that was left in the middle of a kernel has a call stack that ThreadSanitizer would go on with. The old
-  // contexts stay: destroying one complains of what it had not finished.
-  void renew(size_t count) {
-    for (size_t i = 0; i < count && i < fibers.size(); ++i) {
-      fibers[i].context = race::create();
-      fibers[i].proxy = race::create();
-    }
-  }
-  ~Resources() {
-    for (Fiber &fiber : fibers) munmap(fiber.stack, kStack);
-  }
-};
 thread_local Resources resources;
 
 [[gnu::always_inline]] inline void to_scheduler() {
@@ -92,12 +61,11 @@ void entry() {
 
 size_t fiber_of(const Thread &t) { return t.owner->rank * t.owner->threads.size() + t.linear; }
 
-void prepare(Block &b, Thread &t, size_t index) {
+void prepare(Block &b, Thread &t, size_t index, const uint3 &thread) {
   t.owner = &b;
   t.early = b.dependency && b.dependency->programmatic;
   t.linear = uint32_t(index);
-  t.thread = {t.linear % b.block_size.x, t.linear / b.block_size.x % b.block_size.y,
-              t.linear / b.block_size.x / b.block_size.y};
+  t.thread = thread;
   t.warp = t.linear / 32;
   t.lane = t.linear % 32;
   const auto &fiber = resources.at(fiber_of(t));
@@ -163,43 +131,14 @@ std::string where_it_waits(Thread &t) {
   t.owner->asking = true;
   resume(t);
   t.owner->asking = false;
-  return t.place;
+  return t.owner->answer;
 }
 
-// Threads that wait for the same thing are one line.
-std::string deadlock(Cluster &c) {
-  std::map<std::string, std::vector<uint32_t>> reasons;
-  size_t live = 0, all = 0;
-  std::string first_place;
-  for (auto &b : c.blocks) {
-    live += b->live, all += b->threads.size();
-    for (Thread &t : b->threads) {
-      if (t.done) continue;
-      const Wait &wait = *t.wait;
-      std::string reason = wait.what;
-      reason += wait.of + (" " + std::to_string(wait.value));
-      const std::string place = where_it_waits(t);
-      if (wait.on) reason += " of " + mbarrier_state(wait.on);
-      if (!place.empty()) reason += ", at " + place;
-      if (first_place.empty()) first_place = place;
-      if (c.blocks.size() > 1) reason += ", in block " + std::to_string(b->rank) + " of the cluster";
-      reasons[reason].push_back(t.linear);
-    }
-  }
+void fail_deadlocked(Cluster &c) {
+  const Deadlock told = tell_deadlock(c, where_it_waits);
   act(*c.blocks[0]);
-  if (acting->place.empty()) acting->place = first_place;
-  std::string text = "deadlock: " + std::to_string(live) + " of " + std::to_string(all) + " threads wait";
-  for (const auto &[reason, threads] : reasons) {
-    text += "\n  " + reason + ": threads";
-    for (size_t i = 0; i < threads.size(); ++i) {
-      size_t last = i;
-      while (last + 1 < threads.size() && threads[last + 1] == threads[last] + 1) ++last;
-      text += ' ' + std::to_string(threads[i]);
-      if (last > i) text += '-' + std::to_string(threads[last]);
-      i = last;
-    }
-  }
-  return text;
+  if (acting->place.empty()) acting->place = told.place;
+  fail("%s", told.text.c_str());
 }
 
 // Whether a thread of the block can run or a unit work; a late unit only when nothing else in the cluster can go on.
@@ -236,13 +175,13 @@ bool let_ask_again(Cluster &c) {
 void turn(Cluster &c) {
   Block *picked = block_to_go_on(c);
   if (!picked && let_ask_again(c)) return;
-  if (!picked) return fail("%s", deadlock(c).c_str());
+  if (!picked) return fail_deadlocked(c);
   Block &b = *picked;
   act(b);
   if (AsyncUnit *unit = unit_to_work()) return unit->work();
   if (b.ready.empty() && let_ask_again(c)) return;
-  if (b.ready.empty()) return fail("%s", deadlock(c).c_str());
-  resume(b.threads[b.ready.take(b.draw())]);
+  if (b.ready.empty()) return fail_deadlocked(c);
+  resume(b.threads[b.ready.take([&b] { return b.draw(); })]);
   if (!b.live && b.error.empty()) block_ended(b);
 }
 
@@ -252,13 +191,17 @@ void start(Block &b) {
   b.context = race::current();
   b.threads.resize(threads);
   b.meetings.resize((threads + 31) / 32);
+  b.last_meeting.resize(b.meetings.size());
   b.live_lanes.resize((threads + 31) / 32);
   b.ready.resize((threads + 31) / 32);
   b.warps = b.traffic->warps_of(b.rank, (threads + 31) / 32);
   b.live = uint32_t(threads);
   b.cluster->pending += b.live;
   race::release(&b);
-  for (size_t i = 0; i < threads; ++i) prepare(b, b.threads[i], i);
+  size_t i = 0;
+  for (uint32_t z = 0; z < b.block_size.z; ++z)
+    for (uint32_t y = 0; y < b.block_size.y; ++y)
+      for (uint32_t x = 0; x < b.block_size.x; ++x, ++i) prepare(b, b.threads[i], i, {x, y, z});
 }
 
 void finish(Block &b) {
@@ -282,19 +225,12 @@ bool on_own_stack(const void *p) {
   return byte >= self().stack && byte < self().stack + kStack;
 }
 
-uint64_t Block::draw() {
-  random ^= random << 13;
-  random ^= random >> 7;
-  random ^= random << 17;
-  return random >> 16;
-}
-
 void park(const Wait &wait) {
   Thread &t = self();
   Block &b = *t.owner;
   t.wait = &wait;
   if (b.units.empty() && !b.ready.empty() && b.cluster->blocks.size() == 1) {
-    Thread &next = b.threads[b.ready.take(b.draw())];
+    Thread &next = b.threads[b.ready.take([&b] { return b.draw(); })];
     const Thread &after = b.threads[b.ready.likely(next.linear)];
     __builtin_prefetch(&after + 1);  // most likely the one behind it
     __builtin_prefetch(after.stack_pointer);
@@ -303,7 +239,7 @@ void park(const Wait &wait) {
   } else
     to_scheduler();
   while (self().owner->asking) {
-    self().place = line_here();
+    self().owner->answer = line_here();
     to_scheduler();
   }
 }

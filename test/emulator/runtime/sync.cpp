@@ -4,20 +4,28 @@
 namespace opswap::emu {
 namespace {
 
-void pass(NamedBarrier &barrier) {
+void pass(uint32_t id) {
+  NamedBarrier &barrier = block().barriers[id];
+  block().barriers_begun &= ~(1u << id);
   barrier.arrived = barrier.expected = 0;
   barrier.after_wait[barrier.generation & 1] = block().waited;
   ++barrier.generation;
   wake(barrier.waiting);
 }
 
-Meeting &meeting_of(uint32_t mask) {
-  auto &meetings = block().meetings[self().warp];
+[[gnu::noinline]] Meeting *find_meeting(Block &b, uint32_t warp, uint32_t mask) {
+  auto &meetings = b.meetings[warp];
   for (auto &meeting : meetings)
-    if (meeting->mask == mask) return *meeting;
+    if (meeting->mask == mask) return meeting.get();
   meetings.push_back(std::make_unique<Meeting>());
   meetings.back()->mask = mask;
-  return *meetings.back();
+  return meetings.back().get();
+}
+
+Meeting &meeting_of(Block &b, uint32_t warp, uint32_t mask) {
+  Meeting *&last = b.last_meeting[warp];
+  if (!last || last->mask != mask) last = find_meeting(b, warp, mask);
+  return *last;
 }
 
 const char *name_of(Collective what) {
@@ -63,10 +71,11 @@ void barrier(uint32_t id, uint32_t threads, bool wait) {
   if (b.arrived && b.expected != threads)
     fail("barrier %u: called for %u threads while it waits for %u (0: the whole block)", id, threads, b.expected);
   b.expected = threads;
+  block().barriers_begun |= 1u << id;
   const uint64_t generation = b.generation;
   release(b.phase[generation & 1]);
   if (wait) converge_at_barrier();
-  if (++b.arrived >= (threads ? threads : block().live)) pass(b);
+  if (++b.arrived >= (threads ? threads : block().live)) pass(id);
   if (!wait) return;
   while (b.generation == generation) park(b.waiting, {"barrier", nullptr, id});
   acquire(b.phase[generation & 1]);
@@ -74,8 +83,11 @@ void barrier(uint32_t id, uint32_t threads, bool wait) {
 }
 
 void thread_ended() {
-  for (NamedBarrier &b : block().barriers)
-    if (b.arrived && !b.expected && b.arrived >= block().live - 1) pass(b);
+  for (uint32_t begun = block().barriers_begun; begun; begun &= begun - 1) {
+    const uint32_t id = uint32_t(std::countr_zero(begun));
+    const NamedBarrier &b = block().barriers[id];
+    if (!b.expected && b.arrived >= block().live - 1) pass(id);
+  }
 }
 
 const uint64_t *collective(uint32_t mask, Collective what, uint64_t in) {
@@ -84,7 +96,7 @@ const uint64_t *collective(uint32_t mask, Collective what, uint64_t in) {
   const Thread &t = self();
   if (mask & ~b.live_lanes[t.warp] || !(mask >> t.lane & 1)) refuse_lanes(mask, what);
   ++b.counters->collectives;
-  Meeting &m = meeting_of(mask);
+  Meeting &m = meeting_of(b, t.warp, mask);
   if (m.arrived && m.what != what)
     fail("divergent warp: lanes of mask 0x%08x meet in %s and in %s", mask, name_of(m.what), name_of(what));
   m.what = what;

@@ -37,17 +37,20 @@ uint32_t shared_passes(const uint64_t *address, uint32_t lanes, uint32_t bytes, 
   const uint32_t lanes_of_part = kBanks * kWord / std::max(bytes, kWord);
   uint32_t passes = 0;
   least = 0;
+  const int n = std::popcount(lanes);
+  if (!(lanes & (lanes + 1)) && (is_run(address, n, bytes) || is_run(address, n, 0)))  // words side by side, or one
+    return least = (uint32_t(n) + lanes_of_part - 1) / lanes_of_part;
   for (uint32_t first = 0; first < 32; first += lanes_of_part) {
     uint64_t words[32 * 4];
-    uint32_t n = 0, in_bank[kBanks]{}, worst = 0;
+    uint32_t count = 0, in_bank[kBanks]{}, worst = 0;
     for (uint32_t lane = first; lane < first + lanes_of_part; ++lane)
       if (lanes >> lane & 1)
-        for (uint64_t w = address[lane] / kWord; w <= (address[lane] + bytes - 1) / kWord; ++w) words[n++] = w;
-    std::sort(words, words + n);
-    n = uint32_t(std::unique(words, words + n) - words);
-    for (uint32_t i = 0; i < n; ++i) worst = std::max(worst, ++in_bank[words[i] % kBanks]);
+        for (uint64_t w = address[lane] / kWord; w <= (address[lane] + bytes - 1) / kWord; ++w) words[count++] = w;
+    std::sort(words, words + count);
+    count = uint32_t(std::unique(words, words + count) - words);
+    for (uint32_t i = 0; i < count; ++i) worst = std::max(worst, ++in_bank[words[i] % kBanks]);
     passes += worst;
-    least += n > 0;
+    least += count > 0;
   }
   return passes;
 }
@@ -82,9 +85,11 @@ WarpTraffic::Site &WarpTraffic::site_of(const void *place, uint32_t bytes, Acces
   auto same = [&](const Site &s) {
     return s.place == place && s.shared == shared && s.bytes == bytes && s.kind == kind;
   };
-  for (size_t turn = 0; turn < sites_.size(); ++turn, last_ = last_ + 1 < sites_.size() ? last_ + 1 : 0)
-    if (same(sites_[last_])) return sites_[last_];
-  last_ = sites_.size();
+  uint8_t &likely = likely_[reinterpret_cast<uintptr_t>(place) / 4 % std::size(likely_)];
+  if (likely < sites_.size() && same(sites_[likely])) return sites_[likely];
+  for (size_t i = 0; i < sites_.size(); ++i)
+    if (same(sites_[i])) return likely = uint8_t(i), sites_[i];
+  likely = uint8_t(sites_.size());
   Site &added = sites_.emplace_back();
   added.place = place, added.bytes = bytes, added.kind = kind, added.shared = shared;
   return added;

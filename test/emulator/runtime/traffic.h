@@ -75,8 +75,8 @@ class WarpTraffic {
   };
   Site &site_of(const void *place, uint32_t bytes, Access kind, bool shared);
   std::vector<Site> sites_;
-  size_t last_ = 0;
-  bool used_ = false;  // since the last flush
+  uint8_t likely_[64]{};  // the number of a site that was last at a place of this hash
+  bool used_ = false;     // since the last flush
 };
 
 // Passes in which shared memory serves one access of a warp: lanes in parts of 128 bytes, each part once for every

@@ -15,7 +15,7 @@ std::vector<uint32_t> order_of(uint64_t random) {
   ready.add(0, 0xffffffffu), ready.add(2, 0xffffu), ready.add(1, 0xffffffffu), ready.add(2, 0xffff0000u);
   std::vector<uint32_t> order;
   for (; !ready.empty(); random = random * 6364136223846793005u + 1442695040888963407u) {
-    order.push_back(ready.take(random >> 16));
+    order.push_back(ready.take([&] { return random >> 16; }));
   }
   return order;
 }
