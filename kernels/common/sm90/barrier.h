@@ -20,10 +20,12 @@ OPSWAP_DEVICE void barrier_arrive(uint32_t id, uint32_t threads) { emu::barrier(
 template <int Registers>
 OPSWAP_DEVICE void registers_grow() {
   static_assert(device::kCanHave<Registers>);
+  emu::set_registers(Registers, true);
 }
 template <int Registers>
 OPSWAP_DEVICE void registers_shrink() {
   static_assert(device::kCanHave<Registers>);
+  emu::set_registers(Registers, false);
 }
 
 #else

@@ -11,6 +11,7 @@ from pathlib import Path
 from table import BUGS, CLEAN, HOLES
 from table_clusters import CLUSTER_BUGS
 from table_pdl import PDL_BUGS
+from table_registers import REGISTER_BUGS
 from table_rooms import ROOM_BUGS, ROOMS
 
 GLOBALS = ("gemm_example", "rms_norm_example", "tile_example", "norm_rows_example", "cluster_sum_example")
@@ -37,7 +38,7 @@ def main(folder: Path) -> None:
         write(folder / f"clean_{drive}.cpp", runner(f"clean_{drive}", drive))
         rows.append(f'{{"clean_{drive}", "", "", true}}')
         cmake.append(f'add_kernel(clean_{drive} "plain;asan;tsan" "" "")')
-    for bug in BUGS + CLUSTER_BUGS + ROOM_BUGS + PDL_BUGS + HOLES:
+    for bug in BUGS + CLUSTER_BUGS + ROOM_BUGS + PDL_BUGS + REGISTER_BUGS + HOLES:
         write(folder / bug.name / bug.file, bug.source())
         write(folder / f"{bug.name}.cpp", runner(bug.name, bug.drive))
         rows.append(f'{{"{bug.name}", "{bug.words}", "{bug.place()}", {str(bug.every_seed).lower()}}}')

@@ -35,7 +35,7 @@ struct alignas(64) Thread : ThreadView {  // what each switch touches comes firs
   char *stack = nullptr;
   bool done = false;
   bool early = false;  // has not waited for the kernels in front
-  uint64_t cluster_arrivals = 0, cluster_waits = 0;
+  uint64_t cluster_arrivals = 0, cluster_waits = 0, register_changes = 0;
   void *fake_stack = nullptr;                 // AddressSanitizer's
   void *context = nullptr, *proxy = nullptr;  // ThreadSanitizer's
 };

@@ -42,6 +42,8 @@ const char *name_of(Collective what) {
       return "ldmatrix or stmatrix";
     case Collective::kPublish:
       return "tensormap.cp_fenceproxy";
+    case Collective::kRegisters:
+      return "setmaxnreg";
     default:
       return "warp reduction";
   }

@@ -53,8 +53,11 @@ void barrier(uint32_t id, uint32_t threads, bool wait = true);
 
 // All lanes of `mask` meet; the result is what each of the 32 brought, until this thread meets the next time. `what`
 // tells apart operations that must not meet.
-enum class Collective { kSync, kShuffle, kBallot, kMatch, kReduce, kMatrix, kPublish };
+enum class Collective { kSync, kShuffle, kBallot, kMatch, kReduce, kMatrix, kPublish, kRegisters };
 const uint64_t *collective(uint32_t mask, Collective what, uint64_t in);
+
+// setmaxnreg, by all threads of a warpgroup: each has `count` registers from then on.
+void set_registers(uint32_t count, bool grow);
 
 void mbarrier_init(uint64_t *barrier, uint32_t arrivals);
 void mbarrier_inval(uint64_t *barrier);

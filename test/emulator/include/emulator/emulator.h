@@ -46,7 +46,8 @@ struct Launch {
   dim3 grid, block;
   size_t smem = 0;
   dim3 cluster{};
-  bool pdl = false;  // programmatic: its threads may start before the kernel in front of it has ended
+  bool pdl = false;        // programmatic: its threads may start before the kernel in front of it has ended
+  uint32_t registers = 0;  // of a thread, as compiled; 0: as many as there are for one block on an SM
 };
 
 Report run(const Launch &launch, const std::function<void()> &body);
