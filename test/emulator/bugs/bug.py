@@ -24,8 +24,14 @@ class Bug:
     words: str  # of the report; "data race" and ASan's kinds are a sanitizer's
     at: str  # part of the edited file's line that the report names, or "row" or "column" of a wrong result
     build: str = "plain"
-    every_seed: bool = True
+    seeds: int = 8  # of 8 under which the bug is named; under the others nothing at all is said
+    why: str = ""  # it is not named under every seed, or has a second name
+    also: tuple[str, str] | None = None  # words and line of the other thing that this bug may be found as
     line_in: str = ""  # where `at` is, if not in the edited file
+
+    def __post_init__(self) -> None:
+        if bool(self.why) != (self.seeds < 8 or bool(self.also)):
+            raise SystemExit(f"{self.name}: a bug without a single name under every seed says why, no other does")
 
     def source(self) -> str:
         text = source_of(self.file)
@@ -35,11 +41,11 @@ class Bug:
             )
         return text.replace(self.old, self.new)
 
-    def place(self) -> str:
-        if self.at in ("row", "column", "most", ""):
-            return self.at
+    def place(self, at: str) -> str:
+        if at in ("row", "column", "most", ""):
+            return at
         file = self.line_in or self.file
         text = self.source() if file == self.file else source_of(file)
-        if self.at not in text:
-            raise SystemExit(f"{self.name}: {file} does not have {self.at!r}")
-        return f"{Path(file).name}:{text[: text.index(self.at)].count(chr(10)) + 1}"
+        if at not in text:
+            raise SystemExit(f"{self.name}: {file} does not have {at!r}")
+        return f"{Path(file).name}:{text[: text.index(at)].count(chr(10)) + 1}"

@@ -30,7 +30,7 @@ function(add_kernel name builds words place)
       "ASAN_OPTIONS=detect_leaks=0:detect_stack_use_after_return=0;TSAN_OPTIONS=halt_on_error=1")
     if(words MATCHES "^(data race|heap-buffer-overflow)$")  # the sanitizer's report ends the process
       string(REPLACE "." "\\." place_pattern "${place}")
-      set_tests_properties(${test} PROPERTIES PASS_REGULAR_EXPRESSION "${words}.*${place_pattern}")
+      set_tests_properties(${test} PROPERTIES PASS_REGULAR_EXPRESSION "${words}.*(${place_pattern})")
     endif()
   endforeach()
 endfunction()

@@ -36,14 +36,18 @@ def main(folder: Path) -> None:
     rows, cmake = [], []
     for drive in CLEAN + ROOMS:
         write(folder / f"clean_{drive}.cpp", runner(f"clean_{drive}", drive))
-        rows.append(f'{{"clean_{drive}", "", "", true}}')
+        rows.append(f'{{"clean_{drive}", "", "", 0, "", ""}}')
         cmake.append(f'add_kernel(clean_{drive} "plain;asan;tsan" "" "")')
     for bug in BUGS + CLUSTER_BUGS + ROOM_BUGS + PDL_BUGS + REGISTER_BUGS + HOLES:
         write(folder / bug.name / bug.file, bug.source())
         write(folder / f"{bug.name}.cpp", runner(bug.name, bug.drive))
-        rows.append(f'{{"{bug.name}", "{bug.words}", "{bug.place()}", {str(bug.every_seed).lower()}}}')
-        cmake.append(f'add_kernel({bug.name} "{bug.build}" "{bug.words}" "{bug.place()}")')
-    head = "#pragma once\nstruct Expected {\n  const char *name, *words, *place;\n  bool every_seed;\n};\n"
+        place = bug.place(bug.at)
+        also, there = (bug.also[0], bug.place(bug.also[1])) if bug.also else ("", "")
+        places = "|".join(p for p in (place, there) if p)
+        rows.append(f'{{"{bug.name}", "{bug.words}", "{place}", {bug.seeds}, "{also}", "{there}"}}')
+        cmake.append(f'add_kernel({bug.name} "{bug.build}" "{bug.words}" "{places}")')
+    head = "#pragma once\nstruct Expected {\n  const char *name, *words, *place;\n  int seeds;\n"
+    head += "  const char *also, *also_place;\n};\n"
     write(folder / "expected.gen.h", head + "constexpr Expected kExpected[] = {" + ",\n".join(rows) + "};\n")
     write(folder / "bugs.cmake", "\n".join(cmake) + "\n")
 

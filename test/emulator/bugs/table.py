@@ -79,7 +79,6 @@ BUGS = (
         "~k / GemmTile::kStages & 1);\n    const",
         "deadlock",
         "mbarrier_wait(s.full",
-        every_seed=False,
     ),
     Bug(
         "barrier_not_initialised",
@@ -105,9 +104,11 @@ BUGS = (
         GEMM,
         "  __syncthreads();\n",
         "",
-        "is not initialised",
+        "data race",
         "mbarrier_wait(s.full",
-        every_seed=False,
+        "tsan",
+        why="which use of the barrier comes first is the order's to say",
+        also=("data race", "mbarrier_arrive_expect(s.full"),
     ),
     Bug("no_wgmma_fence", "gemm", GEMM, "    wgmma_fence();\n", "", "no wgmma_fence()", "wgmma<GemmTile"),
     Bug(
@@ -167,7 +168,8 @@ BUGS = (
         "return lane < warps ? warp_reduce(load_shared<1>(partial + lane)[0], fold) : Fold::kNeutral;",
         "names lane",
         "block_reduce(",
-        every_seed=False,
+        why="lanes that have not ended yet are waited for, and then a barrier waits for the warp",
+        also=("deadlock", "block_reduce("),
         line_in=NORM,
     ),
     Bug(
@@ -258,7 +260,8 @@ BUGS = (
         "",
         "missing tma_wait_read",
         "tma_store(",
-        every_seed=False,
+        seeds=4,
+        why="a store that the unit does early has read its shared memory in time",
     ),
     Bug(
         "no_barrier_before_the_products",

@@ -53,10 +53,17 @@ void add_bytes(State &s, uint64_t *barrier, int64_t bytes, const char *what) {
          smem_address(barrier), static_cast<long long>(kMaxBytes));
 }
 
+// To the race check an initialisation writes the barrier and a use reads it: a barrier of threads must be between them.
+void touch(uint64_t *barrier, bool writes, const void *site) {
+  [[maybe_unused]] const race::Asked asked(site);
+  writes ? race::write(barrier, sizeof *barrier) : race::read(barrier, sizeof *barrier);
+}
+
 }  // namespace
 
 void mbarrier_init(uint64_t *barrier, uint32_t arrivals) {
   race::write(barrier, sizeof *barrier);
+  touch(barrier, true, __builtin_return_address(0));
   race::Ignore ignore;
   check_smem(barrier, sizeof *barrier, "mbarrier.init");
   if (reinterpret_cast<uintptr_t>(barrier) % 8) fail("mbarrier.init: the barrier is not aligned to 8 bytes");
@@ -69,6 +76,7 @@ void mbarrier_init(uint64_t *barrier, uint32_t arrivals) {
 }
 
 void mbarrier_inval(uint64_t *barrier) {
+  touch(barrier, true, __builtin_return_address(0));
   race::Ignore ignore;
   load(barrier, "mbarrier.inval");
   std::memset(barrier, kPoison, sizeof *barrier);
@@ -93,6 +101,7 @@ void arrive(uint64_t *barrier, uint32_t arrivals, uint32_t expected_bytes, void 
 }  // namespace
 
 void mbarrier_arrive(uint64_t *barrier, uint32_t arrivals, uint32_t expected_bytes) {
+  touch(barrier, false, __builtin_return_address(0));
   race::Ignore ignore;
   arrive(barrier, arrivals, expected_bytes, barrier);
 }
@@ -109,6 +118,7 @@ bool cluster_mbarrier_test(uint64_t *barrier, uint32_t parity) {
 }
 
 void mbarrier_expect(uint64_t *barrier, uint32_t bytes) {
+  touch(barrier, false, __builtin_return_address(0));
   race::Ignore ignore;
   State s = load(barrier, "mbarrier.expect_tx");
   add_bytes(s, barrier, bytes, "mbarrier.expect_tx");
@@ -131,6 +141,7 @@ void mbarrier_arrive_async(uint64_t *barrier) {
 }
 
 bool mbarrier_test(uint64_t *barrier, uint32_t parity) {
+  touch(barrier, false, __builtin_return_address(0));
   race::Ignore ignore;
   if (load(barrier, "mbarrier.test_wait").parity == (parity & 1)) {  // whoever asks in a loop leaves others a turn
     park(block().asked_too_early, {"mbarrier.test_wait parity", barrier, parity & 1});
@@ -150,11 +161,13 @@ static void wait(uint64_t *barrier, uint32_t parity, const void *site) {
 }
 
 void mbarrier_wait(uint64_t *barrier, uint32_t parity) {
+  touch(barrier, false, __builtin_return_address(0));
   race::Ignore ignore;
   wait(barrier, parity, __builtin_return_address(0));
 }
 
 void cluster_mbarrier_wait(uint64_t *barrier, uint32_t parity) {
+  touch(barrier, false, __builtin_return_address(0));
   race::Ignore ignore;
   wait(barrier, parity, __builtin_return_address(0));
   acquire(of_the_cluster(barrier));
