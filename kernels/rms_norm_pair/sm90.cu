@@ -2,14 +2,14 @@
 
 #include "rms_norm_pair.gen.h"
 
-#include "common/device/rows.h"
+#include "common/device/norm_rows.h"
 
 namespace opswap::OPSWAP_PASS {
 
 struct Norm {
-  Rows<Scalar> out;
-  Rows<const Scalar> input;
-  const Scalar *weight;
+  Rows<Scalar> out;         // [rows, length]
+  InputRows<Scalar> input;  // [rows, length]
+  const Scalar *weight;     // [length]
   int length;
 };
 
@@ -17,21 +17,8 @@ struct Norm {
 template <class P>
 __global__ void __launch_bounds__(kRowThreads, 1)
     rms_norm_pair_kernel(const __grid_constant__ Norm q, const __grid_constant__ Norm kv, int64_t rows, float epsilon) {
-  OPSWAP_SHARED(Reductions, memory);
-  Reducer reduce(memory);
   const Norm norm = blockIdx.y == 0 ? q : kv;
-  const P part(norm.length);
-  const PerFeature<P, Scalar> gain(part, norm.weight, 1, features_memory<P, Scalar>());
-  dependency_wait();
-  dependency_trigger();
-  for (int64_t t = blockIdx.x; t < rows; t += gridDim.x) {
-    const auto row = [&](int h) { return part.load(norm.input[t], h); };
-    const auto x = part.hold(row);
-    const float scale = inverse_rms(part, x, row, epsilon, reduce);
-    part.each(x, row, [&](int h, int k, const typename P::Floats &v) {
-      part.store(norm.out[t], h, from_float<Scalar>(scaled(v, scale, gain(h, k))));
-    });
-  }
+  store_normed_rows<P>(norm.out, norm.input, norm.weight, rows, norm.length, epsilon);
 }
 
 // sass rms_norm_pair_kernel: LDG=128 STG=128
@@ -40,7 +27,7 @@ OPSWAP_SM90_CAN(rms_norm_pair) { return row_refusal(std::max(a.Q, a.KV)); }
 
 OPSWAP_SM90(rms_norm_pair) {
   const auto norm = [](const Tensor &out, const Tensor &input, const Tensor &weight, int64_t length) {
-    return Norm{rows_of<Scalar>(out), rows_of<const Scalar>(input), weight.as<Scalar>(), int(length)};
+    return Norm{rows_of<Scalar>(out), {rows_of<const Scalar>(input)}, weight.as<Scalar>(), int(length)};
   };
   const auto wide = {&a.q_out, &a.q, &a.q_weight, &a.kv_out, &a.kv, &a.kv_weight};
   return with_part<Scalar>(std::gcd(a.Q, a.KV), wide, [&]<class P>() {
