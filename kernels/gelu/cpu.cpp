@@ -17,7 +17,7 @@ OPSWAP_REF(gelu) {
 
 // P(N <= x) = erfc(-x / sqrt 2) / 2. Of |x| it is below 1/2 and has no cancellation; Abramowitz and Stegun 7.1.26,
 // 1.5e-7 absolute, with its factors 1/2 and 1 / sqrt 2 in the constants. Beyond 16 it is 0 in float32; NaN stays.
-static vf normal_cdf(vf x) {
+[[gnu::always_inline]] static inline vf normal_cdf(vf x) {
   constexpr float kHalfLog2e = 0.72134752f;
   const vf whole = abs(x), a = whole > 16.0f ? splat(16.0f) : whole, t = inverse(1.0f + 0.231641888f * a);
   vf p = splat(0.530702715f);
