@@ -183,7 +183,7 @@ void WgmmaUnit::run(size_t warp) {
   Quarter &q = quarters[warp];
   const Product &p = q.products.front();
   block().blamed = p.asked;
-  thread_local float a[kRows * kBytesOfK], b[kBytesOfK * 256];
+  alignas(16) thread_local float a[kRows * kBytesOfK], b[kBytesOfK * 256];
   q.context.enter();
   race::acquire(&q);
   {
@@ -200,9 +200,8 @@ void WgmmaUnit::run(size_t warp) {
   const int elements = kBytesOfK / element_size(p.type_a);
   const bool hopper = options().hopper_fp8 && elements == kBytesOfK;
   for (int row = 0; row < kRows; ++row) {
-    float sum[256] = {};
-    for (int k = 0; k < elements; ++k)
-      for (int n = 0; n < p.n; ++n) sum[n] += a[row * kBytesOfK + k] * b[k * 256 + n];
+    alignas(16) float sum[256];
+    multiply_row(sum, &a[row * kBytesOfK], b, elements, p.n);
     for (int n = 0; n < p.n; ++n) {
       const int lane = row % 8 * 4 + n % 8 / 2, index = n / 8 * 4 + row / 8 * 2 + n % 2;
       for (Accumulator &acc : issuers[warp * 32 + size_t(lane)].accumulators) {
