@@ -6,8 +6,10 @@ namespace opswap::OPSWAP_PASS {
 
 template <class P, Scaling kScaling>
 __global__ void __launch_bounds__(kRowThreads, 1)
-    fused_add_rms_norm_quant_fp8_kernel(const __grid_constant__ Fp8Rows out, AddedRows<Scalar> sum,
-                                        const Scalar *weight, int64_t rows, int length, float epsilon) {
+    fused_add_rms_norm_quant_fp8_kernel(const __grid_constant__ Fp8Rows out,  // [rows, length]
+                                        AddedRows<Scalar> sum,                // [rows, length]
+                                        const Scalar *weight,                 // [length]
+                                        int64_t rows, int length, float epsilon) {
   quantise_normed_rows<kScaling, P>(out, sum, weight, rows, length, epsilon);
 }
 

@@ -5,14 +5,16 @@
 namespace opswap::OPSWAP_PASS {
 
 template <class P>
-__global__ void __launch_bounds__(kTileThreads)
-    gelu_kernel(Rows<Scalar> out, Rows<const Scalar> input, int64_t rows, int length) {
+__global__ void __launch_bounds__(kTileThreads) gelu_kernel(Rows<Scalar> out,          // [rows, length]
+                                                            Rows<const Scalar> input,  // [rows, length]
+                                                            int64_t rows, int length) {
   activate_rows<P>(out, input, rows, length, [](float x) { return gelu(x); });
 }
 
 template <class P>
-__global__ void __launch_bounds__(kTileThreads)
-    gelu_tanh_kernel(Rows<Scalar> out, Rows<const Scalar> input, int64_t rows, int length) {
+__global__ void __launch_bounds__(kTileThreads) gelu_tanh_kernel(Rows<Scalar> out,          // [rows, length]
+                                                                 Rows<const Scalar> input,  // [rows, length]
+                                                                 int64_t rows, int length) {
   activate_rows<P>(out, input, rows, length, [](float x) { return gelu_tanh(x); });
 }
 

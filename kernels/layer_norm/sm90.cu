@@ -32,9 +32,11 @@ OPSWAP_DEVICE Moments moments(const P &part, const typename P::Held &x, Row &&ro
 }
 
 template <class P>
-__global__ void __launch_bounds__(kRowThreads, 1)
-    layer_norm_kernel(Rows<Scalar> out, Rows<const Scalar> input, const Scalar *weight, const Scalar *bias,
-                      int64_t rows, int length, float epsilon) {
+__global__ void __launch_bounds__(kRowThreads, 1) layer_norm_kernel(Rows<Scalar> out,          // [rows, length]
+                                                                    Rows<const Scalar> input,  // [rows, length]
+                                                                    const Scalar *weight,      // [length]
+                                                                    const Scalar *bias,        // [length] or null
+                                                                    int64_t rows, int length, float epsilon) {
   OPSWAP_SHARED(Reductions, memory);
   Reducer reduce(memory);
   const P part(length);

@@ -7,7 +7,9 @@ namespace opswap::OPSWAP_PASS {
 
 template <class P, Scaling kScaling>
 __global__ void __launch_bounds__(kRowThreads, 1)
-    quantize_rows_kernel(const __grid_constant__ Fp8Rows out, Rows<const Scalar> input, int64_t rows, int length) {
+    quantize_rows_kernel(const __grid_constant__ Fp8Rows out,  // [rows, length]
+                         Rows<const Scalar> input,             // [rows, length]
+                         int64_t rows, int length) {
   OPSWAP_SHARED(Reductions, memory);
   Reducer reduce(memory);
   const P part(length);
@@ -24,8 +26,9 @@ constexpr int kTile = 128, kTileThreads = 512;
 // A block takes a tile of 128 x 128, which its registers hold.
 template <class P>
 __global__ void __launch_bounds__(kTileThreads)
-    quantize_tiles_kernel(const __grid_constant__ Fp8Rows out, Rows<const Scalar> input, int64_t rows,
-                          int64_t columns) {
+    quantize_tiles_kernel(const __grid_constant__ Fp8Rows out,  // [rows, columns]
+                          Rows<const Scalar> input,             // [rows, columns]
+                          int64_t rows, int64_t columns) {
   using Held = RowTile<kTile, kTile, kTileThreads, P::N>;
   constexpr int kEach = Held::kValues / P::N;
   OPSWAP_SHARED(Reductions, memory);
@@ -56,15 +59,17 @@ __global__ void __launch_bounds__(kTileThreads)
 
 // One scale for all takes four kernels in a row: it grows from the floor to the largest magnitude, in bits, where NaN
 // is above infinity; it is divided; and the codes are those of a given scale.
-__global__ void start_amax_kernel(float *scale, float floor) {
+__global__ void start_amax_kernel(float *scale,  // [1]
+                                  float floor) {
   dependency_wait();
   dependency_trigger();
   store(scale, Vec<float, 1>{floor});
 }
 
 template <class P>
-__global__ void __launch_bounds__(kRowThreads, 1)
-    amax_kernel(float *scale, Rows<const Scalar> input, int64_t rows, int length) {
+__global__ void __launch_bounds__(kRowThreads, 1) amax_kernel(float *scale,              // [1]
+                                                              Rows<const Scalar> input,  // [rows, length]
+                                                              int64_t rows, int length) {
   OPSWAP_SHARED(Reductions, memory);
   Reducer reduce(memory);
   const P part(length);

@@ -39,8 +39,10 @@ OPSWAP_DEVICE Vec<Scalar, N> scaled(const Vec<Scalar, N> &x, const Vec<Scalar, N
 // sass rms_norm_kernel: LDG=128 STG=128
 template <int N>
 __global__ void __launch_bounds__(kMaxThreads)
-    rms_norm_kernel(Scalar *out, const Scalar *input, const Scalar *weight, int64_t rows, int64_t length,
-                    int64_t out_stride, int64_t input_stride, float epsilon) {
+    rms_norm_kernel(Scalar *out,           // [rows, length]
+                    const Scalar *input,   // [rows, length]
+                    const Scalar *weight,  // [length]
+                    int64_t rows, int64_t length, int64_t out_stride, int64_t input_stride, float epsilon) {
   OPSWAP_SHARED(Scratch, scratch);
   const int64_t step = int64_t(blockDim.x) * N, first = int64_t(threadIdx.x) * N;
   const int64_t held_end = length < kHeld * step ? length : kHeld * step;

@@ -6,7 +6,9 @@ namespace opswap::OPSWAP_PASS {
 
 template <class P, Scaling kScaling>
 __global__ void __launch_bounds__(kRowThreads, 1)
-    rms_norm_quant_fp8_kernel(const __grid_constant__ Fp8Rows out, InputRows<Scalar> input, const Scalar *weight,
+    rms_norm_quant_fp8_kernel(const __grid_constant__ Fp8Rows out,  // [rows, length]
+                              InputRows<Scalar> input,              // [rows, length]
+                              const Scalar *weight,                 // [length]
                               int64_t rows, int length, float epsilon) {
   quantise_normed_rows<kScaling, P>(out, input, weight, rows, length, epsilon);
 }

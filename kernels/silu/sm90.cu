@@ -5,8 +5,9 @@
 namespace opswap::OPSWAP_PASS {
 
 template <class P>
-__global__ void __launch_bounds__(kTileThreads)
-    silu_kernel(Rows<Scalar> out, Rows<const Scalar> input, int64_t rows, int length) {
+__global__ void __launch_bounds__(kTileThreads) silu_kernel(Rows<Scalar> out,          // [rows, length]
+                                                            Rows<const Scalar> input,  // [rows, length]
+                                                            int64_t rows, int length) {
   activate_rows<P>(out, input, rows, length, [](float x) { return silu(x); });
 }
 

@@ -6,7 +6,9 @@ namespace opswap::OPSWAP_PASS {
 
 template <class P>
 __global__ void __launch_bounds__(kTileThreads)
-    silu_and_mul_kernel(Rows<Scalar> out, Rows<const Scalar> input, int64_t rows, int length) {
+    silu_and_mul_kernel(Rows<Scalar> out,          // [rows, length]
+                        Rows<const Scalar> input,  // [rows, 2 * length], gate then up
+                        int64_t rows, int length) {
   activate_gated_rows<P>(out, input, rows, length, [](float x) { return silu(x); });
 }
 

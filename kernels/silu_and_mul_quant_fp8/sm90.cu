@@ -7,8 +7,9 @@ namespace opswap::OPSWAP_PASS {
 
 template <class P, Scaling kScaling>
 __global__ void __launch_bounds__(kRowThreads, 1)
-    silu_and_mul_quant_fp8_kernel(const __grid_constant__ Fp8Rows out, Rows<const Scalar> input, int64_t rows,
-                                  int length) {
+    silu_and_mul_quant_fp8_kernel(const __grid_constant__ Fp8Rows out,  // [rows, length]
+                                  Rows<const Scalar> input,             // [rows, 2 * length], gate then up
+                                  int64_t rows, int length) {
   OPSWAP_SHARED(Reductions, memory);
   Reducer reduce(memory);
   const P part(length);
