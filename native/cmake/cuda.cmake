@@ -117,7 +117,7 @@ foreach(line ${OPSWAP_INSTANCES})
   set(object "${folder}/${room}.${pass}.o")
   list(TRANSFORM definitions PREPEND -D)
   add_custom_command(OUTPUT "${object}"
-    COMMAND "${OPSWAP_PYTHON}" "${CMAKE_CURRENT_LIST_DIR}/logged.py" "${folder}/${room}.${pass}.ptxas" "${nvcc}" ${flags} ${definitions} -MD -MF "${object}.d" -MT "${object}" -c "${source}" -o "${object}"
+    COMMAND "${OPSWAP_PYTHON}" "${CMAKE_CURRENT_LIST_DIR}/logged.py" "${folder}/${room}.${pass}.ptxas" ${CMAKE_CXX_COMPILER_LAUNCHER} "${nvcc}" ${flags} ${definitions} -MD -MF "${object}.d" -MT "${object}" -c "${source}" -o "${object}"
     DEPENDS "${source}" opswap_generate "${CMAKE_CURRENT_LIST_DIR}/cuda.cmake" "${OPSWAP_NVCC_FLAGS}" "${CMAKE_CURRENT_LIST_DIR}/logged.py"
     DEPFILE "${object}.d" COMMENT "Compiling ${room} for sm_90a (${pass})" VERBATIM)
   set_source_files_properties("${object}" PROPERTIES EXTERNAL_OBJECT ON GENERATED ON)

@@ -7,7 +7,7 @@ import { findCompiler } from "./compiler.mjs";
 import { digest, stampIs, writeStamp } from "./digest.mjs";
 import { ensureEnv } from "./envs.mjs";
 import { probe } from "./exec.mjs";
-import { buildDir, nativeDir } from "./paths.mjs";
+import { buildDir, nativeWork } from "./paths.mjs";
 import { SetupError, say } from "./ui.mjs";
 
 const OLDEST = { major: 12, minor: 8 };
@@ -103,7 +103,7 @@ export function costOf(log) {
 
 /** What the compilations of the kernels took, from the logs beside their objects. */
 export function sayCosts() {
-  const folder = join(nativeDir, "sm90");
+  const folder = join(nativeWork, "sm90");
   const logs = existsSync(folder) ? readdirSync(folder).filter((name) => name.endsWith(".ptxas")) : [];
   const costs = logs.flatMap((name) => {
     const cost = costOf(readFileSync(join(folder, name), "utf8"));

@@ -1,8 +1,8 @@
 // libopswap with each sm90.cu on the emulator: never shipped, for tests and the roofline.
-import { availableParallelism } from "node:os";
-import { delimiter, dirname, join } from "node:path";
+import { dirname, join } from "node:path";
+import { cmakeBuild } from "./cmake.mjs";
 import { findCompiler } from "./compiler.mjs";
-import { logged, probe } from "./exec.mjs";
+import { probe } from "./exec.mjs";
 import { buildDir, root } from "./paths.mjs";
 import { SetupError, step } from "./ui.mjs";
 
@@ -31,16 +31,12 @@ const PRELOADED = { plain: [], thread: ["libtsan.so"], address: ["libasan.so", "
 export async function buildEmulated(tools, checker = "plain") {
   const name = checker === "plain" ? "emulated" : `emulated-${checker}`;
   const folder = join(buildDir, name);
-  const env = { CXX: await findCompiler(), PATH: `${join(tools, "bin")}${delimiter}${process.env.PATH}` };
-  const cmake = join(tools, "bin/cmake");
-  const options = ["OPSWAP_EMULATE=ON", "OPSWAP_NODE=OFF", ...DEFINES[checker]];
-  const defines = [...options, `OPSWAP_PYTHON=${join(tools, "bin/python")}`].map((option) => `-D${option}`);
-  await step(`library on the emulator${checker === "plain" ? "" : `, ${checker}`}`, async (progress) => {
-    const place = ["-G", "Ninja", "-S", join(root, "native"), "-B", folder];
-    await logged(`${name}-configure`, cmake, [...place, ...defines], { env, progress });
-    const build = ["--build", folder, "--parallel", String(availableParallelism()), "--target", "opswap"];
-    await logged(`${name}-build`, cmake, build, { env, progress });
-  });
+  const python = `OPSWAP_PYTHON=${join(tools, "bin/python")}`;
+  const options = ["OPSWAP_EMULATE=ON", "OPSWAP_NODE=OFF", ...DEFINES[checker], python];
+  const what = { name, source: join(root, "native"), folder, options, tools, target: "opswap" };
+  await step(`library on the emulator${checker === "plain" ? "" : `, ${checker}`}`, (progress) =>
+    cmakeBuild(what, progress),
+  );
   return join(folder, "libopswap.so");
 }
 

@@ -1,68 +1,63 @@
-// The native library, the addon and the Python package, each rebuilt only when its sources changed.
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync } from "node:fs";
+// The native library, the addon and the Python package, each rebuilt only when its sources changed. A build is made
+// beside what is there, which stays until the new one is whole; both may be moved with their checkout.
+import { copyFileSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { availableParallelism } from "node:os";
-import { delimiter, join } from "node:path";
-import { findCompiler } from "./compiler.mjs";
+import { basename, join } from "node:path";
+import { compileEnv, dropStaleConfiguration } from "./cmake.mjs";
 import { digest, stampIs, writeStamp } from "./digest.mjs";
-import { logged } from "./exec.mjs";
-import { buildDir, nativeDir, pythonDir, root } from "./paths.mjs";
+import { logged, probe } from "./exec.mjs";
+import { buildDir, nativeDir, nativeWork, pythonDir, root } from "./paths.mjs";
 import { step } from "./ui.mjs";
 
-/** @param {string} tools the tools environment's folder */
-async function buildEnv(tools) {
-  const cxx = await findCompiler();
-  return {
-    CXX: cxx,
-    PATH: `${join(tools, "bin")}${delimiter}${process.env.PATH}`,
-    PYTHONDONTWRITEBYTECODE: "1",
-  };
-}
+const PRODUCTS = ["libopswap.so", "opswap.node"];
 
 /**
- * CMake itself is incremental; it starts afresh when what it was configured with has changed.
- * @param {string} folder
- * @param {string[]} facts
+ * What made the library, in words that are the same wherever checkout and cache lie.
+ * @param {string} cxx @param {string} tools @param {string | null} nvcc
  */
-function dropStaleConfiguration(folder, facts) {
-  const stamp = join(folder, ".configured-with");
-  const wanted = digest([], facts);
-  const configured = existsSync(join(folder, "build.ninja"));
-  if (!configured || !stampIs(stamp, wanted)) rmSync(folder, { recursive: true, force: true });
-  writeStamp(stamp, wanted);
+async function makers(cxx, tools, nvcc) {
+  const compiler = await probe(cxx, ["--version"]);
+  const cuda = nvcc === null ? "without CUDA" : await probe(nvcc, ["--version"]);
+  return [compiler ?? cxx, cuda ?? "", basename(tools), process.arch];
 }
 
 /**
  * libopswap.so and opswap.node, through cmake-js.
- * @param {string} tools
+ * @param {string} tools the tools environment's folder
  * @param {string | null} nvcc null: without CUDA kernels
  * @returns {Promise<boolean>} whether there was anything to do
  */
 export async function buildNative(tools, nvcc) {
   const stamp = join(nativeDir, ".built-from");
-  const env = await buildEnv(tools);
+  const env = await compileEnv(tools);
+  const made = await makers(env.CXX ?? "", tools, nvcc);
+  const wanted = digest(["native", "kernels", "evidence", "package.json", "package-lock.json"], made);
+  if (stampIs(stamp, wanted) && PRODUCTS.every((name) => existsSync(join(nativeDir, name)))) return false;
   const defines = [
     `OPSWAP_PYTHON=${join(tools, "bin/python")}`,
-    `CMAKE_LIBRARY_OUTPUT_DIRECTORY=${nativeDir}`,
+    `CMAKE_LIBRARY_OUTPUT_DIRECTORY=${nativeWork}`,
     ...(nvcc === null ? ["OPSWAP_CUDA=off"] : ["OPSWAP_CUDA=on", `OPSWAP_NVCC=${nvcc}`]),
   ];
-  const facts = [...defines, env.CXX, root];
-  const wanted = digest(["native", "kernels", "evidence", "package.json", "package-lock.json"], facts);
-  if (stampIs(stamp, wanted) && existsSync(join(nativeDir, "opswap.node"))) return false;
-  dropStaleConfiguration(nativeDir, facts);
-  const args = [
-    join(root, "node_modules/cmake-js/bin/cmake-js"),
-    "build",
-    "-d",
-    join(root, "native"),
-    "-O",
-    nativeDir,
-  ];
+  dropStaleConfiguration(nativeWork, [...defines, ...made, String(env.CMAKE_CXX_COMPILER_LAUNCHER)]);
+  const cmakeJs = join(root, "node_modules/cmake-js/bin/cmake-js");
+  const args = [cmakeJs, "build", "-d", join(root, "native"), "-O", nativeWork];
   args.push("--parallel", String(availableParallelism()), ...defines.map((define) => `--CD${define}`));
   await step("native library and addon", (progress) =>
     logged("native", process.execPath, args, { env, progress }),
   );
+  publish();
   writeStamp(stamp, wanted);
   return true;
+}
+
+/** A process that has the old library open keeps it: the new file takes its name. */
+function publish() {
+  mkdirSync(nativeDir, { recursive: true });
+  for (const name of PRODUCTS) {
+    const fresh = join(nativeDir, `${name}.unfinished`);
+    copyFileSync(join(nativeWork, name), fresh);
+    renameSync(fresh, join(nativeDir, name));
+  }
 }
 
 /**
@@ -72,7 +67,7 @@ export async function buildNative(tools, nvcc) {
 export async function buildPython(tools) {
   const stamp = join(buildDir, ".python-built-from");
   const inputs = ["pyproject.toml", "native", "kernels", "adapters", "ipc", "package.json"];
-  const wanted = digest(inputs, [tools, root, readFileSync(join(nativeDir, ".built-from"), "utf8")]);
+  const wanted = digest(inputs, [basename(tools), readFileSync(join(nativeDir, ".built-from"), "utf8")]);
   if (stampIs(stamp, wanted) && existsSync(join(pythonDir, "opswap"))) return;
   const fresh = `${pythonDir}.unfinished`;
   rmSync(fresh, { recursive: true, force: true });
@@ -89,7 +84,7 @@ export async function buildPython(tools) {
   ];
   args.push("-C", `build-dir=${join(buildDir, "python-work")}`);
   args.push("-C", `cmake.define.OPSWAP_PREBUILT_LIB=${join(nativeDir, "libopswap.so")}`, root);
-  const env = await buildEnv(tools);
+  const env = await compileEnv(tools);
   await step("Python package", (progress) =>
     logged("python-package", join(tools, "bin/python"), args, { env, progress }),
   );

@@ -6,6 +6,8 @@ import { fileURLToPath } from "node:url";
 export const root = resolve(dirname(fileURLToPath(import.meta.url)), "../..");
 export const buildDir = join(root, "build");
 export const nativeDir = join(buildDir, "native");
+/** CMake's folder of what is then in `nativeDir`. */
+export const nativeWork = join(buildDir, "native-work");
 export const pythonDir = join(buildDir, "python");
 export const logDir = join(buildDir, "logs");
 export const distDir = join(root, "dist");

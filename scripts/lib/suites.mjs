@@ -102,14 +102,8 @@ async function pytestEachTorchFile(environment, variables) {
  */
 async function ctest(name, title, { tools }, options = [], tests = 1) {
   const folder = join(buildDir, `${name}-tests`);
-  const cmake = join(tools, "bin/cmake");
-  const env = { PATH: `${join(tools, "bin")}${delimiter}${process.env.PATH}` };
-  const configure = ["-G", "Ninja", "-S", join(root, "test", name), "-B", folder, ...options];
-  await step(title, async (progress) => {
-    await logged(`${name}-tests-configure`, cmake, configure, { env, progress });
-    const args = ["--build", folder, "--parallel", String(availableParallelism())];
-    await logged(`${name}-tests-build`, cmake, args, { env, progress });
-  });
+  const what = { name: `${name}-tests`, source: join(root, "test", name), folder, options, tools };
+  await step(title, (progress) => cmakeBuild(what, progress));
   const file = resultFile(`ctest-${name}.xml`);
   const args = ["--test-dir", folder, "--output-on-failure", "--output-junit", file];
   args.push("--parallel", String(tests));
@@ -119,7 +113,7 @@ async function ctest(name, title, { tools }, options = [], tests = 1) {
 /** @param {Workshop} workshop */
 function nativeTests(workshop) {
   const python = join(workshop.tools, "bin/python");
-  const options = [`-DOPSWAP_PYTHON=${python}`, `-DOPSWAP_PYTHONPATH=${pythonDir}`];
+  const options = [`OPSWAP_PYTHON=${python}`, `OPSWAP_PYTHONPATH=${pythonDir}`];
   return ctest("native", "C++ tests", workshop, options);
 }
 

@@ -15,6 +15,12 @@ export function seconds(ms) {
   return ms < 10_000 ? `${(ms / 1000).toFixed(1)} s` : `${Math.round(ms / 1000)} s`;
 }
 
+/** How far it is, where the log says so as ninja does. @param {string} line */
+function countOf(line) {
+  const [, done, all] = /^\[(\d+)\/(\d+)\]/.exec(line) ?? [];
+  return done === undefined ? "" : `, ${done} of ${all}`;
+}
+
 /** Shows that a step is running: a live line on a terminal, a line every half minute elsewhere. */
 class Progress {
   /** @param {string} label */
@@ -34,7 +40,7 @@ class Progress {
 
   tick() {
     const elapsed = seconds(Date.now() - this.started);
-    if (!live) return say(`  ${this.label} ... ${elapsed} so far`);
+    if (!live) return say(`  ${this.label} ... ${elapsed} so far${countOf(this.detail)}`);
     const line = `  ${this.label} ... ${elapsed}  ${this.detail}`;
     process.stderr.write(`\r\x1b[2K${line.slice(0, (process.stderr.columns || 80) - 1)}`);
   }

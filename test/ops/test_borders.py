@@ -100,10 +100,10 @@ def test_only_the_abi_is_exported() -> None:
 
 
 def room_objects() -> list[Path]:
-    return sorted((ROOT / "build/native").glob("**/room_*.dir/**/cpu.cpp.o"))
+    return sorted((ROOT / "build/native-work").glob("**/room_*.dir/**/cpu.cpp.o"))
 
 
-@pytest.mark.skipif(not room_objects(), reason="the object files of build/native are not there")
+@pytest.mark.skipif(not room_objects(), reason="the object files of build/native-work are not there")
 def test_passes_share_no_symbol() -> None:
     """A weak symbol outside a pass's own namespace could be taken from the AVX-512 object on a CPU without it."""
     for path in room_objects():

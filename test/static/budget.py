@@ -18,7 +18,7 @@ COLUMNS = ("registers", "shared", "barriers", "threads")
 
 
 def objects_folder(root: Path) -> Path:
-    return root / "build/native/sm90"
+    return root / "build/native-work/sm90"
 
 
 def instances(root: Path) -> list[tuple[str, str]]:

@@ -58,7 +58,7 @@ def memory(array: np.ndarray, kind: int = CUDA) -> Memory:
 
 
 def link(folder: Path) -> Path:
-    build = ROOT / "build/native"
+    build = ROOT / "build/native-work"
     objects = [*build.glob("sm90/*.o"), *build.glob("CMakeFiles/opswap.dir/**/*.o")]
     cuda = Path(os.environ["OPSWAP_NVCC"]).resolve().parent.parent
     headers = [f"-isystem{cuda / p}" for p in ("include", "targets/x86_64-linux/include")]
