@@ -23,12 +23,22 @@ const OPTIONS = {
 /** Loaded first; libstdc++ goes along with ASan, which intercepts throws only when it finds the function at start. */
 const PRELOADED = { plain: [], thread: ["libtsan.so"], address: ["libasan.so", "libstdc++.so.6"] };
 
+/** Several suites need the same library, side by side. @type {Map<Checker, Promise<string>>} */
+const built = new Map();
+
 /**
  * @param {string} tools folder of the tools environment
  * @param {Checker} [checker]
  * @returns {Promise<string>} path of the library
  */
-export async function buildEmulated(tools, checker = "plain") {
+export function buildEmulated(tools, checker = "plain") {
+  const made = built.get(checker) ?? make(tools, checker);
+  built.set(checker, made);
+  return made;
+}
+
+/** @param {string} tools @param {Checker} checker */
+async function make(tools, checker) {
   const name = checker === "plain" ? "emulated" : `emulated-${checker}`;
   const folder = join(buildDir, name);
   const python = `OPSWAP_PYTHON=${join(tools, "bin/python")}`;

@@ -1,225 +1,226 @@
-// The test suites: fast ones, those of the kernel workshop, which build for minutes, and those with an engine.
-// Each runs a runner in the right environment and reads what it reported.
-import { spawn } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, rmSync } from "node:fs";
+// The test suites: fast ones, those of the kernel workshop, which build for minutes, and those with an engine. In the
+// order in which they start: what takes longest comes first, so that nothing long is left for the end.
+import { readdirSync } from "node:fs";
 import { availableParallelism } from "node:os";
-import { delimiter, join, parse } from "node:path";
+import { join } from "node:path";
+import { cmakeBuild } from "./cmake.mjs";
 import { findCuobjdump } from "./cuda.mjs";
 import { buildEmulated, emulated } from "./emulated-library.mjs";
 import { ensureEnv } from "./envs.mjs";
-import { endWithParent, exitOf, logged } from "./exec.mjs";
 import { ensureModel } from "./model.mjs";
 import { runModule } from "./modules.mjs";
 import { buildDir, pythonDir, root } from "./paths.mjs";
 import { engineObstacle } from "./python.mjs";
-import { collect, readJUnit, total } from "./results.mjs";
+import { total } from "./results.mjs";
+import { ctest, pytest, vitest } from "./runners.mjs";
 import { engineEnv, pythonEnv } from "./setup.mjs";
-import { say, step } from "./ui.mjs";
+import { step } from "./ui.mjs";
 
 /** @typedef {import("./setup.mjs").Workshop} Workshop */
 /** @typedef {import("./results.mjs").Results} Results */
-/** @typedef {{ name: string, tier: "fast" | "workshop" | "engine", run(workshop: Workshop): Promise<Results> }} Suite */
+/** @typedef {import("./runners.mjs").Log} Log */
+/**
+ * @typedef {object} Suite
+ * @property {string} name
+ * @property {"fast" | "workshop" | "engine"} tier
+ * @property {number} gb memory that its processes take together at most
+ * @property {(workshop: Workshop) => Promise<Needs | string>} setUp what `run` needs, or the reason why it is skipped
+ * @property {(workshop: Workshop, needs: Needs, log: Log) => Promise<Results>} run
+ */
+/** @typedef {NodeJS.ProcessEnv} Needs what a set-up found, in the words of environment variables */
 
-/** Python tests that need torch, and so the engine's environment. */
-const TORCH_TEST = /^adapters\/.*\/test_\w+\.py$|(^|\/)test_torch_\w+\.py$/;
+/** The suite of a Python test: the first that fits its path below test/; one that fits none needs no framework. */
+const PLACES = {
+  "emulated-torch": /^ops\/test_emulated_torch\.py$/,
+  "emulated-arrays": /^ops\/test_emulated_arrays\.py$/,
+  emulated: /^ops\/test_emulated\w*\.py$/,
+  torch: /(^|\/)test_torch_\w+\.py$/,
+  vllm: /^adapters\//,
+  static: /^static\//,
+  "host-paths": /^(gpu|roofline)\//,
+  ray: /(^|\/)test_ray_\w+\.py$/,
+  fast: /./,
+};
+/** @typedef {keyof typeof PLACES} Place */
 
-/** What needs the library on the emulator. */
-const HOST_PATHS = ["test/gpu", "test/roofline"];
-/** Need the library on the emulator in place of the package's; those about memory run once, without a sanitizer. */
-const EMULATED = {
-  rooms: "test/ops/test_emulated.py",
-  arrays: "test/ops/test_emulated_arrays.py",
-  torch: "test/ops/test_emulated_torch.py",
+/** @param {Place} place @returns {string[]} */
+export function pythonTests(place) {
+  const names = readdirSync(join(root, "test"), { recursive: true, encoding: "utf8" });
+  const tests = names.filter((name) => /(^|\/)test_\w+\.py$/.test(name)).sort();
+  const placeOf = (/** @type {string} */ name) =>
+    Object.entries(PLACES).find(([, fits]) => fits.test(name))?.[0];
+  return tests.filter((name) => placeOf(name) === place).map((name) => `test/${name}`);
+}
+
+const NOTHING = async () => ({});
+
+/**
+ * A CMake project of test/, built and then run.
+ * @param {string} name of the folder @param {(workshop: Workshop) => string[]} options @param {number} parallel tests at a time
+ * @returns {Pick<Suite, "setUp" | "run">}
+ */
+function cmakeSuite(name, options, parallel) {
+  const folder = join(buildDir, `${name}-tests`);
+  return {
+    async setUp(workshop) {
+      const { tools } = workshop;
+      const source = join(root, "test", name);
+      const what = { name: `${name}-tests`, source, folder, options: options(workshop), tools };
+      await step(`tests of test/${name}`, (progress) => cmakeBuild(what, progress));
+      return {};
+    },
+    run: ({ tools }, _, log) => ctest(log, { name, folder, tools, parallel }),
+  };
+}
+
+/** @param {Workshop} workshop */
+function nativeOptions({ tools }) {
+  return [`OPSWAP_PYTHON=${join(tools, "bin/python")}`, `OPSWAP_PYTHONPATH=${pythonDir}`];
+}
+
+/** Gates on the compiled CUDA kernels. @type {Suite} */
+const STATIC = {
+  name: "CUDA kernels",
+  tier: "workshop",
+  gb: 1,
+  async setUp({ nvcc, python }) {
+    if (nvcc === null) return "this build has no CUDA kernels: no nvcc, or OPSWAP_CUDA=off";
+    return { OPSWAP_NVCC: nvcc, OPSWAP_CUOBJDUMP: await findCuobjdump(nvcc, python) };
+  },
+  run: ({ tools }, variables, log) =>
+    pytest(log, "static", { environment: tools, tools, args: pythonTests("static"), variables }),
 };
 
-function torchTests() {
-  const names = readdirSync(join(root, "test"), { recursive: true, encoding: "utf8" });
-  return names
-    .filter((name) => TORCH_TEST.test(name))
-    .sort()
-    .map((name) => `test/${name}`);
-}
+/** The GPU suite and the roofline with the emulator in the card's place; prints the table of the small cases. @type {Suite} */
+const HOST_PATH = {
+  name: "GPU suite and roofline on the emulator",
+  tier: "workshop",
+  gb: 2,
+  async setUp({ tools, nvcc }) {
+    const library = await buildEmulated(tools);
+    return { OPSWAP_EMULATED_LIBRARY: library, ...(nvcc === null ? {} : { OPSWAP_NVCC: nvcc }) };
+  },
+  async run({ tools }, variables, log) {
+    const args = pythonTests("host-paths");
+    const results = await pytest(log, "host-paths", { environment: tools, tools, args, variables });
+    const table = ["--quick", "--library", variables.OPSWAP_EMULATED_LIBRARY ?? ""];
+    const code = await runModule(join(tools, "bin/python"), "roofline", table, log);
+    return total([results, { passed: code === 0 ? 1 : 0, failed: code === 0 ? 0 : 1, skipped: [] }]);
+  },
+};
 
-/** @param {string} name */
-function resultFile(name) {
-  const folder = join(buildDir, "test-results");
-  mkdirSync(folder, { recursive: true });
-  const file = join(folder, name);
-  rmSync(file, { force: true });
-  return file;
-}
-
-/** @param {string} command @param {string[]} args @param {NodeJS.ProcessEnv} env */
-async function visibly(command, args, env) {
-  const child = spawn(command, args, { cwd: root, env, stdio: ["ignore", "inherit", "inherit"] });
-  endWithParent(child);
-  return exitOf(child);
-}
-
-/** @param {string} project @param {NodeJS.ProcessEnv} env */
-async function vitest(project, env) {
-  const file = resultFile(`vitest-${project}.json`);
-  const args = [
-    join(root, "node_modules/vitest/vitest.mjs"),
-    "run",
-    "--project",
-    project,
-    "--reporter=default",
-  ];
-  args.push(`--reporter=${join(root, "scripts/lib/vitest-reporter.mjs")}`, "--passWithNoTests");
-  const code = await visibly(process.execPath, args, { ...env, OPSWAP_RESULTS: file });
-  return collect(file, JSON.parse, code);
-}
-
-/** @param {string} name @param {string} environment @param {string[]} args @param {NodeJS.ProcessEnv} [more] */
-async function pytest(name, environment, args, more = {}) {
-  const file = resultFile(`pytest-${name}.xml`);
-  const all = ["-m", "pytest", "-q", "-rs", `--junitxml=${file}`, ...args];
-  const env = {
-    ...pythonEnv(environment),
-    PATH: `${join(environment, "bin")}${delimiter}${process.env.PATH}`,
-    ...more,
+/**
+ * Every room that has kernels: all cases plain, one small case of each under a sanitizer.
+ * @param {import("./emulated-library.mjs").Checker} checker @returns {Suite}
+ */
+function emulatedRooms(checker) {
+  // What is about memory of another kind runs once, without a sanitizer.
+  const args = [...pythonTests("emulated"), ...(checker === "plain" ? pythonTests("emulated-arrays") : [])];
+  return {
+    name: checker === "plain" ? "Rooms on the emulator" : `Rooms on the emulator, ${checker}`,
+    tier: "workshop",
+    gb: 3,
+    setUp: ({ tools }) => emulated(tools, checker),
+    run: ({ tools }, variables, log) =>
+      pytest(log, `emulated-${checker}`, { environment: tools, tools, args, variables }),
   };
-  return collect(file, readJUnit, await visibly(join(environment, "bin/python"), all, env));
 }
 
-/**
- * A process for each file: an engine leaves its world's groups behind.
- * @param {string} environment @param {NodeJS.ProcessEnv} variables
- */
-async function pytestEachTorchFile(environment, variables) {
-  const results = [];
-  for (const file of torchTests()) {
-    say(`  ${file}`);
-    results.push(await pytest(parse(file).name, environment, [file], variables));
-  }
-  return total(results);
-}
+/** The converter's Ray driver, in an environment of its own. @type {Suite} */
+const RAY = {
+  name: "Converter on Ray",
+  tier: "workshop",
+  gb: 2,
+  async setUp({ python }) {
+    // Without clusters between machines Ray listens on loopback alone.
+    const variables = { RAY_USAGE_STATS_ENABLED: "0", RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER: "0" };
+    return { ...variables, OPSWAP_RAY_ENV: await ensureEnv("ray", python) };
+  },
+  run: ({ tools }, variables, log) => {
+    const environment = variables.OPSWAP_RAY_ENV ?? "";
+    return pytest(log, "ray", { environment, tools, args: pythonTests("ray"), variables });
+  },
+};
 
-/**
- * @param {string} name of the CMake project test/`name` @param {string} title @param {Workshop} workshop
- * @param {string[]} options of its configuration @param {number} tests that run at a time
- */
-async function ctest(name, title, { tools }, options = [], tests = 1) {
-  const folder = join(buildDir, `${name}-tests`);
-  const what = { name: `${name}-tests`, source: join(root, "test", name), folder, options, tools };
-  await step(title, (progress) => cmakeBuild(what, progress));
-  const file = resultFile(`ctest-${name}.xml`);
-  const args = ["--test-dir", folder, "--output-on-failure", "--output-junit", file];
-  args.push("--parallel", String(tests));
-  return collect(file, readJUnit, await visibly(join(tools, "bin/ctest"), args, process.env));
-}
-
-/** @param {Workshop} workshop */
-function nativeTests(workshop) {
-  const python = join(workshop.tools, "bin/python");
-  const options = [`OPSWAP_PYTHON=${python}`, `OPSWAP_PYTHONPATH=${pythonDir}`];
-  return ctest("native", "C++ tests", workshop, options);
-}
-
-/** Gates on the compiled CUDA kernels. @param {Workshop} workshop @returns {Promise<Results>} */
-async function staticGates({ tools, python, nvcc }) {
-  if (nvcc === null) {
-    const reason = "this build has no CUDA kernels: no nvcc, or OPSWAP_CUDA=off";
-    return { passed: 0, failed: 0, skipped: [{ name: "CUDA kernels", reason }] };
-  }
-  const programs = { OPSWAP_NVCC: nvcc, OPSWAP_CUOBJDUMP: await findCuobjdump(nvcc, python) };
-  return pytest("static", tools, ["test/static"], programs);
-}
-
-/** Prints the table of the small cases. @param {string} tools @param {string} library @returns {Promise<Results>} */
-async function quickRoofline(tools, library) {
-  const code = await runModule(join(tools, "bin/python"), "roofline", ["--quick", "--library", library]);
-  return { passed: code === 0 ? 1 : 0, failed: code === 0 ? 0 : 1, skipped: [] };
-}
-
-/** The GPU suite and the roofline with the emulator in the card's place. @param {Workshop} workshop */
-async function hostPaths({ tools, nvcc }) {
-  const library = await buildEmulated(tools);
-  const variables = { OPSWAP_EMULATED_LIBRARY: library, ...(nvcc === null ? {} : { OPSWAP_NVCC: nvcc }) };
-  const args = [...HOST_PATHS, "--ignore-glob=*/test_torch_*.py"];
-  return total([await pytest("host-paths", tools, args, variables), await quickRoofline(tools, library)]);
-}
-
-/** Every room that has kernels: all cases plain, one small case of each under the sanitizers. @param {Workshop} workshop */
-async function emulatedRooms({ tools }) {
-  const results = [];
-  for (const checker of /** @type {const} */ (["plain", "thread", "address"])) {
-    const variables = await emulated(tools, checker);
-    const files = checker === "plain" ? [EMULATED.rooms, EMULATED.arrays] : [EMULATED.rooms];
-    results.push(await pytest(`emulated-${checker}`, tools, files, variables));
-  }
-  return total(results);
-}
-
-/** @param {Workshop} workshop */
-async function emulatedTorch(workshop) {
-  const engine = await engineEnv(workshop);
-  return pytest("emulated-torch", engine, [EMULATED.torch], await emulated(workshop.tools, "plain"));
-}
-
-/** The converter's Ray driver, in an environment of its own. @param {Workshop} workshop */
-async function rayDriver({ python }) {
-  // Without clusters between machines Ray listens on loopback alone.
-  const variables = { RAY_USAGE_STATS_ENABLED: "0", RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER: "0" };
-  return pytest("ray", await ensureEnv("ray", python), ["test/convert/test_ray_driver.py"], variables);
-}
-
-/** @param {Suite[]} suites those of a machine whose Python cannot run the engine are skips, with the reason */
-function unlessImpossible(suites) {
-  return suites.map((suite) => ({
+/** Those of a machine whose Python cannot run the engine are skips, with the reason. @param {Omit<Suite, "tier">} suite @returns {Suite} */
+function withEngine(suite) {
+  return {
     ...suite,
-    /** @param {Workshop} workshop @returns {Promise<Results>} */
-    async run(workshop) {
-      const obstacle = engineObstacle(workshop.python);
-      if (obstacle === null) return suite.run(workshop);
-      say(`  ${suite.name}: skipped: ${obstacle}`);
-      return { passed: 0, failed: 0, skipped: [{ name: suite.name, reason: obstacle }] };
-    },
-  }));
+    tier: "engine",
+    setUp: async (workshop) => engineObstacle(workshop.python) ?? suite.setUp(workshop),
+  };
 }
+
+/**
+ * Python tests in the engine's environment.
+ * @param {Place} place @param {{ name: string, gb: number }} what
+ * @param {(workshop: Workshop) => Promise<Needs>} [library] what they need built
+ */
+function enginePytest(place, { name, gb }, library = NOTHING) {
+  return withEngine({
+    name,
+    gb,
+    async setUp(workshop) {
+      const OPSWAP_ENGINE_ENV = await engineEnv(workshop);
+      return { ...(await library(workshop)), OPSWAP_ENGINE_ENV };
+    },
+    run: ({ tools }, variables, log) => {
+      const environment = variables.OPSWAP_ENGINE_ENV ?? "";
+      return pytest(log, place, { environment, tools, args: pythonTests(place), variables });
+    },
+  });
+}
+
+const VLLM = enginePytest("vllm", { name: "Python with vLLM", gb: 8 });
+const TORCH = enginePytest("torch", { name: "Python with torch", gb: 4 }, async ({ tools }) => ({
+  OPSWAP_EMULATED_LIBRARY: await buildEmulated(tools),
+}));
+/** torch's tensors over the emulated device; another library, so a process of its own. */
+const EMULATED_TORCH = enginePytest("emulated-torch", { name: "Torch on the emulator", gb: 3 }, ({ tools }) =>
+  emulated(tools, "plain"),
+);
+
+/** One `vllm serve` for all of them. */
+const SERVED = withEngine({
+  name: "TypeScript with vLLM",
+  gb: 6,
+  async setUp(workshop) {
+    const engine = await engineEnv(workshop);
+    return { OPSWAP_ENGINE_ENV: engine, OPSWAP_MODEL: await ensureModel(engine) };
+  },
+  run: (_, needs, log) => vitest(log, "engine", { ...pythonEnv(needs.OPSWAP_ENGINE_ENV ?? ""), ...needs }),
+});
 
 /** @returns {Suite[]} */
 export function allSuites() {
-  const elsewhere = ["test/adapters", "test/static", ...HOST_PATHS].map((folder) => `--ignore=${folder}`);
-  elsewhere.push("--ignore-glob=*/test_torch_*.py");
-  elsewhere.push("--ignore-glob=*/test_emulated*.py", "--ignore-glob=*/test_ray_*.py");
-  /** @type {Suite[]} */
-  const frameless = [
-    { name: "TypeScript", tier: "fast", run: ({ tools }) => vitest("fast", pythonEnv(tools)) },
-    { name: "Python", tier: "fast", run: ({ tools }) => pytest("fast", tools, ["test", ...elsewhere]) },
-    { name: "C++", tier: "fast", run: nativeTests },
+  const all = availableParallelism();
+  return [
+    VLLM,
+    { name: "Emulator", tier: "workshop", gb: 4, ...cmakeSuite("emulator", () => [], all) },
+    emulatedRooms("thread"),
+    emulatedRooms("address"),
+    { name: "C++", tier: "fast", gb: 3, ...cmakeSuite("native", nativeOptions, 1) },
     {
-      name: "Emulator",
-      tier: "workshop",
-      run: (workshop) => ctest("emulator", "emulator", workshop, [], availableParallelism()),
+      name: "Python",
+      tier: "fast",
+      gb: 2,
+      setUp: NOTHING,
+      run: ({ tools }, _, log) =>
+        pytest(log, "fast", { environment: tools, tools, args: pythonTests("fast") }),
     },
-    { name: "CUDA kernels", tier: "workshop", run: staticGates },
-    { name: "GPU suite and roofline on the emulator", tier: "workshop", run: hostPaths },
-    { name: "Rooms on the emulator", tier: "workshop", run: emulatedRooms },
-    { name: "Converter on Ray", tier: "workshop", run: rayDriver },
+    {
+      name: "TypeScript",
+      tier: "fast",
+      gb: 2,
+      setUp: NOTHING,
+      run: ({ tools }, _, log) => vitest(log, "fast", pythonEnv(tools)),
+    },
+    TORCH,
+    emulatedRooms("plain"),
+    HOST_PATH,
+    STATIC,
+    SERVED,
+    EMULATED_TORCH,
+    RAY,
   ];
-  /** @type {Suite[]} */
-  const engine = [
-    { name: "Torch on the emulator", tier: "engine", run: emulatedTorch },
-    {
-      name: "Python with vLLM",
-      tier: "engine",
-      run: async (workshop) => {
-        const OPSWAP_EMULATED_LIBRARY = await buildEmulated(workshop.tools);
-        return pytestEachTorchFile(await engineEnv(workshop), { OPSWAP_EMULATED_LIBRARY });
-      },
-    },
-    {
-      name: "TypeScript with vLLM",
-      tier: "engine",
-      run: async (workshop) => {
-        const engine = await engineEnv(workshop);
-        const model = await ensureModel(engine);
-        return vitest("engine", { ...pythonEnv(engine), OPSWAP_ENGINE_ENV: engine, OPSWAP_MODEL: model });
-      },
-    },
-  ];
-  const present = existsSync(join(root, "test/native/CMakeLists.txt")) ? frameless : frameless.slice(0, 2);
-  return [...present, ...unlessImpossible(engine)];
 }
