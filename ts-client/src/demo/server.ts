@@ -30,7 +30,8 @@ function environment({ engine, packages }: Setup): NodeJS.ProcessEnv {
   // The wheel is the CUDA one, so vLLM has to be told that there is no GPU; and nothing is asked of a hub.
   const cpu = { VLLM_TARGET_DEVICE: "cpu", HF_HUB_OFFLINE: "1", VLLM_NO_USAGE_STATS: "1" };
   const PATH = [path.join(engine, "bin"), process.env.PATH].join(path.delimiter);
-  return { ...process.env, ...opswap, ...cpu, PATH };
+  // The environment is opswap's own: with its bytecode kept, each of the engine's processes imports in half the time.
+  return { ...process.env, ...opswap, ...cpu, PATH, PYTHONDONTWRITEBYTECODE: "" };
 }
 
 function serveArguments(model: string, port: number): string[] {
