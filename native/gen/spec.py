@@ -78,6 +78,14 @@ def torch_schema(op: Op) -> str:
     return f"{op.name}({', '.join(parts)}) -> ()"
 
 
+def access(arg: dict) -> str:
+    """How a tensor is written, in words; nothing when it is not."""
+    if not arg.get("writes"):
+        return ""
+    reads = arg.get("reads")
+    return "written" if not reads else "written in place" if reads is True else f"written, in place if {reads}"
+
+
 def symbols(expression: str) -> list[str]:
     return SYMBOL.findall(expression)
 
@@ -102,8 +110,17 @@ def check_arg(op: Op, arg: dict, dtypes: set[str]) -> None:
         return
     require(arg.get("dtype") in op.data["types"], op.path, f"{where} needs a dtype out of 'types'")
     require(bool(arg.get("shape")), op.path, f"{where} needs a shape")
+    check_reads(op, arg)
     for name in op.data["types"][arg["dtype"]]:
         require(name in dtypes, op.path, f"type {arg['dtype']} has dtype {name}, known are {sorted(dtypes)}")
+
+
+def check_reads(op: Op, arg: dict) -> None:
+    """Whether old values are used: true, or a condition over the scalars when it depends on them."""
+    reads = arg.get("reads", True)
+    scalars = {a["name"] for a in op.args if a.get("kind") != "tensor"}
+    known = isinstance(reads, str) and set(re.findall(r"[A-Za-z_]\w*", reads)) - {"and", "or"} <= scalars
+    require(reads is True or known, op.path, f"argument {arg['name']} needs reads true, or a condition over scalars")
 
 
 def check_floor(op: Op) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from .spec import Op
+from .spec import Op, access
 
 TYPES = {"tensor": "TensorLike", "float": "number", "int": "number | bigint", "bool": "boolean", "string": "string"}
 
@@ -16,8 +16,8 @@ def pascal(name: str) -> str:
 def arg_doc(op: Op, a: dict) -> str:
     if a["kind"] != "tensor":
         return a["doc"]
-    access = (", written in place" if a.get("reads") else ", written") if a.get("writes") else ""
-    return f"[{', '.join(a['shape'])}] {' | '.join(op.data['types'][a['dtype']])}{access}: {a['doc']}"
+    types = " | ".join(op.data["types"][a["dtype"]])
+    return f"[{', '.join(a['shape'])}] {', '.join(filter(None, (types, access(a))))}: {a['doc']}"
 
 
 def interface(op: Op) -> str:
@@ -54,8 +54,8 @@ def source(ops: list[Op]) -> str:
         "  readonly name: string;",
         '  readonly kind: "tensor" | "float" | "int" | "bool" | "string";',
         "  readonly writes?: boolean;",
-        "  /** Of a written argument: its old values are used. */",
-        "  readonly reads?: boolean;",
+        "  /** Of a written argument: its old values are used, always or on this condition over the scalars. */",
+        "  readonly reads?: boolean | string;",
         "  readonly optional?: boolean;",
         "  readonly default?: number | boolean | string;",
         "}",

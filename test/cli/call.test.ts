@@ -73,6 +73,24 @@ describe.each([
     expect(ran.err).not.toMatch(/\n\s+at |Traceback/);
   });
 
+  it("joins tensors of different sizes, and sizes the whole", async () => {
+    const part = (shape: number[], values: number[]) => ({
+      dtype: "float32",
+      shape,
+      bytes: bytesOf(Float32Array.from(values)),
+    });
+    writeFileSync(file("a.npy"), formatNpy("a", part([2, 1, 1, 2], [1, 2, 3, 4])));
+    writeFileSync(file("b.npy"), formatNpy("b", part([2, 1, 2, 2], [5, 6, 7, 8, 9, 10, 11, 12])));
+    const parts = [`first=${file("a.npy")}`, `second=${file("b.npy")}`];
+    const ran = await opswap(["call", "concat", ...parts, ...where, "--save", file("c.npy")], env);
+    expect(ran.err).toBe("");
+    const { shape, bytes } = parseNpy("c", readFileSync(file("c.npy")));
+    expect(shape).toEqual([2, 1, 3, 2]);
+    expect([...new Float32Array(new Uint8Array(bytes).buffer)]).toEqual([
+      1, 2, 5, 6, 7, 8, 3, 4, 9, 10, 11, 12,
+    ]);
+  });
+
   it("names shapes that do not fit", async () => {
     const ran = await opswap(
       ["call", "rms_norm", `input=${file("x.npy")}`, `weight=${file("x.npy")}`, ...where],

@@ -1,7 +1,7 @@
 import type { CallResult } from "../generated/messages.js";
 import { type OpArgs, type OpName, opFacts } from "../generated/ops.js";
 import { OpswapError } from "./errors.js";
-import type { Manifest, ManifestOp } from "./manifest.js";
+import type { Manifest, ManifestArgument, ManifestOp } from "./manifest.js";
 import type { CallArgument, CallOptions, OpswapClient } from "./types.js";
 
 /** The declaration of an op, or an error that lists the ops there are. */
@@ -26,11 +26,12 @@ export function packArguments(op: ManifestOp, named: Readonly<Record<string, Cal
     const given = named[argument.name] ?? argument.default;
     if (given !== undefined && given !== null) return given;
     if (argument.optional) return null;
-    throw new OpswapError(
-      "OPSWAP_E_COUNT",
-      `${op.op}: argument ${argument.name} (${argument.kind}) is missing`,
-    );
+    throw missingArgument(op.op, argument);
   });
+}
+
+export function missingArgument(op: string, { name, kind }: ManifestArgument): OpswapError {
+  return new OpswapError("OPSWAP_E_COUNT", `${op}: argument ${name} (${kind}) is missing`);
 }
 
 /** Calls an op whose types this client was built with; a library that declares it otherwise is refused. */

@@ -2,7 +2,7 @@ import { LocalClient } from "./local.js";
 import type { OpswapClient } from "./types.js";
 import { type ConnectOptions, ZmqClient } from "./zmq.js";
 
-export { declared, packArguments, run } from "./args.js";
+export { declared, missingArgument, packArguments, run } from "./args.js";
 export type { Found } from "./discovery.js";
 export { discover, runtimeDir } from "./discovery.js";
 export { OpswapError } from "./errors.js";

@@ -7,7 +7,12 @@ export const MANIFEST_SCHEMA = 1;
 const argument = z.looseObject({
   name: z.string(),
   kind: z.string(),
+  /** Of a tensor: a type variable, and an expression for each dimension. */
+  dtype: z.string().optional(),
+  shape: z.array(z.string()).optional(),
   writes: z.boolean().optional(),
+  /** Of a written tensor: whether its old values are used; a condition when that depends on the scalars. */
+  reads: z.union([z.boolean(), z.string()]).optional(),
   optional: z.boolean().optional(),
   default: z.union([z.number(), z.boolean(), z.string(), z.null()]).optional(),
   doc: z.string().optional(),
@@ -18,7 +23,11 @@ const op = z.looseObject({
   version: z.int(),
   hash: z.string(),
   summary: z.string(),
+  /** The dtypes that each type variable may take. */
+  types: z.record(z.string(), z.array(z.string())).optional(),
   args: z.array(argument),
+  /** Conditions over sizes and scalars that a call has to meet. */
+  require: z.array(z.string()).optional(),
   toggle_class: z.string().optional(),
 });
 

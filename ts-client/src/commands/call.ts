@@ -12,7 +12,8 @@ import {
 import type { CallResult } from "../generated/messages.js";
 import { type FileTensor, writeTensors } from "../tensorfile/index.js";
 import { duration } from "../view/format.js";
-import { isTensor, missingOutputs, readArguments } from "./call-arguments.js";
+import { isTensor, readArguments, ZEROS } from "./call-arguments.js";
+import { tensorsToMake } from "./call-outputs.js";
 import { type Context, EXIT, examples, show } from "./context.js";
 
 interface Options {
@@ -30,7 +31,9 @@ interface Report extends CallResult {
 
 const HELP = `
 A tensor is FILE.npy, FILE.safetensors (the tensor of the argument's name) or FILE.safetensors#NAME; "none" leaves an
-optional one out. Tensors that are only written need not be given. The sidecar must be running; --local needs none.
+optional one out, "zeros" makes one. Tensors that are only written need not be given: their shapes follow from the others
+and from what \`opswap manifest OP\` says the op needs, as small as it allows. A size that does not follow is given by its
+name, such as K=8. The sidecar must be running; --local needs none.
 `;
 
 export function callCommand(context: Context): Command {
@@ -71,10 +74,12 @@ async function call(
 
 /** Copies tensors to where the op can reach them, and makes those that it only writes. */
 function place(client: OpswapClient, op: ManifestOp, words: readonly string[]) {
-  const given = readArguments(op, words);
+  const read = readArguments(op, words);
   const named: Record<string, CallArgument> = {};
-  for (const [name, value] of given) named[name] = isTensor(value) ? copied(client, value) : value;
-  for (const [name, { dtype, shape }] of missingOutputs(op, given)) named[name] = client.tensor(dtype, shape);
+  for (const [name, { dtype, shape }] of tensorsToMake(op, read))
+    named[name] = made(client, dtype, shape, read.given.get(name) === ZEROS);
+  for (const [name, value] of read.given)
+    if (value !== ZEROS) named[name] = isTensor(value) ? copied(client, value) : value;
   const writes = op.args.filter((argument) => argument.writes).map((argument) => argument.name);
   const written = new Map<string, FileTensor>();
   for (const name of writes) {
@@ -82,6 +87,12 @@ function place(client: OpswapClient, op: ManifestOp, words: readonly string[]) {
     if (typeof value === "object" && value !== null) written.set(name, value);
   }
   return { named, written };
+}
+
+function made(client: OpswapClient, dtype: string, shape: readonly number[], zeros: boolean): OpTensor {
+  const tensor = client.tensor(dtype, shape);
+  if (zeros) tensor.bytes.fill(0);
+  return tensor;
 }
 
 function copied(client: OpswapClient, { dtype, shape, bytes }: FileTensor): OpTensor {

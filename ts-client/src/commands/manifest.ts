@@ -1,5 +1,5 @@
 import { Command } from "commander";
-import { declared, type Manifest, type ManifestOp } from "../client/index.js";
+import { declared, type Manifest, type ManifestArgument, type ManifestOp } from "../client/index.js";
 import { table } from "../view/table.js";
 import { type Context, EXIT, examples, show, type Target, targetOptions, withTarget } from "./context.js";
 
@@ -24,11 +24,19 @@ function listLines(manifest: Manifest): string[] {
 function opLines(op: ManifestOp): string[] {
   const rows = op.args.map((argument) => [
     argument.name,
-    argument.kind,
-    argument.writes ? "written" : argument.optional ? "optional" : "",
+    argument.shape ? `[${argument.shape.join(", ")}] ${argument.dtype}` : argument.kind,
+    access(argument),
     argument.default === undefined ? "" : String(argument.default),
     argument.doc ?? "",
   ]);
   const columns = ["ARGUMENT", "KIND", "", "DEFAULT", "MEANING"].map((head) => ({ head }));
-  return [`${op.op} version ${op.version}: ${op.summary}`, ...table(columns, rows)];
+  const types = Object.entries(op.types ?? {}).map(([name, dtypes]) => `${name}: ${dtypes.join(", ")}`);
+  const needs = (op.require ?? []).map((condition) => `needs ${condition}`);
+  return [`${op.op} version ${op.version}: ${op.summary}`, ...table(columns, rows), ...types, ...needs];
+}
+
+function access({ writes, reads, optional }: ManifestArgument): string {
+  const written = writes ? [reads === true ? "written in place" : "written"] : [];
+  const read = writes && typeof reads === "string" ? [`in place if ${reads}`] : [];
+  return [...written, ...read, ...(optional ? ["optional"] : [])].join(", ");
 }

@@ -126,7 +126,7 @@ export interface FusedAddRmsNormArgs {
 export interface FusedAddRmsNormQuantFp8Args {
   /** [T, H] float8_e4m3fn, written: codes */
   out: TensorLike;
-  /** [S0, S1] float32, written in place: one scale per group: [row groups, column groups], exchanged when mn_major; [1, 1] and only read when static_scale */
+  /** [S0, S1] float32, written, in place if static_scale: one scale per group: [row groups, column groups], exchanged when mn_major; [1, 1] and only read when static_scale */
   scale: TensorLike;
   /** [T, H] float32 | bfloat16 | float16: T tokens of H features */
   input: TensorLike;
@@ -445,7 +445,7 @@ export interface QkNormRopeStoreKvBlockTableArgs {
 export interface QuantizeFp8Args {
   /** [T, H] float8_e4m3fn, written: codes */
   out: TensorLike;
-  /** [S0, S1] float32, written in place: one scale per group: [row groups, column groups], exchanged when mn_major; [1, 1] and only read when static_scale */
+  /** [S0, S1] float32, written, in place if static_scale: one scale per group: [row groups, column groups], exchanged when mn_major; [1, 1] and only read when static_scale */
   scale: TensorLike;
   /** [T, H] float32 | bfloat16 | float16: rows to quantise */
   input: TensorLike;
@@ -521,7 +521,7 @@ export interface RmsNormPairArgs {
 export interface RmsNormQuantFp8Args {
   /** [T, H] float8_e4m3fn, written: codes */
   out: TensorLike;
-  /** [S0, S1] float32, written in place: one scale per group: [row groups, column groups], exchanged when mn_major; [1, 1] and only read when static_scale */
+  /** [S0, S1] float32, written, in place if static_scale: one scale per group: [row groups, column groups], exchanged when mn_major; [1, 1] and only read when static_scale */
   scale: TensorLike;
   /** [T, H] float32 | bfloat16 | float16: T tokens of H features */
   input: TensorLike;
@@ -596,7 +596,7 @@ export interface SiluAndMulArgs {
 export interface SiluAndMulQuantFp8Args {
   /** [T, I] float8_e4m3fn, written: codes */
   out: TensorLike;
-  /** [S0, S1] float32, written in place: one scale per group: [row groups, column groups], exchanged when mn_major; [1, 1] and only read when static_scale */
+  /** [S0, S1] float32, written, in place if static_scale: one scale per group: [row groups, column groups], exchanged when mn_major; [1, 1] and only read when static_scale */
   scale: TensorLike;
   /** [T, 2*I] float32 | bfloat16 | float16: gate in the first I columns, up in the last I */
   input: TensorLike;
@@ -650,8 +650,8 @@ export interface ArgFact {
   readonly name: string;
   readonly kind: "tensor" | "float" | "int" | "bool" | "string";
   readonly writes?: boolean;
-  /** Of a written argument: its old values are used. */
-  readonly reads?: boolean;
+  /** Of a written argument: its old values are used, always or on this condition over the scalars. */
+  readonly reads?: boolean | string;
   readonly optional?: boolean;
   readonly default?: number | boolean | string;
 }
@@ -670,7 +670,7 @@ export const opFacts: { readonly [K in OpName]: OpFact } = {
   copy: { version: 1, hash: "97ca9e49b714abb8", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}] },
   copy_async: { version: 2, hash: "0d7c6830c9bba7e0", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}, {"name": "stream", "kind": "int", "default": 0}, {"name": "ready_event", "kind": "int", "default": 0}, {"name": "done_event", "kind": "int", "default": 0}] },
   fused_add_rms_norm: { version: 1, hash: "6b40c53a55226637", args: [{"name": "input", "kind": "tensor", "writes": true, "reads": true}, {"name": "residual", "kind": "tensor", "writes": true, "reads": true}, {"name": "weight", "kind": "tensor"}, {"name": "epsilon", "kind": "float", "default": 1e-06}] },
-  fused_add_rms_norm_quant_fp8: { version: 1, hash: "9c9dd6e8c3aa9d1b", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "scale", "kind": "tensor", "writes": true, "reads": true}, {"name": "input", "kind": "tensor"}, {"name": "residual", "kind": "tensor", "writes": true, "reads": true}, {"name": "weight", "kind": "tensor"}, {"name": "epsilon", "kind": "float", "default": 1e-06}, {"name": "group_size", "kind": "int", "default": 0}, {"name": "static_scale", "kind": "bool", "default": false}, {"name": "mn_major", "kind": "bool", "default": false}] },
+  fused_add_rms_norm_quant_fp8: { version: 1, hash: "7291c82053494a75", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "scale", "kind": "tensor", "writes": true, "reads": "static_scale"}, {"name": "input", "kind": "tensor"}, {"name": "residual", "kind": "tensor", "writes": true, "reads": true}, {"name": "weight", "kind": "tensor"}, {"name": "epsilon", "kind": "float", "default": 1e-06}, {"name": "group_size", "kind": "int", "default": 0}, {"name": "static_scale", "kind": "bool", "default": false}, {"name": "mn_major", "kind": "bool", "default": false}] },
   gelu: { version: 1, hash: "d845f5292b7c0c5f", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}, {"name": "tanh", "kind": "bool", "default": false}] },
   gelu_tanh_and_mul: { version: 1, hash: "2976c5b8e1a88a59", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}] },
   gemm_fp8_block128: { version: 1, hash: "8b82d3b710f0b7d0", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}, {"name": "input_scale", "kind": "tensor", "optional": true}, {"name": "weight", "kind": "tensor"}, {"name": "weight_scale", "kind": "tensor"}, {"name": "bias", "kind": "tensor", "optional": true}, {"name": "mn_major", "kind": "bool", "default": false}] },
@@ -685,14 +685,14 @@ export const opFacts: { readonly [K in OpName]: OpFact } = {
   paged_attention: { version: 1, hash: "aac9e6e98c216abb", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "lse", "kind": "tensor", "writes": true, "optional": true}, {"name": "query", "kind": "tensor"}, {"name": "key_cache", "kind": "tensor"}, {"name": "value_cache", "kind": "tensor"}, {"name": "block_table", "kind": "tensor"}, {"name": "query_start_loc", "kind": "tensor"}, {"name": "seq_lens", "kind": "tensor"}, {"name": "softmax_scale", "kind": "float"}, {"name": "causal", "kind": "bool", "default": true}, {"name": "sliding_window", "kind": "int", "default": -1}, {"name": "softcap", "kind": "float", "default": 0.0}] },
   qk_norm_rope_store_kv: { version: 1, hash: "9559e3f5e07e6a17", args: [{"name": "query_out", "kind": "tensor", "writes": true}, {"name": "key_cache", "kind": "tensor", "writes": true, "reads": true}, {"name": "value_cache", "kind": "tensor", "writes": true, "reads": true}, {"name": "query", "kind": "tensor"}, {"name": "key", "kind": "tensor"}, {"name": "value", "kind": "tensor"}, {"name": "positions", "kind": "tensor"}, {"name": "cos_sin_cache", "kind": "tensor"}, {"name": "slot_mapping", "kind": "tensor"}, {"name": "q_weight", "kind": "tensor", "optional": true}, {"name": "k_weight", "kind": "tensor", "optional": true}, {"name": "k_scale", "kind": "tensor", "optional": true}, {"name": "v_scale", "kind": "tensor", "optional": true}, {"name": "norm", "kind": "int", "default": 0}, {"name": "epsilon", "kind": "float", "default": 1e-06}, {"name": "is_neox", "kind": "bool", "default": true}] },
   qk_norm_rope_store_kv_block_table: { version: 1, hash: "7a0f9b2f2ca151be", args: [{"name": "query_out", "kind": "tensor", "writes": true}, {"name": "key_cache", "kind": "tensor", "writes": true, "reads": true}, {"name": "value_cache", "kind": "tensor", "writes": true, "reads": true}, {"name": "query", "kind": "tensor"}, {"name": "key", "kind": "tensor"}, {"name": "value", "kind": "tensor"}, {"name": "positions", "kind": "tensor"}, {"name": "cos_sin_cache", "kind": "tensor"}, {"name": "block_table", "kind": "tensor"}, {"name": "query_start_loc", "kind": "tensor"}, {"name": "q_weight", "kind": "tensor", "optional": true}, {"name": "k_weight", "kind": "tensor", "optional": true}, {"name": "k_scale", "kind": "tensor", "optional": true}, {"name": "v_scale", "kind": "tensor", "optional": true}, {"name": "norm", "kind": "int", "default": 0}, {"name": "epsilon", "kind": "float", "default": 1e-06}, {"name": "is_neox", "kind": "bool", "default": true}] },
-  quantize_fp8: { version: 1, hash: "285dd563d29d0588", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "scale", "kind": "tensor", "writes": true, "reads": true}, {"name": "input", "kind": "tensor"}, {"name": "group_rows", "kind": "int", "default": 1}, {"name": "group_columns", "kind": "int", "default": 128}, {"name": "static_scale", "kind": "bool", "default": false}, {"name": "mn_major", "kind": "bool", "default": false}, {"name": "floor", "kind": "float", "default": 0.0001}] },
+  quantize_fp8: { version: 1, hash: "841e83b7d985f1f0", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "scale", "kind": "tensor", "writes": true, "reads": "static_scale"}, {"name": "input", "kind": "tensor"}, {"name": "group_rows", "kind": "int", "default": 1}, {"name": "group_columns", "kind": "int", "default": 128}, {"name": "static_scale", "kind": "bool", "default": false}, {"name": "mn_major", "kind": "bool", "default": false}, {"name": "floor", "kind": "float", "default": 0.0001}] },
   reshape_and_cache: { version: 1, hash: "2390455ffe583113", args: [{"name": "key", "kind": "tensor"}, {"name": "value", "kind": "tensor"}, {"name": "key_cache", "kind": "tensor", "writes": true, "reads": true}, {"name": "value_cache", "kind": "tensor", "writes": true, "reads": true}, {"name": "slot_mapping", "kind": "tensor"}] },
   rms_norm: { version: 1, hash: "e5cbe24a8f9be212", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}, {"name": "weight", "kind": "tensor"}, {"name": "epsilon", "kind": "float", "default": 1e-06}] },
   rms_norm_pair: { version: 1, hash: "ed19e3af67bf5f1f", args: [{"name": "q_out", "kind": "tensor", "writes": true}, {"name": "kv_out", "kind": "tensor", "writes": true}, {"name": "q", "kind": "tensor"}, {"name": "kv", "kind": "tensor"}, {"name": "q_weight", "kind": "tensor"}, {"name": "kv_weight", "kind": "tensor"}, {"name": "epsilon", "kind": "float", "default": 1e-06}] },
-  rms_norm_quant_fp8: { version: 1, hash: "1b59b421ebce3b97", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "scale", "kind": "tensor", "writes": true, "reads": true}, {"name": "input", "kind": "tensor"}, {"name": "weight", "kind": "tensor"}, {"name": "epsilon", "kind": "float", "default": 1e-06}, {"name": "group_size", "kind": "int", "default": 0}, {"name": "static_scale", "kind": "bool", "default": false}, {"name": "mn_major", "kind": "bool", "default": false}] },
+  rms_norm_quant_fp8: { version: 1, hash: "67a892f95f11c53f", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "scale", "kind": "tensor", "writes": true, "reads": "static_scale"}, {"name": "input", "kind": "tensor"}, {"name": "weight", "kind": "tensor"}, {"name": "epsilon", "kind": "float", "default": 1e-06}, {"name": "group_size", "kind": "int", "default": 0}, {"name": "static_scale", "kind": "bool", "default": false}, {"name": "mn_major", "kind": "bool", "default": false}] },
   rotary_embedding: { version: 1, hash: "e013cf3fab543ff3", args: [{"name": "positions", "kind": "tensor"}, {"name": "query", "kind": "tensor", "writes": true, "reads": true}, {"name": "key", "kind": "tensor", "writes": true, "reads": true, "optional": true}, {"name": "cos_sin_cache", "kind": "tensor"}, {"name": "is_neox", "kind": "bool", "default": true}] },
   select: { version: 1, hash: "ec70c182c666dca9", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}, {"name": "index", "kind": "tensor"}] },
   silu: { version: 1, hash: "d1cb79b4ab27c0f2", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}] },
   silu_and_mul: { version: 1, hash: "525ee0a9b201e4bd", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}] },
-  silu_and_mul_quant_fp8: { version: 1, hash: "f1c3b9decdaeb8d2", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "scale", "kind": "tensor", "writes": true, "reads": true}, {"name": "input", "kind": "tensor"}, {"name": "group_size", "kind": "int", "default": 0}, {"name": "static_scale", "kind": "bool", "default": false}, {"name": "mn_major", "kind": "bool", "default": false}] },
+  silu_and_mul_quant_fp8: { version: 1, hash: "644528b3aabf168f", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "scale", "kind": "tensor", "writes": true, "reads": "static_scale"}, {"name": "input", "kind": "tensor"}, {"name": "group_size", "kind": "int", "default": 0}, {"name": "static_scale", "kind": "bool", "default": false}, {"name": "mn_major", "kind": "bool", "default": false}] },
 };
