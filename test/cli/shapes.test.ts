@@ -34,9 +34,12 @@ const TOLD: Record<string, readonly string[]> = {
 
 const { dir, remove } = scratch();
 afterAll(remove);
-const python = pythonEnvironment();
-const printed = execFileSync(python.python, [path.join(root, "test/cli/cases.py"), dir], {
-  env: python.env,
+const { python, env } = pythonEnvironment();
+const PYTHONPATH = [env.PYTHONPATH, path.join(root, "test/ops"), path.join(root, "kernels")].join(
+  path.delimiter,
+);
+const printed = execFileSync(python, [path.join(root, "test/cli/cases.py"), dir], {
+  env: { ...env, PYTHONPATH },
   encoding: "utf8",
   maxBuffer: 2 ** 28,
 });
