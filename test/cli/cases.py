@@ -15,13 +15,12 @@ from pathlib import Path
 import numpy as np
 import rooms
 
-
 NAME = r"[A-Za-z_]\w*"
 SAFETENSORS = {
     "float32": "F32", "bfloat16": "BF16", "float16": "F16", "float8_e4m3fn": "F8_E4M3",
     "int64": "I64", "int32": "I32", "uint8": "U8",
 }  # fmt: skip
-LARGEST = 1_000_000  # bytes of a case that is also called; the others show nothing more
+LARGEST = 100_000  # bytes of a case that is also called; the others show nothing more
 
 
 def value(expression: str, known: dict) -> float:

@@ -106,7 +106,9 @@ describe.each(rooms)("%s", (room) => {
   });
 
   it("runs from the command line and saves what it wrote", async () => {
-    for (const one of casesOf(room).filter(({ file }) => file !== null)) {
+    const small = casesOf(room).filter(({ file }) => file !== null);
+    expect(small.length).toBeGreaterThan(1);
+    for (const one of small) {
       const [saved, errors] = await called(op, one);
       const written = op.args
         .filter(({ name, writes }) => writes && one.tensors[name])
