@@ -4,7 +4,7 @@ import { Terminal } from "./terminal.js";
 
 const { dir, remove } = scratch();
 /** CI is set as a build server sets it: a console in a terminal draws all the same. */
-const env = { OPSWAP_RUNTIME_DIR: dir, CI: "true" };
+const env = { OPSWAP_RUNTIME_DIR: dir, CI: "true", NO_COLOR: undefined, FORCE_COLOR: undefined };
 let engine: Server | undefined;
 let terminal: Terminal;
 
@@ -52,11 +52,54 @@ it("switches after a yes and shows both acknowledgements, then quits and gives t
   expect(terminal.raw).toContain("\x1b[?1049l");
 });
 
-it("writes no colours under NO_COLOR", async () => {
-  terminal = new Terminal(["console"], { ...env, NO_COLOR: "1" });
+it.each([
+  [{ CI: "true" }, true],
+  [{ CI: "false" }, true],
+  [{ CI: "", CONTINUOUS_INTEGRATION: "", NO_COLOR: "" }, true],
+  [{ NO_COLOR: "0", FORCE_COLOR: "1" }, false],
+  [{ FORCE_COLOR: "0" }, false],
+])("with %j colours are there: %s", async (more, coloured) => {
+  terminal = new Terminal(["console"], { ...env, ...more });
+  await terminal.shows(/^live$/m);
   await terminal.shows(/> linear/);
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: colours are control sequences
-  expect(terminal.raw).not.toMatch(/\x1b\[(3[0-9]|4[0-9]|9[0-9]|1|2|7)(;\d+)*m/);
+  // The title is bold, "live" green, the head of the table dim, the selected row inverse.
+  const styled = coloured ? ["live", "OP^", "linear"] : [];
+  expect(terminal.styled).toEqual(coloured ? expect.arrayContaining(styled) : []);
+});
+
+it("moves by the arrow, page, home and end keys of a terminal", async () => {
+  terminal = new Terminal(["console"], env);
+  await terminal.shows(/^live$/m);
+  await terminal.shows(/> linear +0 /);
+  for (const [key, shown] of [
+    ["\x1b[B", /> linear +1 /],
+    ["\x1bOB", /> rms_norm +0 /],
+    ["\x1b[A", /> linear +1 /],
+    ["\x1b[F", /> silu_and_mul +1 /],
+    ["\x1b[H", /> linear +0 /],
+    ["\x1b[6~", /> silu_and_mul +1 /],
+    ["\x1b[5~", /> linear +0 /],
+  ] as const) {
+    terminal.press(key);
+    await terminal.shows(shown);
+  }
+  terminal.press("j\x03");
+  expect(await terminal.exited()).toBe(0);
+});
+
+it("shows reasons in full on a narrow terminal, scrolls on a low one, and follows its size", async () => {
+  terminal = new Terminal(["console"], env, 40, 12);
+  await terminal.shows(/> linear +0 /);
+  terminal.press("w");
+  await terminal.shows(/sm90 +cannot run[\s\S]*no usable\s+CUDA device/);
+  terminal.press("q");
+  await terminal.shows(/> linear/);
+  terminal.press("?");
+  await terminal.shows(/up, down, j, k/);
+  terminal.press("\x1b[F");
+  await terminal.shows(/in this\s+order\./);
+  terminal.resize(100, 30);
+  await terminal.shows(/up, down, j, k[\s\S]*A ! before ACTIVE: ranks differ\./);
 });
 
 it("goes stale when the engine ends, keeps its numbers, and comes back with it", async () => {

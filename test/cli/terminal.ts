@@ -17,7 +17,7 @@ export class Terminal {
       cols,
       rows,
       name: "xterm-256color",
-      env: { ...process.env, ...env },
+      env: defined({ ...process.env, ...env }),
     });
     this.#pty.onData((data) => {
       this.raw += data;
@@ -35,6 +35,21 @@ export class Terminal {
       { length: this.#screen.rows },
       (_, i) => buffer.getLine(buffer.viewportY + i)?.translateToString(true) ?? "",
     );
+  }
+
+  /** The words on the screen that are drawn in colour, bold, dim or inverse. */
+  get styled(): string[] {
+    const { buffer, rows, cols } = this.#screen;
+    const cells = Array.from({ length: rows * cols }, (_, i) =>
+      buffer.active.getLine(buffer.active.viewportY + Math.floor(i / cols))?.getCell(i % cols),
+    );
+    const marked = cells.map((cell) => (cell && !cell.isAttributeDefault() ? cell.getChars() || " " : " "));
+    return marked.join("").split(/\s+/).filter(Boolean);
+  }
+
+  resize(cols: number, rows: number): void {
+    this.#screen.resize(cols, rows);
+    this.#pty.resize(cols, rows);
   }
 
   press(keys: string): void {
@@ -65,4 +80,11 @@ export class Terminal {
   close(): void {
     if (this.exitCode === undefined) this.#pty.kill();
   }
+}
+
+/** Without variables that are undefined, which node-pty would pass on as that word. */
+function defined(env: NodeJS.ProcessEnv): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(env).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])),
+  );
 }

@@ -21,8 +21,10 @@ export function consoleCommand(context: Context): Command {
         const message = "console needs a terminal for input and output";
         throw new OpswapError("OPSWAP_E_ARGUMENT", message, { remedy: "use `opswap ops --json` in scripts" });
       }
-      // A terminal means a person; ink draws nothing until the end where these say otherwise.
-      Object.assign(process.env, { CI: "false", CONTINUOUS_INTEGRATION: "false" });
+      // A terminal means a person. In CI ink draws nothing until the end, and chalk takes any CI, even "false", for one
+      // without colours; both look when they are loaded.
+      delete process.env.CI;
+      delete process.env.CONTINUOUS_INTEGRATION;
       // Loaded here only: no other verb needs React.
       const { runConsole } = await import("../console/index.js");
       const connect = () => (options.local ? connectLocal() : connectEngine({ name: options.engine }));

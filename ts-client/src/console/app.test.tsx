@@ -77,4 +77,68 @@ describe("console", () => {
     await shows(/linear was not switched/);
     await shows(/rank 1: busy/);
   });
+
+  /** Types what a terminal sends for keys, one after another, and waits for what each shows. */
+  async function typed(keys: readonly (readonly [sent: string, shown: string | RegExp])[]) {
+    const client = clientOf({
+      status: async () => status(),
+      ops: async () => ({ ranks: ranks() }),
+      why: async () => WHY,
+    });
+    const { stdin, shows } = start(async () => client);
+    await shows(/> linear +0 cpu/);
+    for (const [sent, shown] of keys) {
+      stdin.write(sent);
+      await shows(shown);
+    }
+  }
+
+  it("moves by the keys of a terminal", () =>
+    typed([
+      ["\x1b[B", /> linear +1/],
+      ["\x1bOB", /> rms_norm +0/],
+      ["\x1b[A", /> linear +1/],
+      ["j", /> rms_norm +0/],
+      ["k", /> linear +1/],
+      ["\x1b[F", /> rms_norm +1/],
+      ["\x1b[H", /> linear +0/],
+      ["\x1b[4~", /> rms_norm +1/],
+      ["\x1b[1~", /> linear +0/],
+      ["\x1b[6~", /> rms_norm +1/],
+      ["\x1b[5~", /> linear +0/],
+      ["G", /> rms_norm +1/],
+      ["g", /> linear +0/],
+      ["jjj", /> rms_norm +1/],
+    ]));
+
+  it("chooses by the arrow keys, and goes back by escape", () =>
+    typed([
+      ["\r", /> ref +usable/],
+      ["\x1b[B", /> cpu +active/],
+      ["\x1b[A", /> ref +usable/],
+      ["\r", /Switch linear from cpu to ref/],
+      ["n", /> linear +0/],
+      ["u", /> ref +usable/],
+      ["\x1b", /> linear +0/],
+      ["w", /linear version 1/],
+      ["\r", /> linear +0/],
+      ["?", /page up, page down/],
+      ["q", /> linear +0/],
+    ]));
+
+  it("edits the filter with either code of the backspace key, and takes no other control key for a letter", () =>
+    typed([
+      ["/", /\/_ /],
+      ["rmsx", /nothing matches "rmsx"/],
+      ["\x7f", /> rms_norm/],
+      ["x", /nothing matches "rmsx"/],
+      ["\b", /> rms_norm/],
+      ["\t\x15\x1bu\x1b[3~\x1b[57R", /\/rm_ /],
+      ["s\n", /filter: rms · /],
+      ["s", /RANK\^/],
+      ["S", /RANKv/],
+      ["r", /rms_norm +all/],
+      ["\x1b", /linear +all/],
+      ["\x15\x1bu\t", /linear +all/],
+    ]));
 });

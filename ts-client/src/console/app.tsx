@@ -1,5 +1,14 @@
 import { useApp, useInput, useStdout } from "ink";
-import { type Dispatch, type ReactNode, useCallback, useEffect, useReducer, useRef, useState } from "react";
+import {
+  type Dispatch,
+  type ReactNode,
+  useCallback,
+  useEffect,
+  useLayoutEffect,
+  useReducer,
+  useRef,
+  useState,
+} from "react";
 import { keysOf, type Wish, wishOf } from "./keys.js";
 import { failureOf, type Session } from "./session.js";
 import { type Action, INITIAL, reduce, type State } from "./state.js";
@@ -14,8 +23,8 @@ interface AppProps {
 export function App({ session, intervalMs, colour }: AppProps): ReactNode {
   const { latest, dispatch } = useStore();
   const { exit } = useApp();
-  const { width, height } = useSize();
   const now = useClock();
+  useSize(dispatch);
   useLooks(session, intervalMs, dispatch);
   useInput((input, key) => {
     for (const one of keysOf(input, key)) {
@@ -24,7 +33,7 @@ export function App({ session, intervalMs, colour }: AppProps): ReactNode {
       else void grant(wish, session, dispatch);
     }
   });
-  return <View state={latest()} width={width} height={height} now={now} colour={colour} />;
+  return <View state={latest()} now={now} colour={colour} />;
 }
 
 /** State that a key finds changed by the key before it, even when both come before the screen is drawn again. */
@@ -96,16 +105,16 @@ function useClock(): number {
   return now;
 }
 
-function useSize(): { width: number; height: number } {
+function useSize(dispatch: Dispatch<Action>): void {
   const { stdout } = useStdout();
-  const read = () => ({ width: stdout.columns || 80, height: stdout.rows || 24 });
-  const [size, setSize] = useState(read);
-  useEffect(() => {
-    const changed = () => setSize({ width: stdout.columns || 80, height: stdout.rows || 24 });
-    stdout.on("resize", changed);
+  // Before the first screen is drawn, so that none is drawn for another size.
+  useLayoutEffect(() => {
+    const measure = () =>
+      dispatch({ type: "size", size: { width: stdout.columns || 80, height: stdout.rows || 24 } });
+    measure();
+    stdout.on("resize", measure);
     return () => {
-      stdout.off("resize", changed);
+      stdout.off("resize", measure);
     };
-  }, [stdout]);
-  return size;
+  }, [stdout, dispatch]);
 }

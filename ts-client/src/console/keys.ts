@@ -1,18 +1,9 @@
+import type { Key as InkKey } from "ink";
+import { lastTop } from "./screen.js";
 import { type Action, type Mode, type State, selectedRow } from "./state.js";
 
-/** A key as the terminal reports it. */
-export interface Key {
-  input: string;
-  up?: boolean;
-  down?: boolean;
-  pageUp?: boolean;
-  pageDown?: boolean;
-  return?: boolean;
-  escape?: boolean;
-  backspace?: boolean;
-  delete?: boolean;
-  ctrl?: boolean;
-}
+/** A key as ink reports it, in ink's own names: another name would not compile. */
+export type Key = { input: string } & Partial<InkKey>;
 
 /** What a key asks for: a change of what is shown, or something that the engine is asked. */
 export type Wish =
@@ -23,28 +14,43 @@ export type Wish =
   | { type: "nothing" };
 
 const NOTHING: Wish = { type: "nothing" };
-const PAGE = 10;
+/** Title, health, head of the table, hint, and the line that stays empty. */
+const FRAME_LINES = 5;
 
 /** Fast typing and pasting come as one piece of input: it is taken key by key. */
-export function keysOf(input: string, key: Omit<Key, "input">): Key[] {
+export function keysOf(input: string, key: Partial<InkKey>): Key[] {
+  if (UNKNOWN_SEQUENCE.test(input)) return [];
   const characters = [...input];
-  if (characters.length < 2) return [{ ...key, input }];
-  return characters.map((character) => ({
-    input: character === "\r" ? "" : character,
-    return: character === "\r",
-    backspace: character === "\x7f",
-  }));
+  return characters.length < 2 && !isControl(input) ? [{ ...key, input }] : characters.map(keyOf);
+}
+
+/** The rest of an escape sequence that ink has no name for: no one typed it. */
+const UNKNOWN_SEQUENCE = /^\[[\d;:?<=>]*[A-Za-z~^$]$/;
+
+function isControl(character: string): boolean {
+  return character !== "" && (character < " " || character === "\x7f");
+}
+
+/** A character that came among others, as ink reports it when it comes alone. */
+function keyOf(character: string): Key {
+  if (character === "\r" || character === "\n") return { input: "", return: true };
+  if (character === "\x7f" || character === "\b") return { input: "", backspace: true };
+  if (character === "\t") return { input: "", tab: true };
+  if (!isControl(character)) return { input: character };
+  return { input: String.fromCharCode(character.charCodeAt(0) + 0x60), ctrl: true };
 }
 
 export function wishOf(state: State, key: Key): Wish {
   const { mode } = state;
+  if (key.ctrl && key.input === "c") return { type: "quit" };
+  // A letter with ctrl or alt is another key than the letter; ink sets `meta` for the escape key too.
+  if (key.input !== "" && (key.ctrl || key.meta)) return NOTHING;
   if (mode.kind === "filter") return filterKey(state, mode, key);
   if (mode.kind === "confirm") return confirmKey(mode, key);
   // A switch that is under way cannot be left: its outcome has to be seen.
   if (mode.kind === "switching") return NOTHING;
-  if (mode.kind === "impls" && mode.choosing) return chooseKey(mode, key);
-  if (mode.kind !== "table") return key.escape || key.return || key.input === "q" ? toTable() : NOTHING;
-  return tableKey(state, key);
+  if (mode.kind === "impls" && mode.choosing) return chooseKey(state, mode, key);
+  return mode.kind === "table" ? tableKey(state, key) : textKey(state, key);
 }
 
 function show(action: Action): Wish {
@@ -56,12 +62,22 @@ function toTable(): Wish {
 }
 
 /** How far a movement key goes; 0 for any other key. */
-function step(key: Key): number {
-  if (key.up || key.input === "k") return -1;
-  if (key.down || key.input === "j") return 1;
-  if (key.pageUp) return -PAGE;
-  if (key.pageDown) return PAGE;
-  return { g: Number.NEGATIVE_INFINITY, G: Number.POSITIVE_INFINITY }[key.input] ?? 0;
+function step({ size }: State, key: Key): number {
+  const page = Math.max(1, size.height - FRAME_LINES);
+  if (key.upArrow || key.input === "k") return -1;
+  if (key.downArrow || key.input === "j") return 1;
+  if (key.pageUp) return -page;
+  if (key.pageDown) return page;
+  if (key.home || key.input === "g") return Number.NEGATIVE_INFINITY;
+  return key.end || key.input === "G" ? Number.POSITIVE_INFINITY : 0;
+}
+
+/** Keys on a text that covers the table. */
+function textKey(state: State, key: Key): Wish {
+  const by = step(state, key);
+  const last = lastTop(state, state.seen ?? 0);
+  if (by !== 0) return show({ type: "scroll", top: Math.min(last, Math.max(0, state.top + by)) });
+  return key.escape || key.return || key.input === "q" ? toTable() : NOTHING;
 }
 
 const TABLE_KEYS: Record<string, Action> = {
@@ -72,7 +88,7 @@ const TABLE_KEYS: Record<string, Action> = {
 };
 
 function tableKey(state: State, key: Key): Wish {
-  const by = step(key);
+  const by = step(state, key);
   if (by !== 0) return show({ type: "move", by });
   if (key.input === "q") return { type: "quit" };
   if (key.escape) return show({ type: "unfilter", text: "" });
@@ -88,12 +104,12 @@ function filterKey(state: State, mode: Extract<Mode, { kind: "filter" }>, key: K
   if (key.return) return toTable();
   if (key.escape) return show({ type: "unfilter", text: mode.before });
   if (key.backspace || key.delete) return show({ type: "filter", text: state.filter.slice(0, -1) });
-  if (key.ctrl || key.input === "") return NOTHING;
+  if (key.input === "") return NOTHING;
   return show({ type: "filter", text: state.filter + key.input });
 }
 
-function chooseKey(mode: Extract<Mode, { kind: "impls" }>, key: Key): Wish {
-  const by = step(key);
+function chooseKey(state: State, mode: Extract<Mode, { kind: "impls" }>, key: Key): Wish {
+  const by = step(state, key);
   if (by !== 0) return show({ type: "pick", by });
   if (key.escape || key.input === "q") return toTable();
   const rank = mode.why?.ranks[0];

@@ -1,58 +1,17 @@
 import { switchLines } from "../commands/use.js";
 import { groupRanks } from "../commands/why.js";
-import { age, count, duration } from "../view/format.js";
-import type { OpRow } from "../view/op-rows.js";
-import { toWidth } from "../view/table.js";
-import type { Order, Sort } from "./rows.js";
+import { age } from "../view/format.js";
 import type { Mode, State } from "./state.js";
 
 /** A look older than this is marked: the numbers on the screen are not the engine's any more. */
 const STALE_MS = 5_000;
 
-export type Tone = "plain" | "good" | "warn" | "bad" | "dim";
+export type Tone = "plain" | "good" | "warn" | "bad" | "dim" | "title" | "selected";
 export interface Line {
   text: string;
   tone: Tone;
-}
-
-const COLUMNS: { head: string; sort: Sort; width: number; right: boolean; cell(row: OpRow): string }[] = [
-  {
-    head: "RANK",
-    sort: "rank",
-    width: 5,
-    right: true,
-    cell: (row) => (row.rank === null ? "all" : String(row.rank)),
-  },
-  {
-    head: "ACTIVE",
-    sort: "active",
-    width: 14,
-    right: false,
-    cell: (row) => (row.mixed ? `!${row.active}` : row.active),
-  },
-  { head: "CALLS", sort: "calls", width: 11, right: true, cell: (row) => count(row.calls) },
-  { head: "MEAN", sort: "mean", width: 8, right: true, cell: (row) => duration(row.meanNs) },
-  { head: "P99", sort: "p99", width: 8, right: true, cell: (row) => duration(row.p99Ns) },
-  { head: "EPOCH", sort: "epoch", width: 6, right: true, cell: (row) => String(row.epoch) },
-];
-const FIXED = COLUMNS.reduce((sum, column) => sum + column.width + 1, 2);
-
-/** The head of the table; the column it is sorted by carries an arrow. */
-export function headLine(width: number, order: Order): string {
-  const mark = (head: string, sort: Sort) =>
-    order.by === sort ? `${head}${order.descending ? "v" : "^"}` : head;
-  const cells = COLUMNS.map((column) => toWidth(mark(column.head, column.sort), column.width, column.right));
-  return `  ${toWidth(mark("OP", "op"), opWidth(width))} ${cells.join(" ")}`;
-}
-
-/** One row; the selected one is marked by a sign, not by colour alone. */
-export function rowLine(row: OpRow, width: number, selected: boolean): string {
-  const cells = COLUMNS.map((column) => toWidth(column.cell(row), column.width, column.right));
-  return `${selected ? ">" : " "} ${toWidth(row.op, opWidth(width))} ${cells.join(" ")}`;
-}
-
-function opWidth(width: number): number {
-  return Math.max(8, width - FIXED - 1);
+  /** Where the text goes on when it takes several lines. */
+  hang?: number;
 }
 
 /** Whom we look at and whether the numbers are fresh. */
@@ -92,29 +51,42 @@ export function hintLine(state: State): string {
   if (mode.kind === "confirm") return "y switches, n leaves it as it is";
   if (mode.kind === "switching") return "waiting for every rank";
   if (mode.kind === "impls" && mode.choosing) return "up/down choose, enter goes on, esc leaves";
-  if (mode.kind !== "table") return "esc goes back";
+  if (mode.kind !== "table") return "up/down scroll, esc goes back";
   const filter = state.filter ? `filter: ${state.filter} · ` : "";
   return `${filter}? help  / filter  s sort  r ranks  w why  u switch  q quit`;
 }
 
-export const HELP: readonly string[] = [
-  "up, down, j, k   move              g, G   first, last row",
-  "/                filter: words that op, implementation or rank (rank0) contain",
-  "s, S             sort by the next column, turn the order round",
-  "r                one row per rank, or all ranks in one row",
-  "w                why: which implementations can run, and why not",
-  "u, enter         switch the op, on every rank at one step or on none",
-  "esc              back, or clear the filter",
-  "q, ctrl-c        quit; nothing is undone by that",
-  "",
-  "CALLS are of all implementations, MEAN and P99 of the active one. A ! before ACTIVE: ranks differ.",
+/** What each key does. */
+const KEYS: readonly (readonly [keys: string, does: string])[] = [
+  ["up, down, j, k", "move by one line"],
+  ["page up, page down", "move by one screen"],
+  ["home, end, g, G", "first, last line"],
+  ["/", "filter: words that op, implementation or rank (rank0) contain"],
+  ["s, S", "sort by the next column, turn the order round"],
+  ["r", "one row per rank, or all ranks in one row"],
+  ["w", "why: which implementations can run, and why not"],
+  ["u, enter", "switch the op, on every rank at one step or on none"],
+  ["esc", "back, or clear the filter"],
+  ["q, ctrl-c", "quit; nothing is undone by that"],
 ];
+const KEYS_WIDTH = 20;
+const NOTES = [
+  "CALLS are of all implementations, MEAN and P99 of the active one. A ! before ACTIVE: ranks differ.",
+  "A narrow screen leaves out EPOCH, P99, MEAN and CALLS, in this order.",
+];
+
+function helpLines(): Line[] {
+  const keys = KEYS.map(([key, does]): Line => {
+    return { text: `${key.padEnd(KEYS_WIDTH)}${does}`, tone: "plain", hang: KEYS_WIDTH };
+  });
+  return [...keys, { text: "", tone: "plain" }, ...NOTES.map((text): Line => ({ text, tone: "plain" }))];
+}
 
 /** The lines of whatever covers the table. */
 export function overlayLines(mode: Mode): Line[] {
   switch (mode.kind) {
     case "help":
-      return HELP.map((text) => ({ text, tone: "plain" }));
+      return helpLines();
     case "impls":
       return implLines(mode);
     case "confirm":
@@ -134,14 +106,13 @@ function implLines({ op, choosing, why, index }: Extract<Mode, { kind: "impls" }
   if (!why) return [{ text: `asking about ${op} ...`, tone: "dim" }];
   return groupRanks(why.ranks).flatMap(({ where, why: rank }, group) => {
     const head: Line = { text: `${op} version ${rank.op_version}, ${where}`, tone: "plain" };
+    const width = Math.max(14, ...rank.impls.map((impl) => impl.name.length));
     const impls = rank.impls.map((impl, i): Line => {
       const sign = choosing && group === 0 && i === index ? ">" : " ";
       const what = impl.name === rank.active ? "active" : impl.usable ? "usable" : "cannot run";
       const tone = impl.name === rank.active ? "good" : impl.usable ? "plain" : "dim";
-      return {
-        text: `${sign} ${toWidth(impl.name, 14)} ${toWidth(what, 11)} ${impl.reason}`.trimEnd(),
-        tone,
-      };
+      const start = `${sign} ${impl.name.padEnd(width)} ${what.padEnd(11)} `;
+      return { text: `${start}${impl.reason}`.trimEnd(), tone, hang: start.length };
     });
     return [head, ...impls];
   });

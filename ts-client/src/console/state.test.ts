@@ -1,9 +1,10 @@
 import { describe, expect, it } from "vitest";
 import { ranks, SWITCHED, status, WHY } from "../testing/console-fixtures.js";
 import { type Key, keysOf, type Wish, wishOf } from "./keys.js";
-import { emptyLine, headLine, healthLine, hintLine, overlayLines, rowLine, titleLine } from "./lines.js";
+import { emptyLine, healthLine, hintLine, overlayLines, titleLine } from "./lines.js";
 import { tableRows, visiblePart } from "./rows.js";
-import { INITIAL, reduce, rowsOf, type State, selectedRow } from "./state.js";
+import { INITIAL, type Mode, opNames, reduce, rowsOf, type State, selectedRow } from "./state.js";
+import { layout } from "./table.js";
 
 const seen = reduce(INITIAL, { type: "seen", status: status(), ranks: ranks(), at: 1_000 });
 
@@ -17,6 +18,7 @@ function press(state: State, ...keys: (string | Partial<Key>)[]): State {
 function wish(state: State, key: string | Partial<Key>): Wish {
   return wishOf(state, typeof key === "string" ? { input: key } : { input: "", ...key });
 }
+const tableOf = (state: State, width = 80) => layout(rowsOf(state), opNames(state), width, state.order);
 const names = (state: State) => rowsOf(state).map((row) => `${row.op}/${row.rank ?? "all"}`);
 
 describe("table", () => {
@@ -32,11 +34,11 @@ describe("table", () => {
     const byCalls = press(seen, "s", "s", "s", "S");
     expect(byCalls.order).toEqual({ by: "calls", descending: true });
     expect(names(byCalls)[0]).toBe("rms_norm/0");
-    expect(headLine(80, byCalls.order)).toContain("CALLSv");
+    expect(tableOf(byCalls).head).toContain("CALLSv");
   });
 
   it("keeps the selected row when the order changes", () => {
-    const state = press(seen, "j", { down: true });
+    const state = press(seen, "j", { downArrow: true });
     expect(selectedRow(state)).toMatchObject({ op: "rms_norm", rank: 0 });
     expect(selectedRow(press(state, "S"))).toMatchObject({ op: "rms_norm", rank: 0 });
   });
@@ -53,21 +55,69 @@ describe("table", () => {
     expect(visiblePart(3, 2, 10)).toEqual([0, 3]);
   });
 
-  it.each([80, 120])("fills %d columns and no more", (width) => {
-    const lines = [headLine(width, seen.order), ...rowsOf(seen).map((row) => rowLine(row, width, true))];
-    for (const line of lines) expect(line.length).toBeLessThanOrEqual(width);
-  });
-
   it("marks the selected row and ranks that differ by signs", () => {
-    const [row] = tableRows(
+    const rows = tableRows(
       [...ranks("cpu").slice(0, 1), ...ranks("ref").slice(1)],
       false,
       "rms",
       INITIAL.order,
     );
-    expect(row && rowLine(row, 80, true)).toMatch(/^> rms_norm .*!cpu\/ref/);
+    const { row } = layout(rows, ["rms_norm"], 80, INITIAL.order);
+    expect(rows.map((one) => row(one, true))).toEqual([expect.stringMatching(/^> rms_norm .*!cpu\/ref/)]);
   });
 });
+
+describe("keys", () => {
+  it("quits by ctrl-c whatever is shown, a switch under way included", () => {
+    const ctrlC = keysOf("j\x03", {}).at(-1) ?? {};
+    const modes: Mode[] = [
+      { kind: "table" },
+      { kind: "filter", before: "" },
+      { kind: "help" },
+      { kind: "impls", op: "linear", choosing: true, why: WHY, index: 0 },
+      { kind: "confirm", op: "linear", impl: "ref", active: "cpu" },
+      { kind: "switching", op: "linear", impl: "ref" },
+    ];
+    expect(modes.map((mode) => wish({ ...seen, mode }, ctrlC).type)).toEqual(modes.map(() => "quit"));
+  });
+
+  it("does what the help says of each key", () => {
+    const help = overlayLines({ kind: "help" }).map(({ text }) => text.split("  ")[0]);
+    const does = {
+      "up, down, j, k": [{ upArrow: true }, { downArrow: true }, "j", "k"],
+      "page up, page down": [{ pageUp: true }, { pageDown: true }],
+      "home, end, g, G": [{ home: true }, { end: true }, "g", "G"],
+      "/": ["/"],
+      "s, S": ["s", "S"],
+      r: ["r"],
+      w: ["w"],
+      "u, enter": ["u", { return: true }],
+      esc: [{ escape: true }],
+      "q, ctrl-c": ["q", { input: "c", ctrl: true }],
+    };
+    expect(help.slice(0, help.indexOf(""))).toEqual(Object.keys(does));
+    const asked = Object.values(does).map((keys) => keys.map((key) => described(wish(seen, key))));
+    expect(asked).toEqual([
+      ["move", "move", "move", "move"],
+      ["move", "move"],
+      ["move", "move", "move", "move"],
+      ["filter"],
+      ["sort", "reverse"],
+      ["ranks"],
+      ["why"],
+      ["why to choose", "why to choose"],
+      ["unfilter"],
+      ["quit", "quit"],
+    ]);
+  });
+});
+
+/** A wish in a word. */
+function described(wanted: Wish): string {
+  if (wanted.type === "why") return wanted.choosing ? "why to choose" : "why";
+  if (wanted.type !== "show") return wanted.type;
+  return wanted.action.type === "mode" ? wanted.action.mode.kind : wanted.action.type;
+}
 
 describe("filter", () => {
   it("keeps rows in which every word occurs", () => {
@@ -86,7 +136,7 @@ describe("filter", () => {
   it("takes a pasted word key by key", () => {
     const state = keysOf("/lin\r", {}).reduce((now: State, key) => press(now, key), seen);
     expect(state).toMatchObject({ filter: "lin", mode: { kind: "table" } });
-    expect(keysOf("", { up: true })).toEqual([{ input: "", up: true }]);
+    expect(keysOf("", { upArrow: true })).toEqual([{ input: "", upArrow: true }]);
   });
 
   it("says that nothing matches", () => {

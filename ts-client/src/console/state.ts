@@ -19,7 +19,14 @@ export interface Failure {
   ranks: RankRefusal[];
 }
 
+export interface Size {
+  width: number;
+  height: number;
+}
+
 export interface State {
+  /** Of the terminal. */
+  size: Size;
   /** Whom we talk to; null until the first answer. */
   status: StatusResult | null;
   ranks: RankOps[];
@@ -33,11 +40,14 @@ export interface State {
   /** Key of the selected row. */
   selected: string | null;
   mode: Mode;
+  /** The first line shown of a text that covers the table. */
+  top: number;
 }
 
 export type Action =
   | { type: "seen"; status: StatusResult; ranks: RankOps[]; at: number }
   | { type: "lost"; failure: Failure }
+  | { type: "size"; size: Size }
   | { type: "move"; by: number }
   | { type: "sort" }
   | { type: "reverse" }
@@ -46,10 +56,12 @@ export type Action =
   /** Leaves the filter line with this text as the filter. */
   | { type: "unfilter"; text: string }
   | { type: "mode"; mode: Mode }
+  | { type: "scroll"; top: number }
   | { type: "why"; why: WhyResult }
   | { type: "pick"; by: number };
 
 export const INITIAL: State = {
+  size: { width: 80, height: 24 },
   status: null,
   ranks: [],
   seen: null,
@@ -59,10 +71,16 @@ export const INITIAL: State = {
   order: { by: "op", descending: false },
   selected: null,
   mode: { kind: "table" },
+  top: 0,
 };
 
 export function rowsOf(state: State) {
   return tableRows(state.ranks, state.perRank, state.filter, state.order);
+}
+
+/** The names of all ops, whatever the filter hides. */
+export function opNames({ ranks }: State): string[] {
+  return ranks.flatMap(({ ops }) => ops.map(({ op }) => op));
 }
 
 /** Index of the selected row; the first one when it has gone. */
@@ -94,7 +112,11 @@ export function reduce(state: State, action: Action): State {
     case "unfilter":
       return { ...state, filter: action.text, mode: { kind: "table" } };
     case "mode":
-      return { ...state, mode: action.mode };
+      return { ...state, mode: action.mode, top: 0 };
+    case "scroll":
+      return { ...state, top: action.top };
+    case "size":
+      return { ...state, size: action.size };
     case "why":
     case "pick":
       return { ...state, mode: implsMode(state.mode, action) };
