@@ -1,4 +1,4 @@
-import { execFileSync, spawn } from "node:child_process";
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import {
   existsSync,
   mkdirSync,
@@ -11,6 +11,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { findCompiler } from "../../scripts/lib/compiler.mjs";
 import { headOf, layoutFile } from "../../ts-client/src/convert/safetensors/layout.js";
 import { generator } from "../../ts-client/src/testing/mutate-header.js";
@@ -35,6 +36,32 @@ export function convert(args: readonly string[], env: NodeJS.ProcessEnv = {}): P
     child.stderr.on("data", (chunk) => (ran.err += chunk));
     child.on("close", (code, signal) => done({ ...ran, code, signal }));
   });
+}
+
+/** A run of `opswap convert` that stays in a call below `under`, as on a slow machine, until it is killed. */
+export async function stoppedRun(args: readonly string[], under: string, at: number): Promise<ChildProcess> {
+  const library = await buildFaults(mkdtempSync(path.join(path.dirname(under), "faults-")));
+  const child = spawn(process.execPath, [cli, "convert", ...args], {
+    env: {
+      ...process.env,
+      LD_PRELOAD: library,
+      OPSWAP_FAULT_UNDER: under,
+      OPSWAP_FAULT_AT: String(at),
+      OPSWAP_FAULT_STOP: "1",
+    },
+    stdio: "ignore",
+  });
+  while (!isStopped(child.pid ?? 0)) {
+    if (child.exitCode !== null)
+      throw new Error(`the run ended with ${child.exitCode} before it was stopped`);
+    await sleep(10);
+  }
+  return child;
+}
+
+/** By its state in /proc. */
+function isStopped(pid: number): boolean {
+  return /^State:\s+T/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
 }
 
 /** What a run printed as lines of JSON. */
@@ -95,7 +122,10 @@ export function contents(folder: string): Map<string, Buffer> {
 /** Names of files that are not the same in both. */
 export function differing(a: Map<string, Buffer>, b: Map<string, Buffer>): string[] {
   const names = new Set([...a.keys(), ...b.keys()]);
-  return [...names].filter((name) => !a.get(name)?.equals(b.get(name) ?? Buffer.alloc(0)));
+  return [...names].filter((name) => {
+    const [one, other] = [a.get(name), b.get(name)];
+    return !one || !other?.equals(one);
+  });
 }
 
 /** Builds the library that injects faults; see faults.cpp. */

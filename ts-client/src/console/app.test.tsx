@@ -70,12 +70,17 @@ describe("console", () => {
     });
     const { stdin, shows } = start(async () => client);
     await shows(/> linear/);
-    for (const key of ["u", "\r", "y"]) {
+    for (const [key, shown] of [
+      ["u", /> ref +usable/],
+      ["\r", /Switch linear from cpu to ref/],
+      ["y", /linear was not switched/],
+    ] as const) {
       stdin.write(key);
-      await new Promise((done) => setTimeout(done, 60));
+      await shows(shown);
     }
-    await shows(/linear was not switched/);
     await shows(/rank 1: busy/);
+    stdin.write("\x1b");
+    await shows(/> linear +0 cpu/);
   });
 
   /** Types what a terminal sends for keys, one after another, and waits for what each shows. */

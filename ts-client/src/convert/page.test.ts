@@ -28,6 +28,7 @@ it("shows small differences on a fine scale, and large ones on a coarse one", ()
 
 it("takes no markup from names", () => {
   const page = pageOf(report([tensor("<script>alert(1)</script>.weight", 31)]));
+  expect(page).toContain("<td>&#60;script&#62;alert(1)&#60;/script&#62;.weight</td>");
   expect(page).not.toContain("<script>");
 });
 

@@ -33,7 +33,10 @@ it("tells whether a file is what it should be, to the last byte", () => {
   writeFileSync(file, text);
   expect(holds(file, [text])).toBe(true);
   expect(holds(file, text.match(/.{500}/gu) ?? [])).toBe(true);
-  expect(holds(file, piecesOf(file))).toBe(true);
+  const pieces = [...piecesOf(file)];
+  expect(pieces.length).toBeGreaterThan(1);
+  expect(Buffer.concat(pieces).equals(Buffer.from(text))).toBe(true);
+  expect(holds(file, pieces)).toBe(true);
   for (const other of [`${text}x`, text.slice(1), "", text.replace(/.$/u, "x")])
     expect(holds(file, [other])).toBe(false);
   writeFileSync(file, "");
