@@ -23,7 +23,7 @@ from .coordinator import Coordinator, RankGroup, ask
 from .desk import Answer, Desk, Request, failed, succeeded
 from .discovery import Post
 from .doctor import diagnose
-from .errors import IpcError
+from .errors import IpcError, nearest
 from .messages import LIMITS
 from .restore import Restored, restore
 from .state import Saved, StateFile
@@ -172,7 +172,7 @@ class Agent:
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(HEARTBEAT_S)
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, IpcError):  # the next beat tries again
                 self._post.touch()
 
     async def _status(self, _fields: Fields) -> Fields:
@@ -238,7 +238,7 @@ class Agent:
 
     def _declared(self, op: str) -> None:
         if op not in self.coordinator.op_versions:
-            raise IpcError("OPSWAP_E_NO_OP", f"no op named {op!r}; there are {', '.join(self.coordinator.op_versions)}")
+            raise IpcError("OPSWAP_E_NO_OP", f"no op named {op!r}{nearest(op, list(self.coordinator.op_versions))}")
 
 
 def _bind(address: str) -> zmq.asyncio.Socket:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import IpcError
+from .errors import IpcError, nearest
 from .messages import ENVELOPE, PROTOCOL, REQUESTS, SERVICES, FieldError
 from .wire import decode, encode
 
@@ -63,9 +62,8 @@ class Desk:
         if verb in verbs:
             fields: dict[str, Any] = _checked(verb, REQUESTS[verb], value)
             return fields
-        near = difflib.get_close_matches(verb, verbs, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise IpcError("OPSWAP_E_VERB", f"{self.service} {self.name} answers {', '.join(verbs)}; got {verb!r}{hint}")
+        said = f"{self.service} {self.name} answers {', '.join(verbs)}; got {verb!r}"
+        raise IpcError("OPSWAP_E_VERB", said + nearest(verb, list(verbs)))
 
     def _hello(self, peer: bytes, fields: dict[str, Any]) -> dict[str, Any]:
         if fields["protocol"] != PROTOCOL:

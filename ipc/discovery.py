@@ -8,6 +8,7 @@ it is used only when it belongs to this user and to nobody else.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -23,15 +24,23 @@ from .process import start_time
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 SOCKET_PATH_MAX = 107  # sun_path less its final zero
+#: How a server of each service gets its name.
+ANOTHER_NAME = {
+    "engine": "choose a name by OPSWAP_ENGINE_NAME, or by the argument name of `attach`",
+    "sidecar": "choose a name by `opswap sidecar --name NAME`, and reach it by `opswap call --sidecar NAME`",
+}
 _held_here: set[Path] = set()
 
 
 def runtime_dir() -> Path:
     """The folder of sockets and cards; made if need be. Raises IpcError RUNTIME_DIR when others could write to it."""
     folder = _choose_dir()
-    with contextlib.suppress(FileExistsError):
-        folder.mkdir(mode=0o700, parents=True)
-    found = folder.lstat()
+    try:
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(mode=0o700, parents=True)
+        found = folder.lstat()
+    except OSError as error:
+        raise _unusable(folder, error) from error
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o077:
         raise IpcError(
             "OPSWAP_E_RUNTIME_DIR",
@@ -39,6 +48,11 @@ def runtime_dir() -> Path:
             f"it has owner {found.st_uid} and mode {stat.S_IMODE(found.st_mode):o}",
         )
     return folder
+
+
+def _unusable(folder: Path, error: OSError) -> IpcError:
+    what = f"{error.filename or folder}: {error.strerror}"
+    return IpcError("OPSWAP_E_RUNTIME_DIR", f"the runtime folder {folder} cannot be used: {what}")
 
 
 def _choose_dir() -> Path:
@@ -56,11 +70,14 @@ class Post:
     def __init__(self, service: str, name: str, folder: Path | None = None) -> None:
         """Takes the name, and clears away what a dead server of this name left.
 
-        Raises IpcError ENGINE_TAKEN when a running process has it, FIELD when it cannot be a file name.
+        Raises IpcError ENGINE_TAKEN when a running process has it, USAGE when it cannot be a file name, RUNTIME_DIR when
+        the folder cannot be written.
         """
         if not NAME.fullmatch(name):
             raise IpcError(
-                "OPSWAP_E_FIELD", f"{service} name: expected 1 to 64 letters, digits, '.', '_' or '-'; got {name!r}"
+                "OPSWAP_E_USAGE",
+                f"{service} name: expected 1 to 64 letters, digits, '.', '_' or '-'; got {name!r}",
+                ANOTHER_NAME[service],
             )
         self.service, self.name = service, name
         folder = folder or runtime_dir()
@@ -72,8 +89,11 @@ class Post:
                 "set OPSWAP_RUNTIME_DIR to a shorter folder",
             )
         self._started = int(time.time() * 1000)
-        self._lock = self._take(folder / f"{name}.lock")
-        self.socket.unlink(missing_ok=True)
+        try:
+            self._lock = self._take(folder / f"{name}.lock")
+            self.socket.unlink(missing_ok=True)
+        except OSError as error:
+            raise _unusable(folder, error) from error
 
     @property
     def address(self) -> str:
@@ -81,10 +101,18 @@ class Post:
         return f"ipc://{self.socket}"
 
     def publish(self) -> None:
-        """Writes the card; call when the socket is bound, since a card says that there is somebody to talk to."""
+        """Writes the card; call when the socket is bound, since a card says that there is somebody to talk to.
+
+        Raises IpcError RUNTIME_DIR when it cannot be written, and leaves nothing half written.
+        """
         draft = self.card.with_suffix(f".{os.getpid()}.tmp")
-        draft.write_text(json.dumps(self._describe()), "utf-8")
-        draft.replace(self.card)
+        try:
+            draft.write_text(json.dumps(self._describe()), "utf-8")
+            draft.replace(self.card)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                draft.unlink(missing_ok=True)
+            raise _unusable(self.card.parent, error) from error
 
     def touch(self) -> None:
         """A sign of life; writes the card again when somebody removed it."""
@@ -97,8 +125,10 @@ class Post:
         """Gives the name up. Idempotent."""
         if self._lock.closed:
             return
-        self.card.unlink(missing_ok=True)
-        self.socket.unlink(missing_ok=True)
+        # A folder that was taken away meanwhile has taken the names with it.
+        with contextlib.suppress(OSError):
+            self.card.unlink(missing_ok=True)
+            self.socket.unlink(missing_ok=True)
         _held_here.discard(self.card)
         self._lock.close()
 
@@ -110,15 +140,18 @@ class Post:
         lock = path.open("ab")
         try:
             fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except OSError as error:
             lock.close()
+            if error.errno not in (errno.EACCES, errno.EAGAIN):  # a file system without locks, for example
+                raise
             raise self._taken(_pid_on(self.card)) from None
         _held_here.add(self.card)
         return lock
 
     def _taken(self, pid: int | None) -> IpcError:
         who = f"process {pid}" if pid else "another process"
-        return IpcError("OPSWAP_E_ENGINE_TAKEN", f"{self.service} {self.name} is running already ({who})")
+        message = f"{self.service} {self.name} is running already ({who})"
+        return IpcError("OPSWAP_E_ENGINE_TAKEN", message, ANOTHER_NAME[self.service])
 
     def _describe(self) -> dict[str, Any]:
         return {

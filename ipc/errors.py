@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 from .messages import SPEC
@@ -27,8 +29,22 @@ class IpcError(Exception):
 
 
 def remedy_of(code: str) -> str:
-    """What messages.json says to do about `code`; empty for a code of the native library."""
-    return str(SPEC["errors"].get(code, {}).get("remedy", ""))
+    """What the table of `code` says to do: messages.json, else the library's own."""
+    found = SPEC["errors"].get(code) or _library().get(code, {})
+    return str(found.get("remedy", ""))
+
+
+@cache
+def _library() -> dict[str, dict[str, Any]]:
+    import opswap  # at call time: opswap's own modules read this one
+
+    return {row["name"]: row for row in opswap.manifest()["errors"]}
+
+
+def nearest(name: str, names: list[str]) -> str:
+    """The end of a sentence that refuses a name; empty when none is near."""
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    return f"; did you mean {' or '.join(near)}?" if near else ""
 
 
 def code_of(error: BaseException, default: str = "OPSWAP_E_INTERNAL") -> str:

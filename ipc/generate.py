@@ -253,7 +253,7 @@ def page(spec: Spec) -> str:
             lines += ["One of " + ", ".join(md_type(member) for member in body["union"]) + ".", ""]
     lines += ["## Bounds", "", "| name | value | meaning |", "| --- | --- | --- |"]
     lines += [f"| `{name}` | {limit['value']} | {limit['doc']} |" for name, limit in spec["limits"].items()]
-    lines += ["", "## Errors", "", "Codes of the native library (`native/core/errors.def`) pass through unchanged.", ""]
+    lines += ["", "## Errors", "", "Codes of the [native library](errors.md) pass through unchanged.", ""]
     lines += ["| code | meaning | what to do |", "| --- | --- | --- |"]
     lines += [f"| `{code}` | {error['meaning']} | {error['remedy']} |" for code, error in spec["errors"].items()]
     return "\n".join(lines) + "\n"

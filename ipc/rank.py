@@ -10,13 +10,12 @@ exception on one rank would hide the answers of the others. After a refusal the 
 
 from __future__ import annotations
 
-import difflib
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from .errors import code_of
+from .errors import code_of, nearest
 
 log = logging.getLogger("opswap.rank")
 Answer = dict[str, Any]
@@ -170,7 +169,7 @@ class RankSwitch:
         found = next((entry for entry in told["impls"] if entry["name"] == impl), None)
         if found is None:
             names = [entry["name"] for entry in told["impls"]]
-            hint = _nearest(impl, names)
+            hint = nearest(impl, names)
             raise Refusal("OPSWAP_E_NO_IMPL", f"{op} has no implementation {impl!r}{hint}; it has {', '.join(names)}")
         if not found["usable"]:
             raise Refusal(
@@ -180,7 +179,7 @@ class RankSwitch:
 
     def _declared(self, op: str) -> dict[str, Any]:
         if op not in self._ops:
-            raise Refusal("OPSWAP_E_NO_OP", f"no op named {op!r}{_nearest(op, list(self._ops))}")
+            raise Refusal("OPSWAP_E_NO_OP", f"no op named {op!r}{nearest(op, list(self._ops))}")
         declared: dict[str, Any] = self._ops[op]
         return declared
 
@@ -204,8 +203,3 @@ class RankSwitch:
 
     def _no(self, refusal: Refusal) -> Answer:
         return {"rank": self.context.rank, "ok": False, "code": refusal.code, "reason": refusal.reason}
-
-
-def _nearest(name: str, names: list[str]) -> str:
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    return f"; did you mean {' or '.join(near)}?" if near else ""

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import mmap
 import os
 import re
+import shutil
 import stat
 import threading
 from collections import OrderedDict
@@ -25,6 +27,10 @@ from .process import is_alive
 SHM = Path("/dev/shm")
 NAME = re.compile(SPEC["types"]["TensorRef"]["fields"]["segment"]["pattern"])
 KEPT = 256
+ENLARGE_SHM = (
+    "make it larger (docker run --shm-size=8g, or mount -o remount,size=8g /dev/shm), free what is in it, "
+    "or call with --local, which needs none"
+)
 
 
 class Mapped:
@@ -88,11 +94,28 @@ def _map(name: str) -> mmap.mmap:
     except OSError as error:
         raise IpcError("OPSWAP_E_SEGMENT", f"{name}: {error.strerror}") from error
     try:
-        return mmap.mmap(descriptor, _checked_size(name, os.fstat(descriptor)))
+        size = _checked_size(name, os.fstat(descriptor))
+        _fill(name, descriptor, size)
+        return mmap.mmap(descriptor, size)
     except (OSError, ValueError) as error:
         raise IpcError("OPSWAP_E_SEGMENT", f"{name}: cannot be mapped: {error}") from error
     finally:
         os.close(descriptor)
+
+
+def _fill(name: str, descriptor: int, size: int) -> None:
+    """Gives every byte its memory: touching one that a full /dev/shm cannot give would end this process by SIGBUS."""
+    try:
+        os.posix_fallocate(descriptor, 0, size)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.ENOMEM):
+            raise
+        room = shutil.disk_usage(SHM)
+        raise IpcError(
+            "OPSWAP_E_MEMORY",
+            f"{name} needs {size} bytes of {SHM}, which has {room.free} of {room.total} free",
+            ENLARGE_SHM,
+        ) from error
 
 
 def _checked_size(name: str, found: os.stat_result) -> int:
@@ -111,7 +134,10 @@ def _checked_size(name: str, found: os.stat_result) -> int:
 
 
 def sweep() -> list[str]:
-    """Removes segments of this user whose owner has ended, and returns their names."""
+    """Removes segments of this user whose owner has ended, and returns their names.
+
+    Raises OSError when /dev/shm cannot be read or written; there is nothing to do where there is none.
+    """
     removed = []
     alive: dict[tuple[int, str], bool] = {}
     for name, owner in _owned():
@@ -126,6 +152,8 @@ def sweep() -> list[str]:
 
 def _owned() -> Iterator[tuple[str, tuple[int, str]]]:
     """Names of this user's segments, with pid and start time of the process that made them."""
+    if not SHM.exists():
+        return
     with os.scandir(SHM) as entries:
         for entry in entries:
             if not NAME.fullmatch(entry.name):

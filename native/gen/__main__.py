@@ -6,17 +6,22 @@ python -m gen ROOT check       exits 1 when a committed file differs from what w
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
 from . import cpp, docs, evidence, sm90, spec, ts
 
 
-def committed(ops: list[spec.Op], manifest: dict) -> dict[str, str]:
+def committed(root: Path, ops: list[spec.Op], manifest: dict) -> dict[str, str]:
+    protocol = json.loads((root / "ipc/messages.json").read_text())["errors"]
+    converter = json.loads((root / "ts-client/src/convert/errors.json").read_text())
+    library = {row["name"]: row for row in manifest["errors"]}
     return {
         "ts-client/src/generated/ops.ts": ts.source(ops),
         "docs/ops.md": docs.ops_page(ops),
-        "docs/errors.md": docs.errors_page(manifest["errors"]),
+        "docs/errors.md": docs.errors_page(manifest["errors"], protocol, converter),
+        "ts-client/src/generated/errors.ts": ts.errors_source(library, converter),
     }
 
 
@@ -50,9 +55,9 @@ def main(argv: list[str]) -> int:
     elif verb == "evidence":
         sys.stdout.write(evidence.report(root, ops))
     elif verb == "commit":
-        write(root, committed(ops, manifest))
+        write(root, committed(root, ops, manifest))
     elif verb == "check":
-        names = stale(root, committed(ops, manifest))
+        names = stale(root, committed(root, ops, manifest))
         for name in names:
             print(f"{name} is not what kernels/*/op.json generates; run: npm run build")
         return 1 if names else 0

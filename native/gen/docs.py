@@ -53,10 +53,21 @@ def ops_page(ops: list[Op]) -> str:
     return HEADER + intro + "\n| op | what |\n|---|---|\n" + rows + "\n\n" + "\n".join(op_section(o) for o in ops)
 
 
-def errors_page(errors: list[dict]) -> str:
-    rows = "\n".join(f"| {e['code']} | `{e['name']}` | {e['meaning']} | {e['remedy'] or 'nothing'} |" for e in errors)
-    intro = (
-        "# Errors of the library\n\nNumbers and names are stable. Every error also carries a sentence with the op,\n"
-        "the argument, what was expected and what came.\n\n"
-    )
-    return HEADER + intro + "| number | name | meaning | what to do |\n|---|---|---|---|\n" + rows + "\n"
+ERRORS_INTRO = """# Errors
+
+Codes are stable, and each is declared once: [the library's](../native/core/errors.def), [those of servers, client and
+command line](../ipc/messages.json), [the converter's](../ts-client/src/convert/errors.json). Every error also carries a
+sentence that says what was called, what was expected and what came, and often a better remedy than the one below.
+"""
+
+
+def error_rows(table: dict[str, dict[str, str]]) -> str:
+    rows = [f"| `{code}` | {cell(row['meaning'])} | {cell(row['remedy'])} |" for code, row in table.items()]
+    return "\n".join(["| code | meaning | what to do |", "|---|---|---|", *rows]) + "\n"
+
+
+def errors_page(library: list[dict], protocol: dict, converter: dict) -> str:
+    rows = "\n".join(f"| {e['code']} | `{e['name']}` | {e['meaning']} | {e['remedy'] or 'nothing'} |" for e in library)
+    own = "\n## The library\n\n| number | name | meaning | what to do |\n|---|---|---|---|\n" + rows + "\n"
+    served = "\n## Servers, client and command line\n\n" + error_rows(protocol)
+    return HEADER + ERRORS_INTRO + own + served + "\n## The converter\n\n" + error_rows(converter)

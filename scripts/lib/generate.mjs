@@ -9,7 +9,15 @@ import { step } from "./ui.mjs";
 export async function generate(tools) {
   const stamp = join(buildDir, ".generated-from");
   const inputs = () =>
-    digest(["native/gen", "native/core", "kernels", "ipc", "ts-client/src/generated", "docs"]);
+    digest([
+      "native/gen",
+      "native/core",
+      "kernels",
+      "ipc",
+      "ts-client/src/convert/errors.json",
+      "ts-client/src/generated",
+      "docs",
+    ]);
   if (stampIs(stamp, inputs())) return;
   const python = join(tools, "bin/python");
   const env = { PYTHONDONTWRITEBYTECODE: "1" };

@@ -128,7 +128,7 @@ describe("a source with", () => {
     writeFileSync(path.join(source, "config.json"), '{"quantization_config": {"quant_method": "awq"}}');
     const ran = await convert(["plan", source, "--json"]);
     expect(ran.code).toBe(2);
-    expect(ran.out + ran.err).toMatch(/OPSWAP_E_UNSUPPORTED/);
+    expect(ran.out + ran.err).toMatch(/OPSWAP_E_CANNOT_CONVERT/);
     expect(ran.out + ran.err).toMatch(/quantized|quantised already/);
   });
 
@@ -206,7 +206,7 @@ describe("an output", () => {
     const others = [await convert(["run", source, output]), await convert([source, output])];
     expect(others.map(({ code }) => code)).toEqual([1, 1]);
     for (const other of others)
-      expect(events(other).at(-1)).toMatchObject({ event: "error", code: "OPSWAP_E_BUSY" });
+      expect(events(other).at(-1)).toMatchObject({ event: "error", code: "OPSWAP_E_OUTPUT_BUSY" });
     const ended = new Promise((done) => slow.on("close", done));
     slow.kill("SIGKILL");
     await ended;

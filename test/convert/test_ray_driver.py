@@ -64,7 +64,7 @@ def test_two_workers_make_the_bytes_of_a_whole_run(source: Path, tmp_path: Path)
 def test_a_refusal_of_a_part_comes_back_as_itself(source: Path, tmp_path: Path) -> None:
     with pytest.raises(ConvertError) as raised:
         converter_ray.convert(source, tmp_path / "out", parts=2, to="no_layout")
-    assert raised.value.code == "OPSWAP_E_UNSUPPORTED" and raised.value.remedy
+    assert raised.value.code == "OPSWAP_E_CANNOT_CONVERT" and raised.value.remedy
 
 
 @pytest.mark.usefixtures("cluster")

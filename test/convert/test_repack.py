@@ -156,7 +156,7 @@ def test_a_scale_that_would_lose_bits_is_refused(source: Path) -> None:
     scales[[3, 200], [1, 0]] = np.float32(0.1)
     _edit(signed, {name: scales})
     error = _refusal("repack", signed, source.parent / "out", "--to", "w4a8_g128_vllm")
-    assert error["code"] == "OPSWAP_E_UNSUPPORTED"
+    assert error["code"] == "OPSWAP_E_CANNOT_CONVERT"
     assert f"{name} has 2 elements that BF16 cannot hold, the first is element 7" in error["message"]
 
 
@@ -224,5 +224,5 @@ def test_converting_packed_codes_is_refused(source: Path, dialect: str, config: 
     if not config:
         (made / "config.json").write_text(CONFIG)
     error = _refusal("run", made, source.parent / "out", "--to", "bf16")
-    assert error["code"] == "OPSWAP_E_UNSUPPORTED"
+    assert error["code"] == "OPSWAP_E_CANNOT_CONVERT"
     assert "convert repack" in error["remedy"]

@@ -169,7 +169,7 @@ def test_inspect_diff_and_verify_know_them(tmp_path):
     assert [one["shape"] for one in found["tensors"] if "0.self_attn.qkv_proj.weight@1" in one["name"]] == [[512, 256]]
     assert json.loads(opswap("diff", cut, cut, "--json").stdout)["entries"] == []
     refused = json.loads(opswap(cut, tmp_path / "again", "--json").stdout)
-    assert refused["code"] == "OPSWAP_E_UNSUPPORTED" and "cut for ranks already" in refused["message"]
+    assert refused["code"] == "OPSWAP_E_CANNOT_CONVERT" and "cut for ranks already" in refused["message"]
     done("verify", source, cut)
     file = cut / "model-rank-1-part-0.safetensors"
     data = bytearray(file.read_bytes())
@@ -201,7 +201,7 @@ def test_what_vllm_would_not_load_is_refused(changes, options, said, tmp_path):
     refused = json.loads(
         opswap(checkpoint(tmp_path / "source", **changes), tmp_path / "out", *options, "--json").stdout
     )
-    assert refused["code"] == "OPSWAP_E_UNSUPPORTED" and said in refused["message"]
+    assert refused["code"] == "OPSWAP_E_CANNOT_CONVERT" and said in refused["message"]
 
 
 def test_shapes_that_the_loader_would_only_warn_of_are_refused(tmp_path):

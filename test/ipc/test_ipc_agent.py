@@ -348,7 +348,8 @@ def test_the_card_says_who_answers_and_shows_life(runtime: Path) -> None:
 def test_names_that_cannot_be_file_names(runtime: Path, name: str) -> None:
     with pytest.raises(IpcError) as caught:
         Post("engine", name)
-    assert caught.value.code == "OPSWAP_E_FIELD"
+    assert caught.value.code == "OPSWAP_E_USAGE"
+    assert "OPSWAP_ENGINE_NAME" in caught.value.remedy
 
 
 def test_a_folder_that_others_can_enter_is_refused(runtime: Path) -> None:

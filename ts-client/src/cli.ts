@@ -2,17 +2,17 @@
 import { realpathSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { Command, CommanderError } from "commander";
-import { OpswapError } from "./client/index.js";
 import { callCommand } from "./commands/call.js";
 import { consoleCommand } from "./commands/console.js";
 import { type Context, EXIT, type ExitCode, type Io } from "./commands/context.js";
 import { convertCommand } from "./commands/convert.js";
 import { doctorCommand } from "./commands/doctor.js";
-import { errorJson, errorLines, exitCodeOf } from "./commands/errors.js";
+import { report } from "./commands/errors.js";
 import { manifestCommand } from "./commands/manifest.js";
 import { opsCommand } from "./commands/ops.js";
 import { sidecarCommand } from "./commands/sidecar.js";
 import { statusCommand } from "./commands/status.js";
+import { asUsageError, refuseStranger } from "./commands/usage.js";
 import { useCommand } from "./commands/use.js";
 import { whyCommand } from "./commands/why.js";
 import { packageVersion } from "./version.js";
@@ -50,16 +50,23 @@ export function program(context: Context): Command {
 
 /** What every command does alike, those below others too. */
 function furnish(command: Command, called: string, io: Io): void {
-  command.exitOverride();
-  command.showHelpAfterError(`(${called} --help says more)`);
+  command.exitOverride((error) => {
+    throw /^commander\.(help|version)/.test(error.code) ? error : asUsageError(error, called);
+  });
   command.configureOutput({
     writeOut: (text) => io.out(text.trimEnd()),
     writeErr: (text) => io.err(text.trimEnd()),
+    // Told where every refusal is.
+    outputError: () => {},
+  });
+  command.addHelpText("before", () => {
+    refuseStranger(command, called);
+    return "";
   });
   for (const below of command.commands) furnish(below, `${called} ${below.name()}`, io);
 }
 
-/** Runs one command line; never throws for what a user can cause. */
+/** Runs one command line; never throws. */
 export async function main(args: readonly string[], io: Io): Promise<ExitCode> {
   const context: Context = { io, exitCode: EXIT.ok };
   try {
@@ -67,10 +74,7 @@ export async function main(args: readonly string[], io: Io): Promise<ExitCode> {
     return context.exitCode;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
-    if (!(error instanceof OpswapError)) throw error;
-    if (args.includes("--json")) io.out(errorJson(error));
-    else for (const line of errorLines(error)) io.err(line);
-    return exitCodeOf(error);
+    return report(io, args.includes("--json"), error);
   }
 }
 
@@ -79,6 +83,13 @@ const invoked =
 if (invoked) {
   const io: Io = { out: (line) => console.log(line), err: (line) => console.error(line) };
   // A reader that goes away, such as `head`, is not an error.
-  process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 1));
+  const lost = (error: NodeJS.ErrnoException) =>
+    process.exit(error.code === "EPIPE" ? EXIT.ok : report(io, false, error));
+  process.stdout.on("error", lost);
+  process.stderr.on("error", () => process.exit(EXIT.failed));
+  // What no verb waits for.
+  process.on("uncaughtException", (error) => process.exit(report(io, false, error)));
+  // A limit on the size of files is then an error of the call that passes it, and not the end of the process.
+  process.on("SIGXFSZ", () => {});
   process.exitCode = await main(process.argv.slice(2), io);
 }

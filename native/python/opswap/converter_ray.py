@@ -27,7 +27,7 @@ def _part(source: str, output: str, index: int, count: int, options: dict[str, A
             converter.run_part(source, output, index, count, **options)
             return index
         except ConvertError as error:
-            if error.code != "OPSWAP_E_BUSY" or time.monotonic() > deadline:
+            if error.code != "OPSWAP_E_OUTPUT_BUSY" or time.monotonic() > deadline:
                 raise
             time.sleep(0.5)
 

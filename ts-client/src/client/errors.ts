@@ -1,3 +1,4 @@
+import { CONVERT_ERRORS, LIBRARY_ERRORS } from "../generated/errors.js";
 import { ERRORS, type RankRefusal } from "../generated/messages.js";
 
 interface Details {
@@ -22,13 +23,18 @@ export class OpswapError extends Error {
   }
 }
 
-/** The remedy that the protocol states for a code; empty for codes of the native library. */
+const TABLES: Record<string, { remedy: string }>[] = [ERRORS, LIBRARY_ERRORS, CONVERT_ERRORS];
+
+/** The remedy that the table of a code states; empty for a code of a server that is newer than this client. */
 export function remedyOf(code: string): string {
-  return Object.hasOwn(ERRORS, code) ? ERRORS[code as keyof typeof ERRORS].remedy : "";
+  return TABLES.find((table) => Object.hasOwn(table, code))?.[code]?.remedy ?? "";
 }
 
 /** Errors of the addon carry a code already; anything else is a defect and keeps its own class. */
-export function asOpswapError(error: unknown, table: readonly { name: string; remedy: string }[]): unknown {
+export function asOpswapError(
+  error: unknown,
+  table: readonly { name: string; remedy: string }[] = [],
+): unknown {
   if (error instanceof OpswapError || !(error instanceof Error)) return error;
   const code = (error as NodeJS.ErrnoException).code;
   if (!code?.startsWith("OPSWAP_E_")) return error;

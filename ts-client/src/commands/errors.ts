@@ -1,16 +1,20 @@
-import type { OpswapError } from "../client/index.js";
-import { EXIT, type ExitCode } from "./context.js";
+import { asOpswapError, OpswapError } from "../client/errors.js";
+import { systemError } from "../client/system-error.js";
+import { EXIT, type ExitCode, type Io } from "./context.js";
 
 /** Codes that mean the command line names something that is not there. */
 const USAGE = new Set([
+  "OPSWAP_E_USAGE",
+  "OPSWAP_E_TENSOR_FILE",
   "OPSWAP_E_AMBIGUOUS",
   "OPSWAP_E_NO_OP",
   "OPSWAP_E_NO_IMPL",
   "OPSWAP_E_ARGUMENT",
   "OPSWAP_E_COUNT",
   "OPSWAP_E_UNSUPPORTED",
+  "OPSWAP_E_CANNOT_CONVERT",
 ]);
-const UNREACHABLE = new Set(["OPSWAP_E_NOT_RUNNING", "OPSWAP_E_NATIVE"]);
+const UNREACHABLE = new Set(["OPSWAP_E_NOT_RUNNING", "OPSWAP_E_NATIVE", "OPSWAP_E_PYTHON"]);
 
 /** The exit code that tells a script what kind of failure this was. */
 export function exitCodeOf(error: OpswapError): ExitCode {
@@ -19,14 +23,43 @@ export function exitCodeOf(error: OpswapError): ExitCode {
   return codes.every((code) => USAGE.has(code)) ? EXIT.usage : EXIT.failed;
 }
 
-/** What a person reads: the sentence, the ranks' reasons, what to do, and the code to search for. */
+/** What a person reads: the sentence, what it leaves out of the ranks, what to do, and the code to search for. */
 export function errorLines(error: OpswapError): string[] {
-  const ranks = error.ranks.map(({ rank, reason }) => `  rank ${rank}: ${reason}`);
   const remedy = error.remedy ? [`  ${error.remedy}`] : [];
-  return [`opswap: ${error.message} [${error.code}]`, ...ranks, ...remedy];
+  return [`opswap: ${error.message} [${error.code}]`, ...rankLines(error), ...remedy];
+}
+
+/** The sentence often holds the ranks' reasons, and nothing is said twice. */
+function rankLines({ message, ranks }: OpswapError): string[] {
+  const reasons = new Set(ranks.map(({ reason }) => reason));
+  const told = [...reasons].every((reason) => message.includes(reason));
+  if (!told) return ranks.map(({ rank, reason }) => `  rank ${rank}: ${reason}`);
+  if (reasons.size !== 1) return [];
+  return [`  on rank${ranks.length === 1 ? "" : "s"} ${ranks.map(({ rank }) => rank).join(", ")}`];
 }
 
 /** What a script reads. */
 export function errorJson({ code, message, remedy, ranks }: OpswapError): string {
   return JSON.stringify({ error: { code, message, remedy, ranks } }, null, 2);
+}
+
+/** Whatever was thrown, as a refusal with a code: the last line of defence, so that nobody is shown a stack. */
+export function asRefusal(thrown: unknown): OpswapError {
+  const known = systemError(thrown) ?? asOpswapError(thrown);
+  if (known instanceof OpswapError) return known;
+  const what = thrown instanceof Error ? `${thrown.name}: ${thrown.message}` : String(thrown);
+  return new OpswapError("OPSWAP_E_INTERNAL", what.replace(/\s*\n\s*/g, " ").slice(0, 1000), {
+    remedy: "this is a defect: report it with the message; OPSWAP_DEBUG=1 shows where it was thrown",
+    cause: thrown,
+  });
+}
+
+/** Prints what was thrown, as JSON where JSON is asked for, and says how to exit. OPSWAP_DEBUG=1 adds the stack. */
+export function report(io: Io, json: boolean, thrown: unknown): ExitCode {
+  const error = asRefusal(thrown);
+  if (json) io.out(errorJson(error));
+  else for (const line of errorLines(error)) io.err(line);
+  const { stack } = (error.cause ?? error) as Partial<Error>;
+  if (process.env.OPSWAP_DEBUG === "1" && stack !== undefined) io.err(stack);
+  return exitCodeOf(error);
 }

@@ -27,7 +27,7 @@ function withoutQuantization(text: string, known: boolean): string {
   if (known) return BLOCKS.reduce(withoutKey, text);
   const method = json.safeParse(config[present]).data?.quant_method;
   throw convertError(
-    "OPSWAP_E_UNSUPPORTED",
+    "OPSWAP_E_CANNOT_CONVERT",
     `config.json has ${present}${typeof method === "string" ? ` (${method})` : ""}: the source is quantised already`,
     "this version reads BF16, F16, F32, FP8 and GGUF checkpoints; give the one that this was made from, or `opswap convert repack` it",
   );

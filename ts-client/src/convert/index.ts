@@ -1,7 +1,6 @@
 /** The converter as a library: `convert(source, output, options)`, or its parts. */
 export { brokenConstraints, type Constraint } from "./constraints.js";
 export { type DiffEntry, diff } from "./diff.js";
-export { CONVERT_ERRORS } from "./errors.js";
 export { type Estimate, estimate } from "./estimate.js";
 export type { ConvertEvent, Emit } from "./events.js";
 export { FORMATS } from "./formats/index.js";

@@ -24,7 +24,7 @@ export function perplexity(source: string, output: string, options: PerplexityOp
   if (!existsSync(options.text)) throw convertError("OPSWAP_E_SOURCE", noText, "name one by --text");
   if (!existsSync(source) || !statSync(source).isDirectory())
     throw convertError(
-      "OPSWAP_E_UNSUPPORTED",
+      "OPSWAP_E_CANNOT_CONVERT",
       `${source} is no folder of safetensors, config.json and tokenizer, which transformers reads`,
       "convert the source --to bf16, and measure against that",
     );
@@ -33,7 +33,7 @@ export function perplexity(source: string, output: string, options: PerplexityOp
   write(output, { ...report, perplexity: told });
   if (typeof found !== "string") return found;
   throw convertError(
-    "OPSWAP_E_UNSUPPORTED",
+    "OPSWAP_E_CANNOT_CONVERT",
     `the perplexity of ${output} cannot be measured: ${found}`,
     "OPSWAP_PYTHON names a Python with torch, transformers and opswap; `npm run build` sets one up",
   );

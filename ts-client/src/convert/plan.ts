@@ -96,7 +96,7 @@ export function makePlan(source: Source, given: ConvertOptions): Plan {
   const modules = modulesOf(decided);
   if (format !== bf16 && decided.every(({ decision }) => !decision.quantize))
     throw convertError(
-      "OPSWAP_E_UNSUPPORTED",
+      "OPSWAP_E_CANNOT_CONVERT",
       `nothing in ${source.folder} is quantised`,
       nothingRemedy(decided),
     );
@@ -117,13 +117,13 @@ export function makePlan(source: Source, given: ConvertOptions): Plan {
 function repackPlan(source: Source, options: ConvertOptions, format: Format): Plan {
   if (options.tensorParallel !== null)
     throw convertError(
-      "OPSWAP_E_UNSUPPORTED",
+      "OPSWAP_E_CANNOT_CONVERT",
       "files for ranks: repack does not cut tensors",
       "convert the checkpoint that this was made from with --tensor-parallel",
     );
   if (options.nonfinite === "zero")
     throw convertError(
-      "OPSWAP_E_UNSUPPORTED",
+      "OPSWAP_E_CANNOT_CONVERT",
       "--nonfinite zero: repack changes no number",
       "say --nonfinite keep, or mend the source",
     );
@@ -188,7 +188,7 @@ function foldingOf(
 ): Folding {
   if (format.awq !== true)
     throw convertError(
-      "OPSWAP_E_UNSUPPORTED",
+      "OPSWAP_E_CANNOT_CONVERT",
       `--awq: ${format.id} has no INT4 layers whose inputs are scaled while they run`,
       `leave --awq out, or write ${FORMATS.filter(({ awq }) => awq)
         .map(({ id }) => id)
@@ -209,7 +209,7 @@ function scaleRule(format: Format, asked: ScaleRule | null): ScaleRule {
   const rule = asked ?? format.scales[0] ?? "amax";
   if (format.scales.includes(rule)) return rule;
   throw convertError(
-    "OPSWAP_E_UNSUPPORTED",
+    "OPSWAP_E_CANNOT_CONVERT",
     `--scales ${rule}: ${format.id} knows ${format.scales.join(" and ")}`,
     "leave --scales out",
   );
@@ -218,7 +218,7 @@ function scaleRule(format: Format, asked: ScaleRule | null): ScaleRule {
 function checkNan(format: Format, nonfinite: Nonfinite): void {
   if (format.nan || nonfinite !== "keep") return;
   throw convertError(
-    "OPSWAP_E_UNSUPPORTED",
+    "OPSWAP_E_CANNOT_CONVERT",
     `--nonfinite keep: ${format.id} has no code for NaN`,
     "say --nonfinite zero, or mend the source",
   );

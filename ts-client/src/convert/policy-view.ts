@@ -22,7 +22,7 @@ export function policyView(options: ConvertOptions, source: Source | null): Poli
   const format = formatNamed(options.to);
   if (format === bf16)
     throw convertError(
-      "OPSWAP_E_UNSUPPORTED",
+      "OPSWAP_E_CANNOT_CONVERT",
       `${format.id} quantises nothing: no policy decides`,
       "name a quantised layout with --to",
     );

@@ -147,7 +147,7 @@ export function withLayers(patterns: readonly string[], names: readonly string[]
   const [first, last] = numbers.reduce(([a, b], one) => [Math.min(a, one), Math.max(b, one)], [Infinity, -1]);
   if (last < 0)
     throw convertError(
-      "OPSWAP_E_UNSUPPORTED",
+      "OPSWAP_E_CANNOT_CONVERT",
       "{first} and {last}: no tensor is named like layers.0.",
       "name the tensors themselves",
     );

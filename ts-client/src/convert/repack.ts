@@ -41,7 +41,7 @@ export function repack(source: Source, format: Format, calibration: Calibration 
   checkNoneLeft(tensors, new Set(taken.map(({ tensor }) => tensor.name)));
   if (layers.length === 0)
     throw convertError(
-      "OPSWAP_E_UNSUPPORTED",
+      "OPSWAP_E_CANNOT_CONVERT",
       `nothing in ${source.folder} is quantised`,
       "`opswap convert` quantises",
     );
@@ -79,7 +79,7 @@ function checkGroups(tensors: readonly Located[], layers: readonly Stored[], for
   const unfit = [...before].find(({ decision }) => !decision.quantize);
   if (unfit === undefined) return;
   throw convertError(
-    "OPSWAP_E_UNSUPPORTED",
+    "OPSWAP_E_CANNOT_CONVERT",
     `${unfit.tensor.name} cannot be ${format.id}: ${unfit.decision.why}`,
     "convert the checkpoint that this was made from: `opswap convert plan` keeps such groups in BF16",
   );
@@ -149,7 +149,7 @@ function codeFrom({ weight, scheme: from, action }: Stored, target: Encoding, fo
     if (from.code !== "e4m3" && to.code !== "e4m3") return "flip";
   }
   throw convertError(
-    "OPSWAP_E_UNSUPPORTED",
+    "OPSWAP_E_CANNOT_CONVERT",
     `${weight.name} is ${action}, and ${format.id} has ${target.action} there: that would quantise again`,
     "convert the checkpoint that this was made from",
   );

@@ -88,7 +88,7 @@ export function openSource(given: string, tokenizer?: string, { cut = false } = 
   if (isGguf(named)) return { ...openGguf(named, tokenizer), root: at };
   if (tokenizer === undefined || tokenizer === "none") return withScales(openSafetensors(given, at, cut));
   throw convertError(
-    "OPSWAP_E_UNSUPPORTED",
+    "OPSWAP_E_CANNOT_CONVERT",
     `${given} is no GGUF file: --tokenizer is not for it`,
     "leave it out",
   );

@@ -118,7 +118,7 @@ export function lock(fd: number, name: string, shared = false): void {
   if (errno === 0) return;
   closeSync(fd);
   if (errno === constants.errno.EWOULDBLOCK)
-    throw convertError("OPSWAP_E_BUSY", `${name} is being written by another process`);
+    throw convertError("OPSWAP_E_OUTPUT_BUSY", `${name} is being written by another process`);
   throw convertError("OPSWAP_E_OUTPUT", `${name} cannot be locked: ${errnoName(errno)}`);
 }
 

@@ -29,7 +29,7 @@ export function checkMeaning(source: Source): void {
   if (parsed.success) return;
   const [issue] = parsed.error.issues;
   throw convertError(
-    "OPSWAP_E_UNSUPPORTED",
+    "OPSWAP_E_CANNOT_CONVERT",
     `${source.folder}: config.json's ${issue?.path.join(".")} is not of a dialect that can be repacked: ${issue?.message}`,
     "repack reads FP8 and W4A8 whose activations are FP8 and dynamic, as convert writes them",
   );
@@ -48,7 +48,7 @@ export function checkNoneLeft(tensors: readonly Located[], known: ReadonlySet<st
   if (left === undefined) return;
   const { name, dtype, shape } = left.tensor;
   throw convertError(
-    "OPSWAP_E_UNSUPPORTED",
+    "OPSWAP_E_CANNOT_CONVERT",
     `${left.file.path}: ${name} (${dtype} of [${shape.join(", ")}]) is of no layout that can be repacked`,
     "repack reads the layouts that convert writes; docs/layouts.md has their names and shapes",
   );

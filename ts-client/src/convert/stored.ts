@@ -40,7 +40,7 @@ export function checkNotPacked(source: Source): void {
   const packed = storedLayers(tensors).find(({ scheme }) => scheme.code !== "e4m3");
   if (packed === undefined) return;
   throw convertError(
-    "OPSWAP_E_UNSUPPORTED",
+    "OPSWAP_E_CANNOT_CONVERT",
     `${packed.codes.file.path}: ${packed.weight.name} is ${packed.action} already`,
     "convert the checkpoint that this was made from, or write another dialect of it with `opswap convert repack`",
   );

@@ -91,7 +91,7 @@ export function checkResult(tensor: PlannedTensor, result: ConvertResult, policy
   const { inexact, firstInexact } = result;
   if (inexact === 0) return;
   throw convertError(
-    "OPSWAP_E_UNSUPPORTED",
+    "OPSWAP_E_CANNOT_CONVERT",
     `tensor ${tensor.name} has ${inexact} elements that ${tensor.data.dtype} cannot hold, the first is element ${firstInexact}`,
     "convert the checkpoint that this was made from: its scales are not those of the wanted layout",
   );

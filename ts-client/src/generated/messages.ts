@@ -615,37 +615,25 @@ export const ERRORS = {
     meaning: "ranks run different builds of the library or versions of an op",
     remedy: "restart the engine on one installation",
   },
-  OPSWAP_E_UNUSABLE: {
-    meaning: "the implementation cannot run here",
-    remedy: "`opswap why OP` says what can",
-  },
-  OPSWAP_E_NO_OP: {
-    meaning: "no such op",
-    remedy: "`opswap ops` lists them",
-  },
-  OPSWAP_E_NO_IMPL: {
-    meaning: "no such implementation of the op",
-    remedy: "`opswap why OP` lists them",
-  },
   OPSWAP_E_DIVERGED: {
     meaning: "ranks did not switch together",
     remedy: "see `divergence` in `opswap status`; if it persists, restart the engine",
   },
   OPSWAP_E_ENGINE_TAKEN: {
-    meaning: "an engine of this name is already running",
-    remedy: "choose another with OPSWAP_ENGINE_NAME",
+    meaning: "an engine or a sidecar of this name is running already",
+    remedy: "choose another name, as the message says",
   },
   OPSWAP_E_NOT_RUNNING: {
     meaning: "nothing answers under this name",
-    remedy: "start the engine, or `opswap sidecar`",
+    remedy: "start the engine with the plugin opswap, or `opswap sidecar`",
   },
   OPSWAP_E_AMBIGUOUS: {
     meaning: "several engines are running",
-    remedy: "name one with --engine, or all with --all-engines",
+    remedy: "name one with --engine; `opswap status` lists them",
   },
   OPSWAP_E_RUNTIME_DIR: {
-    meaning: "the runtime folder is not private to this user",
-    remedy: "remove it or set OPSWAP_RUNTIME_DIR",
+    meaning: "the runtime folder cannot be used, or is not private to this user",
+    remedy: "set OPSWAP_RUNTIME_DIR, for servers and clients alike, to a folder of this user's with mode 700",
   },
   OPSWAP_E_SEGMENT: {
     meaning: "a shared-memory segment cannot be used",
@@ -663,9 +651,25 @@ export const ERRORS = {
     meaning: "the client is closed",
     remedy: "make a new one",
   },
-  OPSWAP_E_INTERNAL: {
-    meaning: "the server failed in a way it does not know",
-    remedy: "see its log",
+  OPSWAP_E_PYTHON: {
+    meaning: "there is no Python that can run this",
+    remedy: "run `npm run build`, or set OPSWAP_PYTHON to a Python that can import opswap",
+  },
+  OPSWAP_E_USAGE: {
+    meaning: "a command line or a setting is wrong, or two options exclude each other",
+    remedy: "correct it as the message says; --help lists what is taken",
+  },
+  OPSWAP_E_TENSOR_FILE: {
+    meaning: "a file of tensors cannot be used",
+    remedy: "give a .npy or .safetensors file that numpy or safetensors can read",
+  },
+  OPSWAP_E_IO: {
+    meaning: "a file or folder could not be read or written",
+    remedy: "the message has the system's own words",
+  },
+  OPSWAP_E_DISK_FULL: {
+    meaning: "the disk, the quota or a limit on the size of files has no room",
+    remedy: "make room, and run the same command again",
   },
 } as const;
 export type ProtocolErrorCode = keyof typeof ERRORS;

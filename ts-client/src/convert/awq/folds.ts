@@ -71,7 +71,7 @@ function familyOf(source: Source): { family: Family; about: Config } {
   const family = FAMILIES.get(type);
   if (family !== undefined) return { family, about };
   throw convertError(
-    "OPSWAP_E_UNSUPPORTED",
+    "OPSWAP_E_CANNOT_CONVERT",
     `--awq: config.json has model_type "${type}", and what reads its norms is not known`,
     `leave --awq out; known are ${[...FAMILIES.keys()].join(", ")}`,
   );
@@ -99,7 +99,7 @@ const weightOf = (layer: Layer, module: string): Decided | undefined =>
   layer.modules.get(module)?.find(({ tensor }) => tensor.name === `${layer.prefix}${module}.weight`);
 
 function refuse(name: string, why: string): never {
-  throw convertError("OPSWAP_E_UNSUPPORTED", `--awq: ${name} ${why}`, "leave --awq out");
+  throw convertError("OPSWAP_E_CANNOT_CONVERT", `--awq: ${name} ${why}`, "leave --awq out");
 }
 
 class Folds {

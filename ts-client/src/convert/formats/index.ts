@@ -34,5 +34,5 @@ export function formatNamed(id: string): Format {
   if (format !== undefined) return format;
   const known = FORMATS.map((one) => one.id).join(", ");
   const why = LATER.includes(id) ? "has no writer in this version" : "is no layout";
-  throw convertError("OPSWAP_E_UNSUPPORTED", `--to ${id}: ${id} ${why}`, `this version writes ${known}`);
+  throw convertError("OPSWAP_E_CANNOT_CONVERT", `--to ${id}: ${id} ${why}`, `this version writes ${known}`);
 }

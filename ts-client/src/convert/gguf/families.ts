@@ -84,7 +84,7 @@ export function familyOf(file: string, architecture: string): Family {
   if (family !== undefined) return family;
   const known = [...FAMILIES.keys()].join(", ");
   throw convertError(
-    "OPSWAP_E_UNSUPPORTED",
+    "OPSWAP_E_CANNOT_CONVERT",
     `${file} is of architecture ${architecture.slice(0, 80)}`,
     `architectures that are read: ${known}`,
   );

@@ -35,7 +35,7 @@ export class Metadata {
     if (!Array.isArray(value)) return this.number(key);
     const [first] = value;
     if (Number.isFinite(first) && value.every((one) => one === first)) return Number(first);
-    throw convertError("OPSWAP_E_UNSUPPORTED", `${this.file}: ${key} is not the same for every layer`);
+    throw convertError("OPSWAP_E_CANNOT_CONVERT", `${this.file}: ${key} is not the same for every layer`);
   }
 
   ownText(name: string): string | undefined {

@@ -21,7 +21,7 @@ export function ropeOf(metadata: Metadata, headDim: number, factors: Float32Arra
     const original_max_position_embeddings = metadata.count("rope.scaling.original_context_length");
     return { theta, scaling: { rope_type: type, factor, original_max_position_embeddings } };
   }
-  throw convertError("OPSWAP_E_UNSUPPORTED", `${metadata.file} has rope scaling ${type.slice(0, 80)}`);
+  throw convertError("OPSWAP_E_CANNOT_CONVERT", `${metadata.file} has rope scaling ${type.slice(0, 80)}`);
 }
 
 /** Finds the parameters that give these factors; others are refused. */
@@ -35,7 +35,7 @@ function llama3(file: string, theta: number, headDim: number, factors: Float32Ar
     factors.every((value, i) => Math.abs(value / (expected[i] ?? 0) - 1) < 1e-3);
   if (same) return { rope_type: "llama3", factor, ...LLAMA3 };
   throw convertError(
-    "OPSWAP_E_UNSUPPORTED",
+    "OPSWAP_E_CANNOT_CONVERT",
     `${file}: tensor rope_freqs.weight is not one of Llama 3's`,
     "config.json cannot say it; convert the original safetensors instead",
   );

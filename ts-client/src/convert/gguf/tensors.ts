@@ -28,7 +28,7 @@ export function namedTensors(file: string, header: GgufHeader, family: Family, h
 
 function unknown(file: string, { name }: GgufTensor, { modelClass }: Family): Error {
   return convertError(
-    "OPSWAP_E_UNSUPPORTED",
+    "OPSWAP_E_CANNOT_CONVERT",
     `${file}: tensor ${JSON.stringify(name).slice(0, 120)} is not known in a ${modelClass}`,
     "leaving it out would make another model; convert the original safetensors instead",
   );
@@ -36,7 +36,7 @@ function unknown(file: string, { name }: GgufTensor, { modelClass }: Family): Er
 
 function unread(file: string, { name, type }: GgufTensor): Error {
   return convertError(
-    "OPSWAP_E_UNSUPPORTED",
+    "OPSWAP_E_CANNOT_CONVERT",
     `${file}: tensor ${name} is ${type.name}`,
     `types that are read: ${READ_TYPES.join(", ")}`,
   );
@@ -46,7 +46,7 @@ function one(file: string, tensor: GgufTensor, name: string, family: Family, hea
   const { type, shape, begin, end } = tensor;
   if (shape.length > 2)
     throw convertError(
-      "OPSWAP_E_UNSUPPORTED",
+      "OPSWAP_E_CANNOT_CONVERT",
       `${file}: tensor ${tensor.name} has ${shape.length} dimensions`,
     );
   const kind = PAIRED.exec(name)?.[1];

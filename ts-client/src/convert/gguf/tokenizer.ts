@@ -47,7 +47,7 @@ function make(file: string, folder: string): void {
   if (status === 0) return;
   const why = error?.message ?? stderr.trim().split("\n").at(-1) ?? "";
   throw convertError(
-    "OPSWAP_E_UNSUPPORTED",
+    "OPSWAP_E_CANNOT_CONVERT",
     `no tokenizer could be made from ${file}: ${why.slice(0, 300)}`,
     REMEDY,
   );
@@ -58,6 +58,6 @@ function environment() {
     return pythonEnvironment();
   } catch (error) {
     const why = `transformers is needed to make a tokenizer from a GGUF file: ${(error as Error).message}`;
-    throw convertError("OPSWAP_E_UNSUPPORTED", why, REMEDY);
+    throw convertError("OPSWAP_E_CANNOT_CONVERT", why, REMEDY);
   }
 }

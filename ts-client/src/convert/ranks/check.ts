@@ -8,7 +8,7 @@ import { padded, sharesOf } from "./slice.js";
 const FLOATS = ["BF16", "F16", "F32"];
 
 function refuse(problem: string, remedy: string): Error {
-  return convertError("OPSWAP_E_UNSUPPORTED", `files for ranks: ${problem}`, remedy);
+  return convertError("OPSWAP_E_CANNOT_CONVERT", `files for ranks: ${problem}`, remedy);
 }
 
 /** Refuses what vLLM's loader would not take, or would take with nothing but a warning. */

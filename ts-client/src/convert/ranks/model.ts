@@ -82,7 +82,7 @@ export function rankedModel(source: Source): RankedModel {
   const parsed = shape.safeParse(source.config === null ? null : JSON.parse(source.config));
   if (!parsed.success)
     throw convertError(
-      "OPSWAP_E_UNSUPPORTED",
+      "OPSWAP_E_CANNOT_CONVERT",
       `${source.folder}: files for ranks need a config.json with the model's shape: ${z.prettifyError(parsed.error)}`,
       "give the folder of the whole checkpoint",
     );
@@ -91,7 +91,7 @@ export function rankedModel(source: Source): RankedModel {
   const family = Object.hasOwn(FAMILIES, architecture) ? FAMILIES[architecture] : undefined;
   if (family === undefined)
     throw convertError(
-      "OPSWAP_E_UNSUPPORTED",
+      "OPSWAP_E_CANNOT_CONVERT",
       `files for ranks: ${architecture} is none of ${Object.keys(FAMILIES).join(", ")}, whose parameters are known`,
       "leave --tensor-parallel out: engines cut an unsharded checkpoint when they load it",
     );

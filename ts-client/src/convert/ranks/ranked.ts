@@ -19,7 +19,7 @@ export function rankedFor(
   if (ranks === null) return null;
   if (awq)
     throw convertError(
-      "OPSWAP_E_UNSUPPORTED",
+      "OPSWAP_E_CANNOT_CONVERT",
       "files for ranks: --awq folds whole tensors, not a rank's share of them",
       "leave one of --awq and --tensor-parallel out",
     );

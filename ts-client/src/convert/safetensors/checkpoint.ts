@@ -19,7 +19,7 @@ export function openSafetensors(given: string, at: string, cut: boolean): Source
     throw convertError("OPSWAP_E_SOURCE", `${given} has no ${ENDING} file${otherFormat(at)}`);
   if (!cut && names.some((name) => rankOf(name) !== undefined))
     throw convertError(
-      "OPSWAP_E_UNSUPPORTED",
+      "OPSWAP_E_CANNOT_CONVERT",
       `${given} is cut for ranks already`,
       "convert the checkpoint that it was made from",
     );
@@ -42,7 +42,7 @@ export function openSafetensors(given: string, at: string, cut: boolean): Source
 function singleFile(file: string, root: string): Source {
   if (!file.endsWith(ENDING)) {
     const remedy = "the source is a folder of safetensors, or one .safetensors file";
-    throw convertError("OPSWAP_E_UNSUPPORTED", `${file} is not a ${ENDING} file`, remedy);
+    throw convertError("OPSWAP_E_CANNOT_CONVERT", `${file} is not a ${ENDING} file`, remedy);
   }
   const folder = path.dirname(file);
   const files = [sourceFile(folder, path.basename(file))];
