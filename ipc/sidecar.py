@@ -1,6 +1,6 @@
 """The sidecar: a process that runs ops on request, on tensors in its clients' shared memory.
 
-    python -m opswap.ipc.sidecar [--name NAME] [--threads N] [--variants NAME ...]
+    python -m opswap.ipc.sidecar [--name NAME] [--threads N] [--variants NAME ...] [--until-eof]
 
 It serves several clients at once, so a long op of one does not hold up another. A candidate kernel that crashes takes
 this process with it and no engine.
@@ -9,6 +9,7 @@ this process with it and no engine.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
 import signal
@@ -24,7 +25,7 @@ import zmq
 from .crew import Crew, Work
 from .desk import Answer, Desk, Request, failed, succeeded
 from .discovery import Post
-from .errors import IpcError, code_of
+from .errors import IpcError, code_of, nearest
 from .messages import LIMITS
 from .segments import Segments, sweep
 from .tensors import Arguments, MakeTensor
@@ -32,7 +33,10 @@ from .tensors import Arguments, MakeTensor
 log = logging.getLogger("opswap.sidecar")
 SWEEP_S = 1.0
 THREADS = 4
+MOST_THREADS = 64
 LINGER_MS = 200
+#: For the requests that are under way when whoever started this process has ended.
+GRACE_S = 5.0
 Fields = dict[str, Any]
 
 
@@ -51,9 +55,17 @@ class Sidecar:
     """Serves until `stop`; `run` keeps house on the calling thread meanwhile."""
 
     def __init__(
-        self, library: Library, make_tensor: MakeTensor, name: str = "sidecar", threads: int = THREADS
+        self,
+        library: Library,
+        make_tensor: MakeTensor,
+        name: str = "sidecar",
+        threads: int = THREADS,
+        stop: threading.Event | None = None,
     ) -> None:
-        """Takes the name and starts to answer. Raises IpcError when a live sidecar has the name."""
+        """Takes the name and starts to answer. Raises IpcError when a live sidecar has the name.
+
+        Whoever sets `stop` ends it, as `stop()` does.
+        """
         self.library = library
         self.name = name
         self.counters: Counter[str] = Counter()
@@ -62,7 +74,8 @@ class Sidecar:
         self._arguments = Arguments(make_tensor, self._segments)
         self._at_load: dict[str, str] = {}
         self._desk = Desk("sidecar", name)
-        self._stop = threading.Event()
+        self._stop = stop or threading.Event()
+        self._complaints: set[str] = set()
         self._manifest = library.manifest()
         self._remedies = {error["name"]: error["remedy"] for error in self._manifest.get("errors", [])}
         self._op_versions = {op["op"]: op["version"] for op in self._manifest["ops"]}
@@ -74,18 +87,20 @@ class Sidecar:
             "call": self._call,
         }
         self._post = Post("sidecar", name)
-        self._sweep()
-        self._socket = _bind(self._post.address)
-        self._crew = Crew(self._socket, self._read, threads)
-        self._post.publish()
+        try:
+            self._keep_house(self._sweep)
+            self._socket = _bind(self._post.address)
+            self._crew = Crew(self._socket, self._read, threads)
+            self._post.publish()
+        except BaseException:
+            self._post.close()
+            raise
         log.info("sidecar %s answers on %s", name, self._post.socket)
 
     def run(self) -> None:
         """Returns after `stop`, when every request that was under way has been answered."""
         while not self._stop.wait(SWEEP_S):
-            self._sweep()
-            self._segments.forget_removed()
-            self._post.touch()
+            self._keep_house(self._sweep, self._segments.forget_removed, self._post.touch)
         self._crew.stop()
         self._socket.close(linger=LINGER_MS)
         self._post.close()
@@ -93,6 +108,17 @@ class Sidecar:
     def stop(self) -> None:
         """May be called from any thread and from a signal handler."""
         self._stop.set()
+
+    def _keep_house(self, *chores: Callable[[], None]) -> None:
+        """What cannot be done now may work the next time, and must not end a process that others call; said once."""
+        for chore in chores:
+            try:
+                chore()
+            except (OSError, IpcError) as error:
+                self.counters["chores_failed"] += 1
+                if str(error) not in self._complaints:
+                    self._complaints.add(str(error))
+                    log.warning("%s", error)
 
     def _sweep(self) -> None:
         removed = sweep()
@@ -122,7 +148,13 @@ class Sidecar:
             if code == "OPSWAP_E_INTERNAL":
                 log.exception("%s failed", request.verb)
             message = getattr(error, "message", None) or f"{request.verb}: {type(error).__name__}: {error}"
-            return self._refuse(request, IpcError(code, message, self._remedies.get(code)))
+            return self._refuse(request, IpcError(code, message, self._remedy(code, request.fields)))
+
+    def _remedy(self, code: str, fields: Fields) -> str | None:
+        """The table's, except where it names a command that would ask an engine."""
+        if code in ("OPSWAP_E_NO_IMPL", "OPSWAP_E_UNUSABLE") and "op" in fields:
+            return f"`opswap why {fields['op']} --sidecar {self.name}` lists the implementations, with reasons"
+        return self._remedies.get(code)
 
     def _refuse(self, request: Request, error: IpcError) -> bytes:
         self.counters["refused"] += 1
@@ -176,7 +208,7 @@ class Sidecar:
 
     def _declared(self, op: str) -> int:
         if op not in self._op_versions:
-            raise IpcError("OPSWAP_E_NO_OP", f"no op named {op!r}; there are {', '.join(self._op_versions)}")
+            raise IpcError("OPSWAP_E_NO_OP", f"no op named {op!r}{nearest(op, list(self._op_versions))}")
         return int(self._op_versions[op])
 
 
@@ -198,38 +230,86 @@ def _add_variants(names: list[str], ops: list[str]) -> None:
     for name in names:
         if name not in found:
             raise IpcError(
-                "OPSWAP_E_FIELD",
+                "OPSWAP_E_USAGE",
                 f"--variants {name}: expected one of {', '.join(sorted(found)) or 'none, for none is installed'}",
-                "install the framework into this environment, or leave the option out",
+                "name one of these, or leave the option out",
             )
-        found[name].load()(ops)
+        try:
+            found[name].load()(ops)
+        except ImportError as error:
+            raise IpcError(
+                "OPSWAP_E_PYTHON",
+                f"--variants {name}: {sys.executable} cannot import the framework: {error}",
+                "set OPSWAP_PYTHON to a Python that has it, or leave the option out",
+            ) from error
+
+
+def _threads(text: str) -> int:
+    count = int(text)
+    if not 1 <= count <= MOST_THREADS:
+        raise ValueError
+    return count
 
 
 def _options(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="opswap sidecar", description="Runs ops on request, for A/B tests.")
     parser.add_argument("--name", default="sidecar", help="name of the socket (default: %(default)s)")
-    parser.add_argument("--threads", type=int, default=THREADS, help="requests run at a time (default: %(default)s)")
+    parser.add_argument(
+        "--threads",
+        type=_threads,
+        default=THREADS,
+        help=f"requests run at a time, 1 to {MOST_THREADS} (default: %(default)s)",
+    )
     parser.add_argument("--variants", nargs="*", default=[], metavar="NAME", help="frameworks whose kernels to offer")
+    parser.add_argument("--until-eof", action="store_true", help="end when standard input ends, as its writer does")
     return parser.parse_args(argv)
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Runs until SIGINT or SIGTERM. Returns 0, or 1 after one line that says what is wrong."""
-    options = _options(argv)
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(name)s: %(message)s")
-    try:
-        import opswap
-        from opswap._opswap import Tensor
+def _end_with_input(stop: threading.Event) -> None:
+    """Waits for the end of standard input, which is that of the process at its other end, even when it was killed."""
+    with contextlib.suppress(OSError):
+        while os.read(0, 4096):
+            pass
+    stop.set()
+    # An op that hangs must not keep the name of a sidecar that nobody owns any more.
+    time.sleep(GRACE_S)
+    os._exit(1)
 
-        library = cast(Library, opswap)
-        _add_variants(options.variants, [op["op"] for op in library.manifest()["ops"]])
-        sidecar = Sidecar(library, Tensor, options.name, max(1, options.threads))
-    except IpcError as error:
-        log.error("%s: %s; %s", error.code, error.message, error.remedy)
-        return 1
+
+def _serve(options: argparse.Namespace, stop: threading.Event) -> None:
+    import opswap
+    from opswap._opswap import Tensor
+
+    library = cast(Library, opswap)
+    _add_variants(options.variants, [op["op"] for op in library.manifest()["ops"]])
+    Sidecar(library, Tensor, options.name, options.threads, stop).run()
+
+
+def _as_ipc_error(error: Exception) -> IpcError:
+    if isinstance(error, IpcError):
+        return error
+    if isinstance(error, (OSError, zmq.ZMQError)):
+        return IpcError("OPSWAP_E_IO", f"the sidecar cannot start: {error}")
+    return IpcError(code_of(error), getattr(error, "message", None) or f"{type(error).__name__}: {error}")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs until SIGINT or SIGTERM. Returns 0; or, after a line that says what is wrong, 2 for a wrong option, else 1."""
+    options = _options(argv)
+    logging.basicConfig(stream=sys.stderr, level=logging.DEBUG if os.environ.get("OPSWAP_DEBUG") == "1" else logging.INFO, format="%(name)s: %(message)s")
+    stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: sidecar.stop())
-    sidecar.run()
+        signal.signal(number, lambda *_: stop.set())
+    if options.until_eof:
+        threading.Thread(target=_end_with_input, args=(stop,), daemon=True).start()
+    try:
+        _serve(options, stop)
+    # The last line of defence: whoever starts a sidecar reads a line with a code, never a traceback.
+    except Exception as caught:
+        error = _as_ipc_error(caught)
+        sys.stderr.write(f"opswap: {error.message} [{error.code}]\n  {error.remedy}\n")
+        log.debug("", exc_info=caught)
+        return 2 if error.code == "OPSWAP_E_USAGE" else 1
     return 0
 
 

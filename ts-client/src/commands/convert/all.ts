@@ -15,6 +15,7 @@ import {
   verify,
 } from "../../convert/index.js";
 import { type Context, examples } from "../context.js";
+import { whole } from "../whole.js";
 import {
   calibrationOption,
   chosen,
@@ -25,7 +26,6 @@ import {
   type Threads,
   type Tokenizer,
   threadsOption,
-  whole,
 } from "./options.js";
 import { reported } from "./reporter.js";
 

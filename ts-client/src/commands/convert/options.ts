@@ -1,5 +1,6 @@
-import { type Command, InvalidArgumentError, Option } from "commander";
+import { type Command, Option } from "commander";
 import { type ConvertOptions, DEFAULTS, POLICIES, SCALE_RULES } from "../../convert/index.js";
+import { whole } from "../whole.js";
 
 /** Options that decide what is written. */
 export function conversionOptions(command: Command): Command {
@@ -85,13 +86,6 @@ export interface Threads {
 
 export function threadsOption(command: Command): Command {
   return command.option("--threads <n>", "threads that read, quantise and write", whole);
-}
-
-export function whole(text: string): number {
-  const value = Number(text);
-  if (!Number.isInteger(value) || value < 1 || value > 64)
-    throw new InvalidArgumentError("a number from 1 to 64");
-  return value;
 }
 
 export interface Output {

@@ -13,7 +13,8 @@ import { planView } from "../../convert/plan-view.js";
 import { bytes, count } from "../../view/format.js";
 import { table } from "../../view/table.js";
 import { type Context, examples, show } from "../context.js";
-import { chosen, conversionOptions, repackOption, type Tokenizer, whole } from "./options.js";
+import { whole } from "../whole.js";
+import { chosen, conversionOptions, repackOption, type Tokenizer } from "./options.js";
 
 type View = ReturnType<typeof planView> & { time: Estimate | null };
 
