@@ -158,7 +158,7 @@ class Agent:
             log.exception("%s failed", request.verb)
             self.counters["failed"] += 1
             frame = failed(
-                request.id, IpcError("OPSWAP_E_INTERNAL", f"{request.verb}: {type(error).__name__}: {error}")
+                request.id, IpcError("OPSWAP_E_UNEXPECTED", f"{request.verb}: {type(error).__name__}: {error}")
             )
         await self._send(peer, frame)
 

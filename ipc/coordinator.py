@@ -140,9 +140,9 @@ async def ask(ranks: RankGroup, method: str, timeout: float, *args: Any) -> Answ
     except asyncio.TimeoutError:
         raise IpcError("OPSWAP_E_TIMEOUT", f"{method}: not every rank answered in {timeout:g} s") from None
     except Exception as error:
-        raise IpcError("OPSWAP_E_INTERNAL", f"{method}: the ranks cannot be reached: {error}") from error
+        raise IpcError("OPSWAP_E_UNEXPECTED", f"{method}: the ranks cannot be reached: {error}") from error
     if not answers:
-        raise IpcError("OPSWAP_E_INTERNAL", f"{method}: no rank answered")
+        raise IpcError("OPSWAP_E_UNEXPECTED", f"{method}: no rank answered")
     return sorted(answers, key=_rank)
 
 

@@ -47,7 +47,7 @@ def nearest(name: str, names: list[str]) -> str:
     return f"; did you mean {' or '.join(near)}?" if near else ""
 
 
-def code_of(error: BaseException, default: str = "OPSWAP_E_INTERNAL") -> str:
+def code_of(error: BaseException, default: str = "OPSWAP_E_UNEXPECTED") -> str:
     """The code that an error of the native library carries, or `default`."""
     code = getattr(error, "code", None)
     return code if isinstance(code, str) and code.startswith("OPSWAP_E_") else default

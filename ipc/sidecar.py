@@ -145,7 +145,7 @@ class Sidecar:
         # The library's error class carries a code; anything else is a defect, told to the client all the same.
         except Exception as error:
             code = code_of(error)
-            if code == "OPSWAP_E_INTERNAL":
+            if code == "OPSWAP_E_UNEXPECTED":
                 log.exception("%s failed", request.verb)
             message = getattr(error, "message", None) or f"{request.verb}: {type(error).__name__}: {error}"
             return self._refuse(request, IpcError(code, message, self._remedy(code, request.fields)))

@@ -126,7 +126,7 @@ def test_a_defect_in_an_op_is_told_and_the_sidecar_lives(runtime: Path) -> None:
     library.on_call = lambda *_: 1 // 0
     with running(library), client(runtime / "sidecar.sock") as c:
         error = c.ask("call", op="rms_norm", args=[])["error"]
-        assert error["code"] == "OPSWAP_E_INTERNAL"
+        assert error["code"] == "OPSWAP_E_UNEXPECTED"
         assert "ZeroDivisionError" in error["message"]
         assert c.ask("status")["ok"]
 

@@ -74,13 +74,20 @@ export function loadNative(): Native {
 export function loadFrom(paths: readonly string[]): Native {
   const file = paths.find((candidate) => existsSync(candidate));
   if (file === undefined) {
-    throw new OpswapError("OPSWAP_E_NATIVE", `no addon at ${paths.join(" or ")}`);
+    throw new OpswapError("OPSWAP_E_NATIVE", `no addon at ${paths.join(" or ")}`, { remedy: remedy() });
   }
   try {
     return createRequire(import.meta.url)(file) as Native;
   } catch (cause) {
     throw new OpswapError("OPSWAP_E_NATIVE", `${file} cannot be loaded: ${(cause as Error).message}`, {
+      remedy: remedy(),
       cause,
     });
   }
+}
+
+/** A build does not help where the setting names another file. */
+function remedy(): string {
+  const built = "run `npm run build`";
+  return process.env.OPSWAP_NODE ? `set OPSWAP_NODE to an opswap.node that is built, or unset it and ${built}` : built;
 }

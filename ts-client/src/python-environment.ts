@@ -20,11 +20,13 @@ export interface PythonEnvironment {
 
 /** The Python that hosts opswap: OPSWAP_PYTHON when set, else the engine's environment, else the tools'. */
 export function pythonEnvironment(): PythonEnvironment {
-  const python = process.env.OPSWAP_PYTHON ?? recorded();
+  const python = process.env.OPSWAP_PYTHON || recorded();
   if (python === undefined || !existsSync(python)) {
     const found = python === undefined ? `${RECORD} is not there` : `${python} does not exist`;
-    throw new OpswapError("OPSWAP_E_NATIVE", `no Python environment: ${found}`, {
-      remedy: "run `npm run build`, or set OPSWAP_PYTHON to a Python that can import opswap",
+    throw new OpswapError("OPSWAP_E_PYTHON", `no Python environment: ${found}`, {
+      remedy: process.env.OPSWAP_PYTHON
+        ? "set OPSWAP_PYTHON to a Python that can import opswap, or unset it"
+        : "run `npm run build`, or set OPSWAP_PYTHON to a Python that can import opswap",
     });
   }
   const inherited = process.env.PYTHONPATH?.split(path.delimiter) ?? [];
@@ -32,9 +34,18 @@ export function pythonEnvironment(): PythonEnvironment {
   return { python, env: { ...process.env, PYTHONPATH } };
 }
 
+/** A record that was cut or edited is as good as none. */
+function readRecord(): z.infer<typeof record> {
+  try {
+    return record.parse(JSON.parse(readFileSync(RECORD, "utf8")));
+  } catch (cause) {
+    throw new OpswapError("OPSWAP_E_PYTHON", `${RECORD} cannot be read`, { cause });
+  }
+}
+
 function recorded(): string | undefined {
   if (!existsSync(RECORD)) return undefined;
-  const { engine, tools } = record.parse(JSON.parse(readFileSync(RECORD, "utf8")));
+  const { engine, tools } = readRecord();
   const folder = engine ?? tools;
   return folder === undefined ? undefined : path.join(folder, "bin", "python");
 }

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -83,9 +84,18 @@ Napi::Error failure(Napi::Env env, const char *code, const std::string &message)
   return error;
 }
 
+// The number goes along: the client says what to do about it.
 Napi::Error failed(Napi::Env env, const char *call, const Segment &segment, int error) {
-  const char *code = error == ENOMEM || error == ENOSPC || error == EMFILE ? "OPSWAP_E_MEMORY" : "OPSWAP_E_SEGMENT";
-  return failure(env, code, std::string(call) + " " + segment.name.substr(1) + ": " + std::strerror(error));
+  const char *code = error == ENOMEM || error == ENOSPC ? "OPSWAP_E_MEMORY" : "OPSWAP_E_SEGMENT";
+  Napi::Error told = failure(env, code, std::string(call) + " " + segment.name.substr(1) + ": " + std::strerror(error));
+  told.Set("errno", Napi::Number::New(env, error));
+  return told;
+}
+
+// Whether the process may make a file of this size; to find out by trying raises SIGXFSZ, which ends it.
+bool within_limit(size_t bytes) {
+  struct rlimit limit = {};
+  return getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY || bytes <= limit.rlim_cur;
 }
 
 // Names reach the kernel as file names below /dev/shm, so only the pool's own pattern is let through.
@@ -125,6 +135,7 @@ Napi::Value mapped(Napi::Env env, const char *call, const Segment &segment, cons
 
 Napi::Value create(const Napi::CallbackInfo &info) {
   const Segment segment = arguments(info, "shmCreate", true);
+  if (!within_limit(segment.bytes)) throw failed(info.Env(), "shmCreate", segment, EFBIG);
   const Descriptor file(shm_open(segment.name.c_str(), O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0600));
   if (!file.valid()) throw failed(info.Env(), "shmCreate", segment, errno);
   NameGuard guard(segment.name);

@@ -8,9 +8,11 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from subprocess import Popen
+from typing import IO, Any, TypeVar
 
 from opswap.errors import OpswapError
 
@@ -18,10 +20,11 @@ Event = dict[str, Any]
 OnEvent = Callable[[Event], None]
 PathLike = str | os.PathLike[str]
 T = TypeVar("T")
+NO_CONVERTER = "install it with npm, and Node beside it, or set OPSWAP_CLI to its dist/cli.js"
 
 
 class ConvertError(OpswapError):
-    """A refusal of the converter; docs/convert.md lists the codes.
+    """A refusal of the converter; docs/errors.md lists the codes.
 
     Attributes:
         remedy: what to do about it.
@@ -244,9 +247,9 @@ def _cli() -> list[str]:
     found = chosen or (str(built) if built.exists() else None)
     if found is None:
         raise ConvertError(
-            "OPSWAP_E_EXTERNAL",
+            "OPSWAP_E_NO_CONVERTER",
             "the converter is the command `opswap`, which is not on PATH",
-            "install it with npm, or set OPSWAP_CLI to its dist/cli.js",
+            NO_CONVERTER,
         )
     return ["node", found] if found.endswith(".js") else [found]
 
@@ -269,48 +272,59 @@ def _command(words: list[str], places: list[PathLike], options: dict[str, Any]) 
     return [*_cli(), "convert", *words, *_flags(options), "--json", "--", *map(os.fspath, places)]
 
 
+@contextmanager
+def _started(words: list[str], places: list[PathLike], options: dict[str, Any]) -> Iterator[tuple[Popen[str], IO[str]]]:
+    """The command, and what it says to people. It ends with this process, whose end of the pipe to it closes."""
+    command = _command(words, places, {**options, "until_eof": True})
+    pipe = subprocess.PIPE
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as said:
+        try:
+            process = Popen(command, stdin=pipe, stdout=pipe, stderr=said, text=True, encoding="utf-8")
+        except OSError as error:
+            message = f"{command[0]} cannot be started: {error.strerror}"
+            raise ConvertError("OPSWAP_E_NO_CONVERTER", message, NO_CONVERTER) from error
+        with process:
+            try:
+                yield process, said
+            except BaseException:
+                process.kill()
+                raise
+
+
 def _run(
     words: list[str], source: PathLike, output: PathLike, on_event: OnEvent | None, options: dict[str, Any]
 ) -> None:
-    """Runs to the end; the process ends with this one, whose end of the pipe to it closes."""
+    """Runs to the end."""
     failure: ConvertError | None = None
-    command = _command(words, [source, output], {**options, "until_eof": True})
-    pipe = subprocess.PIPE
-    with (
-        tempfile.TemporaryFile("w+", encoding="utf-8") as said,
-        subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=said, text=True, encoding="utf-8") as process,
-    ):
-        try:
-            for line in process.stdout or []:
-                event = json.loads(line)
-                if event["event"] == "error":
-                    failure = ConvertError(event["code"], event["message"], event["remedy"])
-                elif on_event is not None:
-                    on_event(event)
-            code = process.wait()
-        except BaseException:
-            process.kill()
-            raise
-        said.seek(0)
-        _check(code, failure, said.read())
+    with _started(words, [source, output], options) as (process, said):
+        for line in process.stdout or []:
+            event = json.loads(line)
+            if event["event"] == "error":
+                failure = _failure(event)
+            elif on_event is not None:
+                on_event(event)
+        _check(process.wait(), failure, said)
 
 
 def _ask(word: str, places: list[PathLike], options: dict[str, Any]) -> dict[str, Any]:
-    done = subprocess.run(
-        _command([word], places, options), capture_output=True, text=True, encoding="utf-8", check=False
-    )
-    answer = json.loads(done.stdout) if done.stdout.strip() else {}
-    error = answer.get("error")
-    failure = error and ConvertError(error["code"], error["message"], error["remedy"])
-    differs = word == "diff" and "entries" in answer
-    _check(0 if differs else done.returncode, failure, done.stderr)
+    with _started([word], places, options) as (process, said):
+        text = process.stdout.read() if process.stdout else ""
+        code = process.wait()
+        answer = json.loads(text) if text.strip() else {}
+        differs = word == "diff" and "entries" in answer
+        _check(0 if differs else code, _failure(answer["error"]) if "error" in answer else None, said)
     return answer
 
 
-def _check(code: int, failure: ConvertError | None, said: str) -> None:
+def _failure(told: dict[str, Any]) -> ConvertError:
+    return ConvertError(told["code"], told["message"], told["remedy"])
+
+
+def _check(code: int, failure: ConvertError | None, said: IO[str]) -> None:
     if failure is not None:
         raise failure
     if code == 0:
         return
-    kind = "OPSWAP_E_ARGUMENT" if code == 2 else "OPSWAP_E_EXTERNAL"
-    raise ConvertError(kind, said.strip()[-2000:] or f"the converter ended with {code}")
+    said.seek(0)
+    kind = "OPSWAP_E_USAGE" if code == 2 else "OPSWAP_E_ENDED"
+    raise ConvertError(kind, said.read().strip()[-2000:] or f"the converter ended with {code}")

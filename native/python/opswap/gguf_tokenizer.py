@@ -6,6 +6,8 @@ import os
 import sys
 from pathlib import Path
 
+from opswap.lifeline import end_with_parent
+
 SENTENCE = "The capital of France is Paris."
 PROBES = (SENTENCE, "Hello, world!", "x = [1, 22, 333]\n\n\tdéjà vu", "  two  spaces ")
 
@@ -32,6 +34,7 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 2:
         print(__doc__, file=sys.stderr)
         return 2
+    end_with_parent()
     try:
         make(Path(arguments[0]), Path(arguments[1]))
     except Exception as error:

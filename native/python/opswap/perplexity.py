@@ -15,6 +15,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from opswap.lifeline import end_with_parent
+
 WINDOW = 512
 TOKENS = 8 * WINDOW
 
@@ -83,6 +85,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--text", type=Path, required=True)
     parser.add_argument("--tokens", type=int, default=TOKENS)
     options = parser.parse_args(argv)
+    end_with_parent()
     os.environ["HF_HUB_OFFLINE"] = "1"
     try:
         found = measure(options.source, options.output, options.text, options.tokens)

@@ -44,7 +44,10 @@ describe("manifest", () => {
     expect(() => readManifest({ ...manifest, ops: [{ op: 1 }] })).toThrow(/manifest: ops\.0/);
   });
 
-  test("an unknown op names those there are", () => {
-    expect(() => declared(readManifest(manifest), "nrm")).toThrow("no op named nrm; there are norm");
+  test("an unknown op is refused with the nearest", () => {
+    const refusal = (op: string) => () => declared(readManifest(manifest), op);
+    expect(refusal("nrm")).toThrow(/^no op named nrm; did you mean norm\?$/);
+    expect(refusal("softmax")).toThrow(/^no op named softmax$/);
+    expect(refusal("nrm")).toThrow(expect.objectContaining({ code: "OPSWAP_E_NO_OP" }));
   });
 });

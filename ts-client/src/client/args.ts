@@ -2,14 +2,17 @@ import type { CallResult } from "../generated/messages.js";
 import { type OpArgs, type OpName, opFacts } from "../generated/ops.js";
 import { OpswapError } from "./errors.js";
 import type { Manifest, ManifestArgument, ManifestOp } from "./manifest.js";
+import { didYouMean } from "./nearest.js";
 import type { CallArgument, CallOptions, OpswapClient } from "./types.js";
 
-/** The declaration of an op, or an error that lists the ops there are. */
+/** The declaration of an op, or an error that names the nearest. */
 export function declared(manifest: Manifest, op: string): ManifestOp {
   const found = manifest.ops.find((entry) => entry.op === op);
   if (found) return found;
-  const names = manifest.ops.map((entry) => entry.op).join(", ");
-  throw new OpswapError("OPSWAP_E_NO_OP", `no op named ${op}; there are ${names}`);
+  const names = manifest.ops.map((entry) => entry.op);
+  throw new OpswapError("OPSWAP_E_NO_OP", `no op named ${op}${didYouMean(op, names)}`, {
+    remedy: "`opswap manifest --local` lists the ops",
+  });
 }
 
 /** Named arguments in call order, with defaults for those left out and null for optional tensors. */
@@ -19,7 +22,7 @@ export function packArguments(op: ManifestOp, named: Readonly<Record<string, Cal
   if (stranger !== undefined) {
     throw new OpswapError(
       "OPSWAP_E_ARGUMENT",
-      `${op.op}: no argument ${stranger}; it takes ${names.join(", ")}`,
+      `${op.op}: no argument ${stranger}; it takes ${names.join(", ")}${didYouMean(stranger, names)}`,
     );
   }
   return op.args.map((argument): CallArgument => {

@@ -3,7 +3,9 @@ import path from "node:path";
 import { z } from "zod";
 import { PROTOCOL, type Service, service } from "../generated/messages.js";
 import { OpswapError } from "./errors.js";
+import { didYouMean } from "./nearest.js";
 import { startTime } from "./process.js";
+import { systemError } from "./system-error.js";
 
 /** A name that may stand in a path: an engine's or a sidecar's. */
 export const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
@@ -46,7 +48,9 @@ export function runtimeDir(env: NodeJS.ProcessEnv = process.env): string {
 /** Everything that has a card, dead ones included, in order of name. */
 export function discover(dir: string = runtimeDir()): Found[] {
   if (!isPrivate(dir)) return [];
-  const cards = readdirSync(dir).filter((file) => file.endsWith(".json") && NAME.test(file.slice(0, -5)));
+  const cards = inFolder(dir, (at) => readdirSync(at)).filter(
+    (file) => file.endsWith(".json") && NAME.test(file.slice(0, -5)),
+  );
   return cards.sort().flatMap((file) => readCard(dir, file.slice(0, -5)));
 }
 
@@ -65,7 +69,14 @@ export function find(kind: Service, name?: string, dir: string = runtimeDir()): 
   const others = all.filter((entry) => entry.state !== "dead").map((entry) => entry.name);
   const hint = others.length > 0 ? `; running: ${others.join(", ")}` : "";
   const what = name === undefined ? `no ${kind}` : `no ${kind} named ${name}`;
-  throw new OpswapError("OPSWAP_E_NOT_RUNNING", `${what} is running (looked in ${dir})${dead}${hint}`);
+  const near = name === undefined ? "" : didYouMean(name, others);
+  const message = `${what} is running (looked in ${dir})${dead}${hint}${near}`;
+  throw new OpswapError("OPSWAP_E_NOT_RUNNING", message, { remedy: howToStart(kind, name) });
+}
+
+function howToStart(kind: Service, name?: string): string {
+  if (kind === "sidecar") return `start it: \`opswap sidecar${name === "sidecar" ? "" : ` --name ${name}`}\``;
+  return "start the engine with VLLM_PLUGINS=opswap; `opswap status` lists what is running, `opswap doctor` looks for why not";
 }
 
 function checked(found: Found): Found {
@@ -99,13 +110,23 @@ function health(pid: number, start: string, silentMs: number): Pick<Found, "stat
   };
 }
 
+/** What the system refuses of the runtime folder, as an error of that folder. */
+function inFolder<T>(dir: string, work: (dir: string) => T): T {
+  try {
+    return work(dir);
+  } catch (cause) {
+    const what = systemError(cause)?.message ?? String(cause);
+    throw new OpswapError("OPSWAP_E_RUNTIME_DIR", `the runtime folder cannot be used: ${what}`, { cause });
+  }
+}
+
 function isDirectory(dir: string): boolean {
   return statSync(dir, { throwIfNoEntry: false })?.isDirectory() ?? false;
 }
 
 /** False when the folder does not exist; an error when somebody else could have put sockets there. */
 function isPrivate(dir: string): boolean {
-  const stat = lstatSync(dir, { throwIfNoEntry: false });
+  const stat = inFolder(dir, (at) => lstatSync(at, { throwIfNoEntry: false }));
   if (!stat) return false;
   if (stat.isDirectory() && stat.uid === process.getuid?.() && (stat.mode & 0o077) === 0) return true;
   const mode = (stat.mode & 0o777).toString(8);

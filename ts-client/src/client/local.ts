@@ -124,7 +124,7 @@ export class LocalClient implements OpswapClient {
 
   tensor(dtype: string, shape: readonly number[], strides?: readonly number[]): OpTensor {
     const placed = layout(dtype, shape, strides);
-    const bytes = new Uint8Array(new ArrayBuffer(placed.bytes));
+    const bytes = new Uint8Array(allocated(placed.bytes));
     const native = this.#native.tensor(bytes, dtype, placed.shape, placed.strides);
     return new LocalTensor(dtype, placed.shape, placed.strides, bytes, native);
   }
@@ -178,6 +178,18 @@ export class LocalClient implements OpswapClient {
     } catch (error) {
       throw asOpswapError(error, this.#manifest.errors);
     }
+  }
+}
+
+function allocated(bytes: number): ArrayBuffer {
+  try {
+    return new ArrayBuffer(bytes);
+  } catch (cause) {
+    throw new OpswapError(
+      "OPSWAP_E_MEMORY",
+      `a tensor needs ${bytes} bytes, which this process cannot have`,
+      { cause },
+    );
   }
 }
 

@@ -1,6 +1,7 @@
 import type { Native } from "../native.js";
 import { OpswapError } from "./errors.js";
 import { startTime } from "./process.js";
+import { segmentError, systemErrno } from "./shm-error.js";
 
 /** A piece of shared memory that one tensor lies in. */
 export interface Segment {
@@ -50,7 +51,7 @@ export class SegmentPool {
     if (!this.#used.delete(segment)) return;
     const size = segment.buffer.byteLength;
     if (this.#freeBytes + size > KEEP_BYTES) {
-      this.#memory.shmUnlink(segment.name);
+      this.#unlink(segment.name);
       return;
     }
     this.#freeBytes += size;
@@ -63,14 +64,27 @@ export class SegmentPool {
   close(): void {
     if (!open.delete(this)) return;
     if (open.size === 0) process.removeListener("exit", closeAll);
-    for (const { name } of [...this.#used, ...[...this.#free.values()].flat()]) this.#memory.shmUnlink(name);
+    for (const { name } of [...this.#used, ...[...this.#free.values()].flat()]) this.#unlink(name);
     this.#used.clear();
     this.#free.clear();
   }
 
+  /** A name that cannot be removed, since /dev/shm has become read-only for one, is left to the sidecar's sweep. */
+  #unlink(name: string): void {
+    try {
+      this.#memory.shmUnlink(name);
+    } catch (error) {
+      if (systemErrno(error) === undefined) throw error;
+    }
+  }
+
   #make(size: number): Segment {
     const name = `${this.#prefix}-${++segments}`;
-    return { name, buffer: this.#memory.shmCreate(name, size) };
+    try {
+      return { name, buffer: this.#memory.shmCreate(name, size) };
+    } catch (error) {
+      throw segmentError(error, size);
+    }
   }
 }
 

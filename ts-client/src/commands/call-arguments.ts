@@ -1,4 +1,5 @@
 import { type ManifestArgument, type ManifestOp, OpswapError } from "../client/index.js";
+import { didYouMean } from "../client/nearest.js";
 import { namesIn, parse } from "../shapes/expression.js";
 import { type FileTensor, isTensorFile, readTensor } from "../tensorfile/index.js";
 
@@ -40,14 +41,15 @@ function symbolsOf(op: ManifestOp): string[] {
 }
 
 function stranger(op: ManifestOp, symbols: readonly string[], word: string): OpswapError {
-  const names = op.args.map((candidate) => candidate.name).join(", ");
-  const expected = `NAME=VALUE with NAME one of ${names}, or a size of ${symbols.join(", ")}`;
-  return usage(`${op.op}: expected ${expected}; got ${word}`);
+  const names = op.args.map((candidate) => candidate.name);
+  const expected = `NAME=VALUE with NAME one of ${names.join(", ")}, or a size of ${symbols.join(", ")}`;
+  const hint = didYouMean(word.split("=", 1)[0] ?? "", [...names, ...symbols]);
+  return usage(`${op.op}: expected ${expected}; got ${word}${hint}`);
 }
 
 export function usage(message: string): OpswapError {
   return new OpswapError("OPSWAP_E_ARGUMENT", message, {
-    remedy: "`opswap manifest OP` lists the arguments",
+    remedy: "`opswap manifest OP --local` lists the arguments",
   });
 }
 

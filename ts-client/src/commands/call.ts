@@ -10,16 +10,17 @@ import {
   packArguments,
 } from "../client/index.js";
 import type { CallResult } from "../generated/messages.js";
-import { type FileTensor, writeTensors } from "../tensorfile/index.js";
+import { checkTarget, type FileTensor, writeTensors } from "../tensorfile/index.js";
 import { duration } from "../view/format.js";
 import { isTensor, readArguments, ZEROS } from "./call-arguments.js";
 import { tensorsToMake } from "./call-outputs.js";
-import { type Context, EXIT, examples, show } from "./context.js";
+import { type Context, EXIT, examples, localOption, show } from "./context.js";
 
 interface Options {
   impl?: string;
   save?: string;
   local?: boolean;
+  sidecar?: string;
   json?: boolean;
 }
 
@@ -33,22 +34,24 @@ const HELP = `
 A tensor is FILE.npy, FILE.safetensors (the tensor of the argument's name) or FILE.safetensors#NAME; "none" leaves an
 optional one out, "zeros" makes one. Tensors that are only written need not be given: their shapes follow from the others
 and from what \`opswap manifest OP\` says the op needs, as small as it allows. A size that does not follow is given by its
-name, such as K=8. The sidecar must be running; --local needs none.
+name, such as K=8. A sidecar must be running; --local needs none.
 `;
 
 export function callCommand(context: Context): Command {
   return new Command("call")
     .description("run one op on tensors from files, in the sidecar")
     .argument("<op>", "the op")
-    .argument("[arguments...]", "NAME=VALUE, by the names that `opswap manifest OP` lists")
+    .argument("[arguments...]", "NAME=VALUE, by the names that `opswap manifest OP --local` lists")
     .option("-i, --impl <name>", "this implementation, whatever is active")
     .option("-o, --save <file>", "save the written tensors: .safetensors, or .npy for one")
-    .option("--local", "the library in this process instead of the sidecar")
+    .addOption(localOption("a sidecar", "sidecar"))
+    .option("--sidecar <name>", "the sidecar of this name; the one named sidecar when left out")
     .option("--json", "print JSON")
     .addHelpText("after", HELP)
     .addHelpText("after", examples("call rms_norm input=x.npy weight=w.npy epsilon=1e-5 --save y.npy"))
     .action(async (op: string, words: string[], options: Options) => {
-      const client = options.local ? await connectLocal() : await connectSidecar();
+      const { local, sidecar } = options;
+      const client = await (local ? connectLocal() : connectSidecar(sidecar ? { name: sidecar } : {}));
       try {
         show(context.io, options.json, await call(client, op, words, options), reportLines);
       } finally {
@@ -66,6 +69,8 @@ async function call(
 ): Promise<Report> {
   const op = declared(await client.manifest(), name);
   const { named, written } = place(client, op, words);
+  // Before the work is done, not after it.
+  if (options.save !== undefined) checkTarget(options.save, written);
   const result = await client.call(op.op, packArguments(op, named), { impl: options.impl });
   if (options.save !== undefined) writeTensors(options.save, written);
   const tensors = [...written].map(([tensor, { dtype, shape }]) => ({ name: tensor, dtype, shape }));

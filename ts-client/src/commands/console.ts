@@ -1,6 +1,7 @@
 import { Command } from "commander";
-import { connectEngine, connectLocal, OpswapError } from "../client/index.js";
-import { type Context, EXIT, examples } from "./context.js";
+import { connectEngine, connectLocal } from "../client/index.js";
+import { type Context, EXIT, examples, localOption } from "./context.js";
+import { usageError } from "./usage.js";
 
 interface Options {
   engine?: string;
@@ -12,14 +13,14 @@ export function consoleCommand(context: Context): Command {
   return new Command("console")
     .description("watch the ops of an engine live, and switch them")
     .option("-e, --engine <name>", "the engine to watch; needed when several are running")
-    .option("--local", "the library in this process instead of an engine")
+    .addOption(localOption("an engine", "engine"))
     .option("--interval <ms>", "how often to look", "1000")
     .addHelpText("after", examples("console", "console --engine smollm2"))
     .action(async (options: Options) => {
       const interval = checkedInterval(options.interval);
       if (!process.stdin.isTTY || !process.stdout.isTTY) {
         const message = "console needs a terminal for input and output";
-        throw new OpswapError("OPSWAP_E_ARGUMENT", message, { remedy: "use `opswap ops --json` in scripts" });
+        throw usageError(message, "use `opswap ops --json` in scripts");
       }
       // A terminal means a person. In CI ink draws nothing until the end, and chalk takes any CI, even "false", for one
       // without colours; both look when they are loaded.
@@ -36,5 +37,5 @@ export function consoleCommand(context: Context): Command {
 function checkedInterval(text: string): number {
   const value = Number(text);
   if (Number.isInteger(value) && value >= 100 && value <= 60_000) return value;
-  throw new OpswapError("OPSWAP_E_ARGUMENT", `--interval needs 100 to 60000 milliseconds; got ${text}`);
+  throw usageError(`--interval needs 100 to 60000 milliseconds; got ${text}`);
 }

@@ -1,5 +1,5 @@
-import type { Command } from "commander";
-import { connectEngine, connectLocal, type OpswapClient } from "../client/index.js";
+import { type Command, Option } from "commander";
+import { connectEngine, connectLocal, connectSidecar, type OpswapClient } from "../client/index.js";
 
 /** Exit codes, as `opswap --help` lists them. */
 export const EXIT = { ok: 0, failed: 1, usage: 2, unreachable: 3 } as const;
@@ -18,9 +18,10 @@ export interface Context {
   exitCode: ExitCode;
 }
 
-/** Options of verbs that talk to an engine or to the library in this process. */
+/** Options of verbs that talk to an engine, to a sidecar or to the library in this process. */
 export interface Target {
   engine?: string;
+  sidecar?: string;
   local?: boolean;
   json?: boolean;
 }
@@ -31,13 +32,29 @@ export function engineOptions(command: Command): Command {
     .option("--json", "print JSON");
 }
 
+export function localOption(what: string, ...others: string[]): Option {
+  return new Option("--local", `the library in this process instead of ${what}`).conflicts(others);
+}
+
 export function targetOptions(command: Command): Command {
-  return engineOptions(command).option("--local", "the library in this process instead of an engine");
+  return engineOptions(command).addOption(localOption("an engine", "engine"));
+}
+
+/** For what a sidecar answers as well. */
+export function sidecarOption(command: Command): Command {
+  return command.addOption(
+    new Option("--sidecar <name>", "a running sidecar instead of an engine").conflicts(["engine", "local"]),
+  );
+}
+
+function connect({ engine, sidecar, local }: Target): Promise<OpswapClient> {
+  if (local) return connectLocal();
+  return sidecar === undefined ? connectEngine({ name: engine }) : connectSidecar({ name: sidecar });
 }
 
 /** Connects, works, and always closes. */
 export async function withTarget<T>(target: Target, work: (client: OpswapClient) => Promise<T>): Promise<T> {
-  const client = target.local ? await connectLocal() : await connectEngine({ name: target.engine });
+  const client = await connect(target);
   try {
     return await work(client);
   } finally {

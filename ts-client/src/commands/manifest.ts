@@ -1,14 +1,23 @@
 import { Command } from "commander";
 import { declared, type Manifest, type ManifestArgument, type ManifestOp } from "../client/index.js";
 import { table } from "../view/table.js";
-import { type Context, EXIT, examples, show, type Target, targetOptions, withTarget } from "./context.js";
+import {
+  type Context,
+  EXIT,
+  examples,
+  show,
+  sidecarOption,
+  type Target,
+  targetOptions,
+  withTarget,
+} from "./context.js";
 
 export function manifestCommand(context: Context): Command {
   const command = new Command("manifest")
     .description("print what the library declares: its ops, or one op with its arguments")
     .argument("[op]", "one op")
     .addHelpText("after", examples("manifest", "manifest rotary_embedding --local", "manifest --json"));
-  return targetOptions(command).action(async (op: string | undefined, options: Target) => {
+  return sidecarOption(targetOptions(command)).action(async (op: string | undefined, options: Target) => {
     const manifest = await withTarget(options, (client) => client.manifest());
     if (op === undefined) show(context.io, options.json, manifest, listLines);
     else show(context.io, options.json, declared(manifest, op), opLines);

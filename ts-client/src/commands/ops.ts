@@ -3,7 +3,16 @@ import type { RankOps } from "../generated/messages.js";
 import { count, duration } from "../view/format.js";
 import { type OpRow, opRows, rankRows } from "../view/op-rows.js";
 import { table } from "../view/table.js";
-import { type Context, EXIT, examples, show, type Target, targetOptions, withTarget } from "./context.js";
+import {
+  type Context,
+  EXIT,
+  examples,
+  show,
+  sidecarOption,
+  type Target,
+  targetOptions,
+  withTarget,
+} from "./context.js";
 
 interface Options extends Target {
   ranks?: boolean;
@@ -14,7 +23,7 @@ export function opsCommand(context: Context): Command {
     .description("list ops: what runs, how often, how fast")
     .option("--ranks", "one line per rank")
     .addHelpText("after", examples("ops", "ops --ranks", "ops --local --json"));
-  return targetOptions(command).action(async (options: Options) => {
+  return sidecarOption(targetOptions(command)).action(async (options: Options) => {
     const result = await withTarget(options, (client) => client.ops());
     show(context.io, options.json, result, ({ ranks }) => opLines(ranks, options.ranks));
     context.exitCode = EXIT.ok;

@@ -2,7 +2,16 @@ import { Command } from "commander";
 import { connectEngine, connectSidecar, discover, type Found, OpswapError } from "../client/index.js";
 import type { StatusResult } from "../generated/messages.js";
 import { age } from "../view/format.js";
-import { type Context, EXIT, examples, show, type Target, targetOptions, withTarget } from "./context.js";
+import {
+  type Context,
+  EXIT,
+  examples,
+  show,
+  sidecarOption,
+  type Target,
+  targetOptions,
+  withTarget,
+} from "./context.js";
 
 /** A server, with its own account of itself or the reason why it gave none. */
 export interface Standing {
@@ -18,8 +27,8 @@ export function statusCommand(context: Context): Command {
   const command = new Command("status")
     .description("show what is running: engines, the sidecar, their ranks and switches")
     .addHelpText("after", examples("status", "status --engine smollm2 --json"));
-  return targetOptions(command).action(async (options: Target) => {
-    if (options.local || options.engine !== undefined) {
+  return sidecarOption(targetOptions(command)).action(async (options: Target) => {
+    if (options.local || options.sidecar !== undefined || options.engine !== undefined) {
       const result = await withTarget(options, (client) => client.status());
       show(context.io, options.json, result, statusLines);
     } else {

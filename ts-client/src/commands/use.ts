@@ -1,4 +1,4 @@
-import { Command } from "commander";
+import { Command, Option } from "commander";
 import { discover, OpswapError } from "../client/index.js";
 import type { Change, UseResult } from "../generated/messages.js";
 import {
@@ -28,7 +28,12 @@ export function useCommand(context: Context): Command {
     .description("switch an op to another implementation, on every rank at one step or on none")
     .argument("<op>", "the op")
     .argument("<impl>", "the implementation, as `opswap why OP` lists them")
-    .option("--all-engines", "every running engine, one after another; each switches by itself")
+    .addOption(
+      new Option(
+        "--all-engines",
+        "every running engine, one after another; each switches by itself",
+      ).conflicts("engine"),
+    )
     .addHelpText("after", examples("use rms_norm ref", "use rms_norm framework --all-engines"));
   return engineOptions(command).action(async (op: string, impl: string, options: Options) => {
     const change = { op, impl };
@@ -39,15 +44,19 @@ export function useCommand(context: Context): Command {
 }
 
 async function one(io: Io, change: Change, options: Target): Promise<ExitCode> {
-  const result = await withTarget(options, (client) => client.use([change]));
-  show(io, options.json, result, switchLines);
-  return EXIT.ok;
+  try {
+    const result = await withTarget(options, (client) => client.use([change]));
+    show(io, options.json, result, switchLines);
+    return EXIT.ok;
+  } catch (error) {
+    if (!(error instanceof OpswapError) || error.code !== "OPSWAP_E_AMBIGUOUS") throw error;
+    throw new OpswapError(error.code, error.message, {
+      remedy: "name one with --engine, or all with --all-engines",
+    });
+  }
 }
 
 async function everywhere(io: Io, change: Change, options: Options): Promise<ExitCode> {
-  if (options.engine !== undefined) {
-    throw new OpswapError("OPSWAP_E_ARGUMENT", "--all-engines and --engine exclude each other");
-  }
   const engines = discover().filter((found) => found.service === "engine" && found.state !== "dead");
   if (engines.length === 0) throw new OpswapError("OPSWAP_E_NOT_RUNNING", "no engine is running");
   const outcomes: Outcome[] = [];

@@ -1,14 +1,26 @@
 import { Command } from "commander";
 import type { RankWhy, WhyResult } from "../generated/messages.js";
 import { table } from "../view/table.js";
-import { type Context, EXIT, examples, show, type Target, targetOptions, withTarget } from "./context.js";
+import {
+  type Context,
+  EXIT,
+  examples,
+  show,
+  sidecarOption,
+  type Target,
+  targetOptions,
+  withTarget,
+} from "./context.js";
 
 export function whyCommand(context: Context): Command {
   const command = new Command("why")
     .description("say which implementations of an op can run here, and why the others cannot")
     .argument("<op>", "the op")
-    .addHelpText("after", examples("why rms_norm", "why linear --engine smollm2 --json"));
-  return targetOptions(command).action(async (op: string, options: Target) => {
+    .addHelpText(
+      "after",
+      examples("why rms_norm", "why linear --engine smollm2 --json", "why linear --sidecar second"),
+    );
+  return sidecarOption(targetOptions(command)).action(async (op: string, options: Target) => {
     const result = await withTarget(options, (client) => client.why(op));
     show(context.io, options.json, result, whyLines);
     context.exitCode = EXIT.ok;

@@ -79,10 +79,13 @@ export class Server {
   static async start(setup: Setup): Promise<Server> {
     const port = await freePort();
     const log = openSync(setup.log, "w");
-    // A process group of its own, so that its engine and workers end with it.
-    const child = spawn(path.join(setup.engine, "bin", "vllm"), serveArguments(setup.model, port), {
+    const vllm = [path.join(setup.engine, "bin", "vllm"), ...serveArguments(setup.model, port)];
+    const lifeline = path.join(setup.packages, "opswap", "lifeline.py");
+    // A process group of its own, so that its engine and workers end with it; and it ends with its input, which is
+    // held by this process alone, so that a kill leaves nothing behind.
+    const child = spawn(path.join(setup.engine, "bin", "python"), [lifeline, ...vllm], {
       env: environment(setup),
-      stdio: ["ignore", log, log],
+      stdio: ["pipe", log, log],
       detached: true,
     });
     closeSync(log);

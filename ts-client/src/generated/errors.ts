@@ -48,7 +48,7 @@ export const LIBRARY_ERRORS = {
   },
   OPSWAP_E_NO_OP: {
     meaning: "there is no op of this name",
-    remedy: "docs/ops.md lists the ops, and opswap ops those of an engine",
+    remedy: "opswap ops lists the names",
   },
   OPSWAP_E_NO_IMPL: {
     meaning: "the op has no implementation of this name",
@@ -83,8 +83,8 @@ export const LIBRARY_ERRORS = {
     remedy: "the message carries its own words",
   },
   OPSWAP_E_INTERNAL: {
-    meaning: "opswap failed in a way it does not know: a defect",
-    remedy: "report it with the message, and what the log of the process says",
+    meaning: "a check inside the library failed",
+    remedy: "report it with the message",
   },
   OPSWAP_E_EXISTS: {
     meaning: "an implementation of this name is registered already",

@@ -663,6 +663,10 @@ export const ERRORS = {
     meaning: "a file of tensors cannot be used",
     remedy: "give a .npy or .safetensors file that numpy or safetensors can read",
   },
+  OPSWAP_E_UNEXPECTED: {
+    meaning: "something failed in a way that opswap does not know",
+    remedy: "see the log of the process that failed, and report it with the message",
+  },
   OPSWAP_E_IO: {
     meaning: "a file or folder could not be read or written",
     remedy: "the message has the system's own words",

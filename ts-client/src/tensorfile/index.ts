@@ -1,6 +1,8 @@
-import { readFileSync, writeFileSync } from "node:fs";
+import { accessSync, constants, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import path from "node:path";
-import { formatNpy, parseNpy } from "./npy.js";
+import { OpswapError } from "../client/errors.js";
+import { systemError } from "../client/system-error.js";
+import { checkNpy, formatNpy, parseNpy } from "./npy.js";
 import { formatSafetensors, parseSafetensors } from "./safetensors.js";
 import { type FileTensor, fileError } from "./types.js";
 
@@ -23,28 +25,68 @@ export function readTensor(word: string, fallback: string): FileTensor {
   throw fileError(file, `has no tensor ${key}; it has ${[...tensors.keys()].join(", ")}`);
 }
 
-/** Writes all tensors to a .safetensors file, or the only one to a .npy file. */
+/**
+ * Refuses a file that these tensors cannot be written to, as far as that can be told before their values are there:
+ * its ending, what it holds, and where it lies.
+ */
+export function checkTarget(file: string, tensors: ReadonlyMap<string, FileTensor>): void {
+  contents(file, tensors);
+  const folder = path.dirname(path.resolve(file));
+  try {
+    if (statSync(file, { throwIfNoEntry: false })?.isDirectory())
+      throw Object.assign(new Error(), { code: "EISDIR" });
+    if (!statSync(folder).isDirectory()) throw Object.assign(new Error(), { code: "ENOTDIR" });
+    accessSync(folder, constants.W_OK);
+  } catch (error) {
+    throw refused(file, "written", error);
+  }
+}
+
+/** Writes all tensors to a .safetensors file, or the only one to a .npy file: whole, or not at all. */
 export function writeTensors(file: string, tensors: ReadonlyMap<string, FileTensor>): void {
+  const data = contents(file, tensors)();
+  const draft = `${file}.${process.pid}.tmp`;
+  try {
+    writeFileSync(draft, data);
+    renameSync(draft, file);
+  } catch (error) {
+    rmSync(draft, { force: true });
+    throw refused(file, "written", error);
+  }
+}
+
+/** The bytes to be written, once they are asked for. */
+function contents(file: string, tensors: ReadonlyMap<string, FileTensor>): () => Buffer {
+  if (file.endsWith(".safetensors")) return () => formatSafetensors(tensors);
+  if (path.extname(file) !== ".npy")
+    throw fileError(file, "needs the ending .npy or .safetensors", "name FILE.npy or FILE.safetensors");
   const [only] = tensors.values();
-  if (file.endsWith(".safetensors")) writeBytes(file, formatSafetensors(tensors));
-  else if (path.extname(file) !== ".npy") throw fileError(file, "needs the ending .npy or .safetensors");
-  else if (tensors.size !== 1 || only === undefined) {
-    throw fileError(file, `.npy holds one tensor, there are ${tensors.size}; save as .safetensors`);
-  } else writeBytes(file, formatNpy(file, only));
+  if (tensors.size !== 1 || only === undefined) {
+    const problem = `.npy holds one tensor, there are ${tensors.size}; save as .safetensors`;
+    throw fileError(file, problem, "name FILE.safetensors");
+  }
+  checkNpy(file, only.dtype);
+  return () => formatNpy(file, only);
 }
 
 function readBytes(file: string): Buffer {
   try {
     return readFileSync(file);
   } catch (error) {
-    throw fileError(file, `cannot be read: ${(error as Error).message}`);
+    throw refused(file, "read", error);
   }
 }
 
-function writeBytes(file: string, data: Buffer): void {
-  try {
-    writeFileSync(file, data);
-  } catch (error) {
-    throw fileError(file, `cannot be written: ${(error as Error).message}`);
-  }
+/** What is wrong with the name is the command line's fault; a full disk or a limit of the machine is not. */
+const OF_THE_NAME = /^(ENOENT|ENOTDIR|EISDIR|EACCES|EPERM|EROFS|ELOOP|ENAMETOOLONG|ERR_FS_FILE_TOO_LARGE)$/;
+
+function refused(file: string, what: string, error: unknown): unknown {
+  const { code = "", message } = error as NodeJS.ErrnoException;
+  const known = systemError(error);
+  if (known && !OF_THE_NAME.test(code))
+    return new OpswapError(known.code, `${file}: cannot be ${what}: ${code}`, {
+      remedy: known.remedy,
+      cause: error,
+    });
+  return fileError(file, `cannot be ${what}: ${known ? code : message}`, known?.remedy);
 }

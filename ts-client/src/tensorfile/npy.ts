@@ -39,10 +39,16 @@ export function parseNpy(file: string, data: Buffer): FileTensor {
   return { dtype, shape, bytes };
 }
 
+/** Numpy's name of a dtype, or the refusal of one that it has none for. */
+export function checkNpy(file: string, dtype: string): string {
+  const descr = DESCR[dtype];
+  if (descr !== undefined) return descr;
+  throw fileError(file, `.npy has no dtype ${dtype}; save as .safetensors`, "name FILE.safetensors");
+}
+
 /** The bytes of a .npy file, version 1. */
 export function formatNpy(file: string, tensor: FileTensor): Buffer {
-  const descr = DESCR[tensor.dtype];
-  if (descr === undefined) throw fileError(file, `.npy has no dtype ${tensor.dtype}; save as .safetensors`);
+  const descr = checkNpy(file, tensor.dtype);
   const dims = tensor.shape.length === 1 ? `${tensor.shape[0]},` : tensor.shape.join(", ");
   const header = `{'descr': '${descr}', 'fortran_order': False, 'shape': (${dims}), }`;
   const padded = `${header.padEnd(Math.ceil((header.length + 11) / 64) * 64 - 11)}\n`;

@@ -9,10 +9,12 @@ export interface FileTensor {
 }
 
 /** A file that cannot be used, and why. */
-export function fileError(file: string, problem: string): OpswapError {
-  return new OpswapError("OPSWAP_E_ARGUMENT", `${file}: ${problem}`, {
-    remedy: "give a .npy or .safetensors file that numpy or safetensors can read",
-  });
+export function fileError(file: string, problem: string, remedy?: string): OpswapError {
+  return new OpswapError(
+    "OPSWAP_E_TENSOR_FILE",
+    `${file}: ${problem}`,
+    remedy === undefined ? {} : { remedy },
+  );
 }
 
 export function elements(shape: readonly number[]): number {
