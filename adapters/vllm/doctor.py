@@ -21,7 +21,9 @@ from opswap.adapters.vllm.state import STATE, PluginState
 Check = dict[str, str]
 Report = dict[str, Any]
 GENERAL, ENDPOINT = "vllm.general_plugins", "vllm.endpoint_plugins"
-REINSTALL = "reinstall opswap: pip install --force-reinstall opswap"
+REINSTALL = "install opswap again: `pip install --force-reinstall .` in its checkout, or `npm run build` there"
+#: What a vLLM for CUDA says on a CPU when our stand-ins for its kernels are not loaded.
+WITHOUT_PLUGIN = "'_C' object has no attribute 'init_cpu_memory_env'"
 
 
 def check(name: str, state: str, message: str, remedy: str = "") -> Check:
@@ -59,9 +61,14 @@ def plugin_check(api_server: PluginState, reports: list[Report]) -> Check:
     return check("plugin", "fail", "; ".join(troubles) + why, cause["remedy"] if cause else _plugins_remedy())
 
 
+def plugin_names(setting: str) -> list[str]:
+    """As vLLM reads VLLM_PLUGINS: blanks belong to a name, and an empty setting names no plugin."""
+    return setting.split(",")
+
+
 def _plugins_remedy() -> str:
     named = os.environ.get("VLLM_PLUGINS")
-    if named is not None and "opswap" not in named.split(","):
+    if named is not None and "opswap" not in plugin_names(named):
         return f"VLLM_PLUGINS is {named!r}: add opswap"
     return "look for 'Failed to load plugin opswap' in the server's log"
 
@@ -221,9 +228,10 @@ def environment_check() -> Check:
     named = os.environ.get("VLLM_PLUGINS")
     if named is None:
         return check("VLLM_PLUGINS", "warn", "not set: ops are active, but no agent will start", "VLLM_PLUGINS=opswap")
-    names = [name.strip() for name in named.split(",") if name.strip()]
+    names = plugin_names(named)
     if "opswap" not in names:
-        return check("VLLM_PLUGINS", "fail", f"{named!r} leaves opswap out", "add opswap to VLLM_PLUGINS")
+        what = f'{named!r} leaves opswap out, so nothing of it is loaded; on a CPU vLLM then ends with "{WITHOUT_PLUGIN}"'
+        return check("VLLM_PLUGINS", "fail", what, "add opswap to VLLM_PLUGINS")
     known = {point.name for group in (GENERAL, ENDPOINT) for point in metadata.entry_points(group=group)}
     known |= {
         point.name

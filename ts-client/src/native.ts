@@ -89,5 +89,7 @@ export function loadFrom(paths: readonly string[]): Native {
 /** A build does not help where the setting names another file. */
 function remedy(): string {
   const built = "run `npm run build`";
-  return process.env.OPSWAP_NODE ? `set OPSWAP_NODE to an opswap.node that is built, or unset it and ${built}` : built;
+  return process.env.OPSWAP_NODE
+    ? `set OPSWAP_NODE to an opswap.node that is built, or unset it and ${built}`
+    : built;
 }

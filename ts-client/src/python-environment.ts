@@ -43,6 +43,11 @@ function readRecord(): z.infer<typeof record> {
   }
 }
 
+/** For a child that ends with this process, as opswap.lifeline sees to: it is told whose child it is. */
+export function childOf(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  return { ...env, OPSWAP_PARENT: String(process.pid) };
+}
+
 function recorded(): string | undefined {
   if (!existsSync(RECORD)) return undefined;
   const { engine, tools } = readRecord();

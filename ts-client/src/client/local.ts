@@ -32,6 +32,14 @@ const whyImpl = z.object({
 });
 const why = z.object({ active: z.string(), impls: z.array(whyImpl) });
 
+/** Where the library's own remedy names a command that would ask an engine. */
+const WHY = "`opswap why OP --local` lists the implementations, with reasons";
+const REMEDIES = [
+  { name: "OPSWAP_E_NO_OP", remedy: "`opswap manifest --local` lists the ops" },
+  { name: "OPSWAP_E_NO_IMPL", remedy: WHY },
+  { name: "OPSWAP_E_UNUSABLE", remedy: WHY },
+];
+
 class LocalTensor implements OpTensor {
   constructor(
     readonly dtype: string,
@@ -176,7 +184,7 @@ export class LocalClient implements OpswapClient {
     try {
       return work();
     } catch (error) {
-      throw asOpswapError(error, this.#manifest.errors);
+      throw asOpswapError(error, [...REMEDIES, ...this.#manifest.errors]);
     }
   }
 }

@@ -1,7 +1,7 @@
-/** Of these names the one that was probably meant: up to two slips in five letters away. */
+/** Of these names the one that was probably meant: up to every second letter may be a slip. */
 export function nearest(name: string, names: Iterable<string>): string | undefined {
   let found: string | undefined;
-  let least = Math.max(1, Math.floor(name.length * 0.4)) + 1;
+  let least = Math.max(1, Math.floor(name.length / 2)) + 1;
   for (const candidate of names) {
     const slips = distance(name.toLowerCase(), candidate.toLowerCase());
     if (slips < least) [found, least] = [candidate, slips];

@@ -1,14 +1,18 @@
+import { existsSync } from "node:fs";
 import { Command } from "commander";
 import { FORMATS } from "../convert/index.js";
 import type { Context } from "./context.js";
 import { examples } from "./context.js";
 import { allCommand, mergeCommand, repackCommand, runCommand } from "./convert/all.js";
 import { diffCommand } from "./convert/diff.js";
+import { endWithInput } from "./convert/input.js";
 import { inspectCommand } from "./convert/inspect.js";
+import type { Output } from "./convert/options.js";
 import { perplexityCommand } from "./convert/perplexity.js";
 import { planCommand } from "./convert/plan.js";
 import { policyCommand } from "./convert/policy.js";
 import { verifyCommand } from "./convert/verify.js";
+import { refuseStranger } from "./usage.js";
 
 const LAYOUTS = `
 Layouts:
@@ -42,5 +46,9 @@ export function convertCommand(context: Context): Command {
     diffCommand,
   ];
   for (const verb of verbs) command.addCommand(verb(context));
-  return command;
+  return command.hook("preAction", (_convert, action) => {
+    // A slip in a verb would be read as SOURCE.
+    if (!existsSync(action.args[0] ?? ".")) refuseStranger(command, "opswap convert");
+    if (action.opts<Output>().untilEof) endWithInput();
+  });
 }

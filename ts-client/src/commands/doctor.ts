@@ -1,16 +1,40 @@
 import { Command } from "commander";
-import type { DoctorResult } from "../generated/messages.js";
+import { discover, OpswapError } from "../client/index.js";
+import type { Check, DoctorResult } from "../generated/messages.js";
 import { type Context, EXIT, examples, show, type Target, targetOptions, withTarget } from "./context.js";
+import { pluginChecks, vllmProcesses } from "./doctor-plugins.js";
 
 export function doctorCommand(context: Context): Command {
   const command = new Command("doctor")
     .description("check that the engine really runs opswap's ops, and that its ranks agree; exits 1 when not")
     .addHelpText("after", examples("doctor", "doctor --json"));
   return targetOptions(command).action(async (options: Target) => {
-    const result = await withTarget(options, (client) => client.doctor());
+    const result = await examined(options);
     show(context.io, options.json, result, doctorLines);
     context.exitCode = result.healthy ? EXIT.ok : EXIT.failed;
   });
+}
+
+/** The engine's own account, and what it cannot know: servers that run without opswap, whose code is not loaded there. */
+async function examined(options: Target): Promise<DoctorResult> {
+  const others = options.local ? [] : leftOut();
+  try {
+    const { healthy, checks } = await withTarget(options, (client) => client.doctor());
+    return { healthy, checks: [...checks, ...others] };
+  } catch (error) {
+    const [first] = others;
+    if (!(error instanceof OpswapError) || error.code !== "OPSWAP_E_NOT_RUNNING" || !first) throw error;
+    const told = others.map(({ message }) => message).join("; ");
+    throw new OpswapError(error.code, `${error.message}; ${told}`, { remedy: first.remedy });
+  }
+}
+
+function leftOut(): Check[] {
+  const known = new Set(discover().map(({ pid }) => pid));
+  return pluginChecks(
+    process.env.VLLM_PLUGINS,
+    vllmProcesses().filter(({ pid }) => !known.has(pid)),
+  );
 }
 
 /** One line a check, what to do below those that are not well. */

@@ -1,5 +1,5 @@
-import { asOpswapError, OpswapError } from "../client/errors.js";
-import { systemError } from "../client/system-error.js";
+import type { OpswapError } from "../client/errors.js";
+import { asRefusal } from "../client/refusal.js";
 import { EXIT, type ExitCode, type Io } from "./context.js";
 
 /** Codes that mean the command line names something that is not there. */
@@ -43,23 +43,17 @@ export function errorJson({ code, message, remedy, ranks }: OpswapError): string
   return JSON.stringify({ error: { code, message, remedy, ranks } }, null, 2);
 }
 
-/** Whatever was thrown, as a refusal with a code: the last line of defence, so that nobody is shown a stack. */
-export function asRefusal(thrown: unknown): OpswapError {
-  const known = systemError(thrown) ?? asOpswapError(thrown);
-  if (known instanceof OpswapError) return known;
-  const what = thrown instanceof Error ? `${thrown.name}: ${thrown.message}` : String(thrown);
-  return new OpswapError("OPSWAP_E_UNEXPECTED", what.replace(/\s*\n\s*/g, " ").slice(0, 1000), {
-    remedy: "this is a defect: report it with the message; OPSWAP_DEBUG=1 shows where it was thrown",
-    cause: thrown,
-  });
-}
-
-/** Prints what was thrown, as JSON where JSON is asked for, and says how to exit. OPSWAP_DEBUG=1 adds the stack. */
+/** Prints what was thrown, as JSON where JSON is asked for, and says how to exit. */
 export function report(io: Io, json: boolean, thrown: unknown): ExitCode {
   const error = asRefusal(thrown);
   if (json) io.out(errorJson(error));
   else for (const line of errorLines(error)) io.err(line);
+  debug(io, error);
+  return exitCodeOf(error);
+}
+
+/** OPSWAP_DEBUG=1 shows where it was thrown. */
+export function debug(io: Io, error: OpswapError): void {
   const { stack } = (error.cause ?? error) as Partial<Error>;
   if (process.env.OPSWAP_DEBUG === "1" && stack !== undefined) io.err(stack);
-  return exitCodeOf(error);
 }

@@ -1,7 +1,9 @@
-import { spawnSync } from "node:child_process";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { existsSync, statSync } from "node:fs";
 import path from "node:path";
-import { pythonEnvironment } from "../python-environment.js";
+import { text } from "node:stream/consumers";
+import { childOf, pythonEnvironment } from "../python-environment.js";
 import { convertError } from "./errors.js";
 import { pageText } from "./page.js";
 import { type MeasuredPerplexity, measuredPerplexity } from "./perplexity-report.js";
@@ -16,7 +18,11 @@ export interface PerplexityOptions {
 }
 
 /** Runs source and output on a text, in float32, and writes what came of it into the output's report. */
-export function perplexity(source: string, output: string, options: PerplexityOptions): MeasuredPerplexity {
+export async function perplexity(
+  source: string,
+  output: string,
+  options: PerplexityOptions,
+): Promise<MeasuredPerplexity> {
   const report = readReport(output);
   if (report === undefined)
     throw convertError("OPSWAP_E_OUTPUT", `${output} has no ${REPORT}`, "convert first");
@@ -28,7 +34,7 @@ export function perplexity(source: string, output: string, options: PerplexityOp
       `${source} is no folder of safetensors, config.json and tokenizer, which transformers reads`,
       "convert the source --to bf16, and measure against that",
     );
-  const found = ask(source, output, options);
+  const found = await ask(source, output, options);
   const told = typeof found === "string" ? { absent: found } : found;
   write(output, { ...report, perplexity: told });
   if (typeof found !== "string") return found;
@@ -40,13 +46,25 @@ export function perplexity(source: string, output: string, options: PerplexityOp
 }
 
 /** What was measured, or why nothing was. */
-function ask(source: string, output: string, { text, tokens }: PerplexityOptions) {
+async function ask(source: string, output: string, { text: file, tokens }: PerplexityOptions) {
+  const places = [path.resolve(source), path.resolve(output), "--text", file];
+  const count = tokens ? ["--tokens", String(tokens)] : [];
+  const { code, out, err } = await answerOf(["-m", "opswap.perplexity", ...places, ...count]);
+  if (code === 0) return measuredPerplexity.parse(JSON.parse(out.trim().split("\n").at(-1) ?? ""));
+  return (err.trim().split("\n").at(-1) ?? "").slice(0, 300);
+}
+
+/** Runs Python, and leaves this process free to hear that it shall end. */
+async function answerOf(args: readonly string[]): Promise<{ code: number | null; out: string; err: string }> {
   const { python, env } = pythonEnvironment();
-  const places = [source, output, "--text", text].map((place, i) => (i === 2 ? place : path.resolve(place)));
-  const args = ["-m", "opswap.perplexity", ...places, ...(tokens ? ["--tokens", String(tokens)] : [])];
-  const { status, stdout, stderr, error } = spawnSync(python, args, { env, encoding: "utf8" });
-  if (status === 0) return measuredPerplexity.parse(JSON.parse(stdout.trim().split("\n").at(-1) ?? ""));
-  return (error?.message ?? stderr.trim().split("\n").at(-1) ?? "").slice(0, 300);
+  const child = spawn(python, args, { env: childOf(env), stdio: ["ignore", "pipe", "pipe"] });
+  const [out, err] = [text(child.stdout), text(child.stderr)];
+  try {
+    const [code] = await once(child, "close");
+    return { code, out: await out, err: await err };
+  } catch (error) {
+    return { code: null, out: "", err: (error as Error).message };
+  }
 }
 
 function write(output: string, report: Report): void {

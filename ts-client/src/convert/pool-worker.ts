@@ -1,4 +1,4 @@
-import { OpswapError } from "../client/errors.js";
+import { asRefusal } from "../client/refusal.js";
 import { makePlan } from "./plan.js";
 import { type Task, type Told, task } from "./pool.js";
 import { runPart } from "./run.js";
@@ -12,10 +12,12 @@ async function work({ source, output, options, tokenizer, part, ...how }: Task):
 }
 
 function describe(error: unknown): Told {
-  const { message } = error as Error;
-  if (!(error instanceof OpswapError)) return { error: { code: null, message, remedy: "" } };
-  return { error: { code: error.code, message, remedy: error.remedy } };
+  const { code, message, remedy } = asRefusal(error);
+  return { error: { code, message, remedy } };
 }
+
+// A limit on the size of files is then an error of the call that passes it, and not the end of the process.
+process.on("SIGXFSZ", () => {});
 
 /** A worker without its parent would go on unseen. */
 const orphaned = () => process.exit(1);

@@ -1,6 +1,7 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { z } from "zod";
 import { OpswapError } from "../client/errors.js";
+import { convertError } from "./errors.js";
 import type { ConvertEvent, Emit } from "./events.js";
 import type { ConvertOptions, Plan } from "./plan.js";
 import type { Report } from "./report.js";
@@ -19,9 +20,7 @@ export const task = z.object({
 export type Task = z.infer<typeof task>;
 
 /** What a worker tells. */
-export type Told =
-  | { event: ConvertEvent }
-  | { error: { code: string | null; message: string; remedy: string } };
+export type Told = { event: ConvertEvent } | { error: { code: string; message: string; remedy: string } };
 
 /**
  * Converts `source`, which `plan` is of, with `workers` processes, each a part, and merges. A kill of this process ends them; the same command,
@@ -79,18 +78,17 @@ function startWorker(one: Task, emit: Emit): Running {
   const ended = new Promise<void>((done, fail) => {
     let error: unknown;
     child.on("message", (told: Told) => {
-      if ("error" in told) error = errorOf(told.error);
+      if ("error" in told) error = new OpswapError(told.error.code, told.error.message, told.error);
       else if (told.event.event !== "begin" && told.event.event !== "end") emit(told.event);
     });
     child.on("error", fail);
     child.on("close", (code, signal) => {
       if (code === 0) done();
-      else fail(error ?? new Error(`worker ${one.part.index} ended with ${signal ?? code}`));
+      else
+        fail(
+          error ?? convertError("OPSWAP_E_ENDED", `worker ${one.part.index} ended with ${signal ?? code}`),
+        );
     });
   });
   return { child, ended };
-}
-
-function errorOf({ code, message, remedy }: Extract<Told, { error: unknown }>["error"]): Error {
-  return code === null ? new Error(message) : new OpswapError(code, message, { remedy });
 }

@@ -3,17 +3,23 @@ import { type Inspection, inspect } from "../../convert/index.js";
 import { bytes, count } from "../../view/format.js";
 import { table, toWidth } from "../../view/table.js";
 import { type Context, examples, show } from "../context.js";
+import { untilEofOption } from "./options.js";
 
 export function inspectCommand(context: Context): Command {
-  return new Command("inspect")
+  const command = new Command("inspect")
     .description("show what is in a checkpoint, by its headers")
     .argument("<checkpoint>", "a folder of safetensors or GGUF, or one file")
     .option("--tensors", "list every tensor")
     .option("--json", "print JSON")
-    .addHelpText("after", examples("convert inspect Qwen3-8B", "convert inspect model.safetensors --tensors"))
-    .action((checkpoint: string, options: { tensors?: boolean; json?: boolean }) => {
+    .addHelpText(
+      "after",
+      examples("convert inspect Qwen3-8B", "convert inspect model.safetensors --tensors"),
+    );
+  return untilEofOption(command).action(
+    (checkpoint: string, options: { tensors?: boolean; json?: boolean }) => {
       show(context.io, options.json, inspect(checkpoint), (found) => lines(found, options.tensors ?? false));
-    });
+    },
+  );
 }
 
 function lines(found: Inspection, all: boolean): string[] {

@@ -95,8 +95,15 @@ export interface Output {
 }
 
 export function outputOptions(command: Command): Command {
-  return command
+  return untilEofOption(command)
     .option("--json", "print each event as a line of JSON, which is also what is printed to a pipe")
-    .option("-q, --quiet", "print errors only")
-    .option("--until-eof", "end when standard input ends, so that no run outlives what started it");
+    .option("-q, --quiet", "print errors only");
+}
+
+/** Of every command below `convert`, which sees to it. */
+export function untilEofOption(command: Command): Command {
+  return command.option(
+    "--until-eof",
+    "end when standard input ends, so that no run outlives what started it",
+  );
 }

@@ -2,9 +2,10 @@ import { Command, InvalidArgumentError } from "commander";
 import { type PerplexityOptions, perplexity } from "../../convert/index.js";
 import { perplexityWords } from "../../convert/perplexity-report.js";
 import { type Context, examples, show } from "../context.js";
+import { untilEofOption } from "./options.js";
 
 export function perplexityCommand(context: Context): Command {
-  return new Command("perplexity")
+  const command = new Command("perplexity")
     .description("measure perplexity before and after, and write it into the report of an output")
     .argument("<source>", "what the output was made from: a folder of safetensors with its tokenizer")
     .argument("<output>", "the folder that was made")
@@ -14,11 +15,13 @@ export function perplexityCommand(context: Context): Command {
     .addHelpText(
       "after",
       examples("convert perplexity Qwen3-0.6B-BF16 Qwen3-0.6B-FP8 --text book.txt --tokens 16384"),
-    )
-    .action((source: string, output: string, options: PerplexityOptions & { json?: boolean }) => {
-      const found = perplexity(source, output, options);
+    );
+  return untilEofOption(command).action(
+    async (source: string, output: string, options: PerplexityOptions & { json?: boolean }) => {
+      const found = await perplexity(source, output, options);
       show(context.io, options.json, found, (shown) => [`${output}: ${perplexityWords(shown)}`]);
-    });
+    },
+  );
 }
 
 function tokens(text: string): number {

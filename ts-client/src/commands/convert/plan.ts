@@ -1,4 +1,4 @@
-import { Command } from "commander";
+import { Command, Option } from "commander";
 import {
   brokenConstraints,
   type Constraint,
@@ -14,7 +14,7 @@ import { bytes, count } from "../../view/format.js";
 import { table } from "../../view/table.js";
 import { type Context, examples, show } from "../context.js";
 import { whole } from "../whole.js";
-import { chosen, conversionOptions, repackOption, type Tokenizer } from "./options.js";
+import { chosen, conversionOptions, repackOption, type Tokenizer, untilEofOption } from "./options.js";
 
 type View = ReturnType<typeof planView> & { time: Estimate | null };
 
@@ -29,14 +29,19 @@ export function planCommand(context: Context): Command {
     .description("say what a conversion would do to every tensor, and why; writes nothing")
     .argument("<source>", "a folder of safetensors or GGUF, or one file")
     .argument("[output]", "where it would go, to see whether there is room")
-    .option("--tp <list>", "numbers of ranks to check loaders for", ranks, [1, 2, 4, 8])
+    .addOption(
+      new Option("--tp <list>", "numbers of ranks to check loaders for")
+        .argParser(ranks)
+        .default([1, 2, 4, 8])
+        .conflicts("tensorParallel"),
+    )
     .option("--no-measure", "do not convert a sample to an unnamed file beside the output to tell the time")
     .option("--json", "print JSON")
     .addHelpText(
       "after",
       examples("convert plan Qwen3-8B Qwen3-8B-FP8", "convert plan Qwen3-8B --tp 1,8 --json"),
     );
-  return conversionOptions(repackOption(command)).action(
+  return untilEofOption(conversionOptions(repackOption(command))).action(
     async (source: string, output: string | undefined, options: Options) => {
       const plan = makePlan(openSource(source, options.tokenizer), chosen(options));
       const shape = planView(plan, brokenConstraints(plan, ranksOf(options)), output);

@@ -3,7 +3,7 @@ import { type ConvertOptions, openSource, type PolicyView, policyView } from "..
 import { bytes, count } from "../../view/format.js";
 import { table } from "../../view/table.js";
 import { type Context, examples, show } from "../context.js";
-import { chosen, conversionOptions, type Tokenizer } from "./options.js";
+import { chosen, conversionOptions, type Tokenizer, untilEofOption } from "./options.js";
 
 export function policyCommand(context: Context): Command {
   const command = new Command("policy")
@@ -17,7 +17,7 @@ export function policyCommand(context: Context): Command {
         "convert policy Qwen3-8B --keep '*.layers.{last}.*' --json",
       ),
     );
-  return conversionOptions(command).action(
+  return untilEofOption(conversionOptions(command)).action(
     (given: string | undefined, options: ConvertOptions & Tokenizer & { json?: boolean }) => {
       const source = given === undefined ? null : openSource(given, options.tokenizer);
       show(context.io, options.json, policyView(chosen(options), source), lines);

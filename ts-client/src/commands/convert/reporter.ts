@@ -1,8 +1,7 @@
-import { Socket } from "node:net";
-import { OpswapError } from "../../client/index.js";
+import { asRefusal } from "../../client/refusal.js";
 import type { ConvertEvent, Emit } from "../../convert/index.js";
-import { type Context, EXIT } from "../context.js";
-import { exitCodeOf } from "../errors.js";
+import type { Context } from "../context.js";
+import { debug, exitCodeOf } from "../errors.js";
 import type { Output } from "./options.js";
 import { ProgressBar } from "./progress.js";
 
@@ -15,7 +14,6 @@ export async function reported(
   output: Output,
   work: (emit: Emit) => Promise<void>,
 ): Promise<void> {
-  if (output.untilEof) endWithInput();
   const people = process.stderr.isTTY && process.stdout.isTTY && !output.json;
   const bar = people && !output.quiet ? new ProgressBar(process.stderr) : undefined;
   const line = (value: object) => context.io.out(JSON.stringify(value));
@@ -27,18 +25,15 @@ export async function reported(
   try {
     await work(emit);
   } catch (error) {
-    if (people || output.quiet || !(error instanceof OpswapError)) throw error;
-    const { code, message, remedy } = error;
+    if (people || output.quiet) throw error;
+    const refusal = asRefusal(error);
+    const { code, message, remedy } = refusal;
     line({ event: "error", code, message, remedy });
-    context.exitCode = exitCodeOf(error);
+    debug(context.io, refusal);
+    context.exitCode = exitCodeOf(refusal);
   } finally {
     bar?.clear();
   }
-}
-
-function endWithInput(): void {
-  process.stdin.on("end", () => process.exit(EXIT.failed)).resume();
-  if (process.stdin instanceof Socket) process.stdin.unref(); // a file ends at once
 }
 
 function endLine(event: Extract<ConvertEvent, { event: "end" }>): string {

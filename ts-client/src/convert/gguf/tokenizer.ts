@@ -2,7 +2,7 @@ import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
 import { homedir } from "node:os";
 import path from "node:path";
-import { pythonEnvironment } from "../../python-environment.js";
+import { childOf, pythonEnvironment } from "../../python-environment.js";
 import { convertError } from "../errors.js";
 import type { SideFile } from "../side-files.js";
 
@@ -43,7 +43,7 @@ function made(file: string, key: string): string {
 function make(file: string, folder: string): void {
   const { python, env } = environment();
   const args = ["-m", "opswap.gguf_tokenizer", file, folder];
-  const { status, stderr, error } = spawnSync(python, args, { env, encoding: "utf8" });
+  const { status, stderr, error } = spawnSync(python, args, { env: childOf(env), encoding: "utf8" });
   if (status === 0) return;
   const why = error?.message ?? stderr.trim().split("\n").at(-1) ?? "";
   throw convertError(
