@@ -124,7 +124,9 @@ describe("parts", () => {
     const slow = await stoppedRun(["run", source, output, "--shard", "2/2"], path.dirname(output), 8);
     expect(existsSync(path.join(`${output}.partial`, ".opswap/part-2-of-2.jsonl"))).toBe(true);
     expect(events(await part(output, "2/2"))).toMatchObject([{ code: "OPSWAP_E_OUTPUT_BUSY" }]);
-    expect(events(await convert(["merge", source, output]))).toMatchObject([{ code: "OPSWAP_E_OUTPUT_BUSY" }]);
+    expect(events(await convert(["merge", source, output]))).toMatchObject([
+      { code: "OPSWAP_E_OUTPUT_BUSY" },
+    ]);
     expect(events(await convert(["run", source, output]))).toMatchObject([{ code: "OPSWAP_E_OUTPUT_BUSY" }]);
     const ended = new Promise((done) => slow.on("close", done));
     slow.kill("SIGKILL");
