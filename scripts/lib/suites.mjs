@@ -1,6 +1,6 @@
 // The test suites: fast ones, those of the kernel workshop, which build for minutes, and those with an engine. In the
 // order in which they start: what takes longest comes first, so that nothing long is left for the end.
-import { readdirSync } from "node:fs";
+import { readdirSync, rmSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { cmakeBuild } from "./cmake.mjs";
@@ -142,12 +142,32 @@ const RAY = {
   },
 };
 
+/**
+ * vLLM inspects each architecture once in a process of its own and keeps what it found in its cache; one cache for all
+ * suites of a run, new in each run.
+ */
+const freshVllmCache = (() => {
+  /** @type {string | undefined} */
+  let folder;
+  return () => {
+    if (folder === undefined) {
+      folder = join(buildDir, "test-results", "vllm-cache");
+      rmSync(folder, { recursive: true, force: true });
+    }
+    return folder;
+  };
+})();
+
 /** Those of a machine whose Python cannot run the engine are skips, with the reason. @param {Omit<Suite, "tier">} suite @returns {Suite} */
 function withEngine(suite) {
   return {
     ...suite,
     tier: "engine",
-    setUp: async (workshop) => engineObstacle(workshop.python) ?? suite.setUp(workshop),
+    async setUp(workshop) {
+      const VLLM_CACHE_ROOT = freshVllmCache();
+      const needs = engineObstacle(workshop.python) ?? (await suite.setUp(workshop));
+      return typeof needs === "string" ? needs : { ...needs, VLLM_CACHE_ROOT };
+    },
   };
 }
 

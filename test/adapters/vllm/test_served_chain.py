@@ -51,7 +51,7 @@ class Shell:
             "OPSWAP_PYTHON": sys.executable,
             "OPSWAP_CACHE": str(folder / "cache"),
             "OPSWAP_RUNTIME_DIR": runtime,
-            "VLLM_CACHE_ROOT": str(folder / "vllm"),
+            "VLLM_CACHE_ROOT": os.environ["VLLM_CACHE_ROOT"],
             "VLLM_NO_USAGE_STATS": "1",
             "VLLM_SERVER_DEV_MODE": "1",  # for the kernels' names, by /collective_rpc
             "HF_HUB_OFFLINE": "1",
