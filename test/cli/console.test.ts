@@ -98,6 +98,8 @@ it("shows reasons in full on a narrow terminal, scrolls on a low one, and follow
   await terminal.shows(/up, down, j, k/);
   terminal.press("\x1b[F");
   await terminal.shows(/in this\s+order\./);
+  // No frame was taller than the terminal, for ink clears the terminal and its history then.
+  expect(terminal.raw).not.toContain("\x1b[3J");
   terminal.resize(100, 30);
   await terminal.shows(/up, down, j, k[\s\S]*A ! before ACTIVE: ranks differ\./);
 });

@@ -1,17 +1,8 @@
 import { useApp, useInput, useStdout } from "ink";
-import {
-  type Dispatch,
-  type ReactNode,
-  useCallback,
-  useEffect,
-  useLayoutEffect,
-  useReducer,
-  useRef,
-  useState,
-} from "react";
+import { type Dispatch, type ReactNode, useCallback, useEffect, useReducer, useRef, useState } from "react";
 import { keysOf, type Wish, wishOf } from "./keys.js";
 import { failureOf, type Session } from "./session.js";
-import { type Action, INITIAL, reduce, type State } from "./state.js";
+import { type Action, INITIAL, reduce, type Size, type State } from "./state.js";
 import { View } from "./view.js";
 
 interface AppProps {
@@ -21,10 +12,11 @@ interface AppProps {
 }
 
 export function App({ session, intervalMs, colour }: AppProps): ReactNode {
-  const { latest, dispatch } = useStore();
+  const { stdout } = useStdout();
+  const { latest, dispatch } = useStore(stdout);
   const { exit } = useApp();
   const now = useClock();
-  useSize(dispatch);
+  useSize(stdout, dispatch);
   useLooks(session, intervalMs, dispatch);
   useInput((input, key) => {
     for (const one of keysOf(input, key)) {
@@ -37,8 +29,9 @@ export function App({ session, intervalMs, colour }: AppProps): ReactNode {
 }
 
 /** State that a key finds changed by the key before it, even when both come before the screen is drawn again. */
-function useStore(): { latest: () => State; dispatch: Dispatch<Action> } {
-  const state = useRef(INITIAL);
+function useStore(stdout: NodeJS.WriteStream): { latest: () => State; dispatch: Dispatch<Action> } {
+  // Of its size from the first: what is taller than the terminal makes ink clear it.
+  const state = useRef({ ...INITIAL, size: sizeOf(stdout) });
   const [, redraw] = useReducer((drawn: number) => drawn + 1, 0);
   const latest = useCallback(() => state.current, []);
   const dispatch = useCallback((action: Action) => {
@@ -105,16 +98,16 @@ function useClock(): number {
   return now;
 }
 
-function useSize(dispatch: Dispatch<Action>): void {
-  const { stdout } = useStdout();
-  // Before the first screen is drawn, so that none is drawn for another size.
-  useLayoutEffect(() => {
-    const measure = () =>
-      dispatch({ type: "size", size: { width: stdout.columns || 80, height: stdout.rows || 24 } });
-    measure();
+function useSize(stdout: NodeJS.WriteStream, dispatch: Dispatch<Action>): void {
+  useEffect(() => {
+    const measure = () => dispatch({ type: "size", size: sizeOf(stdout) });
     stdout.on("resize", measure);
     return () => {
       stdout.off("resize", measure);
     };
   }, [stdout, dispatch]);
+}
+
+function sizeOf(stdout: NodeJS.WriteStream): Size {
+  return { width: stdout.columns || 80, height: stdout.rows || 24 };
 }
