@@ -70,8 +70,8 @@ class Post:
     def __init__(self, service: str, name: str, folder: Path | None = None) -> None:
         """Takes the name, and clears away what a dead server of this name left.
 
-        Raises IpcError ENGINE_TAKEN when a running process has it, USAGE when it cannot be a file name, RUNTIME_DIR when
-        the folder cannot be written.
+        Raises IpcError ENGINE_TAKEN when a running process has it, USAGE when it cannot be a file name, RUNTIME_DIR
+        when the folder cannot be written.
         """
         if not NAME.fullmatch(name):
             raise IpcError(

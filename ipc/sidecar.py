@@ -294,9 +294,13 @@ def _as_ipc_error(error: Exception) -> IpcError:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs until SIGINT or SIGTERM. Returns 0; or, after a line that says what is wrong, 2 for a wrong option, else 1."""
+    """Runs until SIGINT or SIGTERM. Returns 0; after a line that says what is wrong, 2 for a wrong option, else 1."""
     options = _options(argv)
-    logging.basicConfig(stream=sys.stderr, level=logging.DEBUG if os.environ.get("OPSWAP_DEBUG") == "1" else logging.INFO, format="%(name)s: %(message)s")
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.DEBUG if os.environ.get("OPSWAP_DEBUG") == "1" else logging.INFO,
+        format="%(name)s: %(message)s",
+    )
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())

@@ -230,7 +230,9 @@ def environment_check() -> Check:
         return check("VLLM_PLUGINS", "warn", "not set: ops are active, but no agent will start", "VLLM_PLUGINS=opswap")
     names = plugin_names(named)
     if "opswap" not in names:
-        what = f'{named!r} leaves opswap out, so nothing of it is loaded; on a CPU vLLM then ends with "{WITHOUT_PLUGIN}"'
+        what = (
+            f'{named!r} leaves opswap out, so nothing of it is loaded; on a CPU vLLM then ends with "{WITHOUT_PLUGIN}"'
+        )
         return check("VLLM_PLUGINS", "fail", what, "add opswap to VLLM_PLUGINS")
     known = {point.name for group in (GENERAL, ENDPOINT) for point in metadata.entry_points(group=group)}
     known |= {

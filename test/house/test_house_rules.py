@@ -53,23 +53,6 @@ def test_every_relative_link_leads_somewhere() -> None:
     assert {page: links for page, links in dead.items() if links} == {}
 
 
-ERROR_TABLES = {"native/core/errors.def", "ipc/messages.json", "ts-client/src/convert/errors.ts"}
-SOURCES = ("native/*", "kernels/*", "adapters/*", "ipc/*", "ts-client/src/*")
-NOT_RAISED = re.compile(r"/generated/|/testing/|\.test\.tsx?$")
-UNKNOWN = "OPSWAP_E_UNKNOWN"  # what opswap_status_name calls a number that is none
-
-
-def test_every_error_that_is_raised_is_documented_and_the_other_way_round() -> None:
-    """Pages are made from tables; what programs raise is neither."""
-    raised: set[str] = set()
-    for path in files(*SOURCES):
-        name = str(path.relative_to(ROOT))
-        if path.suffix in {".h", ".cpp", ".cu", ".py", ".ts", ".tsx"} and not NOT_RAISED.search(name):
-            raised |= set() if name in ERROR_TABLES else set(re.findall(r"\bOPSWAP_E_[A-Z_]+\b", path.read_text()))
-    rows = [re.findall(r"^\|(?: \d+ \|)? `(OPSWAP_E_\w+)` \|", p.read_text(), re.M) for p in files("docs/*.md")]
-    assert raised - {UNKNOWN} == {code for found in rows for code in found}
-
-
 @pytest.mark.parametrize(
     ("folder", "command"),
     [("native", ["-m", "gen", str(ROOT), "check"]), (".", ["ipc/generate.py", "--check"])],

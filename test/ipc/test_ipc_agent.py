@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import subprocess
@@ -377,3 +378,32 @@ def test_a_path_too_long_for_a_socket_is_refused_with_the_way_out(
     with pytest.raises(IpcError) as caught:
         Post("engine", "e")
     assert "OPSWAP_RUNTIME_DIR" in caught.value.remedy
+
+
+@pytest.mark.parametrize("place", ["/dev/null/opswap", "/proc/opswap"])
+def test_a_folder_that_cannot_be_made_is_refused_with_the_systems_words(
+    monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    monkeypatch.setenv("OPSWAP_RUNTIME_DIR", place)
+    with pytest.raises(IpcError) as caught:
+        Post("engine", "e")
+    assert caught.value.code == "OPSWAP_E_RUNTIME_DIR"
+    assert place in caught.value.message and "OPSWAP_RUNTIME_DIR" in caught.value.remedy
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES])
+def test_a_card_that_cannot_be_written_is_refused_and_leaves_nothing(
+    runtime: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refused(draft: Path, *_: Any) -> None:
+        draft.touch()  # as a full disk leaves it
+        raise OSError(number, os.strerror(number))
+
+    post = Post("engine", "e")
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_text", refused)
+        with pytest.raises(IpcError) as caught:
+            post.publish()
+    post.close()
+    assert caught.value.code == "OPSWAP_E_RUNTIME_DIR" and os.strerror(number) in caught.value.message
+    assert [path.name for path in runtime.iterdir()] == ["e.lock"]

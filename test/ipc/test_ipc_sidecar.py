@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -201,6 +204,129 @@ def test_a_second_sidecar_of_the_name_is_refused(runtime: Path) -> None:
     with running(FakeNative()), pytest.raises(IpcError) as caught:
         Sidecar(FakeNative(), array)
     assert caught.value.code == "OPSWAP_E_ENGINE_TAKEN"
+    assert "--name" in caught.value.remedy and "OPSWAP_ENGINE_NAME" not in caught.value.remedy
+
+
+def test_a_second_sidecar_of_another_name_runs_beside_the_first(runtime: Path) -> None:
+    with running(FakeNative()):
+        other = Sidecar(FakeNative(), array, "other", 1)
+        thread = threading.Thread(target=other.run)
+        thread.start()
+        with client(runtime / "other.sock") as c:
+            assert c.ask("status")["result"]["name"] == "other"
+        other.stop()
+        thread.join(20)
+
+
+def test_a_refused_implementation_names_the_command_that_asks_this_sidecar(runtime: Path) -> None:
+    library = FakeNative()
+
+    def refuse(_op: str, _args: tuple[Any, ...], _impl: str | None) -> None:
+        raise FakeError("OPSWAP_E_NO_IMPL", "rms_norm has no implementation reff")
+
+    library.on_call = refuse
+    with running(library), client(runtime / "sidecar.sock") as c:
+        error = c.ask("call", op="rms_norm", impl="reff", args=[])["error"]
+    assert "`opswap why rms_norm --sidecar sidecar`" in error["remedy"]
+
+
+def sparse(number: int, size: int) -> Path:
+    """A segment of a client that asked for no memory, so that it has none."""
+    path = SHM / f"{ME}-{number}"
+    path.touch(0o600)
+    os.truncate(path, size)
+    return path
+
+
+def test_a_segment_without_memory_is_given_it_before_it_is_touched() -> None:
+    path = sparse(40, 1 << 20)
+    try:
+        assert path.stat().st_blocks == 0
+        Segments().get(path.name)
+        assert path.stat().st_blocks * 512 >= 1 << 20
+    finally:
+        path.unlink()
+
+
+def test_a_segment_that_dev_shm_has_no_room_for_is_refused_and_not_a_sigbus(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_descriptor: int, _offset: int, _size: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    path = sparse(41, 1 << 20)
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    try:
+        with pytest.raises(IpcError) as caught:
+            Segments().get(path.name)
+    finally:
+        path.unlink()
+    assert caught.value.code == "OPSWAP_E_MEMORY"
+    assert re.search(r"needs 1048576 bytes of /dev/shm, which has \d+ of \d+ free", caught.value.message)
+    assert "--shm-size" in caught.value.remedy
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.EMFILE])
+def test_a_dev_shm_that_cannot_be_looked_into_does_not_end_a_sidecar(
+    runtime: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, number: int
+) -> None:
+    def refused(_path: Path) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "scandir", refused)
+    monkeypatch.setattr("opswap.ipc.sidecar.SWEEP_S", 0.01)
+    with running(FakeNative()), client(runtime / "sidecar.sock") as c:
+        while c.ask("status")["result"]["counters"]["chores_failed"] < 3:
+            pass
+    assert [os.strerror(number) in record.message for record in caplog.records if record.levelname == "WARNING"] == [
+        True
+    ]
+
+
+def test_without_dev_shm_there_is_nothing_to_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("opswap.ipc.segments.SHM", tmp_path / "none")
+    assert sweep() == []
+
+
+def test_a_runtime_folder_that_is_taken_away_does_not_end_a_sidecar(
+    runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("opswap.ipc.sidecar.SWEEP_S", 0.01)
+    with running(FakeNative()) as sidecar, client(runtime / "sidecar.sock") as c:
+        shutil.rmtree(runtime)
+        while not sidecar.counters["chores_failed"]:
+            time.sleep(0.01)
+        assert c.ask("status")["ok"]
+
+
+STARTED = [sys.executable, "-m", "opswap.ipc.sidecar"]
+
+
+@pytest.mark.parametrize(
+    ("args", "env", "code", "told"),
+    [
+        (["--name", "a/b"], {}, 2, "OPSWAP_E_USAGE"),
+        (["--variants", "no_such"], {}, 2, "--variants no_such: expected one of"),
+        ([], {"OPSWAP_RUNTIME_DIR": "/dev/null/opswap"}, 1, "OPSWAP_E_RUNTIME_DIR"),
+        ([], {"OPSWAP_RUNTIME_DIR": "/proc/opswap"}, 1, "OPSWAP_E_RUNTIME_DIR"),
+    ],
+)
+def test_a_sidecar_that_cannot_start_says_so_in_a_line(
+    runtime: Path, args: list[str], env: dict[str, str], code: int, told: str
+) -> None:
+    ran = subprocess.run([*STARTED, *args], env={**os.environ, **env}, capture_output=True, text=True, check=False)
+    assert ran.returncode == code
+    assert told in ran.stderr
+    assert re.fullmatch(r"opswap: .+ \[OPSWAP_E_\w+\]\n  .+\n", ran.stderr)
+
+
+def test_a_sidecar_ends_with_the_other_end_of_its_input(runtime: Path) -> None:
+    command = [*STARTED, "--until-eof"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=subprocess.DEVNULL, stderr=pipe, text=True) as process:
+        assert process.stderr is not None and process.stdin is not None
+        assert "answers" in process.stderr.readline()
+        process.stdin.close()
+        assert process.wait(60) == 0
+    assert not (runtime / "sidecar.sock").exists()
 
 
 @pytest.mark.parametrize(

@@ -173,3 +173,25 @@ def test_the_installation_command(monkeypatch, capsys):
     monkeypatch.setenv("VLLM_PLUGINS", "opswapp")
     assert doctor.main(["--json"]) == 1
     assert by_name(json.loads(capsys.readouterr().out))["VLLM_PLUGINS"]["remedy"] == "add opswap to VLLM_PLUGINS"
+
+
+@pytest.mark.parametrize("setting", ["", "lora", "opswapp", " opswap", "lora, opswap"])
+def test_a_list_of_plugins_that_leaves_opswap_out_is_told_with_what_vllm_then_says(monkeypatch, setting):
+    """vLLM compares names letter by letter, so the doctor does."""
+    monkeypatch.setenv("VLLM_PLUGINS", setting)
+    found = doctor.environment_check()
+    assert (found["state"], found["remedy"]) == ("fail", "add opswap to VLLM_PLUGINS")
+    assert repr(setting) in found["message"] and "init_cpu_memory_env" in found["message"]
+
+
+@pytest.mark.parametrize(("setting", "state"), [(None, "warn"), ("opswap", "ok"), ("opswap,no_such_plugin", "warn")])
+def test_a_list_of_plugins_that_lets_opswap_in(monkeypatch, setting, state):
+    monkeypatch.delenv("VLLM_PLUGINS", raising=False)
+    if setting is not None:
+        monkeypatch.setenv("VLLM_PLUGINS", setting)
+    assert doctor.environment_check()["state"] == state
+
+
+def test_the_readme_quotes_what_vllm_says_without_the_plugin():
+    readme = (Path(__file__).resolve().parents[3] / "README.md").read_text()
+    assert doctor.WITHOUT_PLUGIN in readme

@@ -1,6 +1,7 @@
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, readdirSync } from "node:fs";
+import { constants } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
@@ -117,6 +118,61 @@ describe("addon", () => {
       expect.objectContaining({ code: "OPSWAP_E_MEMORY" }),
     );
     expect(existsSync(at(name))).toBe(false);
+  });
+
+  test("a limit on the size of files is an error and not the end of the process", () => {
+    const script = `ulimit -f 64; exec "$0" -e '
+      const native = require(${JSON.stringify(addonPaths().find((file) => existsSync(file)))});
+      try { native.shmCreate("opswap-1-1-1", 1 << 20); } catch ({ code, errno }) { console.log(code, errno); }'`;
+    const { stdout, signal } = spawnSync("sh", ["-c", script, process.execPath], { encoding: "utf8" });
+    expect({ stdout, signal }).toEqual({ stdout: "OPSWAP_E_SEGMENT 27\n", signal: null });
+  });
+});
+
+describe("a segment that cannot be had is refused with what is missing and the way out", () => {
+  const failing = (errno: number) => ({
+    shmCreate(): ArrayBuffer {
+      throw Object.assign(new Error("shmCreate x: words"), { code: "OPSWAP_E_SEGMENT", errno });
+    },
+    shmUnlink: () => {},
+  });
+
+  test.each([
+    ["ENOSPC", "OPSWAP_E_MEMORY", /\/dev\/shm has \d+ of \d+ bytes free/, /--shm-size=.*--local/],
+    ["ENOMEM", "OPSWAP_E_MEMORY", /bytes free/, /--local/],
+    ["EFBIG", "OPSWAP_E_MEMORY", /limit on the size of files/, /ulimit -f/],
+    ["EMFILE", "OPSWAP_E_MEMORY", /too many files/, /ulimit -n/],
+    ["ENOENT", "OPSWAP_E_SEGMENT", /there is no \/dev\/shm/, /mount a tmpfs/],
+    ["EACCES", "OPSWAP_E_SEGMENT", /cannot be written \(EACCES\)/, /1777/],
+    ["EROFS", "OPSWAP_E_SEGMENT", /cannot be written \(EROFS\)/, /rw/],
+    ["EIO", "OPSWAP_E_SEGMENT", /EIO/, /--local/],
+  ] as const)("%s", (name, code, why, remedy) => {
+    const pool = new SegmentPool(failing(constants.errno[name]));
+    expect(() => pool.take(1_000_000)).toThrow(
+      expect.objectContaining({
+        code,
+        message: expect.stringMatching(new RegExp(`segment of 1048576 bytes.*${why.source}`)),
+        remedy: expect.stringMatching(remedy),
+      }),
+    );
+    pool.close();
+  });
+
+  test("a name that cannot be removed any more does not stop the others", () => {
+    const asked: string[] = [];
+    const pool = new SegmentPool({
+      shmCreate: () => new ArrayBuffer(65_536),
+      shmUnlink(name: string) {
+        asked.push(name);
+        throw Object.assign(new Error("read-only"), {
+          code: "OPSWAP_E_SEGMENT",
+          errno: constants.errno.EROFS,
+        });
+      },
+    });
+    for (let n = 0; n < 3; n++) pool.take(1);
+    pool.close();
+    expect(asked).toHaveLength(3);
   });
 });
 

@@ -18,13 +18,15 @@ export function asUsageError({ message }: CommanderError, called: string): Opswa
  * there is a default verb the word may be its argument, so only what is near to a verb is taken for a slip.
  */
 export function refuseStranger(command: Command, called: string): void {
-  const [first, second] = command.args;
+  const isDefaulted = command.commands.some(isHidden);
+  // A word behind an option may be its value, where there are options with values.
+  const [first, second] = command.args.filter((given) => isDefaulted || !given.startsWith("-"));
   const word = first === "help" ? second : first;
   const names = command.commands.flatMap((verb) => (isHidden(verb) ? [] : [verb.name()]));
   if (word === undefined || word.startsWith("-") || names.length === 0) return;
   if (word === "help" || names.includes(word)) return;
   const near = nearest(word, names);
-  if (near === undefined && command.commands.some(isHidden)) return;
+  if (near === undefined && isDefaulted) return;
   const hint = near === undefined ? "" : ` (Did you mean ${near}?)`;
   throw usageError(`unknown command '${word}'${hint}`, `\`${called} --help\` lists them`);
 }
