@@ -33,7 +33,7 @@ ENGINE = {
 
 @pytest.fixture(scope="session", autouse=True)
 def private_folders(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """No test reads or leaves anything in the user's runtime folder or vLLM's caches; `npm test` has a cache for a run."""
+    """No test reads or leaves anything in the user's runtime folder or vLLM's caches; `npm test` brings a cache."""
     os.environ["OPSWAP_RUNTIME_DIR"] = str(tmp_path_factory.mktemp("run"))
     if "VLLM_CACHE_ROOT" not in os.environ:
         os.environ["VLLM_CACHE_ROOT"] = str(tmp_path_factory.mktemp("vllm-cache"))
