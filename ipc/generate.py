@@ -66,9 +66,12 @@ def ts_type(field: Spec) -> str:
     return f"{text} | null" if field.get("nullable") else text
 
 
-def zod_bounds(field: Spec) -> str:
-    """`.min(1).max(8)` as far as the field states bounds."""
-    return "".join(f".{name}({field[name]})" for name in ("min", "max") if name in field)
+def zod_checks(field: Spec, kind: str, *more: str) -> str:
+    """`.check(z.minLength(1), z.maxLength(8))` as far as the field states bounds of this kind."""
+    names = {"length": ("minLength", "maxLength"), "value": ("minimum", "maximum")}[kind]
+    bounds = zip(("min", "max"), names, strict=True)
+    checks = [f"z.{check}({field[bound]})" for bound, check in bounds if bound in field] + list(more)
+    return f".check({', '.join(checks)})" if checks else ""
 
 
 def zod_type(field: Spec, limits: Spec) -> str:
@@ -76,28 +79,34 @@ def zod_type(field: Spec, limits: Spec) -> str:
     kind = field["type"]
     if kind == "string":
         bounded = {"max": limits["string"]["value"], **field}
-        text = f"z.string(){zod_bounds(bounded)}"
-        text += f".regex(/{field['pattern']}/)" if "pattern" in field else ""
+        pattern = [f"z.regex(/{field['pattern']}/)"] if "pattern" in field else []
+        text = f"z.string(){zod_checks(bounded, 'length', *pattern)}"
     elif kind == "list":
         bounded = {"max": limits["list"]["value"], **field}
-        text = f"z.array({zod_type(field['of'], limits)}){zod_bounds(bounded)}"
+        text = f"z.array({zod_type(field['of'], limits)}){zod_checks(bounded, 'length')}"
     elif kind == "map":
         text = f"z.record(z.string(), {zod_type(field['of'], limits)})"
     elif kind == "enum":
         text = f"z.enum({json.dumps(field['values'])})"
     elif kind in SCALARS:
         text = {
-            "int": f"z.int(){zod_bounds(field)}",
+            "int": f"z.int(){zod_checks(field, 'value')}",
             "int64": "z.union([z.int(), z.bigint()])",
-            "float": f"z.number(){zod_bounds(field)}",
+            "float": f"z.number(){zod_checks(field, 'value')}",
             "bool": "z.boolean()",
             "null": "z.null()",
             "json": "z.unknown()",
         }[kind]
     else:
-        text = camel(kind)
-    text += ".nullable()" if field.get("nullable") else ""
-    return text + (".optional()" if field.get("optional") else "")
+        text = f"{camel(kind)}()"
+    text = f"z.nullable({text})" if field.get("nullable") else text
+    return f"z.optional({text})" if field.get("optional") else text
+
+
+def ts_schema(name: str, expression: list[str]) -> list[str]:
+    """A schema that is made when it is first asked for."""
+    first, *rest = expression
+    return [f"export const {camel(name)} = once((): Schema<{name}> => {first}", *rest]
 
 
 def ts_struct(name: str, body: Spec, limits: Spec) -> list[str]:
@@ -106,7 +115,7 @@ def ts_struct(name: str, body: Spec, limits: Spec) -> list[str]:
         return [
             f"/** {body['doc']} */",
             f"export type {name} = Record<string, never>;",
-            f"export const {camel(name)}: z.ZodType<{name}> = z.object({{}});",
+            *ts_schema(name, ["z.object({}));"]),
             "",
         ]
     lines = [f"/** {body['doc']} */", f"export interface {name} {{"]
@@ -114,9 +123,8 @@ def ts_struct(name: str, body: Spec, limits: Spec) -> list[str]:
         lines.append(f"  /** {field['doc']} */")
         mark, suffix = ("?", " | undefined") if field.get("optional") else ("", "")
         lines.append(f"  {field_name}{mark}: {ts_type(field)}{suffix};")
-    lines += ["}", f"export const {camel(name)}: z.ZodType<{name}> = z.object({{"]
-    lines += [f"  {field_name}: {zod_type(field, limits)}," for field_name, field in body["fields"].items()]
-    return [*lines, "});", ""]
+    members = [f"  {field_name}: {zod_type(field, limits)}," for field_name, field in body["fields"].items()]
+    return [*lines, "}", *ts_schema(name, ["z.object({", *members, "}));"]), ""]
 
 
 def ts_alias(name: str, body: Spec, limits: Spec) -> list[str]:
@@ -130,7 +138,7 @@ def ts_alias(name: str, body: Spec, limits: Spec) -> list[str]:
     return [
         f"/** {body['doc']} */",
         f"export type {name} = {union};",
-        f"export const {camel(name)}: z.ZodType<{name}> = {schema};",
+        *ts_schema(name, [f"{schema});"]),
         "",
     ]
 
@@ -146,7 +154,7 @@ def ts_tables(spec: Spec) -> list[str]:
     lines += [f"  {verb}: {{ request: {pascal(verb)}Request; result: {pascal(verb)}Result }};" for verb in verbs]
     lines += ["}", "export type Verb = keyof Verbs;", ""]
     lines += ["/** The schema of each verb's result. */"]
-    lines += ['export const RESULTS: { [V in Verb]: z.ZodType<Verbs[V]["result"]> } = {']
+    lines += ['export const RESULTS: { [V in Verb]: () => Schema<Verbs[V]["result"]> } = {']
     lines += [f"  {verb}: {camel(pascal(verb))}Result," for verb in verbs]
     lines += ["};", "", "/** Verbs that each service answers. */"]
     lines += ["export const SERVICES: Record<Service, readonly Verb[]> = {"]
@@ -158,47 +166,32 @@ def ts_tables(spec: Spec) -> list[str]:
     return [*lines, "} as const;", "export type ProtocolErrorCode = keyof typeof ERRORS;", ""]
 
 
+TS_HEAD = """// Generated by ipc/generate.py from ipc/messages.json; do not edit.
+import * as z from "zod/mini";
+
+// The small zod has no words of its own for what is wrong.
+z.config(z.locales.en());
+
+export type Schema<T> = z.ZodMiniType<T>;
+
+/** A command uses few of the schemas, and making all of them takes longer than its answer. */
+function once<T>(make: () => T): () => T {
+  let made: T | undefined;
+  return () => (made ??= make());
+}
+"""
+
+
 def typescript(spec: Spec) -> str:
     """ts-client/src/generated/messages.ts."""
     limits = spec["limits"]
-    lines = ["// Generated by ipc/generate.py from ipc/messages.json; do not edit.", 'import { z } from "zod";', ""]
-    declared: list[tuple[str, list[str], set[str]]] = []
+    lines = [TS_HEAD]
     for name, body in spec["types"].items():
         if "fields" not in body:
-            declared.append((name, ts_alias(name, body, limits), references(body.get("union", []))))
+            lines += ts_alias(name, body, limits)
     for name, body in structs(spec).items():
-        declared.append((name, ts_struct(name, body, limits), references(body["fields"].values())))
-    for block in in_order(declared):
-        lines += block
+        lines += ts_struct(name, body, limits)
     return "\n".join(lines + ts_tables(spec))
-
-
-def references(fields: Any) -> set[str]:
-    """Names of the declared types that these fields mention, at any depth."""
-    named: set[str] = set()
-    for field in fields:
-        kind = field["type"]
-        if kind in ("list", "map"):
-            named |= references([field["of"]])
-        elif kind not in SCALARS and kind != "enum":
-            named.add(kind)
-    return named
-
-
-def in_order(declared: list[tuple[str, list[str], set[str]]]) -> list[list[str]]:
-    """A schema constant must be defined before another mentions it."""
-    done: set[str] = set()
-    blocks: list[list[str]] = []
-    while declared:
-        ready = [item for item in declared if item[2] <= done]
-        if not ready:
-            names = [item[0] for item in declared]
-            raise SystemExit(f"ipc/messages.json: types mention each other in a circle: {names}")
-        for name, block, _ in ready:
-            blocks.append(block)
-            done.add(name)
-        declared = [item for item in declared if item[0] not in done]
-    return blocks
 
 
 def md_type(field: Spec) -> str:

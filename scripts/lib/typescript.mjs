@@ -8,9 +8,9 @@ import { step } from "./ui.mjs";
 
 export async function buildTypeScript() {
   const stamp = join(distDir, ".built-from");
-  const wanted = digest(["ts-client/src", "tsconfig.json", "tsconfig.build.json", "package-lock.json"]);
+  const wanted = digest(["ts-client/src", "tsconfig.json", "rolldown.config.mjs", "package-lock.json"]);
   if (stampIs(stamp, wanted)) return;
-  const args = [join(root, "node_modules/typescript/bin/tsc"), "-p", "tsconfig.build.json"];
+  const args = [join(root, "node_modules/rolldown/bin/cli.mjs"), "-c", "rolldown.config.mjs"];
   await step("TypeScript", (progress) => logged("typescript", process.execPath, args, { progress }));
   const cli = join(distDir, "cli.js");
   if (existsSync(cli)) chmodSync(cli, 0o755);

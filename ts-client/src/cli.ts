@@ -2,33 +2,33 @@
 import { realpathSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { Command, CommanderError } from "commander";
-import { callCommand } from "./commands/call.js";
-import { consoleCommand } from "./commands/console.js";
 import { type Context, EXIT, type ExitCode, type Io } from "./commands/context.js";
-import { convertCommand } from "./commands/convert.js";
-import { doctorCommand } from "./commands/doctor.js";
 import { report } from "./commands/errors.js";
-import { manifestCommand } from "./commands/manifest.js";
-import { opsCommand } from "./commands/ops.js";
-import { sidecarCommand } from "./commands/sidecar.js";
-import { statusCommand } from "./commands/status.js";
 import { asUsageError, refuseStranger } from "./commands/usage.js";
-import { useCommand } from "./commands/use.js";
-import { whyCommand } from "./commands/why.js";
 import { packageVersion } from "./version.js";
 
-const VERBS = [
-  opsCommand,
-  whyCommand,
-  useCommand,
-  statusCommand,
-  doctorCommand,
-  callCommand,
-  manifestCommand,
-  sidecarCommand,
-  consoleCommand,
-  convertCommand,
-];
+type Verb = (context: Context) => Command;
+
+/** Each verb's file is read when the verb is asked for: most of a short command's time is code that is loaded. */
+const VERBS: Record<string, () => Promise<Verb>> = {
+  ops: async () => (await import("./commands/ops.js")).opsCommand,
+  why: async () => (await import("./commands/why.js")).whyCommand,
+  use: async () => (await import("./commands/use.js")).useCommand,
+  status: async () => (await import("./commands/status.js")).statusCommand,
+  doctor: async () => (await import("./commands/doctor.js")).doctorCommand,
+  call: async () => (await import("./commands/call.js")).callCommand,
+  manifest: async () => (await import("./commands/manifest.js")).manifestCommand,
+  sidecar: async () => (await import("./commands/sidecar.js")).sidecarCommand,
+  console: async () => (await import("./commands/console.js")).consoleCommand,
+  convert: async () => (await import("./commands/convert.js")).convertCommand,
+};
+
+/** The verb that these arguments name; all of them where none is named, for help and for a hint. */
+function verbsFor(args: readonly string[]): Promise<Verb[]> {
+  const word = args.find((arg) => !arg.startsWith("-")) ?? "";
+  const load = Object.hasOwn(VERBS, word) ? VERBS[word] : undefined;
+  return Promise.all((load ? [load] : Object.values(VERBS)).map((each) => each()));
+}
 
 const EXIT_CODES = `
 Exit codes:
@@ -37,13 +37,13 @@ Exit codes:
   2  the command line is wrong: an unknown verb, option, op, implementation or file
   3  nothing to talk to: no engine, no sidecar, or no native library`;
 
-/** The command line, ready to parse. */
-export function program(context: Context): Command {
+/** The command line, ready to parse `args`. */
+async function program(context: Context, args: readonly string[]): Promise<Command> {
   const root = new Command("opswap")
     .description("see which kernels an inference engine runs, and switch them while it serves")
     .version(packageVersion(), "-V, --version")
     .addHelpText("after", EXIT_CODES);
-  for (const verb of VERBS) root.addCommand(verb(context));
+  for (const verb of await verbsFor(args)) root.addCommand(verb(context));
   furnish(root, "opswap", context.io);
   return root;
 }
@@ -70,7 +70,7 @@ function furnish(command: Command, called: string, io: Io): void {
 export async function main(args: readonly string[], io: Io): Promise<ExitCode> {
   const context: Context = { io, exitCode: EXIT.ok };
   try {
-    await program(context).parseAsync([...args], { from: "user" });
+    await (await program(context, args)).parseAsync([...args], { from: "user" });
     return context.exitCode;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;

@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
-import { z } from "zod";
+import * as z from "zod/mini";
 import { OpswapError } from "./client/index.js";
 
 const here = path.dirname(fileURLToPath(import.meta.url));
@@ -11,7 +11,7 @@ const root = existsSync(path.join(here, "..", "package.json"))
   : path.join(here, "..", "..");
 /** Written by the set-up: where the Python environments of this checkout are. */
 const RECORD = path.join(root, "build", "environments.json");
-const record = z.object({ tools: z.string().optional(), engine: z.string().optional() });
+const record = z.object({ tools: z.optional(z.string()), engine: z.optional(z.string()) });
 
 export interface PythonEnvironment {
   python: string;

@@ -157,7 +157,7 @@ export class Connection {
   }
 
   #checked<V extends Verb>(verb: V, result: unknown): Verbs[V]["result"] {
-    const parsed = RESULTS[verb].safeParse(result);
+    const parsed = RESULTS[verb]().safeParse(result);
     if (parsed.success) return parsed.data;
     const issue = parsed.error.issues[0];
     const where = `${verb} result, field ${issue?.path.join(".") || "(all)"}`;

@@ -1,6 +1,6 @@
 import { lstatSync, readdirSync, readFileSync, statSync } from "node:fs";
 import path from "node:path";
-import { z } from "zod";
+import * as z from "zod/mini";
 import { PROTOCOL, type Service, service } from "../generated/messages.js";
 import { OpswapError } from "./errors.js";
 import { didYouMean } from "./nearest.js";
@@ -15,9 +15,9 @@ const HUNG_AFTER_MS = 10_000;
 
 const card = z.object({
   protocol: z.int(),
-  service,
-  name: z.string().regex(NAME),
-  pid: z.int().positive(),
+  service: service(),
+  name: z.string().check(z.regex(NAME)),
+  pid: z.int().check(z.positive()),
   start_time: z.string(),
   started: z.int(),
 });

@@ -1,4 +1,3 @@
-import { LocalClient } from "./local.js";
 import type { OpswapClient } from "./types.js";
 import { type ConnectOptions, ZmqClient } from "./zmq.js";
 
@@ -12,6 +11,7 @@ export type { ConnectOptions } from "./zmq.js";
 
 /** The library in this process; needs no Python and no server. */
 export async function connectLocal(): Promise<OpswapClient> {
+  const { LocalClient } = await import("./local.js");
   return new LocalClient();
 }
 

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod/mini";
 import {
   type CallResult,
   type Change,
@@ -22,11 +22,11 @@ import { type Manifest, readManifest } from "./manifest.js";
 import { layout } from "./tensor.js";
 import type { CallArgument, CallOptions, OpswapClient, OpTensor } from "./types.js";
 
-const stats = z.object({ ops: z.array(opStats) });
+const stats = z.object({ ops: z.array(opStats()) });
 const whyImpl = z.object({
   name: z.string(),
   usable: z.boolean(),
-  reason: z.string().default(""),
+  reason: z._default(z.string(), ""),
   external: z.boolean(),
   priority: z.int(),
 });
@@ -164,7 +164,7 @@ export class LocalClient implements OpswapClient {
   }
 
   #version(): Version {
-    return version.parse(JSON.parse(this.#native.version()));
+    return version().parse(JSON.parse(this.#native.version()));
   }
 
   #rank(library: Version): RankStatus {

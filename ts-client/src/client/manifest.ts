@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod/mini";
 import { OpswapError } from "./errors.js";
 
 /** The newest manifest that this reader knows. */
@@ -8,14 +8,14 @@ const argument = z.looseObject({
   name: z.string(),
   kind: z.string(),
   /** Of a tensor: a type variable, and an expression for each dimension. */
-  dtype: z.string().optional(),
-  shape: z.array(z.string()).optional(),
-  writes: z.boolean().optional(),
+  dtype: z.optional(z.string()),
+  shape: z.optional(z.array(z.string())),
+  writes: z.optional(z.boolean()),
   /** Of a written tensor: whether its old values are used; a condition when that depends on the scalars. */
-  reads: z.union([z.boolean(), z.string()]).optional(),
-  optional: z.boolean().optional(),
-  default: z.union([z.number(), z.boolean(), z.string(), z.null()]).optional(),
-  doc: z.string().optional(),
+  reads: z.optional(z.union([z.boolean(), z.string()])),
+  optional: z.optional(z.boolean()),
+  default: z.optional(z.union([z.number(), z.boolean(), z.string(), z.null()])),
+  doc: z.optional(z.string()),
 });
 
 const op = z.looseObject({
@@ -24,11 +24,11 @@ const op = z.looseObject({
   hash: z.string(),
   summary: z.string(),
   /** The dtypes that each type variable may take. */
-  types: z.record(z.string(), z.array(z.string())).optional(),
+  types: z.optional(z.record(z.string(), z.array(z.string()))),
   args: z.array(argument),
   /** Conditions over sizes and scalars that a call has to meet. */
-  require: z.array(z.string()).optional(),
-  toggle_class: z.string().optional(),
+  require: z.optional(z.array(z.string())),
+  toggle_class: z.optional(z.string()),
 });
 
 const error = z.looseObject({ name: z.string(), meaning: z.string(), remedy: z.string() });

@@ -1,4 +1,5 @@
-import { Packr, Unpackr } from "msgpackr";
+import { Packr } from "msgpackr/pack";
+import { Unpackr } from "msgpackr/unpack";
 import { type Reply, reply } from "../generated/messages.js";
 
 const packr = new Packr({ useRecords: false });
@@ -14,7 +15,7 @@ export function encode(message: Readonly<Record<string, unknown>>): Buffer {
 /** A reply as the protocol declares it; undefined for anything else. */
 export function decode(frame: Buffer): Reply | undefined {
   try {
-    const parsed = reply.safeParse(unpackr.unpack(frame));
+    const parsed = reply().safeParse(unpackr.unpack(frame));
     return parsed.success ? parsed.data : undefined;
   } catch {
     return undefined;
