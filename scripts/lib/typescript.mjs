@@ -1,5 +1,5 @@
 // TypeScript into dist/, and dist/ only when the sources changed.
-import { chmodSync, existsSync } from "node:fs";
+import { chmodSync } from "node:fs";
 import { join } from "node:path";
 import { digest, stampIs, writeStamp } from "./digest.mjs";
 import { logged } from "./exec.mjs";
@@ -12,7 +12,6 @@ export async function buildTypeScript() {
   if (stampIs(stamp, wanted)) return;
   const args = [join(root, "node_modules/rolldown/bin/cli.mjs"), "-c", "rolldown.config.mjs"];
   await step("TypeScript", (progress) => logged("typescript", process.execPath, args, { progress }));
-  const cli = join(distDir, "cli.js");
-  if (existsSync(cli)) chmodSync(cli, 0o755);
+  chmodSync(join(distDir, "opswap.cjs"), 0o755);
   writeStamp(stamp, wanted);
 }

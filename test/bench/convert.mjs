@@ -26,7 +26,7 @@ const { values } = parseArgs({
 });
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const vitest = join(root, "node_modules/vitest/vitest.mjs");
-const cli = fileURLToPath(new URL("../../dist/cli.js", import.meta.url));
+const cli = fileURLToPath(new URL("../../dist/opswap.cjs", import.meta.url));
 const POLL_MS = 10;
 
 /** Everything to disk, and out of the page cache where this user may. */

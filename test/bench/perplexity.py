@@ -61,7 +61,7 @@ def measure(source: Path, windows: torch.Tensor, others: torch.Tensor, formats: 
             to, *awq = name.split()
             target = Path(scratch) / name
             more = ["--calibration", str(statistics)] if awq else []
-            ran = node("dist/cli.js", "convert", str(source), str(target), "--to", to, "--quiet", *awq, *more)
+            ran = node("dist/opswap.cjs", "convert", str(source), str(target), "--to", to, "--quiet", *awq, *more)
             if ran.returncode != 0:
                 rows[name] = {"refused": (ran.stderr + ran.stdout).strip().splitlines()[-1]}
                 continue

@@ -7,7 +7,7 @@ import { discover } from "../../ts-client/src/client/index.js";
 import { pythonEnvironment } from "../../ts-client/src/python-environment.js";
 
 export const root = path.resolve(import.meta.dirname, "../..");
-export const cli = path.join(root, "dist/cli.js");
+export const cli = path.join(root, "dist/opswap.cjs");
 
 export interface Ran {
   code: number | null;

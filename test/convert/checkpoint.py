@@ -52,7 +52,7 @@ def read(file: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
 
 
 def opswap(*args: object) -> subprocess.CompletedProcess[str]:
-    command = ["node", str(ROOT / "dist/cli.js"), "convert", *map(str, args)]
+    command = ["node", str(ROOT / "dist/opswap.cjs"), "convert", *map(str, args)]
     return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ})
 
 

@@ -31,11 +31,25 @@ std::deque<Slot> slots;  // stable addresses: an external implementation keeps a
   throw std::runtime_error(std::string(opswap_status_name(status)) + ": " + opswap_last_error());
 }
 
+// The handles that a call from torch gives away. Room for most, and no time for those that are not there.
+struct Handles {
+  std::array<AtenTensor, kMostArgs> at;
+  size_t count = 0;
+
+  Handles() = default;
+  Handles(const Handles &) = delete;
+  Handles &operator=(const Handles &) = delete;
+  ~Handles() {
+    for (size_t i = 0; i < count; ++i) DeleteTensor()(at[i]);
+  }
+  AtenTensor keep(AtenTensor given) { return at[count++] = given; }
+};
+
 // One call from torch: owns the tensors of the stack and describes them.
 struct Frame {
   const Slot &slot;
   uint64_t inputs;
-  std::array<OwnedTensor, kMostArgs> owned;
+  Handles handles;
   std::array<DLTensor, kMostArgs> tensors;
   std::array<opswap_arg, kMostArgs> args;
   int32_t device = -1;  // the CUDA device of the first device tensor
@@ -53,8 +67,7 @@ struct Frame {
         [[fallthrough]];
       case Kind::tensor:
         if (!value.first) break;
-        owned[i].reset(take<AtenTensor>(value.second));
-        describe(owned[i].get(), tensors[i]);
+        describe(handles.keep(take<AtenTensor>(value.second)), tensors[i]);
         if (device < 0 && tensors[i].device.device_type == kDLCUDA) device = tensors[i].device.device_id;
         args[i].tag = OPSWAP_TENSOR;
         args[i].v.tensor = &tensors[i];
@@ -182,10 +195,13 @@ bool open(const std::string &path, const std::string &cuda, Fail fail) {
 #define X(name, code, bits, bytes) known.push_back({#name, {code, bits, 1}});
 #include "../../core/dtypes.def"
 #undef X
-  dtypes.clear();
+  const auto put = [&](int32_t torch, DLDataType dl) {
+    if (torch < 0 || torch >= kMostDTypes) fail("OPSWAP_E_ABI", "torch numbers a dtype " + std::to_string(torch));
+    dtypes[size_t(torch)] = dl;
+  };
 #define X(name, function)     \
   for (auto &[n, dl] : known) \
-    if (n == #name) dtypes.push_back({number(#function), dl});
+    if (n == #name) put(number(#function), dl);
   OPSWAP_SHIM_DTYPES(X)
 #undef X
   cpu_type = shim.aoti_torch_device_type_cpu();

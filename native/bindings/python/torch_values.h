@@ -1,9 +1,9 @@
 // Values as they cross torch's stable C shim: what a stack slot holds, and tensors as the library's descriptors.
 #pragma once
 
+#include <array>
 #include <memory>
 #include <utility>
-#include <vector>
 
 #include "opswap.h"
 #include "torch_shim.h"
@@ -21,11 +21,9 @@ struct Shim {
 };
 inline Shim shim;
 
-struct DTypeRow {
-  int32_t torch;
-  DLDataType dl;
-};
-inline std::vector<DTypeRow> dtypes;
+// The library's dtype by torch's number; bits is 0 where the library has none.
+constexpr int kMostDTypes = 128;
+inline std::array<DLDataType, kMostDTypes> dtypes{};
 inline int32_t cpu_type = 0, cuda_type = 1, byte_type = 0;
 
 // A tensor handle that this frame owns.
@@ -67,8 +65,8 @@ inline StableIValue box(StableIValue v) {
 }
 
 inline DLDataType dl_dtype(int32_t torch) {
-  for (const DTypeRow &d : dtypes)
-    if (d.torch == torch) return d.dl;
+  if (torch >= 0 && torch < kMostDTypes && dtypes[size_t(torch)].bits) [[likely]]
+    return dtypes[size_t(torch)];
   return {255, 0, 0};  // refused by the library with the argument's name
 }
 
@@ -89,8 +87,8 @@ inline void describe(AtenTensor t, DLTensor &out) {
 }
 
 inline int32_t torch_dtype(DLDataType t) {
-  for (const DTypeRow &d : dtypes)
-    if (d.dl.code == t.code && d.dl.bits == t.bits) return d.torch;
+  for (int32_t torch = 0; torch < kMostDTypes; ++torch)
+    if (dtypes[size_t(torch)].bits == t.bits && dtypes[size_t(torch)].code == t.code) return torch;
   return -1;
 }
 

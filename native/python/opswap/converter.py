@@ -20,7 +20,7 @@ Event = dict[str, Any]
 OnEvent = Callable[[Event], None]
 PathLike = str | os.PathLike[str]
 T = TypeVar("T")
-NO_CONVERTER = "install it with npm, and Node beside it, or set OPSWAP_CLI to its dist/cli.js"
+NO_CONVERTER = "install it with npm, and Node beside it, or set OPSWAP_CLI to its dist/opswap.cjs"
 
 
 class ConvertError(OpswapError):
@@ -243,7 +243,7 @@ def diff(a: PathLike, b: PathLike) -> list[dict[str, Any]]:
 def _cli() -> list[str]:
     """The command line: OPSWAP_CLI when it is set, else on PATH, else of the checkout that this was built in."""
     chosen = os.environ.get("OPSWAP_CLI") or shutil.which("opswap")
-    built = Path(__file__).resolve().parents[3] / "dist" / "cli.js"
+    built = Path(__file__).resolve().parents[3] / "dist" / "opswap.cjs"
     found = chosen or (str(built) if built.exists() else None)
     if found is None:
         raise ConvertError(
@@ -251,7 +251,7 @@ def _cli() -> list[str]:
             "the converter is the command `opswap`, which is not on PATH",
             NO_CONVERTER,
         )
-    return ["node", found] if found.endswith(".js") else [found]
+    return ["node", found] if found.endswith((".js", ".cjs")) else [found]
 
 
 def _flags(options: dict[str, Any]) -> Iterator[str]:

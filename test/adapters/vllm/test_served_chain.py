@@ -44,7 +44,7 @@ class Shell:
         self.folder = folder
         programs = folder / "node_modules/.bin"
         programs.mkdir(parents=True)
-        (programs / "opswap").symlink_to(ROOT / "dist/cli.js")
+        (programs / "opswap").symlink_to(ROOT / "dist/opswap.cjs")
         self.env = {
             **{name: value for name, value in os.environ.items() if not name.startswith("VLLM_")},
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),

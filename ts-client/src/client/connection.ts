@@ -62,9 +62,8 @@ export class Connection {
     fields: Verbs[V]["request"],
     timeoutMs: number,
   ): Promise<Verbs[V]["result"]> {
-    await this.hello();
     try {
-      return await this.#ask(verb, fields, timeoutMs);
+      return await this.#askGreeted(verb, fields, timeoutMs);
     } catch (error) {
       // The server was restarted, or forgot us: it has run nothing, so asking again is safe.
       if (!(error instanceof OpswapError) || error.code !== "OPSWAP_E_HELLO") throw error;
@@ -72,6 +71,20 @@ export class Connection {
       await this.hello();
       return await this.#ask(verb, fields, timeoutMs);
     }
+  }
+
+  /** The first request travels right behind the greeting; a server that refuses the greeting runs no request either. */
+  async #askGreeted<V extends Verb>(
+    verb: V,
+    fields: Verbs[V]["request"],
+    timeoutMs: number,
+  ): Promise<Verbs[V]["result"]> {
+    const greeted = this.hello();
+    if (this.#pending.size > 1) await greeted;
+    const answer = this.#ask(verb, fields, timeoutMs);
+    answer.catch(() => {});
+    await greeted;
+    return await answer;
   }
 
   close(): void {

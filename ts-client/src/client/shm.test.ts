@@ -208,19 +208,26 @@ test("a client that is killed leaves nothing once a sidecar has looked", async (
   }
 });
 
-test("a client that ends without closing removes its segments itself", () => {
-  const pool = path.join(HERE, "..", "..", "..", "dist", "client", "shm.js");
-  const native = path.join(HERE, "..", "..", "..", "dist", "native.js");
+test("a client that ends without closing removes its segments itself", async () => {
+  const folder = runtimeFolder();
+  const sidecar = await startSidecar(folder.dir);
+  const client = path.join(HERE, "..", "..", "..", "dist", "client", "index.js");
   const lines = [
-    `import { SegmentPool } from ${JSON.stringify(pool)};`,
-    `import { loadNative } from ${JSON.stringify(native)};`,
-    "const pool = new SegmentPool(loadNative());",
-    "console.log(pool.take(10).name);",
+    `import { readdirSync } from "node:fs";`,
+    `import { connectSidecar } from ${JSON.stringify(client)};`,
+    `const client = await connectSidecar({ runtimeDir: ${JSON.stringify(folder.dir)} });`,
+    `client.tensor("float32", [10]);`,
+    'console.log(readdirSync("/dev/shm").find((name) => name.startsWith(`opswap-${process.pid}-`)));',
     "process.exit(3);",
   ];
-  const args = ["--input-type=module", "-e", lines.join("\n")];
-  const { stdout, status } = spawnSync(process.execPath, args, { encoding: "utf8" });
-  expect(status).toBe(3);
-  expect(stdout).toMatch(/^opswap-/);
-  expect(existsSync(at(stdout.trim()))).toBe(false);
+  try {
+    const args = ["--input-type=module", "-e", lines.join("\n")];
+    const { stdout, status } = spawnSync(process.execPath, args, { encoding: "utf8" });
+    expect(status).toBe(3);
+    expect(stdout).toMatch(/^opswap-/);
+    expect(existsSync(at(stdout.trim()))).toBe(false);
+  } finally {
+    await sidecar.stop();
+    folder.remove();
+  }
 });

@@ -30,6 +30,8 @@ export interface ConnectOptions {
   runtimeDir?: string | undefined;
   /** For every verb but `use` and `call`, which state their own. */
   timeoutMs?: number | undefined;
+  /** Do not wait for the greeting: the first request is sent right behind it, and tells what is wrong. */
+  atOnce?: boolean | undefined;
   /** Where tensors are allocated; the addon when left out. */
   memory?: SharedMemory | undefined;
 }
@@ -75,6 +77,7 @@ export class ZmqClient implements OpswapClient {
   static async connect(service: Service, options: ConnectOptions = {}): Promise<ZmqClient> {
     const found = find(service, options.name, options.runtimeDir);
     const client = new ZmqClient(found, options);
+    if (options.atOnce) return client;
     try {
       await client.#connection.hello();
       return client;

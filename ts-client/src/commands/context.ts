@@ -49,7 +49,9 @@ export function sidecarOption(command: Command): Command {
 
 function connect({ engine, sidecar, local }: Target): Promise<OpswapClient> {
   if (local) return connectLocal();
-  return sidecar === undefined ? connectEngine({ name: engine }) : connectSidecar({ name: sidecar });
+  return sidecar === undefined
+    ? connectEngine({ name: engine, atOnce: true })
+    : connectSidecar({ name: sidecar, atOnce: true });
 }
 
 /** Connects, works, and always closes. */

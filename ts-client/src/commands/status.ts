@@ -45,7 +45,7 @@ async function standing({ name, service, pid, state, reason }: Found): Promise<S
   if (state === "dead") return { name, service, pid, state, reason };
   const connect = service === "engine" ? connectEngine : connectSidecar;
   try {
-    const client = await connect({ name });
+    const client = await connect({ name, atOnce: true });
     try {
       return { name, service, pid, state, reason, status: await client.status() };
     } finally {

@@ -144,6 +144,6 @@ export const CONVERT_ERRORS = {
   },
   OPSWAP_E_NO_CONVERTER: {
     meaning: "the command `opswap`, which converts, is not there",
-    remedy: "install it with npm, or set OPSWAP_CLI to its dist/cli.js",
+    remedy: "install it with npm, or set OPSWAP_CLI to its dist/opswap.cjs",
   },
 } as const;
