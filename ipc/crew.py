@@ -24,6 +24,7 @@ Read = Callable[[bytes, Frame], Work]
 POLL_S = 1.0
 # As plain integers: arithmetic on pyzmq's flags builds enum members, which costs more than the calls do.
 EVENTS, POLLIN, NOBLOCK, MORE = int(zmq.EVENTS), int(zmq.POLLIN), int(zmq.NOBLOCK), int(zmq.NOBLOCK | zmq.SNDMORE)
+RCVMORE = int(zmq.RCVMORE)
 
 
 class Crew:
@@ -67,9 +68,11 @@ class Crew:
         with self._io:
             while True:
                 try:
-                    frames = self._socket.recv_multipart(NOBLOCK)
+                    frames = [self._socket.recv(NOBLOCK)]
                 except zmq.Again:
                     return None
+                while self._socket.get(RCVMORE):
+                    frames.append(self._socket.recv())
                 if len(frames) == 2:
                     peer, frame = frames
                     if self._has_arrived():

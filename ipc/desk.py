@@ -5,18 +5,17 @@ from __future__ import annotations
 import os
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from .errors import IpcError, nearest
 from .messages import ENVELOPE, PROTOCOL, REQUESTS, SERVICES, FieldError
+from .repeats import Head, Repeats, head_of
 from .wire import decode, encode
 
 PEERS = 1024
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(NamedTuple):
     """A request that has passed every check: `fields` holds the declared fields of `verb`, and nothing else."""
 
     id: int
@@ -24,8 +23,7 @@ class Request:
     fields: dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """A reply that needs no work, ready to be sent."""
 
     frame: bytes
@@ -40,9 +38,22 @@ class Desk:
         self.name = name
         # Peers that said hello; the one silent for longest is forgotten first and has to say it again.
         self._peers: OrderedDict[bytes, None] = OrderedDict()
+        self._repeats = Repeats()
 
     def read(self, peer: bytes, frame: bytes | memoryview) -> Request | Answer:
         """What to do with a frame: a request to carry out, or an answer to send at once."""
+        head = head_of(frame)
+        known = self._repeats.find(head) if head else None
+        if head is None or known is None:
+            return self._read_anew(peer, frame, head)
+        try:
+            self._admit(peer)
+            _in_time(known[0], head.deadline)
+            return Request(head.id, *known)
+        except IpcError as error:
+            return Answer(failed(head.id, error), refused=True)
+
+    def _read_anew(self, peer: bytes, frame: bytes | memoryview, head: Head | None) -> Request | Answer:
         request_id: int | None = None
         try:
             value = decode(frame)
@@ -52,7 +63,9 @@ class Desk:
             if request.verb == "hello":
                 return Answer(succeeded(request.id, self._hello(peer, request.fields)), refused=False)
             self._admit(peer)
-            _in_time(envelope)
+            _in_time(request.verb, envelope.get("deadline", float("inf")))
+            if head is not None:
+                self._repeats.keep(head, value, request.verb, request.fields)
             return request
         except IpcError as error:
             return Answer(failed(request_id, error), refused=True)
@@ -104,7 +117,7 @@ def _checked(what: str, validate: Any, value: Any) -> Any:
         raise IpcError(code, f"{what}: {error.path or 'the message'}: {error.problem}") from None
 
 
-def _in_time(envelope: dict[str, Any]) -> None:
-    late = time.time() * 1000 - envelope.get("deadline", float("inf"))
+def _in_time(verb: str, deadline: float) -> None:
+    late = time.time() * 1000 - deadline
     if late > 0:
-        raise IpcError("OPSWAP_E_EXPIRED", f"{envelope['verb']}: its deadline passed {late:.0f} ms before it was read")
+        raise IpcError("OPSWAP_E_EXPIRED", f"{verb}: its deadline passed {late:.0f} ms before it was read")

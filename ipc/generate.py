@@ -194,6 +194,18 @@ def typescript(spec: Spec) -> str:
     return "\n".join(lines + ts_tables(spec))
 
 
+def references(fields: Any) -> set[str]:
+    """Names of the declared types that these fields mention, at any depth."""
+    named: set[str] = set()
+    for field in fields:
+        kind = field["type"]
+        if kind in ("list", "map"):
+            named |= references([field["of"]])
+        elif kind not in SCALARS and kind != "enum":
+            named.add(kind)
+    return named
+
+
 def md_type(field: Spec) -> str:
     """The type of a field for the protocol page."""
     kind = field["type"]

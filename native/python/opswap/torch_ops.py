@@ -35,6 +35,8 @@ def register() -> None:
     for op in opswap.manifest()["ops"]:
         library.define(op["schema"], tags=(torch.Tag.pt2_compliant_tag,))
         _opswap.torch_bind(op["op"], [_kind(a) for a in op["args"]], ["CPU", "CUDA"])
+        # torch's stand-in for a missing derivative marks what an op returns; ours return nothing, and pay for it.
+        library.impl(op["op"], torch.library.fallthrough_kernel, "Autograd")
         torch.library.register_fake(f"opswap::{op['op']}", _writes_only, lib=library)
     _libraries["opswap"] = library
 

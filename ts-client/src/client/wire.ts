@@ -30,6 +30,7 @@ function isWide(value: unknown): value is number {
 /** Nearly every message is, and then nothing has to be copied. */
 function isExact(value: unknown): boolean {
   if (typeof value !== "object" || value === null) return !isWide(value);
+  if (Array.isArray(value)) return value.every(isExact);
   for (const key in value) if (!isExact((value as Record<string, unknown>)[key])) return false;
   return true;
 }
