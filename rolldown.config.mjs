@@ -33,7 +33,7 @@ const modules = defineConfig({
   ...shared,
   external,
   input: {
-    cli: source("cli.ts"),
+    cli: source("run.ts"),
     native: source("native.ts"),
     "pool-worker": source("convert/pool-worker.ts"),
     "client/index": source("client/index.ts"),
@@ -52,7 +52,7 @@ const CORE =
 const commandLine = defineConfig({
   ...shared,
   external: [...external, /console\/index\.js$/],
-  input: { main: source("cli.ts") },
+  input: { main: source("run.ts") },
   output: {
     dir: "dist",
     format: "cjs",

@@ -1,7 +1,7 @@
 """Requests that were seen before, but for their id and deadline: an A/B run sends one over and over.
 
-What such a request holds was decoded and checked the first time. After an op has streamed through the caches, doing both
-again takes longer than anything else that the sidecar does.
+What such a request holds was decoded and checked the first time. After an op has streamed through the caches, doing
+both again takes longer than anything else that the sidecar does.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ function furnish(command: Command, called: string, io: Io): void {
 }
 
 /** Runs one command line; never throws. */
-async function main(args: readonly string[], io: Io): Promise<ExitCode> {
+export async function main(args: readonly string[], io: Io): Promise<ExitCode> {
   const context: Context = { io, exitCode: EXIT.ok };
   try {
     await (await program(context, args)).parseAsync([...args], { from: "user" });
@@ -74,17 +74,3 @@ async function main(args: readonly string[], io: Io): Promise<ExitCode> {
     return report(io, args.includes("--json"), error);
   }
 }
-
-const io: Io = { out: (line) => console.log(line), err: (line) => console.error(line) };
-// A reader that goes away, such as `head`, is not an error.
-process.stdout.on("error", (error: NodeJS.ErrnoException) =>
-  process.exit(error.code === "EPIPE" ? EXIT.ok : report(io, false, error)),
-);
-process.stderr.on("error", () => process.exit(EXIT.failed));
-// What no verb waits for.
-process.on("uncaughtException", (error) => process.exit(report(io, false, error)));
-// A limit on the size of files is then an error of the call that passes it, and not the end of the process.
-process.on("SIGXFSZ", () => {});
-void main(process.argv.slice(2), io).then((code) => {
-  process.exitCode = code;
-});

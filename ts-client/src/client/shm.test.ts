@@ -217,7 +217,8 @@ test("a client that ends without closing removes its segments itself", async () 
     `import { connectSidecar } from ${JSON.stringify(client)};`,
     `const client = await connectSidecar({ runtimeDir: ${JSON.stringify(folder.dir)} });`,
     `client.tensor("float32", [10]);`,
-    'console.log(readdirSync("/dev/shm").find((name) => name.startsWith(`opswap-${process.pid}-`)));',
+    'const own = ["opswap", process.pid, ""].join("-");',
+    'console.log(readdirSync("/dev/shm").find((name) => name.startsWith(own)));',
     "process.exit(3);",
   ];
   try {
