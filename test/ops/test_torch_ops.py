@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import warnings
 from typing import Any
 
 import numpy as np
@@ -163,6 +164,22 @@ def test_failures_arrive_as_errors() -> None:
             torch.ops.opswap.silu_and_mul(torch.empty(2, 4), torch.randn(2, 8))
     finally:
         opswap.use("silu_and_mul", "cpu")
+
+
+def test_a_tensor_that_requires_grad_is_taken_as_by_an_operator_that_leaves_autograd_to_torch() -> None:
+    """We go past torch's stand-in for a missing derivative, which only looks at what an operator returns."""
+    library = torch.library.Library("opswap_test", "DEF")
+    library.define("plain(Tensor(a!) out, Tensor input, Tensor weight, float epsilon=1e-6) -> ()")
+    library.impl("plain", lambda out, x, w, epsilon=1e-6: opswap.call("rms_norm", out, x, w, epsilon), "CPU")
+    x, w = torch.randn(3, 64), torch.ones(64, requires_grad=True)
+    seen = []
+    for op in (torch.ops.opswap.rms_norm, torch.ops.opswap_test.plain):
+        out = torch.empty_like(x)
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            op(out, x, w)
+        seen.append((out.requires_grad, out.grad_fn, out.tolist(), [str(w.message) for w in said]))
+    assert seen[0] == seen[1]
 
 
 def test_a_device_without_kernels_is_refused() -> None:
