@@ -27,6 +27,7 @@ from .process import is_alive
 SHM = Path("/dev/shm")
 NAME = re.compile(SPEC["types"]["TensorRef"]["fields"]["segment"]["pattern"])
 KEPT = 256
+SHARE_SHM = "client and sidecar must see one /dev/shm (docker run --ipc), and the client must stay open during the call"
 ENLARGE_SHM = (
     "make it larger (docker run --shm-size=8g, or mount -o remount,size=8g /dev/shm), free what is in it, "
     "or call with --local, which needs none"
@@ -92,7 +93,8 @@ def _map(name: str) -> mmap.mmap:
     try:
         descriptor = os.open(SHM / name, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
-        raise IpcError("OPSWAP_E_SEGMENT", f"{name}: {error.strerror}") from error
+        remedy = SHARE_SHM if error.errno == errno.ENOENT else None
+        raise IpcError("OPSWAP_E_SEGMENT", f"{name}: {error.strerror}", remedy) from error
     try:
         size = _checked_size(name, os.fstat(descriptor))
         _fill(name, descriptor, size)

@@ -18,6 +18,7 @@ import pytest
 from convert.checkpoint import write
 from opswap import converter
 from opswap.converter import ConvertError
+from opswap.ipc.process import start_time
 
 
 @pytest.fixture
@@ -67,16 +68,54 @@ def test_a_refusal_is_an_exception_with_the_code(source: Path, tmp_path: Path) -
     assert (again.code, again.message, again.remedy) == ("OPSWAP_E_SOURCE", raised.value.message, raised.value.remedy)
     with pytest.raises(ConvertError, match="OPSWAP_E_CANNOT_CONVERT"):
         converter.plan(source, to="no_layout")
-    with pytest.raises(ConvertError, match="unknown option"):
-        converter.run(source, tmp_path / "out", no_option=1)
+    for ask in (converter.run, converter.plan):
+        with pytest.raises(ConvertError, match="unknown option") as raised:
+            ask(source, tmp_path / "out", no_option=1)
+        assert raised.value.code == "OPSWAP_E_USAGE" and "--help" in raised.value.remedy
 
 
 def test_without_a_command_line_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch, source: Path) -> None:
     monkeypatch.setenv("OPSWAP_CLI", "")
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.setattr(converter, "__file__", "/nowhere/a/b/c/converter.py")
-    with pytest.raises(ConvertError, match="not on PATH"):
+    with pytest.raises(ConvertError, match="not on PATH") as raised:
         converter.inspect(source)
+    assert raised.value.code == "OPSWAP_E_NO_CONVERTER" and "OPSWAP_CLI" in raised.value.remedy
+    monkeypatch.setenv("OPSWAP_CLI", "/nowhere/cli.js")
+    with pytest.raises(ConvertError, match="node cannot be started") as raised:
+        converter.inspect(source)
+    assert raised.value.code == "OPSWAP_E_NO_CONVERTER"
+
+
+PARENT = """
+import sys
+from opswap import converter
+converter.diff(sys.argv[1], sys.argv[1])
+"""
+
+
+def test_a_question_ends_with_whoever_asked_it(source: Path, tmp_path: Path) -> None:
+    """The command is a stand-in that says what it was given, and then waits for its input to end."""
+    stand_in = tmp_path / "cli.js"
+    stand_in.write_text(
+        "const { appendFileSync } = require('fs');"
+        f"appendFileSync({str(tmp_path / 'words')!r}, [process.pid, ...process.argv.slice(2)].join(' '));"
+        "process.stdin.on('end', () => process.exit(1)).resume();"
+    )
+    env = {**os.environ, "OPSWAP_CLI": str(stand_in)}
+    command = [sys.executable, "-c", PARENT, str(source)]
+    words = ""
+    with subprocess.Popen(command, env=env) as parent:
+        while not words:
+            assert parent.poll() is None
+            time.sleep(0.02)
+            words = (tmp_path / "words").read_text() if (tmp_path / "words").exists() else ""
+        parent.kill()
+    assert "--until-eof" in words
+    deadline = time.monotonic() + 30
+    while start_time(int(words.split()[0])) is not None:
+        assert time.monotonic() < deadline, "the command lives on"
+        time.sleep(0.02)
 
 
 def test_no_run_outlives_its_caller(source: Path, tmp_path: Path) -> None:

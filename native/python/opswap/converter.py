@@ -299,7 +299,9 @@ def _run(
     with _started(words, [source, output], options) as (process, said):
         for line in process.stdout or []:
             event = json.loads(line)
-            if event["event"] == "error":
+            if "error" in event:  # before there were events: the command line was wrong
+                failure = _failure(event["error"])
+            elif event["event"] == "error":
                 failure = _failure(event)
             elif on_event is not None:
                 on_event(event)

@@ -33,7 +33,7 @@ interface Report extends CallResult {
 const HELP = `
 A tensor is FILE.npy, FILE.safetensors (the tensor of the argument's name) or FILE.safetensors#NAME; "none" leaves an
 optional one out, "zeros" makes one. Tensors that are only written need not be given: their shapes follow from the others
-and from what \`opswap manifest OP\` says the op needs, as small as it allows. A size that does not follow is given by its
+and from what \`opswap manifest OP --local\` says the op needs, as small as it allows. A size that does not follow is given by its
 name, such as K=8. A sidecar must be running; --local needs none.
 `;
 

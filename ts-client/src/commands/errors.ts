@@ -38,9 +38,9 @@ function rankLines({ message, ranks }: OpswapError): string[] {
   return [`  on rank${ranks.length === 1 ? "" : "s"} ${ranks.map(({ rank }) => rank).join(", ")}`];
 }
 
-/** What a script reads. */
+/** What a script reads: a line, as every other thing that may be told before it. */
 export function errorJson({ code, message, remedy, ranks }: OpswapError): string {
-  return JSON.stringify({ error: { code, message, remedy, ranks } }, null, 2);
+  return JSON.stringify({ error: { code, message, remedy, ranks } });
 }
 
 /** Prints what was thrown, as JSON where JSON is asked for, and says how to exit. */

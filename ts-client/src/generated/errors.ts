@@ -112,7 +112,7 @@ export const CONVERT_ERRORS = {
   },
   OPSWAP_E_NONFINITE: {
     meaning: "the source has NaN or infinite weights",
-    remedy: "mend the source, or say --nonfinite keep or --nonfinite zero",
+    remedy: "mend the source, or say --nonfinite keep or, but for repack, --nonfinite zero",
   },
   OPSWAP_E_CALIBRATION: {
     meaning: "statistics of the layers' inputs are missing or unfit",
@@ -128,7 +128,7 @@ export const CONVERT_ERRORS = {
   },
   OPSWAP_E_STALE: {
     meaning: "an unfinished output of another conversion is in the way",
-    remedy: "finish that one with its own command, or begin again with --restart, which removes it",
+    remedy: "finish that one with its own command, or begin again with --restart, which removes it and goes without --shard and --workers",
   },
   OPSWAP_E_UNFINISHED: {
     meaning: "parts of the conversion are not done",
