@@ -45,6 +45,7 @@ struct TensorRef {
   DLTensor dl;
   std::vector<int64_t> shape, strides;
   py::object owner;  // what keeps the memory, when not the caller
+  bool read_only = false, copied = false;
 
   TensorRef(uintptr_t data, const std::string &dtype, std::vector<int64_t> shape_, std::vector<int64_t> strides_,
             int32_t device_type, int32_t device_id)
@@ -102,11 +103,22 @@ std::vector<opswap_arg> to_args(const py::sequence &values) {
   return args;
 }
 
-// The capsule stays the producer's until the caller drops it, and so does the memory; it starts with a DLTensor.
+// The capsule stays the producer's until the caller drops it, and so does the memory.
 std::unique_ptr<TensorRef> from_dlpack(const py::capsule &capsule) {
-  if (!capsule.name() || std::string(capsule.name()) != "dltensor")
-    throw Failure{"OPSWAP_E_ARGUMENT", "a DLPack capsule needs the name dltensor: unversioned, and not used before"};
-  return std::make_unique<TensorRef>(*capsule.get_pointer<DLTensor>(), capsule);
+  const std::string name = capsule.name() ? capsule.name() : "";
+  if (name == "dltensor")  // it starts with a DLTensor
+    return std::make_unique<TensorRef>(*capsule.get_pointer<DLTensor>(), capsule);
+  if (name != "dltensor_versioned")
+    throw Failure{"OPSWAP_E_ARGUMENT", "a DLPack capsule is named '" + name +
+                                           "', needs dltensor or dltensor_versioned: not used before"};
+  const DLManagedTensorVersioned &from = *capsule.get_pointer<DLManagedTensorVersioned>();
+  if (from.version.major != DLPACK_MAJOR_VERSION)
+    throw Failure{"OPSWAP_E_ARGUMENT", "a DLPack capsule has version " + std::to_string(from.version.major) +
+                                           ", needs " + std::to_string(DLPACK_MAJOR_VERSION)};
+  auto tensor = std::make_unique<TensorRef>(from.dl_tensor, capsule);
+  tensor->read_only = from.flags & DLPACK_FLAG_BITMASK_READ_ONLY;
+  tensor->copied = from.flags & DLPACK_FLAG_BITMASK_IS_COPIED;
+  return tensor;
 }
 
 opswap_exec exec_of(const std::optional<std::string> &impl, int32_t sm_budget) {
@@ -243,7 +255,9 @@ PYBIND11_MODULE(_opswap, m) {
   py::class_<TensorRef>(m, "Tensor")
       .def(py::init<uintptr_t, const std::string &, std::vector<int64_t>, std::vector<int64_t>, int32_t, int32_t>(),
            py::arg("data"), py::arg("dtype"), py::arg("shape"), py::arg("strides"),
-           py::arg("device_type") = int32_t(kDLCPU), py::arg("device_id") = 0);
+           py::arg("device_type") = int32_t(kDLCPU), py::arg("device_id") = 0)
+      .def_readonly("read_only", &TensorRef::read_only)
+      .def_readonly("copied", &TensorRef::copied);
   m.def("from_dlpack", &from_dlpack);
   define_calls(m);
   opswap_torch::define(m, [](const std::string &code, const std::string &message) { throw Failure{code, message}; });

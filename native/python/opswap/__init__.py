@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any
 
 from opswap import _opswap
-from opswap._arrays import stream_handle, stream_of, to_native
+from opswap._arrays import argument, stream_handle, stream_of, to_native
 from opswap.converter import convert
 from opswap.errors import OpswapError
 
@@ -84,11 +84,8 @@ def _with_defaults(op: str, args: tuple[Any, ...]) -> list[Any]:
     return [*args, *(a.get("default") for a in rest)]
 
 
-def _pack(op: str, values: list[Any], stream: int = 0) -> list[Any]:
-    return [
-        float(v) if a["kind"] == "float" and isinstance(v, int) else to_native(v, stream)
-        for a, v in zip(op_spec(op)["args"], values, strict=True)
-    ]
+def _pack(op: str, values: list[Any], stream: int = 0, writes: bool = False) -> list[Any]:
+    return [argument(op, a, v, stream, writes) for a, v in zip(op_spec(op)["args"], values, strict=True)]
 
 
 def call(
@@ -99,7 +96,8 @@ def call(
     Args:
         op: name of the op.
         args: numpy arrays (ml_dtypes.bfloat16 included), torch tensors, DLPack or CUDA arrays, scalars, None; trailing
-            arguments that have a default may be left out.
+            arguments that have a default may be left out. What is written must be memory that may be: no read-only
+            array, no lazily negated tensor.
         impl: run this implementation whatever is active.
         stream: for device memory, a handle or a stream object; None: the one that the arguments name (torch's current
             stream), else CUDA's default stream. Device work may still be going on when the call returns.
@@ -111,8 +109,8 @@ def call(
     """
     values = _with_defaults(op, args)
     handle = stream_of(values) if stream is None else stream_handle(stream)
-    room = None if workspace is None else to_native(workspace, handle)
-    _opswap.call(op, _pack(op, values, handle), impl, handle, room, sm_budget)
+    room = None if workspace is None else to_native(f"{op}: workspace", workspace, handle, written=True)
+    _opswap.call(op, _pack(op, values, handle, writes=True), impl, handle, room, sm_budget)
 
 
 def workspace_size(op: str, *args: Any, impl: str | None = None, sm_budget: int = 0) -> int:

@@ -1,4 +1,4 @@
-"""The one exception of the library."""
+"""The one exception of the library, and the refusals that several modules make."""
 
 
 class OpswapError(Exception):
@@ -13,3 +13,8 @@ class OpswapError(Exception):
         super().__init__(f"{code}: {message}")
         self.code = code
         self.message = message
+
+
+def read_only(what: str, came: str) -> OpswapError:
+    """The refusal of an output that must not be written."""
+    return OpswapError("OPSWAP_E_READ_ONLY", f"{what} is written, needs memory that may be, is {came}")

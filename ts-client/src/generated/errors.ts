@@ -94,6 +94,10 @@ export const LIBRARY_ERRORS = {
     meaning: "a kernel could not be started on the device, or the emulator stopped it",
     remedy: "the message names the kernel, its geometry and the CUDA error or the report; a CUDA error of an earlier kernel may surface here",
   },
+  OPSWAP_E_READ_ONLY: {
+    meaning: "a written tensor is in memory that must not be written",
+    remedy: "pass an array that may be written, e.g. a copy",
+  },
 } as const;
 
 /** The same of the converter. */
