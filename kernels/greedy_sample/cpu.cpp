@@ -1,5 +1,7 @@
 #include "greedy_sample.gen.h"
 
+#include <cmath>
+
 #include "common/argmax.h"
 #include "common/op.h"
 #include "common/rows.h"
@@ -11,8 +13,9 @@ OPSWAP_REF(greedy_sample) {
     for (int64_t b = 0; b < a.B; ++b) {
       const E *x = row<E>(a.logits, b);
       int64_t best = 0;
-      for (int64_t v = 1; v < a.V; ++v)
-        if (to_float(x[v]) > to_float(x[best])) best = v;
+      float score = -INFINITY;  // which no NaN is above
+      for (int64_t v = 0; v < a.V; ++v)
+        if (to_float(x[v]) > score) score = to_float(x[best = v]);
       *row<int64_t>(a.token_ids, b) = best;
     }
     return opswap_status{OPSWAP_OK};

@@ -28,11 +28,13 @@ def ref(
 
 
 def inputs(case, rng, make):
-    """With `ties` logits and bias take few values, with `masked` a bias of -inf shuts out most experts."""
+    """With `ties` logits and bias take few values, `masked`: a bias of -inf shuts out most, `nan`: in two tokens."""
     arrays = make()
     if case.get("ties"):
         arrays["gating_output"][:] = rng.integers(-1, 2, arrays["gating_output"].shape)
         arrays["e_score_correction_bias"][:] = rng.integers(0, 2, arrays["e_score_correction_bias"].shape)
     if case.get("masked"):
         arrays["e_score_correction_bias"][rng.permutation(case["E"])[7:]] = -np.inf
+    if case.get("nan"):
+        arrays["gating_output"][0], arrays["gating_output"][1, ::11] = np.nan, np.nan
     return arrays

@@ -58,8 +58,8 @@ OPSWAP_REF(gumbel_sample) {
       const E *x = row<E>(a.logits, b);
       const uint64_t seed = uint64_t(index_at(a.seeds, b));
       int64_t best = 0;
-      double best_score = to_float(x[0]) + noise_plain(0, seed);
-      for (int64_t v = 1; v < a.V; ++v)
+      double best_score = -INFINITY;  // which no NaN is above
+      for (int64_t v = 0; v < a.V; ++v)
         if (const double score = to_float(x[v]) + noise_plain(v, seed); score > best_score) {
           best = v;
           best_score = score;

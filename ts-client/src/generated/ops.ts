@@ -190,7 +190,7 @@ export interface GemmFp8Block128Args {
 }
 
 /**
- * token_ids[b] = index of the largest logit of row b; ties go to the lower index.
+ * token_ids[b] = index of the largest logit of row b; ties go to the lower index. NaN counts as -inf; a row of nothing above -inf gives 0.
  * Source: argmax decoding; vLLM 0.33.0 greedy_argmax.
  */
 export interface GreedySampleArgs {
@@ -226,7 +226,7 @@ export interface GroupedTopkArgs {
 }
 
 /**
- * Samples token_ids[b] from softmax(logits[b]) as argmax(logits + Gumbel noise of (seeds[b], column)).
+ * Samples token_ids[b] from softmax(logits[b]) as argmax(logits + Gumbel noise of (seeds[b], column)). NaN counts as -inf; a row of nothing above -inf gives 0.
  * Source: Gumbel-max: Maddison et al. 2014, arXiv:1411.0030; noise from Philox4x32-10, Salmon et al. 2011; call of vLLM 0.33.0 fused_gumbel_argmax.
  */
 export interface GumbelSampleArgs {
