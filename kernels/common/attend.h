@@ -223,7 +223,7 @@ inline void attend_tile(const Args &a, const QueryTile &tile, const Block &block
   }
 }
 
-// out = o / l and lse = m + ln l; a row that saw no key gives 0 and -inf.
+// out = o / l and lse = m + ln l; a row that saw no key gives 0 and -inf. A NaN is not in m, but in l.
 template <class E, class Args>
 inline void write_row(const Args &a, int64_t token, int64_t head, const float *o, float m, float l) {
   const bool seen = m > -__builtin_inff();
@@ -232,7 +232,7 @@ inline void write_row(const Args &a, int64_t token, int64_t head, const float *o
   for_lanes(
       a.V, [&](int64_t v) { store(out + v, load(o + v) * inverse); },
       [&](int64_t v, int64_t left) { store_tail(out + v, load(o + v) * inverse, left); });
-  if (a.lse) *at_head<float>(a.lse, token, head) = seen ? m + log(splat(l))[0] : m;
+  if (a.lse) *at_head<float>(a.lse, token, head) = l != l ? l : seen ? m + log(splat(l))[0] : m;
 }
 
 template <class E, class Args>

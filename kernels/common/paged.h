@@ -71,14 +71,16 @@ inline void attend_plain(const Args &a, const E *q, const int32_t *blocks, int64
     return a.softcap > 0 ? a.softcap * std::tanh(s / a.softcap) : s;
   };
   for (int64_t p = range.first; p < range.last; ++p) largest = std::fmax(largest, score(p));
-  for (int64_t p = range.first; p < range.last; ++p) total += std::exp(score(p) - largest);
+  const double shift = std::isinf(largest) ? 0 : largest;
+  for (int64_t p = range.first; p < range.last; ++p) total += std::exp(score(p) - shift);
+  const double by = total > 0 ? total : 1;
   for (int64_t v = 0; v < a.V; ++v) {
     double sum = 0;
     for (int64_t p = range.first; p < range.last; ++p)
-      sum += std::exp(score(p) - largest) / total * to_float(cached<E>(a.value_cache, blocks, a.BS, p, kv_head)[v]);
+      sum += std::exp(score(p) - shift) / by * to_float(cached<E>(a.value_cache, blocks, a.BS, p, kv_head)[v]);
     out[v] = from_float<E>(float(sum));
   }
-  if (lse) *lse = total > 0 ? float(largest + std::log(total)) : -INFINITY;
+  if (lse) *lse = float(largest + std::log(total));
 }
 
 }  // namespace opswap::OPSWAP_ISA

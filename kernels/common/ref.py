@@ -41,7 +41,8 @@ def paged(out, lse, query, caches, block_table, query_start_loc, seq_lens, scale
 
 def inputs(case, rng, make):
     """Scattered pages from case["lens"] = [[query rows, cached tokens], ...]: every slot that no sequence uses is NaN,
-    every unused table entry is absurd; with `fused` keys and values are halves of one buffer."""
+    every unused table entry is absurd; with `fused` keys and values are halves of one buffer; `nan` names tensors of
+    which the first sequence reads a NaN."""
     lens, size = np.array(case["lens"], int).reshape(-1, 2), case["BS"]
     used = -(-lens[:, 1] // size)
     blocks = rng.permutation(int(used.sum()) + 3)
@@ -58,6 +59,8 @@ def inputs(case, rng, make):
         live[table[b, at // size], at % size] = True
     for name in ("key_cache", "value_cache"):
         args[name].swapaxes(1, 2)[~live] = np.nan
+    for name in case.get("nan", ()):
+        args[name][(0, 0, 0) if name == "query" else (table[0, 0], 0, 0, 0)] = np.nan
     args["seq_lens"][:] = lens[:, 1]
     if "query_start_loc" in args:
         args["query_start_loc"][:] = np.concatenate([[0], np.cumsum(lens[:, 0])])
