@@ -18,10 +18,10 @@ wait
 `;
 
 /** `npm start`, as far as it serves. */
-const DEMO = `import { Server } from ${JSON.stringify(pathToFileURL(path.join(root, "dist/demo/server.js")))};
+const DEMO = `import { runDemo } from ${JSON.stringify(pathToFileURL(path.join(root, "dist/demo/index.js")))};
   const [engine, packages, log] = process.argv.slice(1);
-  await Server.start({ engine, packages, model: "none", log });
-  setInterval(() => {}, 1000);`;
+  const stage = { say() {}, step: (label, work) => work(() => {}) };
+  await runDemo({ engine, packages, model: "none", log }, true, stage);`;
 
 it("what the demo serves ends with it, also when it is killed", async () => {
   const bin = path.join(dir, "engine", "bin");
