@@ -24,15 +24,10 @@ inline float add_and_square(E *residual, const E *input, int64_t n) {
   return sum(squares);
 }
 
-// The same, one element at a time.
+// One element at a time, without the squares.
 template <class E>
-inline double add_and_square_plain(E *residual, const E *input, int64_t n) {
-  double squares = 0;
-  for (int64_t i = 0; i < n; ++i) {
-    residual[i] = from_float<E>(to_float(input[i]) + to_float(residual[i]));
-    squares += double(to_float(residual[i])) * to_float(residual[i]);
-  }
-  return squares;
+inline void add_plain(E *residual, const E *input, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) residual[i] = from_float<E>(to_float(input[i]) + to_float(residual[i]));
 }
 
 }  // namespace opswap::OPSWAP_ISA

@@ -1,4 +1,5 @@
-// Index of the largest score of each row, ties to the lower index, NaN as -inf; rows are split over threads when there are few.
+// Index of the largest score of each row, ties to the lower index, NaN as -inf; rows are split over threads when there
+// are few.
 #pragma once
 
 #include "common/op.h"

@@ -2,12 +2,13 @@
 // through float32 rows on the stack, so that every pair of dtypes costs one load loop and one store loop.
 #pragma once
 
-#include <cmath>
+#include <algorithm>
+#include <bit>
 #include <cstring>
 
 #include "common/fp8.h"
+#include "common/norm.h"
 #include "common/op.h"
-#include "common/rows.h"
 
 namespace opswap::OPSWAP_ISA {
 
@@ -44,16 +45,11 @@ inline void store_row(DType dtype, void *to, const float *x, int64_t n, float di
 template <bool Plain>
 struct HeadMath {
   static void norm(float *x, const float *weight, int64_t n, double epsilon) {
-    if constexpr (Plain) {
-      double squares = 0;
-      for (int64_t i = 0; i < n; ++i) squares += double(x[i]) * x[i];
-      const double scale = 1 / std::sqrt(squares / double(n) + epsilon);
-      for (int64_t i = 0; i < n; ++i) x[i] = float(x[i] * scale * (weight ? weight[i] : 1.0f));
-    } else {
-      const float scale = inverse_rms(sum_of_squares(x, n), n, epsilon);
-      if (weight) return scale_by_weight(x, x, weight, n, scale);
-      for (int64_t i = 0; i < n; ++i) x[i] *= scale;
-    }
+    const float mean_square = Plain ? 0 : sum_of_squares(x, n) / float(n) + float(epsilon);
+    if (Plain || !in_range(mean_square)) return rms_norm_row_plain(x, x, weight, n, epsilon);
+    const float scale = 1.0f / __builtin_sqrtf(mean_square);
+    if (weight) return scale_by_weight(x, x, weight, n, scale);
+    for (int64_t i = 0; i < n; ++i) x[i] *= scale;
   }
 
   static void rotate(float *x, const float *cos, int64_t half, bool neox) {
@@ -76,6 +72,15 @@ struct HeadMath {
   }
 };
 
+// What a head is multiplied by before it is rotated, if that has lost what a norm behind it brings back: beyond the
+// largest float, or to rounding near zero.
+inline float before_rotation(const float *rotated, int64_t n) {
+  uint32_t bits = 0;
+  for (int64_t i = 0; i < n; ++i) bits = std::max(bits, std::bit_cast<uint32_t>(rotated[i]) & 0x7fffffff);
+  const float largest = std::bit_cast<float>(bits);
+  return !(largest <= __FLT_MAX__) ? 0x1p-8f : largest < 0x1p-90f ? 0x1p90f : 1;
+}
+
 inline float scale_of(const Tensor &scale, int64_t head) {
   return scale ? scale.as<float>()[scale.shape[0] == 1 ? 0 : head] : 1.0f;
 }
@@ -94,10 +99,18 @@ struct QkNormRope {
 
   void head(const Tensor &from, int64_t t, int64_t h, const float *weight) {
     using Math = HeadMath<Plain>;
-    load_row(x, from.dtype, element(from, t * from.stride[0] + h * from.stride[1]), a.D);
+    const char *begin = element(from, t * from.stride[0] + h * from.stride[1]);
+    load_row(x, from.dtype, begin, a.D);
     if (a.norm == kNormThenRope) Math::norm(x, weight, a.D, a.epsilon);
     Math::rotate(x, cos_sin, a.R / 2, a.is_neox);
-    if (a.norm == kRopeThenNorm) Math::norm(x, weight, a.D, a.epsilon);
+    if (a.norm != kRopeThenNorm) return;
+    const float factor = before_rotation(x, a.D);
+    if (factor != 1) [[unlikely]] {
+      load_row(x, from.dtype, begin, a.D);
+      for (int64_t i = 0; i < a.D; ++i) x[i] *= factor;
+      Math::rotate(x, cos_sin, a.R / 2, a.is_neox);
+    }
+    Math::norm(x, weight, a.D, a.epsilon * factor * factor);
   }
 
   static char *cached(const Tensor &cache, int64_t block, int64_t h, int64_t offset) {

@@ -43,14 +43,4 @@ opswap_status quantized_rows_plain(const Args &a, int64_t n, Fill &&fill) {
   return OPSWAP_OK;
 }
 
-// out = x * scale * weight, kept in float32
-template <class E>
-inline void scale_to_float(float *out, const E *x, const E *weight, int64_t n, float scale) {
-  for_lanes(
-      n, [&](int64_t i) { store(out + i, load(x + i) * scale * load(weight + i)); },
-      [&](int64_t i, int64_t left) {
-        store_tail(out + i, load_tail(x + i, left) * scale * load_tail(weight + i, left), left);
-      });
-}
-
 }  // namespace opswap::OPSWAP_ISA

@@ -1,7 +1,7 @@
 """Values that try a kernel, put into a case's inputs by its key `fill`."""
 
 import numpy as np
-from ml_dtypes import float8_e4m3fn
+from ml_dtypes import finfo, float8_e4m3fn
 
 
 def _ties(rows, columns):
@@ -13,11 +13,32 @@ def _ties(rows, columns):
     return np.where(np.arange(columns) % 128, beside.astype(np.int32).view(np.float32), amax)
 
 
+def _huge(x):
+    """By row: magnitudes around 4 roots of the largest number; that number with both signs; it among ones; equal
+    elements of a 7th of it; magnitudes of which only the sum of squares is too large."""
+    most = float(finfo(x.dtype).max)
+    x[::5] = x[::5].astype(np.float64) * 4 * most**0.5
+    x[1::5] = np.where(x[1::5] < 0, -most, most)
+    x[2::5], x[2::5, ..., -1:] = 1, most
+    x[3::5] = most / 7
+    x[4::5] = np.where(x[4::5] < 0, -1, 1) * most**0.5 * 0.9
+
+
+def _faint(x):
+    """By row: magnitudes above the least normal number; around it; subnormal ones; a subnormal one among zeros."""
+    info = finfo(x.dtype)
+    x[::4] = x[::4].astype(np.float64) * float(info.tiny) * 2**20
+    x[1::4] = x[1::4].astype(np.float64) * float(info.tiny)
+    x[2::4] = np.where(x[2::4] < 0, -3, 5) * float(info.smallest_subnormal)
+    x[3::4], x[3::4, ..., -1:] = 0, info.smallest_subnormal
+
+
 def fill(case, args, *names):
     """zero: rows of zeros; wide: magnitudes from 1e-6 to 60; nan and inf: one such value in the first and last row;
     subnormal and tiny: magnitudes that fall to FP8's subnormals, or to subnormal scales; bits: in 65536 elements
     every pattern of 16 bits, the upper ones of wider types; ties: per 128 columns one amax, and what is, over its
-    scale, within two units of each number where FP8's codes change; each row has another significand."""
+    scale, within two units of each number where FP8's codes change; each row has another significand; equal: rows of
+    one number each; huge and faint: squares that float32 cannot hold (faint wants an epsilon of 0)."""
     how = case.get("fill")
     for x in (args[name] for name in names if args[name].size):
         if how == "zero":
@@ -37,4 +58,10 @@ def fill(case, args, *names):
             x[...] = _ties(*x.shape)
         elif how == "tiny":
             x[...] = x * np.logspace(-30, -37, x.shape[1])
+        elif how == "huge":
+            _huge(x)
+        elif how == "faint":
+            _faint(x)
+        elif how == "equal":
+            x[...] = np.geomspace(0.1, float(finfo(x.dtype).max) / 3, len(x))[:, None]
     return args

@@ -1,6 +1,7 @@
 """Float64 reference and arguments of the rooms that normalise, rotate and store."""
 
 import numpy as np
+from common import ref_fill
 
 
 def norm(x, weight, epsilon):
@@ -47,7 +48,9 @@ def run(a, slots):
 
 
 def prepare(case, args):
-    """Positive scales; with `fused` q, k and v are parts of one packed row, and the caches lie token by token (NHD)."""
+    """The case's fill in queries and keys; positive scales; with `fused` q, k and v are parts of one packed row, and
+    the caches lie token by token (NHD)."""
+    ref_fill.fill(case, args, "query", "key")
     for name in ("k_scale", "v_scale"):
         if args[name] is not None:
             args[name][:] = np.abs(args[name]) * 0.02 + 0.005 if case.get("saturates") else np.abs(args[name]) + 0.5

@@ -39,10 +39,6 @@ inline float sum_of_squares(const E *x, int64_t n) {
   return sum((sums[0] + sums[1]) + (sums[2] + sums[3]));
 }
 
-inline float inverse_rms(float squares, int64_t n, double epsilon) {
-  return 1.0f / __builtin_sqrtf(squares / float(n) + float(epsilon));
-}
-
 // out = x * scale * weight
 template <class O, class E>
 inline void scale_by_weight(O *out, const E *x, const E *weight, int64_t n, float scale) {

@@ -1,8 +1,7 @@
 #include "fused_add_rms_norm.gen.h"
 
-#include <cmath>
-
 #include "common/add_square.h"
+#include "common/norm.h"
 #include "common/op.h"
 
 namespace opswap::OPSWAP_ISA {
@@ -11,10 +10,8 @@ OPSWAP_REF(fused_add_rms_norm) {
   return with_float_type(a.scalar_dtype, [&]<class E>(E) {
     for (int64_t t = 0; t < a.T; ++t) {
       E *x = row<E>(a.input, t), *r = row<E>(a.residual, t);
-      const double squares = add_and_square_plain(r, x, a.H);
-      const double scale = 1 / std::sqrt(squares / double(a.H) + a.epsilon);
-      for (int64_t h = 0; h < a.H; ++h)
-        x[h] = from_float<E>(float(to_float(r[h]) * scale * to_float(a.weight.as<E>()[h])));
+      add_plain(r, x, a.H);
+      rms_norm_row_plain(x, r, a.weight.as<E>(), a.H, a.epsilon);
     }
     return OPSWAP_OK;
   });
@@ -25,8 +22,8 @@ OPSWAP_CPU(fused_add_rms_norm) {
     parallel_for(a.T, rows_per_task(a.H), [&](int64_t begin, int64_t end) {
       for (int64_t t = begin; t < end; ++t) {
         E *x = row<E>(a.input, t), *r = row<E>(a.residual, t);
-        const float scale = inverse_rms(add_and_square(r, x, a.H), a.H, a.epsilon);
-        scale_by_weight(x, r, a.weight.as<E>(), a.H, scale);
+        const float squares = add_and_square(r, x, a.H);
+        rms_norm_row(x, r, a.weight.as<E>(), a.H, squares, a.epsilon);
       }
     });
     return OPSWAP_OK;

@@ -1,4 +1,9 @@
 import numpy as np
+from common import ref_fill
+
+
+def inputs(case, _rng, make):
+    return ref_fill.fill(case, make(), "residual")
 
 
 def ref(input, residual, weight, epsilon):

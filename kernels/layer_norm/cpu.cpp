@@ -2,25 +2,30 @@
 
 #include <cmath>
 
+#include "common/norm.h"
 #include "common/op.h"
 #include "common/stream.h"
 
 namespace opswap::OPSWAP_ISA {
 
+template <class O, class E>
+static void norm_row_plain(O *out, const E *x, const E *weight, const E *bias, int64_t n, double epsilon) {
+  double sum = 0, squares = 0;
+  for (int64_t h = 0; h < n; ++h) sum += to_float(x[h]);
+  const double mean = sum / double(n);
+  for (int64_t h = 0; h < n; ++h) squares += (to_float(x[h]) - mean) * (to_float(x[h]) - mean);
+  const double scale = 1 / std::sqrt(squares / double(n) + epsilon);
+  for (int64_t h = 0; h < n; ++h) {
+    const double scaled = (to_float(x[h]) - mean) * scale * to_float(weight[h]);
+    put(out + h, float(scaled + (bias ? to_float(bias[h]) : 0.0f)));
+  }
+}
+
 OPSWAP_REF(layer_norm) {
   return with_float_type(a.scalar_dtype, [&]<class E>(E) {
-    for (int64_t t = 0; t < a.T; ++t) {
-      const E *x = row<E>(a.input, t);
-      double sum = 0, squares = 0;
-      for (int64_t h = 0; h < a.H; ++h) sum += to_float(x[h]);
-      const double mean = sum / double(a.H);
-      for (int64_t h = 0; h < a.H; ++h) squares += (to_float(x[h]) - mean) * (to_float(x[h]) - mean);
-      const double scale = 1 / std::sqrt(squares / double(a.H) + a.epsilon);
-      for (int64_t h = 0; h < a.H; ++h) {
-        const double scaled = (to_float(x[h]) - mean) * scale * to_float(a.weight.as<E>()[h]);
-        row<E>(a.out, t)[h] = from_float<E>(float(scaled + (a.bias ? to_float(a.bias.as<E>()[h]) : 0.0f)));
-      }
-    }
+    const E *bias = a.bias ? a.bias.as<E>() : nullptr;
+    for (int64_t t = 0; t < a.T; ++t)
+      norm_row_plain(row<E>(a.out, t), row<E>(a.input, t), a.weight.as<E>(), bias, a.H, a.epsilon);
     return OPSWAP_OK;
   });
 }
@@ -54,12 +59,23 @@ static Deviations deviations(const E *x, int64_t n, float mean) {
   return d;
 }
 
+// A row that float32 cannot norm: its sums leave the range, or hardly anything is left of its variance.
+template <class O, class E>
+[[gnu::cold, gnu::noinline]] static void norm_row_out_of_range(O *out, const E *x, const E *weight, const E *bias,
+                                                               int64_t n, double epsilon) {
+  norm_row_plain(out, x, weight, bias, n, epsilon);
+}
+
 template <class O, class E>
 static void norm_row(O *out, const E *x, const E *weight, const E *bias, int64_t n, double epsilon) {
   const float mean = row_sum(x, n) / float(n);
   const Deviations d = deviations(x, n, mean);
   const float rest = sum(d.sum) / float(n);  // what the mean lost by rounding
-  const float scale = inverse_rms(sum(d.squares) - rest * rest * float(n), n, epsilon);
+  const float squares = sum(d.squares), variance = squares - rest * rest * float(n);
+  const float mean_square = variance / float(n) + float(epsilon);
+  if (!in_range(mean_square) || !(variance >= 0.5f * squares)) [[unlikely]]
+    return norm_row_out_of_range(out, x, weight, bias, n, epsilon);
+  const float scale = 1.0f / __builtin_sqrtf(mean_square);
   for_lanes(
       n,
       [&](int64_t i) {

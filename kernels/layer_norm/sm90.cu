@@ -4,31 +4,60 @@
 
 namespace opswap::OPSWAP_PASS {
 
+constexpr float kLeastNormal = 0x1p-126f;
+
+// What a row is measured by: (x - pivot) * range, whose mean is mean + rest, since what the rounding of a mean loses
+// counts where it is large. range is 1 and pivot 0 but for rows that float32 cannot sum as they are.
 struct Moments {
-  float mean, rest, scale;  // the mean is mean + rest: what its rounding lost counts where it is large
+  float range = 1, pivot = 0, mean, rest, inverse_deviation;
+  OPSWAP_DEVICE float measured(float x) const { return x * range - pivot; }
+  OPSWAP_DEVICE float normed(float x) const { return (measured(x) - mean - rest) * inverse_deviation; }
 };
 
-// Around the rounded mean a large mean cancels nothing; elements beyond the row do not count.
+// Fills m but for what it is measured by. Returns the mean of the squared deviations, of which `spread` is the part
+// that is not rounding. Elements beyond the row do not count.
 template <class P, class Row>
-OPSWAP_DEVICE Moments moments(const P &part, const typename P::Held &x, Row &&row, float epsilon, Reducer &reduce) {
+OPSWAP_DEVICE float measure(Moments &m, const P &part, const typename P::Held &x, Row &&row, Reducer &reduce,
+                            float &spread) {
   const float n = float(part.length);
   float sum = 0, deviations = 0, squares = 0;
-  part.each(x, row, [&](int, int, const typename P::Floats &v) {
+  part.each(x, row, [&](int h, int, const typename P::Floats &v) {
 #pragma unroll
-    for (int i = 0; i < P::N; ++i) sum += v[i];
+    for (int i = 0; i < P::N; ++i) sum += h + i < part.length ? m.measured(v[i]) : 0.0f;
   });
-  const float mean = reduce(sum, Sum{}) / n;
+  m.mean = reduce(sum, Sum{}) / n;
   part.each(x, row, [&](int h, int, const typename P::Floats &v) {
 #pragma unroll
     for (int i = 0; i < P::N; ++i) {
-      const float d = h + i < part.length ? v[i] - mean : 0.0f;
+      const float d = h + i < part.length ? m.measured(v[i]) - m.mean : 0.0f;
       deviations += d;
       squares += d * d;
     }
   });
-  const float rest = reduce(deviations, Sum{}) / n;
-  const float variance = reduce(squares, Sum{}) / n - rest * rest;
-  return {mean, rest, rsqrtf(variance + epsilon)};
+  m.rest = reduce(deviations, Sum{}) / n;
+  const float mean_square = reduce(squares, Sum{}) / n;
+  spread = mean_square - m.rest * m.rest;
+  return mean_square;
+}
+
+// A row whose sums leave the range of float32, or of whose variance its mean leaves little, is measured again from its
+// first element, by a power of two.
+template <class P, class Row>
+OPSWAP_DEVICE Moments moments(const P &part, const typename P::Held &x, Row &&row, const Scalar *first, float epsilon,
+                              Reducer &reduce) {
+  Moments m;
+#pragma unroll 1
+  for (bool again = false;; again = true) {  // not twice in the code, which would take registers from every row
+    float spread;
+    const float mean_square = measure(m, part, x, row, reduce, spread), range = range_of(spread + epsilon);
+    if (again || (range == 1 && spread >= 0.5f * mean_square)) {
+      m.inverse_deviation = rsqrtf(spread + epsilon);
+      return m;
+    }
+    m.range = range, m.pivot = to_float(load<1>(first)[0]) * range;
+    // What is left is 0 where all elements are equal, and so must their norm be.
+    epsilon = epsilon > 0 ? fmaxf(epsilon * range * range, kLeastNormal) : epsilon;
+  }
 }
 
 template <class P>
@@ -47,12 +76,12 @@ __global__ void __launch_bounds__(kRowThreads, 1) layer_norm_kernel(Rows<Scalar>
   for (int64_t t = blockIdx.x; t < rows; t += gridDim.x) {
     const auto row = [&](int h) { return part.load(input[t], h); };
     const auto x = part.hold(row);
-    const Moments m = moments(part, x, row, epsilon, reduce);
+    const Moments m = moments(part, x, row, input[t], epsilon, reduce);
     part.each(x, row, [&](int h, int k, const typename P::Floats &v) {
       const typename P::Floats g = gain(h, k), b = shift(h, k);
       typename P::Floats y;
 #pragma unroll
-      for (int i = 0; i < P::N; ++i) y[i] = (v[i] - m.mean - m.rest) * m.scale * g[i] + b[i];
+      for (int i = 0; i < P::N; ++i) y[i] = m.normed(v[i]) * g[i] + b[i];
       part.store(out[t], h, from_float<Scalar>(y));
     });
   }

@@ -2,8 +2,7 @@
 
 #include "rms_norm.gen.h"
 
-#include "common/device/reduce.h"
-#include "common/device/vec.h"
+#include "common/device/rms.h"
 #include "common/sm90/pdl.h"
 #include "common/sm90/room.h"
 
@@ -14,25 +13,14 @@ constexpr int kHeld = 2;       // vectors of a row that a thread keeps in regist
 constexpr int kMaxThreads = 1024;
 constexpr int kThreadsPerSm = 1024;  // half of an SM's threads keep enough loads in flight and leave room to overlap
 
-// Two rows of sums in turn: one barrier per row of the input is enough.
+// Two rows of sums in turn: one barrier per sum is enough.
 struct Scratch {
   float sums[2][kWarp];
 };
 
 template <int N>
-OPSWAP_DEVICE float squares(const Vec<Scalar, N> &x) {
-  float sum = 0;
-#pragma unroll
-  for (int i = 0; i < N; ++i) sum += to_float(x[i]) * to_float(x[i]);
-  return sum;
-}
-
-template <int N>
-OPSWAP_DEVICE Vec<Scalar, N> scaled(const Vec<Scalar, N> &x, const Vec<Scalar, N> &weight, float scale) {
-  Vec<Scalar, N> out;
-#pragma unroll
-  for (int i = 0; i < N; ++i) out[i] = from_float<Scalar>(to_float(x[i]) * scale * to_float(weight[i]));
-  return out;
+OPSWAP_DEVICE Vec<Scalar, N> normed(const Vec<Scalar, N> &x, const Vec<Scalar, N> &weight, const RowScale &scale) {
+  return from_float<Scalar>(scaled(to_float(x), scale, to_float(weight)));
 }
 
 // A block walks over rows with its share of the weight in registers, so the weight is read once per block.
@@ -53,23 +41,26 @@ __global__ void __launch_bounds__(kMaxThreads)
   dependency_wait();
   dependency_trigger();
   int turn = 0;
-  for (int64_t t = blockIdx.x; t < rows; t += gridDim.x, turn ^= 1) {
+  for (int64_t t = blockIdx.x; t < rows; t += gridDim.x) {
     const Scalar *from = input + t * input_stride;
     Scalar *to = out + t * out_stride;
-    float sum = 0;
 #pragma unroll
     for (int k = 0; k < kHeld; ++k)
       if (first + k * step < held_end) x[k] = load<N>(from + first + k * step);
+    const RowScale scale = inverse_rms(length, epsilon, [&](float factor) {
+      float sum = 0;
+#pragma unroll
+      for (int k = 0; k < kHeld; ++k)
+        if (first + k * step < held_end) sum += sum_of_squares(to_float(x[k]), factor);
+      for (int64_t h = first + kHeld * step; h < length; h += step)
+        sum += sum_of_squares(to_float(load<N>(from + h)), factor);
+      return block_reduce(sum, Sum{}, scratch.sums[turn ^= 1]);
+    });
 #pragma unroll
     for (int k = 0; k < kHeld; ++k)
-      if (first + k * step < held_end) sum += squares(x[k]);
-    for (int64_t h = first + kHeld * step; h < length; h += step) sum += squares(load<N>(from + h));
-    const float scale = rsqrtf(block_reduce(sum, Sum{}, scratch.sums[turn]) / float(length) + epsilon);
-#pragma unroll
-    for (int k = 0; k < kHeld; ++k)
-      if (first + k * step < held_end) store(to + first + k * step, scaled(x[k], gain[k], scale));
+      if (first + k * step < held_end) store(to + first + k * step, normed(x[k], gain[k], scale));
     for (int64_t h = first + kHeld * step; h < length; h += step)
-      store(to + h, scaled(load<N>(from + h), load<N>(weight + h), scale));
+      store(to + h, normed(load<N>(from + h), load<N>(weight + h), scale));
   }
 }
 

@@ -76,6 +76,7 @@ def _best(report: dict, from_: str, error) -> int:
     """The step that the report names, checked against every other."""
     group = _group(report, from_)
     errors = [error(step, True) for step in range(STEPS + 1)]
+    assert np.isfinite(errors).all(), errors  # min() passes over a NaN
     step = int(group["alpha"] * STEPS)
     assert group["error_before"] == pytest.approx(error(0, False), rel=1e-4)
     assert group["error_after"] == pytest.approx(errors[step], rel=1e-4)
@@ -269,5 +270,5 @@ def test_the_python_api_has_the_groups(tmp_path: Path) -> None:
     given = {"to": "w4a8_g128_vllm", "awq": True, "calibration": tmp_path / "statistics.safetensors"}
     report = opswap_python.convert(tmp_path / "source", tmp_path / "out", **given)
     assert [one.of for one in report.scaled] == [one["from"] for one in report.data["scaled"]]
-    assert all(0 < one.error_after < one.error_before for one in report.scaled)
+    assert report.scaled and all(0 < one.error_after < one.error_before for one in report.scaled)
     assert report.scaled[-1].into

@@ -86,6 +86,7 @@ def test_repack_makes_what_convert_makes_and_goes_back(own, plain, source, tmp_p
         assert described(tmp_path / f"from-{name}") == described(tmp_path / other)
         done("verify", tmp_path / name, tmp_path / f"from-{name}")
     inverse = [tensors(tmp_path / f"bf16-{to}") for to in (own, plain)]
+    assert inverse[0].keys() == inverse[1].keys() >= SHAPES.keys()
     assert all(inverse[0][n].tobytes() == inverse[1][n].tobytes() for n in inverse[0])
     inspected = json.loads(opswap("inspect", tmp_path / own, "--json").stdout)
     assert inspected["layout"] == {"id": own, "version": 1}

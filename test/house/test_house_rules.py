@@ -17,19 +17,20 @@ CPP_FUNCTION_LINES = 60
 
 def test_typescript_files_are_short() -> None:
     own = [path for path in files("*.ts", "*.tsx", "*.mjs") if "generated" not in path.parts]
+    assert own
     long = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in own}
     assert {name: lines for name, lines in long.items() if lines > TS_LINES} == {}
 
 
 def test_host_functions_are_short() -> None:
     sources = files("native/*.cpp", "native/*.h", "kernels/*.cpp", "kernels/*.h")
-    long = {
+    lengths = {
         f"{path.relative_to(ROOT)}: {name}": lines
         for path in sources
         for name, lines in function_lengths(path.read_text()).items()
-        if lines > CPP_FUNCTION_LINES
     }
-    assert long == {}
+    assert len(lengths) > len(sources)
+    assert {name: lines for name, lines in lengths.items() if lines > CPP_FUNCTION_LINES} == {}
 
 
 ASM = re.compile(r"\basm\b(\s+volatile)?\s*\(")
@@ -38,6 +39,7 @@ ASM = re.compile(r"\basm\b(\s+volatile)?\s*\(")
 def test_assembly_is_in_one_place() -> None:
     fibers = ROOT / "test/emulator/runtime/switch.h"  # the host's, not the card's
     sources = [p for p in files("*.cpp", "*.h", "*.cu", "*.cuh") if "sm90" not in p.parts and p != fibers]
+    assert sources
     assert [str(p.relative_to(ROOT)) for p in sources if ASM.search(p.read_text())] == []
 
 
@@ -50,6 +52,7 @@ def test_the_assembly_of_the_host_is_one_statement_for_one_file() -> None:
 
 def test_every_relative_link_leads_somewhere() -> None:
     dead = {str(page.relative_to(ROOT)): dead_links(page, page.read_text()) for page in files("*.md")}
+    assert "README.md" in dead
     assert {page: links for page, links in dead.items() if links} == {}
 
 
@@ -64,10 +67,13 @@ def test_generated_files_are_fresh(folder: str, command: list[str]) -> None:
 
 
 def test_locks_hold_hashes_and_no_addresses() -> None:
-    for lock in files("env/*.lock"):
+    locks = files("env/*.lock")
+    assert locks
+    for lock in locks:
         text = lock.read_text()
         assert "://" not in text, lock
         entries = re.findall(r"^[A-Za-z0-9][^\n]*==[^\n]*(?:\n    --hash=\S+(?: \\)?)+", text, re.M)
+        assert entries, lock
         assert len(entries) == len(re.findall(r"^[A-Za-z0-9]", text, re.M)), lock
     packages = json.loads((ROOT / "package-lock.json").read_text())["packages"]
     assert [name for name, entry in packages.items() if "resolved" in entry] == []

@@ -56,5 +56,6 @@ def test_the_committed_budget_is_what_was_compiled() -> None:
 
 def test_compilations_fit_a_small_machine() -> None:
     logs = {path.stem: path.read_text() for path in budget.objects_folder(ROOT).glob("*.ptxas")}
+    assert {tuple(name.split(".")) for name in logs} >= {(op, instance) for op, instance in budget.instances(ROOT)}
     large = {name: cost.megabytes for name, log in logs.items() if (cost := read_cost(log)).megabytes > MOST_MEGABYTES}
     assert large == {}

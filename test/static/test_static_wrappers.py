@@ -33,5 +33,6 @@ def test_every_wrapper_assembles(tmp_path: Path) -> None:
     command = [os.environ["OPSWAP_NVCC"], *target, *flags, "-cubin", str(SOURCE), "-o", str(tmp_path / "all.cubin")]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert kernels()
     compiled = re.findall(r"Compiling entry function '(\w+)' for 'sm_90a'", ran.stderr)
     assert [k for k in kernels() if not any(f"{len(k)}{k}" in entry for entry in compiled)] == []

@@ -51,7 +51,7 @@ OPSWAP_DEVICE void norm_rows(const Source &source, const T *weight, int64_t rows
   for (int64_t t = blockIdx.x; t < rows; t += gridDim.x) {
     auto x = source.hold(part, t);
     const auto row = [&](int h) { return source.again(part, t, h); };
-    const float scale = inverse_rms(part, x, row, epsilon, reduce);
+    const RowScale scale = inverse_rms(part, x, row, epsilon, reduce);
     const auto normed = [&](const typename P::Floats &v, int h, int k) { return scaled(v, scale, gain(h, k)); };
     finish(t, part, x, row, normed, reduce);
   }

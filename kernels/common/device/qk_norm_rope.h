@@ -2,6 +2,7 @@
 // rooms that find a token's slot in different ways.
 #pragma once
 
+#include "common/device/rms.h"
 #include "common/device/rotate.h"
 #include "common/sm90/pdl.h"
 #include "common/sm90/room.h"
@@ -119,8 +120,16 @@ struct Share {
       if (unit_at(u) * N < half) unit[u] = rotated(unit[u], angle.unit[u]);
   }
 
+  OPSWAP_DEVICE Share &multiply(float factor) {
+#pragma unroll
+    for (int u = 0; u < Units; ++u)
+#pragma unroll
+      for (int i = 0; i < N; ++i) unit[u].first[i] *= factor, unit[u].second[i] *= factor;
+    return *this;
+  }
+
   // All lanes of the warp call it: blockDim.x lanes, a power of two, hold a head.
-  OPSWAP_DEVICE void normalise(const Share &weight, int features, float epsilon) {
+  OPSWAP_DEVICE float mean_square(int features) const {
     float squares = 0;
 #pragma unroll
     for (int u = 0; u < Units; ++u)
@@ -129,13 +138,26 @@ struct Share {
         squares += unit[u].first[i] * unit[u].first[i] + unit[u].second[i] * unit[u].second[i];
     for (int distance = int(blockDim.x) / 2; distance > 0; distance /= 2)
       squares += __shfl_xor_sync(kAllLanes, squares, distance);
-    const float scale = rsqrtf(squares / float(features) + epsilon);
+    return squares / float(features);
+  }
+
+  // All lanes of the warp call it. again(range) makes the head once more, multiplied by a power of two: asked for where
+  // the squares of some head of the warp leave the range of float32.
+  template <class Again>
+  OPSWAP_DEVICE void normalise(const Share &weight, int features, float epsilon, Again &&again) {
+    float mean = mean_square(features) + epsilon;
+    const float range = range_of(mean);
+    if (__any_sync(kAllLanes, range != 1)) {
+      again(range);
+      mean = mean_square(features) + epsilon * range * range;
+    }
+    const float scale = rsqrtf(mean);
 #pragma unroll
     for (int u = 0; u < Units; ++u)
 #pragma unroll
       for (int i = 0; i < N; ++i) {
-        unit[u].first[i] *= scale * weight.unit[u].first[i];
-        unit[u].second[i] *= scale * weight.unit[u].second[i];
+        unit[u].first[i] *= scale, unit[u].first[i] *= weight.unit[u].first[i];
+        unit[u].second[i] *= scale, unit[u].second[i] *= weight.unit[u].second[i];
       }
   }
 };
@@ -168,10 +190,16 @@ __global__ void __launch_bounds__(kNormThreads)
         }
 #pragma unroll
         for (int k = 0; k < kHeld; ++k) {
-          if (a.norm == kNormThenRope) x[k].normalise(weight, a.features, a.epsilon);
-          x[k].rotate(angle, a.half);
-          if (a.norm == kRopeThenNorm) x[k].normalise(weight, a.features, a.epsilon);
           const int h = begin + k * int(blockDim.y) + int(threadIdx.y);
+          if (a.norm == kNormThenRope)
+            x[k].normalise(weight, a.features, a.epsilon, [&](float range) { x[k].multiply(range); });
+          x[k].rotate(angle, a.half);
+          if (a.norm == kRopeThenNorm)
+            x[k].normalise(weight, a.features, a.epsilon,
+                           [&](float range) {  // the rotation may have left the range too
+                             x[k].load(rows.at(t, h), h < heads ? a.features : 0, a.half);
+                             x[k].multiply(range).rotate(angle, a.half);
+                           });
           if (h < heads) keep(h, x[k]);
         }
       }

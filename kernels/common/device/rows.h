@@ -4,7 +4,7 @@
 #pragma once
 
 #include "common/device/access.h"
-#include "common/device/reduce.h"
+#include "common/device/rms.h"
 #include "common/sm90/pdl.h"
 #include "common/sm90/room.h"
 
@@ -148,28 +148,14 @@ class Reducer {
   int turn_ = 0;
 };
 
-template <int N>
-OPSWAP_DEVICE float sum_of_squares(const Vec<float, N> &x) {
-  float sum = 0;
-#pragma unroll
-  for (int i = 0; i < N; ++i) sum += x[i] * x[i];
-  return sum;
-}
-
-// 1 / sqrt(mean(x^2) + epsilon) of a row.
 template <class P, class Row>
-OPSWAP_DEVICE float inverse_rms(const P &part, const typename P::Held &x, Row &&row, float epsilon, Reducer &reduce) {
-  float sum = 0;
-  part.each(x, row, [&](int, int, const typename P::Floats &v) { sum += sum_of_squares(v); });
-  return rsqrtf(reduce(sum, Sum{}) / float(part.length) + epsilon);
-}
-
-template <int N>
-OPSWAP_DEVICE Vec<float, N> scaled(const Vec<float, N> &x, float scale, const Vec<float, N> &weight) {
-  Vec<float, N> out;
-#pragma unroll
-  for (int i = 0; i < N; ++i) out[i] = x[i] * scale * weight[i];
-  return out;
+OPSWAP_DEVICE RowScale inverse_rms(const P &part, const typename P::Held &x, Row &&row, float epsilon,
+                                   Reducer &reduce) {
+  return inverse_rms(part.length, epsilon, [&](float factor) {
+    float sum = 0;
+    part.each(x, row, [&](int, int, const typename P::Floats &v) { sum += sum_of_squares(v, factor); });
+    return reduce(sum, Sum{});
+  });
 }
 
 // A block per row where there are few, with a vector per thread; otherwise blocks that walk, with as many vectors per

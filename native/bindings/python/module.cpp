@@ -109,8 +109,8 @@ std::unique_ptr<TensorRef> from_dlpack(const py::capsule &capsule) {
   if (name == "dltensor")  // it starts with a DLTensor
     return std::make_unique<TensorRef>(*capsule.get_pointer<DLTensor>(), capsule);
   if (name != "dltensor_versioned")
-    throw Failure{"OPSWAP_E_ARGUMENT", "a DLPack capsule is named '" + name +
-                                           "', needs dltensor or dltensor_versioned: not used before"};
+    throw Failure{"OPSWAP_E_ARGUMENT",
+                  "a DLPack capsule is named '" + name + "', needs dltensor or dltensor_versioned: not used before"};
   const DLManagedTensorVersioned &from = *capsule.get_pointer<DLManagedTensorVersioned>();
   if (from.version.major != DLPACK_MAJOR_VERSION)
     throw Failure{"OPSWAP_E_ARGUMENT", "a DLPack capsule has version " + std::to_string(from.version.major) +

@@ -9,6 +9,9 @@
 
 namespace opswap::emu::test {
 
+// The larger error; a NaN is the largest, and stays.
+inline double worse(double worst, double error) { return error <= worst || worst != worst ? worst : error; }
+
 std::map<std::string, void (*)()> &cases();
 void expect(bool ok, const char *file, int line, const std::string &what);
 void expect_found(const Report &report, const std::string &words, const char *file, int line);

@@ -55,8 +55,7 @@ void check_gemm(int m, int n, int k, uint64_t seeds) {
       for (int col = 0; col < n; ++col) {
         double sum = 0;
         for (int i = 0; i < k; ++i) sum += double(a.values[size_t(r) * k + i]) * b.values[size_t(col) * k + i];
-        const double error = std::abs(sum - c[size_t(r) * n + col]);
-        worst = error <= worst ? worst : error;  // a NaN wins
+        worst = worse(worst, std::abs(sum - c[size_t(r) * n + col]));
       }
     EXPECT(worst < 1e-3);
   }

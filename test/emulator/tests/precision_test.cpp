@@ -78,13 +78,23 @@ double error_of(int k, bool hopper, bool promotes) {
       double sum = 0;
       for (int n = 0; n < k; ++n)
         sum += double(e4m3_to_float(a[size_t(row * k + n)])) * e4m3_to_float(b[size_t(column * k + n)]);
-      const double error = std::fabs(sum - c[size_t(thread * (kSize / 2) + i)]);
-      worst = error <= worst ? worst : error, largest = std::fmax(largest, sum);  // a NaN wins
+      worst = worse(worst, std::fabs(sum - c[size_t(thread * (kSize / 2) + i)]));
+      largest = std::fmax(largest, sum);
     }
   return worst / largest;
 }
 
 }  // namespace
+
+CASE(a_nan_is_the_worst_error_wherever_it_comes) {
+  for (int at = 0; at < 3; ++at) {
+    const double errors[] = {at == 0 ? NAN : 1, at == 1 ? NAN : 2, at == 2 ? NAN : 0.5};
+    double worst = 0;
+    for (const double error : errors) worst = worse(worst, error);
+    EXPECT(std::isnan(worst));
+  }
+  EXPECT(worse(worse(worse(0, 1), 3), 2) == 3);
+}
 
 CASE(products_of_hopper_keep_14_bits) {
   const float small = 0x1p-14f, third = 0x1.555554p-2f;

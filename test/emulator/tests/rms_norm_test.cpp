@@ -26,7 +26,7 @@ void compare(int rows, int columns, double tolerance) {
     for (int c = 0; c < columns; ++c) {
       const double want = to_float(x[r * columns + c]) / std::sqrt(squares / columns + 1e-6) * to_float(weight[c]);
       const double error = std::fabs(to_float(out[r * columns + c]) - want) / (std::fabs(want) + 1e-3);
-      worst = error <= worst ? worst : std::isnan(error) ? INFINITY : error;
+      worst = emu::test::worse(worst, error);
     }
   }
   EXPECT(worst <= tolerance);
