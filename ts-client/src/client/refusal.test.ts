@@ -37,6 +37,11 @@ describe("whatever is thrown becomes a refusal", () => {
     expect(refusal.remedy).toMatch(remedy);
   });
 
+  it("one that Node has no name for: a full quota", () => {
+    const odd = Object.assign(system("EDQUOT", 122), { code: "Unknown system error -122" });
+    expect(asRefusal(odd)).toMatchObject({ code: "OPSWAP_E_DISK_FULL", message: "open f: EDQUOT" });
+  });
+
   it("a real one of Node", () => {
     const refusal = asRefusal(thrownBy(() => readFileSync("/nowhere/at/all")));
     expect(refusal).toMatchObject({ code: "OPSWAP_E_IO", message: "open /nowhere/at/all: ENOENT" });

@@ -31,12 +31,14 @@ const REMEDIES: Record<string, string> = {
 /** A system error of Node as a refusal; undefined for anything else. */
 export function systemError(error: unknown): OpswapError | undefined {
   if (!(error instanceof Error) || error instanceof OpswapError) return undefined;
-  const { code, errno, syscall, path } = error as NodeJS.ErrnoException;
-  const number = typeof errno === "number" ? Math.abs(errno) : constants.errno[code as "EIO"];
-  if (number === undefined || (code !== undefined && !/^E[A-Z0-9]+$/.test(code))) return undefined;
-  const name = errnoName(number);
-  const what =
-    syscall === undefined ? error.message : `${syscall}${path === undefined ? "" : ` ${path}`}: ${name}`;
+  const { code = "", errno, syscall, path } = error as NodeJS.ErrnoException;
+  // Node has no name for some, such as a full quota, and says "Unknown system error" for a code.
+  const isNumbered = typeof errno === "number" && syscall !== undefined;
+  const number = isNumbered ? Math.abs(errno) : constants.errno[code as "EIO"];
+  if (number === undefined) return undefined;
+  const name = Object.hasOwn(constants.errno, code) ? code : errnoName(number);
+  const where = path === undefined ? "" : ` ${path}`;
+  const what = syscall === undefined ? error.message : `${syscall}${where}: ${name}`;
   const remedy = REMEDIES[name];
   return new OpswapError(isFull(number) ? "OPSWAP_E_DISK_FULL" : "OPSWAP_E_IO", what, {
     ...(remedy === undefined ? {} : { remedy }),

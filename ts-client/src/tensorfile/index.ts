@@ -34,8 +34,8 @@ export function checkTarget(file: string, tensors: ReadonlyMap<string, FileTenso
   const folder = path.dirname(path.resolve(file));
   try {
     if (statSync(file, { throwIfNoEntry: false })?.isDirectory())
-      throw Object.assign(new Error(), { code: "EISDIR" });
-    if (!statSync(folder).isDirectory()) throw Object.assign(new Error(), { code: "ENOTDIR" });
+      throw Object.assign(new Error("EISDIR"), { code: "EISDIR" });
+    if (!statSync(folder).isDirectory()) throw Object.assign(new Error("ENOTDIR"), { code: "ENOTDIR" });
     accessSync(folder, constants.W_OK);
   } catch (error) {
     throw refused(file, "written", error);
@@ -83,10 +83,7 @@ const OF_THE_NAME = /^(ENOENT|ENOTDIR|EISDIR|EACCES|EPERM|EROFS|ELOOP|ENAMETOOLO
 function refused(file: string, what: string, error: unknown): unknown {
   const { code = "", message } = error as NodeJS.ErrnoException;
   const known = systemError(error);
-  if (known && !OF_THE_NAME.test(code))
-    return new OpswapError(known.code, `${file}: cannot be ${what}: ${code}`, {
-      remedy: known.remedy,
-      cause: error,
-    });
-  return fileError(file, `cannot be ${what}: ${known ? code : message}`, known?.remedy);
+  const problem = `cannot be ${what}: ${known?.message.split(": ").at(-1) ?? message}`;
+  if (known === undefined || OF_THE_NAME.test(code)) return fileError(file, problem, known?.remedy);
+  return new OpswapError(known.code, `${file}: ${problem}`, { remedy: known.remedy, cause: error });
 }
