@@ -43,8 +43,7 @@ OPSWAP_DEVICE float measure(Moments &m, const P &part, const typename P::Held &x
 // A row whose sums leave the range of float32, or of whose variance its mean leaves little, is measured again from its
 // first element, by a power of two.
 template <class P, class Row>
-OPSWAP_DEVICE Moments moments(const P &part, const typename P::Held &x, Row &&row, const Scalar *first, float epsilon,
-                              Reducer &reduce) {
+OPSWAP_DEVICE Moments moments(const P &part, const typename P::Held &x, Row &&row, float epsilon, Reducer &reduce) {
   Moments m;
 #pragma unroll 1
   for (bool again = false;; again = true) {  // not twice in the code, which would take registers from every row
@@ -54,7 +53,7 @@ OPSWAP_DEVICE Moments moments(const P &part, const typename P::Held &x, Row &&ro
       m.inverse_deviation = rsqrtf(spread + epsilon);
       return m;
     }
-    m.range = range, m.pivot = to_float(load<1>(first)[0]) * range;
+    m.range = range, m.pivot = reduce(part.first == 0 && part.length > 0 ? x.at[0][0] : 0.0f, Sum{}) * range;
     // What is left is 0 where all elements are equal, and so must their norm be.
     epsilon = epsilon > 0 ? fmaxf(epsilon * range * range, kLeastNormal) : epsilon;
   }
@@ -76,7 +75,7 @@ __global__ void __launch_bounds__(kRowThreads, 1) layer_norm_kernel(Rows<Scalar>
   for (int64_t t = blockIdx.x; t < rows; t += gridDim.x) {
     const auto row = [&](int h) { return part.load(input[t], h); };
     const auto x = part.hold(row);
-    const Moments m = moments(part, x, row, input[t], epsilon, reduce);
+    const Moments m = moments(part, x, row, epsilon, reduce);
     part.each(x, row, [&](int h, int k, const typename P::Floats &v) {
       const typename P::Floats g = gain(h, k), b = shift(h, k);
       typename P::Floats y;
