@@ -60,7 +60,7 @@ export async function pytest(log, name, { environment, tools, args, variables = 
  */
 export async function ctest(log, { name, folder, tools, parallel }) {
   const file = resultFile(`ctest-${name}.xml`);
-  const args = ["--test-dir", folder, "--output-on-failure", "--output-junit", file, "--quiet"];
+  const args = ["--test-dir", folder, "--output-on-failure", "--output-junit", file];
   args.push("--parallel", String(parallel));
   return collect(file, readJUnit, await ran(log, join(tools, "bin/ctest"), args, process.env));
 }
