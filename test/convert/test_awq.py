@@ -227,22 +227,22 @@ def test_heads_that_config_does_not_tell_are_not_scaled(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("about", "more", "to", "code", "words"),
     [
-        ({"model_type": "olmo2"}, {}, "w4a8_g128_vllm", "UNSUPPORTED", 'model_type "olmo2"'),
+        ({"model_type": "olmo2"}, {}, "w4a8_g128_vllm", "CANNOT_CONVERT", 'model_type "olmo2"'),
         (
             {"model_type": "llama"},
             {"self_attn.g_proj.weight": (8, 256)},
             "w4a8_g128_vllm",
-            "UNSUPPORTED",
+            "CANNOT_CONVERT",
             "g_proj may read",
         ),
         (
             {"model_type": "llama"},
             {"input_layernorm.bias": (256,)},
             "w4a8_g128_vllm",
-            "UNSUPPORTED",
+            "CANNOT_CONVERT",
             "more than a weight",
         ),
-        ({"model_type": "llama"}, {}, "fp8_block128", "UNSUPPORTED", "fp8_block128 has no INT4"),
+        ({"model_type": "llama"}, {}, "fp8_block128", "CANNOT_CONVERT", "fp8_block128 has no INT4"),
     ],
 )
 def test_what_is_not_known_is_refused(

@@ -41,7 +41,7 @@ float any_scale(std::mt19937 &random) {
 float in_range(std::mt19937 &random, float scale) {
   const uint64_t sign = random() % 2 << 31, exponent = (127 - 20 + random() % 29) << 23;
   const float quotient = of_bits(sign | exponent | (random() & (random() % 2 ? 0x7fffff : 0x7f0000)));
-  return random() % 16 ? quotient * scale : of_bits(sign);  // also 0 and -0
+  return random() % 16 ? quotient * scale : random() % 4 ? of_bits(sign) : NAN;  // also 0 and -0
 }
 
 }  // namespace
@@ -82,7 +82,10 @@ CASE(an_unusual_scale_is_divided_by) {
     constexpr float kScales[] = {0.0f, INFINITY, 0x1p-140f, 0x1p-126f, 0x1p120f};
     return kScales[random() % 5];
   };
-  const auto any = [](std::mt19937 &random, float) { return of_bits(random() & 0xbfffffff); };
+  const auto any = [](std::mt19937 &random, float) {
+    constexpr float kOdd[] = {0.0f, -0.0f, INFINITY, -INFINITY, NAN};  // 0 over 0 is NaN as well
+    return random() % 8 ? of_bits(random() & 0xbfffffff) : kOdd[random() % 5];
+  };
   EXPECT(differing(200, false, unusual, any) == 0);
 }
 
