@@ -25,9 +25,17 @@ function lastLines(file, count) {
 /**
  * Children are ended with us: an interrupted set-up must leave nothing running.
  * @param {import("node:child_process").ChildProcess} child
+ * @param {boolean} [group] with all that it started, where it was started as the leader of a group
  */
-export function endWithParent(child) {
-  const stop = () => child.kill("SIGTERM");
+export function endWithParent(child, group = false) {
+  const stop = () => {
+    if (!group || child.pid === undefined) return child.kill("SIGTERM");
+    try {
+      process.kill(-child.pid, "SIGTERM");
+    } catch {
+      // The whole group has ended already.
+    }
+  };
   process.once("exit", stop);
   child.once("close", () => process.removeListener("exit", stop));
 }

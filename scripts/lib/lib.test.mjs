@@ -58,6 +58,37 @@ describe("withLock", () => {
   });
 });
 
+describe("a suite's processes", () => {
+  it("end with the run that started them, those that they started themselves as well", async () => {
+    const runners = fileURLToPath(new URL("runners.mjs", import.meta.url));
+    const grandchild = "console.log('up', process.pid); setInterval(() => {}, 1000);";
+    const child = `require("node:child_process").spawn(process.execPath, ["-e", ${JSON.stringify(grandchild)}], { stdio: "inherit" }).on("exit", () => {});`;
+    const script = `import { ran } from ${JSON.stringify(runners)};
+      process.on("SIGTERM", () => process.exit(143));
+      await ran({ fd: 1 }, process.execPath, ["-e", ${JSON.stringify(child)}], process.env);`;
+    const run = spawn(process.execPath, ["--input-type=module", "-e", script], {
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    const said = await new Promise((done) => run.stdout.once("data", (text) => done(String(text))));
+    const pid = Number(/up (\d+)/.exec(said)?.[1]);
+    expect(() => process.kill(pid, 0)).not.toThrow();
+    const closed = new Promise((done) => run.stdout.once("close", done));
+    run.kill("SIGTERM");
+    await closed; // by the last process that had it open, the grandchild
+    while (isRunning(pid)) await new Promise((done) => setTimeout(done, 10));
+  });
+});
+
+/** @param {number} pid */
+function isRunning(pid) {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 describe("results", () => {
   const xml = `<testsuites><testsuite><testcase classname="a" name="one" time="0.1"/>
     <testcase classname="a" name="x &gt; y"><skipped type="pytest.skip" message="no &quot;GPU&quot;">at</skipped></testcase>

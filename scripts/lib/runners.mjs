@@ -20,10 +20,13 @@ function resultFile(name) {
   return file;
 }
 
-/** @param {Log} log @param {string} command @param {string[]} args @param {NodeJS.ProcessEnv} env */
+/**
+ * Runs in a process group of its own, which ends with us: a test that is interrupted may have started an engine.
+ * @param {Log} log @param {string} command @param {string[]} args @param {NodeJS.ProcessEnv} env
+ */
 export async function ran({ fd }, command, args, env) {
-  const child = spawn(command, args, { cwd: root, env, stdio: ["ignore", fd, fd] });
-  endWithParent(child);
+  const child = spawn(command, args, { cwd: root, env, stdio: ["ignore", fd, fd], detached: true });
+  endWithParent(child, true);
   return exitOf(child);
 }
 

@@ -25,6 +25,7 @@ import fp8
 import numpy as np
 import pytest
 from convert.checkpoint import ROOT
+from opswap import lifeline
 
 DOCUMENT = ROOT / "docs/convert.md"
 BEYOND_BF16 = 1.25
@@ -65,11 +66,12 @@ class Shell:
 
     def start(self, line: str, log: Path) -> subprocess.Popen[bytes]:
         with log.open("wb") as out:
-            # A process group of its own, so that its engine ends with it.
+            # A process group of its own, so that its engine ends with it, and both with this process.
             return subprocess.Popen(
-                ["sh", "-c", f"exec env {line}"],
+                [sys.executable, lifeline.__file__, "sh", "-c", f"exec env {line}"],
                 cwd=self.folder,
                 env=self.env,
+                stdin=subprocess.PIPE,
                 stdout=out,
                 stderr=out,
                 start_new_session=True,
