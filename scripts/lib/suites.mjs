@@ -228,6 +228,7 @@ export function allSuites() {
       run: ({ tools }, _, log) =>
         pytest(log, "fast", { environment: tools, tools, args: pythonTests("fast") }),
     },
+    SERVED,
     {
       name: "TypeScript",
       tier: "fast",
@@ -239,7 +240,6 @@ export function allSuites() {
     emulatedRooms("plain"),
     HOST_PATH,
     STATIC,
-    SERVED,
     EMULATED_TORCH,
     RAY,
   ];
