@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from pathlib import Path
 
 import ml_dtypes
@@ -20,7 +19,6 @@ from gpu.fake_cuda import install
 from ops.floor import bench_types, floor_of
 from ops.rooms import Room, build
 
-sys.path.append(str(ROOT / "kernels"))
 LIBRARY = os.environ.get("OPSWAP_EMULATED_LIBRARY", "")
 needs_emulator = pytest.mark.skipif(not LIBRARY, reason="OPSWAP_EMULATED_LIBRARY names no library; npm test builds one")
 CLOCKS = {"sm": 1980.0, "memory": 2619.0}

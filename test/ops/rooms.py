@@ -9,6 +9,7 @@ import importlib.util
 import itertools
 import json
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -60,6 +61,9 @@ def _read_json(path: Path) -> dict:
 
 @cache
 def _load(path: Path) -> ModuleType:
+    shared = str(path.parents[1])  # where references find what they share, in kernels/common
+    if shared not in sys.path:
+        sys.path.append(shared)
     spec = importlib.util.spec_from_file_location(f"ref_{path.parent.name}", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
