@@ -104,6 +104,11 @@ const FAULTS: [string, () => void, RegExp][] = [
   ],
   ["an index that is not JSON", () => writeFileSync(index, "{"), /index\.json is not JSON/],
   [
+    "a config.json that is a list",
+    () => writeFileSync(path.join(source, "config.json"), "[1]"),
+    /config\.json is JSON, but no object/,
+  ],
+  [
     "a tensor in two shards",
     () => {
       rmSync(index);
@@ -159,6 +164,16 @@ describe("an output", () => {
     expect(metadata.total_size).toBeGreaterThan(700 * 1100);
     for (const name of ["tokenizer.json", "extra/chat.txt"])
       expect(readFileSync(path.join(output, name))).toEqual(readFileSync(path.join(source, name)));
+  });
+
+  it("has the words and numbers of Python's JSON as the source has them", async () => {
+    const members = '"time_step_limit": [0.0, Infinity], "x": [-Infinity, NaN], "n": 12345678901234567890';
+    writeFileSync(path.join(source, "config.json"), `{${members}, "torch_dtype": "float32", "y": 1e4}`);
+    expect(await convert([source, output, "--to", "bf16", "-q"])).toMatchObject({ code: 0, err: "" });
+    const text = readFileSync(path.join(output, "config.json"), "utf8");
+    expect(text).toBe(`{${members}, "y": 1e4,\n  "torch_dtype": "bfloat16"\n}`);
+    expect(await convert([output, `${output}-again`, "-q"])).toMatchObject({ code: 0, err: "" });
+    expect(readFileSync(path.join(`${output}-again`, "config.json"), "utf8")).toContain(members);
   });
 
   it("that is finished is not made again; another in its place is refused", async () => {

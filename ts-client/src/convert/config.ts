@@ -2,6 +2,7 @@ import { z } from "zod";
 import { convertError } from "./errors.js";
 import { bf16, type Format } from "./formats/index.js";
 import { withKey, withoutKey } from "./json-text.js";
+import { parseJsonText } from "./python-json.js";
 import type { Source } from "./source.js";
 
 const json = z.record(z.string(), z.unknown());
@@ -21,7 +22,7 @@ const BLOCKS = ["quantization_config", "compression_config"];
 
 /** Blocks of other tools, with whose codes this version cannot do anything, are refused. */
 function withoutQuantization(text: string, known: boolean): string {
-  const config = json.parse(JSON.parse(text));
+  const config = json.parse(parseJsonText(text));
   const present = BLOCKS.find((key) => Object.hasOwn(config, key));
   if (present === undefined) return text;
   if (known) return BLOCKS.reduce(withoutKey, text);
@@ -35,7 +36,7 @@ function withoutQuantization(text: string, known: boolean): string {
 
 /** Engines choose their own precision by these. */
 function inBf16(text: string): string {
-  const config = json.parse(JSON.parse(text));
+  const config = json.parse(parseJsonText(text));
   const keys = ["torch_dtype", "dtype"].filter((key) => typeof config[key] === "string");
   return keys.reduce((changed, key) => withKey(withoutKey(changed, key), key, "bfloat16"), text);
 }

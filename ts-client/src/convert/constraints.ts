@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { linearOf } from "./fused.js";
 import type { Matrix, Plan } from "./plan.js";
+import { parseJsonText } from "./python-json.js";
 
 /** What an engine will not load, or loads wrongly, and what to do about it. */
 export interface Constraint {
@@ -29,7 +30,7 @@ const config = z.object({
 
 /** Loader rules that the planned output breaks, for each number of ranks. */
 export function brokenConstraints(plan: Plan, ranks: readonly number[]): Constraint[] {
-  const facts = plan.config === null ? {} : (config.safeParse(JSON.parse(plan.config)).data ?? {});
+  const facts = plan.config === null ? {} : (config.safeParse(parseJsonText(plan.config)).data ?? {});
   const heads = facts.num_key_value_heads ?? Number.POSITIVE_INFINITY;
   const { border } = plan.format;
   const split = ranks.flatMap((tp) => [

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { withKey, withoutKey } from "./json-text.js";
+import { withKey, withoutKey, withoutPath } from "./json-text.js";
 
 const VALUES = [
   "1.0",
@@ -26,4 +26,24 @@ describe.each(VALUES)("a member %s", (value) => {
     expect(withoutKey(without, "a")).toBe(without);
     expect(JSON.parse(withKey(without, "a", a))).toEqual(JSON.parse(text));
   });
+});
+
+it("a member that is there twice is taken out twice, as readers keep the last of them", () => {
+  expect(JSON.parse(withoutKey('{"a": 1, "b": 2, "a": 3}', "a"))).toEqual({ b: 2 });
+  expect(withoutKey('{"a": 1, "a": 3}', "a")).toBe("{}");
+});
+
+it("a member deep inside is taken out, and the rest of the text stays", () => {
+  const text = '{"t" : { "n": 10000.0, "q": {"x": [Infinity]},\n "r": 12345678901234567890 }, "q": 1.0}';
+  const without = '{"t" : { "n": 10000.0,\n "r": 12345678901234567890 }, "q": 1.0}';
+  expect(withoutPath(text, ["t", "q"])).toBe(without);
+  expect(withoutPath(text, ["t", "q", "x"])).toBe(text.replace('{"x": [Infinity]}', "{}"));
+  expect(withoutPath(text, ["t", "n", "q"])).toBe(text);
+  expect(withoutPath(text, ["s", "q"])).toBe(text);
+  expect(withoutPath(text, [])).toBe(text);
+});
+
+it("words of Python's JSON stay as they are", () => {
+  const text = '{"a": [0.0, Infinity, -Infinity], "q": NaN, "b": NaN}';
+  expect(withoutKey(text, "q")).toBe('{"a": [0.0, Infinity, -Infinity], "b": NaN}');
 });

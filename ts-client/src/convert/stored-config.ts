@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { convertError } from "./errors.js";
 import type { Located } from "./plan-file.js";
+import { parseJsonText } from "./python-json.js";
 import type { Source } from "./source.js";
 
 /** Activations in FP8 with scales that are found while they run: what every dialect here means. */
@@ -25,7 +26,7 @@ const config = z.object({ compression_config: z.never().optional(), quantization
 
 /** The same tensors mean other layers where activations are not FP8, or not dynamic: refuses what it would change. */
 export function checkMeaning(source: Source): void {
-  const parsed = config.safeParse(source.config === null ? {} : JSON.parse(source.config));
+  const parsed = config.safeParse(source.config === null ? {} : parseJsonText(source.config));
   if (parsed.success) return;
   const [issue] = parsed.error.issues;
   throw convertError(

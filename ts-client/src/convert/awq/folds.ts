@@ -4,6 +4,7 @@ import { convertError } from "../errors.js";
 import type { BlockScheme } from "../formats/types.js";
 import { isExpert } from "../fused.js";
 import type { Decided, Located } from "../plan-file.js";
+import { parseJsonText } from "../python-json.js";
 import type { Source, SourceTensor } from "../source.js";
 import { FAMILIES, type Family, type NormRule, type RowRule } from "./families.js";
 
@@ -65,7 +66,7 @@ export function planFolds(
 }
 
 function familyOf(source: Source): { family: Family; about: Config } {
-  const given = config.parse(JSON.parse(source.config ?? "{}"));
+  const given = config.parse(parseJsonText(source.config ?? "{}"));
   const about = given.text_config ?? given;
   const type = about.model_type ?? given.model_type ?? "";
   const family = FAMILIES.get(type);

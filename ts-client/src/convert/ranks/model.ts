@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { convertError } from "../errors.js";
+import { parseJsonText } from "../python-json.js";
 import type { Source } from "../source.js";
 
 /** How ranks share a parameter. Rows of k and v are heads, of which several ranks may have the same. */
@@ -79,7 +80,7 @@ const FAMILIES: Readonly<Record<string, Family>> = {
 
 /** Refuses models of which this version does not know how vLLM cuts them. */
 export function rankedModel(source: Source): RankedModel {
-  const parsed = shape.safeParse(source.config === null ? null : JSON.parse(source.config));
+  const parsed = shape.safeParse(source.config === null ? null : parseJsonText(source.config));
   if (!parsed.success)
     throw convertError(
       "OPSWAP_E_CANNOT_CONVERT",

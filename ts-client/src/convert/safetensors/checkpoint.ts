@@ -2,6 +2,7 @@ import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import path from "node:path";
 import { z } from "zod";
 import { convertError } from "../errors.js";
+import { parseJson } from "../python-json.js";
 import { atRank, rankOf } from "../ranks/names.js";
 import { INDEX, sideFiles, walk } from "../side-files.js";
 import type { Source, SourceFile } from "../source.js";
@@ -80,19 +81,16 @@ function readIndex(folder: string): Record<string, string> | null {
   return parsed.data.weight_map;
 }
 
-export function parseJson(file: string): unknown {
-  try {
-    return JSON.parse(readFileSync(file, "utf8"));
-  } catch (error) {
-    throw convertError("OPSWAP_E_SOURCE", `${file} is not JSON: ${(error as Error).message.slice(0, 120)}`);
-  }
-}
-
 function readConfig(folder: string): string | null {
   const file = path.join(folder, "config.json");
   if (!existsSync(file)) return null;
-  z.record(z.string(), z.unknown()).parse(parseJson(file));
-  return readFileSync(file, "utf8");
+  const parsed = z.record(z.string(), z.unknown()).safeParse(parseJson(file));
+  if (parsed.success) return readFileSync(file, "utf8");
+  throw convertError(
+    "OPSWAP_E_SOURCE",
+    `${file} is JSON, but no object: a model's configuration is one`,
+    "give the model's own config.json",
+  );
 }
 
 /** Every tensor is in one file, and the index and the files say the same. */
