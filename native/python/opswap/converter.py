@@ -107,7 +107,7 @@ class Constraint:
 
 @dataclass(frozen=True)
 class PlannedTensor:
-    """What a conversion would do to one tensor."""
+    """What a conversion would do to one tensor; `output_dtype` is None where the action is "left out"."""
 
     name: str
     file: str
@@ -115,7 +115,7 @@ class PlannedTensor:
     shape: list[int]
     action: str
     why: str
-    output_dtype: str
+    output_dtype: str | None
     output_bytes: int
 
 

@@ -5,7 +5,7 @@ import { COPY, type EncodeOptions, type Encoding, type Format, type Scheme } fro
 import { fusedNames } from "./fused.js";
 import type { Decision } from "./policy.js";
 import { type FileLayout, layoutFile, type Placed } from "./safetensors/layout.js";
-import type { SourceFile, SourceTensor } from "./source.js";
+import type { LeftOut, SourceFile, SourceTensor } from "./source.js";
 
 export interface Located {
   file: SourceFile;
@@ -40,6 +40,8 @@ export interface PlannedFile {
   layout: FileLayout;
   /** In the order of work, which is the source's. */
   tensors: readonly PlannedTensor[];
+  /** What of the source's file is in no output. */
+  leftOut: readonly LeftOut[];
 }
 
 /** One for all: there are tens of thousands of tensors. */
@@ -84,15 +86,19 @@ export function planFiles(
   for (const one of decided.values())
     if (isThere(one, format)) withCodes.add(`${one.tensor.stored?.scales?.tensor.name}`);
   return files.map((file) => {
+    const leftOut: LeftOut[] = [...(file.leftOut ?? [])];
     const outputs = file.header.tensors.flatMap((tensor) => {
       const one = decided.get(tensor.name);
-      const leftOut = tensor.scaleOf !== undefined && !withCodes.has(tensor.name);
-      if (one === undefined || leftOut) return [];
+      if (one === undefined) return [];
+      if (tensor.scaleOf !== undefined && !withCodes.has(tensor.name)) {
+        leftOut.push({ tensor, why: `scale of ${tensor.scaleOf}, whose codes are not kept` });
+        return [];
+      }
       const folds = options.folds.get(tensor.name) ?? NONE;
       const why = [one.decision.why, ...folds.map(foldWords)].join("; ");
       return [{ tensor, why, folds, encoding: encodingOf(one, format, options) }];
     });
-    return layOut(file, outputs, decided, format);
+    return { ...layOut(file, outputs, decided, format), leftOut };
   });
 }
 
@@ -117,7 +123,7 @@ function layOut(
   outputs: readonly Output[],
   decided: ReadonlyMap<string, Decided>,
   format: Format,
-): PlannedFile {
+): Omit<PlannedFile, "leftOut"> {
   const metadata = {
     format: "pt",
     ...file.header.metadata,

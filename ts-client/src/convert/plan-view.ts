@@ -1,24 +1,16 @@
 import { existsSync } from "node:fs";
 import path from "node:path";
 import type { Constraint } from "./constraints.js";
-import { type Plan, sum } from "./plan.js";
+import { type Plan, type PlannedFile, sum } from "./plan.js";
 import { roomFor } from "./room.js";
+import type { TensorEntry } from "./safetensors/header.js";
+
+/** The action of a tensor that no output has. */
+export const LEFT_OUT = "left out";
 
 /** A plan for people and scripts: every tensor, sizes, room, and rules of loaders that it breaks. */
 export function planView(plan: Plan, constraints: readonly Constraint[], output: string | undefined) {
-  const tensors = plan.files.flatMap((file) =>
-    file.tensors.map(({ name, source, action, why, data, scale, constants }) => ({
-      name,
-      file: file.name,
-      dtype: source.dtype,
-      shape: source.shape,
-      bytes: source.end - source.begin,
-      action,
-      why,
-      output_dtype: data.dtype,
-      output_bytes: data.bytes + (scale?.bytes ?? 0) + sum(constants, ({ placed }) => placed.bytes),
-    })),
-  );
+  const tensors = plan.files.flatMap((file) => [...written(file), ...unwritten(file)]);
   return {
     layout: { id: plan.format.id, version: plan.format.version },
     options: plan.options,
@@ -35,6 +27,25 @@ export function planView(plan: Plan, constraints: readonly Constraint[], output:
     unscaled: plan.folding?.unscaled ?? [],
     constraints,
   };
+}
+
+const seen = ({ dtype, shape, begin, end }: TensorEntry) => ({ dtype, shape, bytes: end - begin });
+
+function written({ name: file, tensors }: PlannedFile) {
+  return tensors.map(({ name, source, action, why, data, scale, constants }) => ({
+    name,
+    file,
+    ...seen(source),
+    action,
+    why,
+    output_dtype: data.dtype as string | null,
+    output_bytes: data.bytes + (scale?.bytes ?? 0) + sum(constants, ({ placed }) => placed.bytes),
+  }));
+}
+
+function unwritten({ name: file, leftOut }: PlannedFile) {
+  const none = { action: LEFT_OUT, output_dtype: null, output_bytes: 0 };
+  return leftOut.map(({ tensor, why }) => ({ name: tensor.name, file, ...seen(tensor), ...none, why }));
 }
 
 function foldsOf({ folding }: Plan) {

@@ -3,6 +3,8 @@ import { type Folding, planFolds } from "./awq/folds.js";
 import { Calibration } from "./calibration.js";
 import { outputConfig } from "./config.js";
 import { decideAll } from "./decide-all.js";
+import { withScales } from "./dialects/fp8.js";
+import { readable } from "./dialects/readable.js";
 import { convertError } from "./errors.js";
 import { bf16, FORMATS, type Format, formatNamed } from "./formats/index.js";
 import type { EncodeOptions, Modules, ScaleRule } from "./formats/types.js";
@@ -85,10 +87,11 @@ export interface Plan {
 }
 
 /** Decides everything before the first byte is written; reads no weight. */
-export function makePlan(source: Source, given: ConvertOptions): Plan {
+export function makePlan(opened: Source, given: ConvertOptions): Plan {
   const format = formatNamed(given.to);
-  if (given.repack) return repackPlan(source, given, format);
-  checkNotPacked(source);
+  if (given.repack) return repackPlan(withScales(opened), given, format);
+  checkNotPacked(opened);
+  const source = readable(opened);
   const options = { ...given, scales: scaleRule(format, given.scales) };
   checkNan(format, options.nonfinite);
   const ranked = rankedFor(source, options, format);

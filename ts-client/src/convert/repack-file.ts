@@ -47,7 +47,7 @@ export function planMoves(file: SourceFile, format: Format, moves: Moves): Plann
   );
   const places = new Map(layout.placed.map((one) => [one.name, one]));
   const tensors = there.map((one) => plannedTensor(one, file, format, places));
-  return { name: file.name, layout, tensors };
+  return { name: file.name, layout, tensors, leftOut: [] };
 }
 
 const copyOf = (tensor: SourceTensor): Move => ({

@@ -1,7 +1,6 @@
 import { existsSync, realpathSync, statSync } from "node:fs";
 import path from "node:path";
 import { convertError } from "./errors.js";
-import { withScales } from "./fp8-source.js";
 import { isGguf, openGguf } from "./gguf/checkpoint.js";
 import { openSafetensors } from "./safetensors/checkpoint.js";
 import type { TensorEntry } from "./safetensors/header.js";
@@ -47,6 +46,12 @@ export interface SourceHeader {
   sha256: string;
 }
 
+/** A tensor that no output has. */
+export interface LeftOut {
+  tensor: TensorEntry;
+  why: string;
+}
+
 export interface SourceFile {
   /** The name that its output has. */
   name: string;
@@ -55,6 +60,7 @@ export interface SourceFile {
   /** Nanoseconds, in digits. */
   modified: string;
   header: SourceHeader;
+  leftOut?: readonly LeftOut[];
 }
 
 /** A checkpoint whose headers were read and checked; no weight was read. */
@@ -86,7 +92,7 @@ export function openSource(given: string, tokenizer?: string, { cut = false } = 
   // A file's name may be that of a link: in a Hugging Face cache, blobs have digests for names.
   const named = statSync(at).isDirectory() ? at : path.resolve(given);
   if (isGguf(named)) return { ...openGguf(named, tokenizer), root: at };
-  if (tokenizer === undefined || tokenizer === "none") return withScales(openSafetensors(given, at, cut));
+  if (tokenizer === undefined || tokenizer === "none") return openSafetensors(given, at, cut);
   throw convertError(
     "OPSWAP_E_CANNOT_CONVERT",
     `${given} is no GGUF file: --tokenizer is not for it`,

@@ -9,7 +9,7 @@ import {
   openSource,
   type Plan,
 } from "../../convert/index.js";
-import { planView } from "../../convert/plan-view.js";
+import { LEFT_OUT, planView } from "../../convert/plan-view.js";
 import { bytes, count } from "../../view/format.js";
 import { table } from "../../view/table.js";
 import { type Context, examples, show } from "../context.js";
@@ -64,15 +64,16 @@ function lines(plan: Plan, view: View): string[] {
     one.name,
     `[${one.shape.join(", ")}]`,
     one.dtype,
-    one.action === "copy" ? "kept" : one.output_dtype,
+    one.action === "copy" ? "kept" : (one.output_dtype ?? one.action),
     one.why,
   ]);
   const columns = ["TENSOR", "SHAPE", "FROM", "TO", "WHY"].map((head) => ({ head }));
+  const written = view.tensors.filter(({ action }) => action !== LEFT_OUT).length;
   const left = view.left_out.map(({ name, why }) => `  ${name}: ${why}`);
   return [
     ...table(columns, rows),
     "",
-    `${count(view.quantized)} of ${count(view.tensors.length)} tensors to ${plan.format.id}; ` +
+    `${count(view.quantized)} of ${count(written)} tensors to ${plan.format.id}; ` +
       `${bytes(view.source_bytes)} become ${bytes(view.output_bytes)}, ${count(view.carried.length)} other files are carried over`,
     ...(left.length > 0 ? ["Left out:", ...left] : []),
     ...foldLines(view),

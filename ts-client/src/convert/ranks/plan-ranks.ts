@@ -70,6 +70,7 @@ export function planRanks(
         name: rankFile(rank, part),
         layout,
         tensors: made.flatMap((one) => planned(one, layout, rank)),
+        leftOut: rank === 0 ? (file.leftOut ?? []) : [],
       };
     });
   });

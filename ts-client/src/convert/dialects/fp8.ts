@@ -1,8 +1,8 @@
 import { z } from "zod";
-import { convertError } from "./errors.js";
-import { alignedScales } from "./formats/own.js";
-import { parseJsonText } from "./python-json.js";
-import type { ScaleGrid, Source, SourceFile, SourceTensor } from "./source.js";
+import { convertError } from "../errors.js";
+import { alignedScales } from "../formats/own.js";
+import { parseJsonText } from "../python-json.js";
+import type { ScaleGrid, Source, SourceFile, SourceTensor } from "../source.js";
 
 const BLOCK = 128;
 const CODES = new Set(["F8_E4M3", "F8_E5M2"]);
@@ -37,13 +37,8 @@ export function withScales(source: Source): Source {
     if (!CODES.has(one.tensor.dtype) || !WEIGHT.test(one.tensor.name)) continue;
     const grid = gridOf(one, named, block);
     read.set(one.tensor.name, { ...one.tensor, stored: { scales: grid } });
-    const scaled = { scaleOf: one.tensor.name };
-    // Scales of activations go as well: layouts with dynamic ones have none.
-    const parts = [grid.tensor.name, one.tensor.name.replace(WEIGHT, ".input_scale")];
-    for (const name of parts) {
-      const part = named.get(name)?.tensor;
-      if (part !== undefined) read.set(name, { ...part, ...scaled });
-    }
+    const part = named.get(grid.tensor.name)?.tensor;
+    if (part !== undefined) read.set(part.name, { ...part, scaleOf: one.tensor.name });
   }
   if (read.size === 0) return { ...source, fp8: parsed !== undefined };
   const files = source.files.map((file) => ({
