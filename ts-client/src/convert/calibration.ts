@@ -3,6 +3,7 @@ import { closeSync, existsSync, openSync, readSync } from "node:fs";
 import { convertError } from "./errors.js";
 import { inputScaleName } from "./formats/w4afp8.js";
 import { fusedNames } from "./fused.js";
+import type { Group } from "./readers/layers.js";
 import { readHeader, type TensorEntry } from "./safetensors/header.js";
 
 const LARGEST_CODE = 448;
@@ -20,18 +21,21 @@ export class Calibration {
   readonly #file: string;
   readonly #entries: ReadonlyMap<string, TensorEntry>;
   readonly #dataStart: number;
+  readonly #groups: readonly Group[];
 
-  private constructor(file: string) {
+  private constructor(file: string, groups: readonly Group[]) {
     if (!existsSync(file)) throw convertError("OPSWAP_E_CALIBRATION", `${file} does not exist`);
     const header = readHeader(file);
     this.#file = file;
+    this.#groups = groups;
     this.#dataStart = header.dataStart;
     this.#entries = new Map(header.tensors.map((one) => [one.name, one]));
     this.sha256 = digestOf(file);
   }
 
-  static open(file: string): Calibration {
-    return new Calibration(file);
+  /** `groups` are the parts that engines fuse. */
+  static open(file: string, groups: readonly Group[]): Calibration {
+    return new Calibration(file, groups);
   }
 
   /** Null where it has none. */
@@ -61,8 +65,14 @@ export class Calibration {
   }
 
   #together(tensor: TensorEntry): string[] {
-    const names = fusedNames(tensor.name, () => true);
+    const names = fusedNames(tensor.name, this.#groups, (name) => name === tensor.name || this.#has(name));
     return [tensor.name, ...names.filter((name) => name !== tensor.name)];
+  }
+
+  #has(name: string): boolean {
+    const module = name.replace(/\.weight$/, "");
+    const ends = ["absmax", "mean_square"].flatMap((end) => [`${name}.${end}`, `${module}.${end}`]);
+    return [...ends, `${module}.input_scale`, inputScaleName(name)].some((one) => this.#entries.has(one));
   }
 
   #values(entry: TensorEntry, count: number): Float32Array {

@@ -37,9 +37,9 @@ export function brokenConstraints(plan: Plan, ranks: readonly number[]): Constra
     ...rowsSplit(plan.matrices, tp, heads, border),
     ...columnsSplit(plan.matrices, tp, border),
   ]);
-  const { kept, quantized: modules } = plan;
+  const { kept, quantized, tiedHead } = plan;
   const rules =
-    plan.format.rules?.({ kept, quantized: modules, architectures: facts.architectures ?? [] }) ?? [];
+    plan.format.rules?.({ kept, quantized, tiedHead, architectures: facts.architectures ?? [] }) ?? [];
   return [...rules.map((rule) => ({ tp: null, tensors: [], ...rule })), ...split];
 }
 

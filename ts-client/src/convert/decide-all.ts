@@ -5,6 +5,7 @@ import type { Decided } from "./plan-file.js";
 import { type Decision, decide, decideRounding, policyRules, withLayers } from "./policy.js";
 import { rankObstacle } from "./ranks/check.js";
 import type { Ranked } from "./ranks/ranked.js";
+import type { Layers } from "./readers/layers.js";
 import { allTensors, type Source, type SourceTensor } from "./source.js";
 
 /** What becomes of each tensor: by the policy, by what the source is, and by what the layout can have. */
@@ -12,12 +13,13 @@ export function decideAll(
   source: Source,
   options: ConvertOptions,
   format: Format,
+  layers: Layers,
   ranked: Ranked | null,
 ): Decided[] {
   const tensors = allTensors(source);
   const names = tensors.map(({ tensor }) => tensor.name);
   const [keep, quantize] = [withLayers(options.keep, names), withLayers(options.quantize, names)];
-  const policy = { name: options.policy, keep, quantize };
+  const policy = { name: options.policy, keep, quantize, layers };
   const rules = policyRules(policy);
   const one = (tensor: SourceTensor) =>
     format === bf16 ? decideRounding(tensor, policy) : decide(tensor, rules);
@@ -26,7 +28,11 @@ export function decideAll(
     decision: asInSource(source, located.tensor, one(located.tensor)),
   }));
   if (format !== bf16)
-    keepUnfit(decided, ranked ? rankObstacle(format, ranked.model, ranked.ranks) : format.obstacle);
+    keepUnfit(
+      decided,
+      layers.groups,
+      ranked ? rankObstacle(format, ranked.model, ranked.ranks) : format.obstacle,
+    );
   return decided;
 }
 

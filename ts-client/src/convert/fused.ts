@@ -1,14 +1,7 @@
 import type { Decision } from "./policy.js";
+import type { Group } from "./readers/layers.js";
 import type { SourceTensor } from "./source.js";
 
-/** Layers that engines load into one matrix, in the order of its rows. */
-export const FUSED: readonly (readonly string[])[] = [
-  ["q_proj", "k_proj", "v_proj"],
-  ["query", "key", "value"],
-  ["gate_proj", "up_proj"],
-  ["w1", "w3"],
-  ["q_a_proj", "kv_a_proj_with_mqa"],
-];
 const NAME = /^(?<parent>.*?)(?<leaf>[^.]+)\.weight$/;
 const EXPERTS = /^(?<group>.*(^|\.)experts)\.\d+\./;
 
@@ -37,19 +30,35 @@ export interface FusedGroup {
 /** Why a layout cannot have such a group. */
 export type Obstacle = (group: FusedGroup) => string | undefined;
 
-/** Names of the tensors that are fused with this one, itself included, in the order of their rows. */
-export function fusedNames(name: string, exists: (name: string) => boolean): string[] {
+/**
+ * Names of the tensors that are fused with this one, itself included, in the order of their rows: those of the group
+ * of which most are there, since some models have parts that others lack.
+ */
+export function fusedNames(
+  name: string,
+  groups: readonly Group[],
+  exists: (name: string) => boolean,
+): string[] {
   const linear = linearOf(name);
-  const order = FUSED.find((group) => linear !== undefined && group.includes(linear.leaf));
-  if (linear === undefined || order === undefined) return [name];
-  return order.map((leaf) => `${linear.parent}${leaf}.weight`).filter(exists);
+  let most = [name];
+  if (linear === undefined) return most;
+  for (const group of groups) {
+    if (!group.includes(linear.leaf)) continue;
+    const there = group.map((leaf) => `${linear.parent}${leaf}.weight`).filter(exists);
+    if (there.length > most.length) most = there;
+  }
+  return most;
 }
 
 /** Keeps groups that a layout cannot have whole: engines give one fused matrix one precision, and all experts one. */
-export function keepUnfit(tensors: readonly Decided[], obstacle: Obstacle): void {
+export function keepUnfit(
+  tensors: readonly Decided[],
+  groups: readonly Group[],
+  obstacle: Obstacle,
+): void {
   const byName = new Map(tensors.map((one) => [one.tensor.name, one]));
   for (const { tensor } of tensors) {
-    const names = fusedNames(tensor.name, (name) => byName.has(name));
+    const names = fusedNames(tensor.name, groups, (name) => byName.has(name));
     const parts = names.flatMap((name) => byName.get(name) ?? []);
     if (names[0] === tensor.name && tensor.shape.length === 2)
       keepGroup(leavesOf(parts).join(", "), parts, obstacle(groupOf(parts)));

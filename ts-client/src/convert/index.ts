@@ -13,6 +13,7 @@ export { type ConvertOptions, DEFAULTS, makePlan, type Nonfinite, type Plan } fr
 export { POLICIES, type PolicyName } from "./policy.js";
 export { type PolicyView, policyView } from "./policy-view.js";
 export { runPool } from "./pool.js";
+export { READER_IDS, READERS, type Reader } from "./readers/readers.js";
 export { optionsFor, type Report, readReport, readSummary, type Summary } from "./report.js";
 export { defaultThreads, merge, type RunOptions, run, runPart } from "./run.js";
 export { openSource, type Source } from "./source.js";

@@ -4,6 +4,7 @@ import { bf16 } from "./formats/bf16.js";
 import { COPY, type EncodeOptions, type Encoding, type Format, type Scheme } from "./formats/types.js";
 import { fusedNames } from "./fused.js";
 import type { Decision } from "./policy.js";
+import type { Group } from "./readers/layers.js";
 import { type FileLayout, layoutFile, type Placed } from "./safetensors/layout.js";
 import type { LeftOut, SourceFile, SourceTensor } from "./source.js";
 
@@ -60,6 +61,8 @@ const copied = (tensor: SourceTensor): Encoding => ({
 
 export interface FileOptions extends EncodeOptions {
   folds: ReadonlyMap<string, readonly Folded[]>;
+  /** Parts that engines fuse. */
+  groups: readonly Group[];
 }
 
 /** What is kept is copied, and written as BF16 where its bytes are no plain elements. */
@@ -98,7 +101,7 @@ export function planFiles(
       const why = [one.decision.why, ...folds.map(foldWords)].join("; ");
       return [{ tensor, why, folds, encoding: encodingOf(one, format, options) }];
     });
-    return { ...layOut(file, outputs, decided, format), leftOut };
+    return { ...layOut(file, outputs, decided, format, options.groups), leftOut };
   });
 }
 
@@ -123,6 +126,7 @@ function layOut(
   outputs: readonly Output[],
   decided: ReadonlyMap<string, Decided>,
   format: Format,
+  groups: readonly Group[],
 ): Omit<PlannedFile, "leftOut"> {
   const metadata = {
     format: "pt",
@@ -149,7 +153,7 @@ function layOut(
       scale: scale && placed(places, scale.name),
       constants:
         constants?.map((one) => ({ placed: placed(places, one.tensor.name), bytes: one.bytes })) ?? NONE,
-      together: sharing(tensor, scheme, decided),
+      together: sharing(tensor, scheme, decided, groups),
       folds,
     }),
   );
@@ -160,9 +164,10 @@ function sharing(
   tensor: SourceTensor,
   scheme: Scheme,
   decided: ReadonlyMap<string, Decided>,
+  groups: readonly Group[],
 ): readonly Located[] {
   if (!("blockRows" in scheme) || scheme.blockRows !== 0) return NONE;
-  const names = fusedNames(tensor.name, (name) => decided.has(name));
+  const names = fusedNames(tensor.name, groups, (name) => decided.has(name));
   return names.flatMap((name) => decided.get(name) ?? []);
 }
 

@@ -186,7 +186,7 @@ describe("config.json", () => {
     "keeps the text of %j",
     (text) => {
       const fp8 = formatNamed("fp8_block128");
-      const { config } = fp8.files({ kept: ["a"], quantized: [] });
+      const { config } = fp8.files({ kept: ["a"], quantized: [], tiedHead: false });
       const out = outputConfig({ config: text }, fp8, config);
       expect(JSON.parse(out)).toEqual({ ...JSON.parse(text), quantization_config: config });
       if (text.includes("10000.0")) expect(out).toContain("10000.0");

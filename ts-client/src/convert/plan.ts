@@ -10,9 +10,10 @@ import { bf16, FORMATS, type Format, formatNamed } from "./formats/index.js";
 import type { EncodeOptions, Modules, ScaleRule } from "./formats/types.js";
 import { bytesOfIndex } from "./output-index.js";
 import { type Decided, type PlannedFile, planFiles } from "./plan-file.js";
-import type { PolicyName } from "./policy.js";
+import { isStacked, type PolicyName } from "./policy.js";
 import { planRanks } from "./ranks/plan-ranks.js";
 import { rankedFor } from "./ranks/ranked.js";
+import { layersFor, type Reader } from "./readers/readers.js";
 import { repack } from "./repack.js";
 import type { SideFile } from "./side-files.js";
 import type { Source } from "./source.js";
@@ -39,6 +40,8 @@ export interface ConvertOptions {
   repack: boolean;
   /** Files for each of so many tensor-parallel ranks, as vLLM's sharded_state reads them; null is one for all. */
   tensorParallel: number | null;
+  /** What reads the output; null is any. */
+  for: Reader | null;
 }
 
 export const DEFAULTS: ConvertOptions = {
@@ -52,6 +55,7 @@ export const DEFAULTS: ConvertOptions = {
   awq: false,
   repack: false,
   tensorParallel: null,
+  for: null,
 };
 
 export interface Matrix {
@@ -95,7 +99,8 @@ export function makePlan(opened: Source, given: ConvertOptions): Plan {
   const options = { ...given, scales: scaleRule(format, given.scales) };
   checkNan(format, options.nonfinite);
   const ranked = rankedFor(source, options, format);
-  const decided = decideAll(source, options, format, ranked);
+  const layers = layersFor(source, options.for);
+  const decided = decideAll(source, options, format, layers, ranked);
   const modules = modulesOf(decided);
   if (format !== bf16 && decided.every(({ decision }) => !decision.quantize))
     throw convertError(
@@ -103,12 +108,13 @@ export function makePlan(opened: Source, given: ConvertOptions): Plan {
       `nothing in ${source.folder} is quantised`,
       nothingRemedy(decided),
     );
-  const calibration = given.calibration === null ? null : Calibration.open(given.calibration);
+  const calibration =
+    given.calibration === null ? null : Calibration.open(given.calibration, layers.groups);
   const inputScale = inputScales(format, decided, calibration);
   const byName = new Map(decided.map((one) => [one.tensor.name, one]));
   const how = { scales: options.scales, inputScale };
   const folding = options.awq ? foldingOf(source, decided, format, calibration, how) : null;
-  const encode = { ...how, folds: folding?.byTensor ?? new Map() };
+  const encode = { ...how, folds: folding?.byTensor ?? new Map(), groups: layers.groups };
   const files = ranked
     ? planRanks(source.files, byName, { ...ranked, format, encode })
     : planFiles(source.files, byName, format, encode);
@@ -130,7 +136,8 @@ function repackPlan(source: Source, options: ConvertOptions, format: Format): Pl
       "--nonfinite zero: repack changes no number",
       "say --nonfinite keep, or mend the source",
     );
-  const calibration = options.calibration === null ? null : Calibration.open(options.calibration);
+  const { groups } = layersFor(source, options.for);
+  const calibration = options.calibration === null ? null : Calibration.open(options.calibration, groups);
   const { source: plain, others, inputs, ...made } = repack(source, format, calibration);
   return sized(plain, options, format, { ...made, folding: null }, calibration, { others, inputs });
 }
@@ -249,11 +256,17 @@ function nothingRemedy(decided: readonly Decided[]): string {
 /** Loaders look layers up by name; what is no linear layer is not asked for there. */
 function modulesOf(decided: readonly Decided[]): Modules {
   const names = (chosen: readonly Decided[]) =>
-    chosen.map(({ tensor }) => tensor.name.slice(0, -".weight".length)).sort();
+    [...new Set(chosen.map(({ tensor }) => moduleOf(tensor)))].sort();
   return {
     kept: names(decided.filter(({ decision }) => !decision.quantize && decision.layer)),
     quantized: names(decided.filter(({ decision }) => decision.quantize)),
+    tiedHead: !decided.some(({ tensor: { name } }) => /(^|\.)lm_head\.weight$/.test(name)),
   };
+}
+
+/** The layer that a tensor is of; stacked experts are all of one. */
+function moduleOf({ name, shape }: Matrix): string {
+  return isStacked(name, shape) ? name.replace(/(\.experts)\..*$/, "$1") : name.replace(/\.weight$/, "");
 }
 
 function fingerprintOf(

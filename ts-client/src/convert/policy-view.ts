@@ -1,8 +1,8 @@
 import { convertError } from "./errors.js";
 import { bf16, formatNamed } from "./formats/index.js";
-import { FUSED } from "./fused.js";
 import { type ConvertOptions, makePlan } from "./plan.js";
 import { POLICIES, policyRules } from "./policy.js";
+import { layersFor } from "./readers/readers.js";
 import type { Source } from "./source.js";
 
 export interface PolicyView {
@@ -27,13 +27,15 @@ export function policyView(options: ConvertOptions, source: Source | null): Poli
       "name a quantised layout with --to",
     );
   const { policy: name, keep, quantize } = options;
-  const rules = policyRules({ name, keep, quantize }).map(({ tensors, decision }) => ({
+  const layers = layersFor(source, options.for);
+  const rules = policyRules({ name, keep, quantize, layers }).map(({ tensors, decision }) => ({
     action: decision.quantize ? ("quantize" as const) : ("keep" as const),
     tensors,
     why: decision.why,
   }));
   const outcome = source === null ? null : outcomeOf(options, source);
-  return { policy: name, means: POLICIES[name], layout: format.id, rules, together: FUSED, outcome };
+  const together = layers.groups;
+  return { policy: name, means: POLICIES[name], layout: format.id, rules, together, outcome };
 }
 
 function outcomeOf(options: ConvertOptions, source: Source): NonNullable<PolicyView["outcome"]> {

@@ -4,6 +4,7 @@ import path from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { DEFAULTS } from "./plan.js";
 import { decide, policyRules, withLayers } from "./policy.js";
+import { layersOf } from "./readers/layers.js";
 import { policyView } from "./policy-view.js";
 import { headOf, layoutFile } from "./safetensors/layout.js";
 import { openSource } from "./source.js";
@@ -47,6 +48,7 @@ describe("a declared policy", () => {
   });
 
   it("lists the rules that decide, in their order: what is asked for comes before the policy's own", () => {
+    const layers = layersOf([]);
     const options = { ...DEFAULTS, keep: ["a.*"], quantize: ["lm_head.weight"] };
     const { rules } = policyView(options, null);
     const order = [
@@ -58,8 +60,8 @@ describe("a declared policy", () => {
     expect(rules.flatMap((rule) => order.filter((why) => rule.why.startsWith(why)))).toEqual(order);
     expect(rules.at(-1)).toMatchObject({ action: "quantize", why: "linear layer" });
     const head = { name: "lm_head.weight", dtype: "BF16", shape: [8, 8], begin: 0, end: 128 };
-    expect(decide(head, policyRules({ ...options, name: "linear" })).quantize).toBe(true);
-    expect(decide(head, policyRules({ name: "linear", keep: [], quantize: [] })).why).toBe("output head");
+    expect(decide(head, policyRules({ ...options, name: "linear", layers })).quantize).toBe(true);
+    expect(decide(head, policyRules({ name: "linear", keep: [], quantize: [], layers })).why).toBe("output head");
   });
 
   it("keeps what a group is fused with", () => {

@@ -1,4 +1,5 @@
 import { convertError } from "./errors.js";
+import type { Layers } from "./readers/layers.js";
 import type { SourceTensor } from "./source.js";
 
 /** What happens to a tensor, and why. */
@@ -14,6 +15,8 @@ export interface PolicyOptions {
   name: PolicyName;
   keep: readonly string[];
   quantize: readonly string[];
+  /** What engines build of the model. */
+  layers: Layers;
 }
 
 /** A step of a policy; the first that applies to a tensor decides. */
@@ -32,24 +35,26 @@ interface Kept {
   layer: boolean;
 }
 
-/** Matrices that engines load in their own precision. */
+/** What is no linear layer of the language model, by the words of its name. */
 const KEPT: readonly Kept[] = [
   {
-    pattern: /(^|\.)(embed_tokens|wte|wpe|tok_embeddings|(word|position|token_type)_embeddings|embed\w*)\./,
+    pattern: /(^|\.)(wte|wpe|shared\.weight$|\w*(?<!un)embed(ding)?s?(_\w+)?(\.|$)|\w*relative_attention_bias\.)/,
     why: "embedding",
     layer: false,
   },
-  { pattern: /(^|\.)(lm_head|embed_out|output)\.weight$/, why: "output head", layer: true },
+  { pattern: /(^|\.)(\w*_head|head|embed_out|output|unembed\w*)\.weight$/, why: "output head", layer: true },
   { pattern: /(^|[._])(\w*norm\w*|ln_?\w+)\.weight$/, why: "norm", layer: false },
   {
-    pattern: /(^|\.)(router|gate|shared_expert_gate|gate_network)(\.wg|\.layer)?\.weight$/,
+    pattern: /(^|\.)(\w*router|gate|shared_expert_gate|gate_network)(\.\w+)?\.weight$/,
     why: "router",
     layer: true,
   },
-  { pattern: /(^|\.)(score|classifier|cls|pooler|value_head|v_head)(\.|$)/, why: "head", layer: true },
+  { pattern: /(^|\.)(score|classifier|cls|pooler)(\.|$)/, why: "head", layer: true },
+  { pattern: /(^|\.)(eh_proj|mtp\.fc|mtp_linear_proj|hidden_projection)\./, why: "projection of an MTP layer", layer: true },
   { pattern: /(^|\.)indexer\.weights_proj\./, why: "indexer's weights", layer: true },
   {
-    pattern: /(^|\.)(visual|vision\w*|audio\w*|multi_modal_projector|patch_embed\w*)\./,
+    pattern:
+      /(^|\.)(visual|vision\w*|vit|audio\w*|speech\w*|\w*(image|video|sound)\w*|\w*tower\w*|\w*projector\w*|mm_\w+|connector|resampler|merger|aligner|patch_\w+)\./,
     why: "vision or audio",
     layer: true,
   },
@@ -68,6 +73,10 @@ export const isFloat = (tensor: SourceTensor) => FLOATS.has(tensor.dtype) || ten
 /** Parameters that models keep in float32 whatever the rest is in: a few numbers that decide between experts. */
 const PRECISE = /(^|\.)e_score_correction_bias$/;
 const EXPERT = /(^|\.)experts\.\d+\./;
+
+/** All experts of a layer in one tensor, whose module engines ask about by name. */
+export const isStacked = (name: string, shape: readonly number[]) =>
+  shape.length === 3 && /(^|\.)experts\.\w+(\.weight)?$/.test(name);
 
 const keep = (why: string, layer = false): Decision => ({ quantize: false, why, layer });
 
@@ -92,6 +101,11 @@ const named = (tensors: string, pattern: RegExp, decision: Decision): PolicyRule
 /** What no policy quantises: scales would not be found, or there is nothing to quantise. */
 const UNFIT: readonly PolicyRule[] = [
   {
+    tensors: "experts stacked in one tensor",
+    applies: ({ name, shape }) => isStacked(name, shape),
+    decision: keep("stacked experts", true),
+  },
+  {
     tensors: "tensors of one dimension, or of three and more",
     applies: ({ shape }) => shape.length !== 2,
     decision: keep("not a matrix"),
@@ -112,7 +126,7 @@ const UNFIT: readonly PolicyRule[] = [
 ];
 
 /** The steps of a policy in their order; the last applies to everything. */
-export function policyRules({ name, keep: kept, quantize }: PolicyOptions): PolicyRule[] {
+export function policyRules({ name, keep: kept, quantize, layers }: PolicyOptions): PolicyRule[] {
   const asked = (option: string, pattern: string, decision: boolean) =>
     named(pattern, glob(pattern), {
       quantize: decision,
@@ -124,6 +138,12 @@ export function policyRules({ name, keep: kept, quantize }: PolicyOptions): Poli
     ...kept.map((pattern) => asked("--keep", pattern, false)),
     ...quantize.map((pattern) => asked("--quantize", pattern, true)),
     ...KEPT.map(({ pattern, why, layer }) => named(String(pattern), pattern, keep(why, layer))),
+    {
+      tensors: "matrices that engines build in their own precision",
+      applies: ({ name }) => layers.plain(name) !== undefined,
+      decision: keep("engines build it unquantised", true),
+      why: ({ name }) => layers.plain(name) ?? "",
+    },
     named(String(EXPERT), EXPERT, { quantize: true, why: "expert", layer: true }),
     name === "experts"
       ? named("every other matrix", /^/, keep("not an expert", true))

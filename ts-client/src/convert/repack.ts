@@ -5,6 +5,8 @@ import type { Encoding, Format } from "./formats/types.js";
 import { keepUnfit } from "./fused.js";
 import type { Located, PlannedFile } from "./plan-file.js";
 import { decide, policyRules } from "./policy.js";
+import type { Group, Layers } from "./readers/layers.js";
+import { layersFor } from "./readers/readers.js";
 import { parseJson } from "./python-json.js";
 import { type Moves, planMoves, type Recode } from "./repack-file.js";
 import type { NewTensor } from "./safetensors/layout.js";
@@ -25,6 +27,7 @@ export interface Repacked {
   files: PlannedFile[];
   kept: string[];
   quantized: string[];
+  tiedHead: boolean;
   matrices: { name: string; shape: readonly number[] }[];
   /** JSON beside the weights for what the output's tensors do not hold. */
   others: Record<string, unknown>;
@@ -45,7 +48,8 @@ export function repack(source: Source, format: Format, calibration: Calibration 
       `nothing in ${source.folder} is quantised`,
       "`opswap convert` quantises",
     );
-  checkGroups(tensors, layers, format);
+  const built = layersFor(source, null);
+  checkGroups(tensors, layers, built.groups, format);
   const inputs = knownInputs(source, layers, format, calibration);
   const moves: Moves = new Map();
   for (const layer of layers) moveLayer(layer, format, inputs.get(layer.weight.name) ?? 0, moves);
@@ -54,7 +58,8 @@ export function repack(source: Source, format: Format, calibration: Calibration 
   return {
     source: { ...source, fp8: true, side: source.side.filter(({ name }) => !OF_LAYOUT.includes(name)) },
     files: source.files.map((file) => planMoves(file, format, moves)),
-    kept: keptModules(tensors, moves),
+    kept: keptModules(tensors, moves, built),
+    tiedHead: !tensors.some(({ tensor: { name } }) => /(^|\.)lm_head\.weight$/.test(name)),
     quantized: layers.map(({ weight }) => moduleOf(weight.name)).sort(),
     matrices: layers.map(({ weight: { name, shape } }) => ({ name, shape })),
     others: left.length === 0 ? {} : { [INPUT_SCALES]: Object.fromEntries(left) },
@@ -65,7 +70,12 @@ export function repack(source: Source, format: Format, calibration: Calibration 
 const moduleOf = (name: string) => name.replace(/\.weight$/, "");
 
 /** What convert would not have written, engines would load wrongly in another dialect too. */
-function checkGroups(tensors: readonly Located[], layers: readonly Stored[], format: Format): void {
+function checkGroups(
+  tensors: readonly Located[],
+  layers: readonly Stored[],
+  groups: readonly Group[],
+  format: Format,
+): void {
   const weights = new Map(layers.map(({ codes, weight }) => [codes.tensor.name, weight]));
   const decided = tensors.map(({ tensor }) => {
     const weight = weights.get(tensor.name);
@@ -75,7 +85,7 @@ function checkGroups(tensors: readonly Located[], layers: readonly Stored[], for
     };
   });
   const before = new Set(decided.filter(({ decision }) => decision.quantize));
-  keepUnfit(decided, format.obstacle);
+  keepUnfit(decided, groups, format.obstacle);
   const unfit = [...before].find(({ decision }) => !decision.quantize);
   if (unfit === undefined) return;
   throw convertError(
@@ -164,8 +174,8 @@ function castOf({ tensor }: Located, { dtype, shape }: NewTensor): Recode {
 }
 
 /** As convert lists them: layers that a policy would have taken, and those that loaders ask about. */
-function keptModules(tensors: readonly Located[], moves: Moves): string[] {
-  const policy = policyRules({ name: "linear", keep: [], quantize: [] });
+function keptModules(tensors: readonly Located[], moves: Moves, layers: Layers): string[] {
+  const policy = policyRules({ name: "linear", keep: [], quantize: [], layers });
   const kept = tensors.filter(({ tensor }) => {
     const { quantize, layer } = decide(tensor, policy);
     return !moves.has(tensor.name) && (quantize || layer);

@@ -12,6 +12,7 @@ import { type ConvertOptions, type Plan, sum } from "./plan.js";
 import { REPORT } from "./side-files.js";
 import { sqnr, type TensorReport, tensorReport } from "./tensor-report.js";
 import { wholeLines } from "./text-file.js";
+import { READER_IDS } from "./readers/readers.js";
 
 const WORST = 10;
 
@@ -27,6 +28,7 @@ const options = z.object({
   awq: z.boolean(),
   repack: z.boolean(),
   tensorParallel: z.number().nullable(),
+  for: z.enum(READER_IDS).nullable().default(null),
 });
 const file = z.object({ name: z.string(), bytes: z.number() });
 
@@ -93,7 +95,7 @@ function optionsOf({ options: given, calibration }: Plan): z.infer<typeof option
 
 /** How an output was made, so that it can be made again; statistics are given anew, and are the same. */
 export function optionsFor({ options: made }: Summary, calibration: string | null): ConvertOptions {
-  const given = calibration === null ? null : Calibration.open(calibration).sha256;
+  const given = calibration === null ? null : Calibration.open(calibration, []).sha256;
   if (given === made.calibration) return { ...made, calibration };
   const [need, have] = [made.calibration, given].map((sha256) => (sha256 ? `of sha256 ${sha256}` : "none"));
   throw convertError(

@@ -1,5 +1,5 @@
 import { type Command, Option } from "commander";
-import { type ConvertOptions, DEFAULTS, POLICIES, SCALE_RULES } from "../../convert/index.js";
+import { type ConvertOptions, DEFAULTS, POLICIES, READER_IDS, SCALE_RULES } from "../../convert/index.js";
 import { whole } from "../whole.js";
 
 /** Options that decide what is written. */
@@ -7,6 +7,11 @@ export function conversionOptions(command: Command): Command {
   const many = (value: string, before: string[]) => [...before, value];
   const converted = command
     .option("--to <layout>", "the layout to write", DEFAULTS.to)
+    .addOption(
+      new Option("--for <reader>", "what will load it: refuses what that would not load right")
+        .choices(READER_IDS)
+        .default(DEFAULTS.for, "any"),
+    )
     .addOption(
       new Option("--nonfinite <what>", "NaN and infinity in the source")
         .choices(["refuse", "keep", "zero"])
@@ -68,7 +73,10 @@ export function calibrationOption(command: Command): Command {
 export function chosen(options: ConvertOptions): ConvertOptions {
   const { to, nonfinite, policy, keep, quantize, scales, calibration, tensorParallel } = options;
   const [awq, repack] = [options.awq === true, options.repack === true];
-  return { to, nonfinite, policy, keep, quantize, scales, calibration, awq, repack, tensorParallel };
+  return {
+    ...{ to, nonfinite, policy, keep, quantize, scales, calibration, awq, repack, tensorParallel },
+    for: options.for,
+  };
 }
 
 /** For commands that plan what another one does. */

@@ -18,13 +18,14 @@ export function groupOf(format: string, weights: Arguments, activations: Argumen
 }
 
 /** config.json's block as compressed-tensors writes it. */
-export function compressedTensors(groups: ReturnType<typeof groupOf>[], { kept }: Modules): LoaderFiles {
+export function compressedTensors(groups: ReturnType<typeof groupOf>[], { kept, tiedHead }: Modules): LoaderFiles {
   const formats = new Set(groups.map(({ format }) => format));
   return {
     config: {
       config_groups: Object.fromEntries(groups.map((group, i) => [`group_${i}`, group])),
       format: formats.size > 1 ? "mixed-precision" : [...formats].join(""),
-      ignore: kept,
+      // transformers would quantise a tied head as one more linear layer, and find no scales for it.
+      ignore: tiedHead ? [...kept, "lm_head"].sort() : kept,
       kv_cache_scheme: null,
       quant_method: "compressed-tensors",
       quantization_status: "compressed",

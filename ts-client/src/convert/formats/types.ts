@@ -58,6 +58,8 @@ export interface EncodeOptions {
 export interface Modules {
   kept: readonly string[];
   quantized: readonly string[];
+  /** Whether the output head is the embedding, and so has no tensor. */
+  tiedHead: boolean;
 }
 
 /** JSON that tells loaders of the layout: config.json's quantization_config, and files beside it. */
