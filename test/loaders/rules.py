@@ -57,6 +57,7 @@ class File:
     uses: set[str] = field(default_factory=set)
     parents: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     """Attributes that hold a class, by its name."""
+    bases: dict[str, list[str]] = field(default_factory=dict)
 
 
 def sources(root: Path):
@@ -171,6 +172,7 @@ def read(text: str) -> File:
 
 
 def read_class(node: ast.ClassDef, file: File) -> None:
+    file.bases[node.name] = [one.id for one in node.bases if isinstance(one, ast.Name)]
     for one in ast.walk(node):
         if not isinstance(one, ast.Assign) or not isinstance(one.targets[0], ast.Attribute):
             continue
@@ -253,6 +255,16 @@ def architectures(root: Path, files: dict[str, File]) -> dict[str, str]:
     return {name: file for name, file in sorted(found.items()) if file in files}
 
 
+def ancestors(files: dict[str, File], known: set[str]) -> dict[str, list[str]]:
+    """Architectures that an architecture's class is made of."""
+    bases = {name: found for file in files.values() for name, found in file.bases.items()}
+
+    def above(name: str) -> set[str]:
+        return set(bases.get(name, [])).union(*(above(one) for one in bases.get(name, []) if one != name))
+
+    return {name: found for name in sorted(known) if (found := sorted(above(name) & known - {name}))}
+
+
 def others(names: list[str], against: list[str]) -> list[str]:
     return sorted(set(names) - set(against))
 
@@ -278,6 +290,7 @@ def rules(root: Path, version: str) -> dict:
         "fused": groups(list(files), files),
         "plain": plain,
         "architectures": by_architecture,
+        "bases": ancestors(files, set(by_architecture)),
         "files": profiles,
     }
 

@@ -7,8 +7,8 @@ import { parseJsonText } from "./python-json.js";
 export interface Constraint {
   engine: string;
   version: string;
-  /** Ranks that share a layer; null when it holds for any number. */
-  tp: number | null;
+  /** Ranks that share a layer. */
+  tp: number;
   problem: string;
   tensors: readonly string[];
   remedy: string;
@@ -24,23 +24,18 @@ const BY_COLUMNS = /^(o_proj|down_proj|w2|out_proj|fc2|dense)$/;
 const KV = /^(k_proj|v_proj)$/;
 
 const config = z.object({
-  architectures: z.array(z.string()).optional(),
   num_key_value_heads: z.number().int().positive().optional(),
 });
 
-/** Loader rules that the planned output breaks, for each number of ranks. */
+/** Rules of engines for shared layers that the planned output breaks, for each number of ranks. */
 export function brokenConstraints(plan: Plan, ranks: readonly number[]): Constraint[] {
   const facts = plan.config === null ? {} : (config.safeParse(parseJsonText(plan.config)).data ?? {});
   const heads = facts.num_key_value_heads ?? Number.POSITIVE_INFINITY;
   const { border } = plan.format;
-  const split = ranks.flatMap((tp) => [
+  return ranks.flatMap((tp) => [
     ...rowsSplit(plan.matrices, tp, heads, border),
     ...columnsSplit(plan.matrices, tp, border),
   ]);
-  const { kept, quantized, tiedHead } = plan;
-  const rules =
-    plan.format.rules?.({ kept, quantized, tiedHead, architectures: facts.architectures ?? [] }) ?? [];
-  return [...rules.map((rule) => ({ tp: null, tensors: [], ...rule })), ...split];
 }
 
 function rowsSplit(tensors: readonly Matrix[], tp: number, heads: number, border: number) {

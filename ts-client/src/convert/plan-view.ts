@@ -1,7 +1,8 @@
 import { existsSync } from "node:fs";
 import path from "node:path";
 import type { Constraint } from "./constraints.js";
-import { type Plan, type PlannedFile, sum } from "./plan.js";
+import { factsOf, type Plan, type PlannedFile, sum } from "./plan.js";
+import { verdictsOf } from "./readers/verdicts.js";
 import { roomFor } from "./room.js";
 import type { TensorEntry } from "./safetensors/header.js";
 
@@ -26,6 +27,7 @@ export function planView(plan: Plan, constraints: readonly Constraint[], output:
     folds: foldsOf(plan),
     unscaled: plan.folding?.unscaled ?? [],
     constraints,
+    readers: verdictsOf(factsOf(plan)),
   };
 }
 

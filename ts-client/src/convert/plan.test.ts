@@ -5,8 +5,9 @@ import { afterAll, describe, expect, it } from "vitest";
 import { outputConfig } from "./config.js";
 import { brokenConstraints } from "./constraints.js";
 import { formatNamed } from "./formats/index.js";
-import { DEFAULTS, makePlan, type Plan } from "./plan.js";
+import { DEFAULTS, factsOf, makePlan, type Plan } from "./plan.js";
 import { glob } from "./policy.js";
+import { verdictsOf } from "./readers/verdicts.js";
 import { headOf, layoutFile } from "./safetensors/layout.js";
 import { openSource } from "./source.js";
 
@@ -174,10 +175,46 @@ describe("loader rules", () => {
       "SGLang: columns of a rank are no multiple of 128: down_proj has 192",
     ]);
   });
+});
 
-  it("name SGLang's Llama class, which loads no scales", () => {
-    const llama = { ...config, architectures: ["LlamaForCausalLM"] };
-    expect(broken(1, llama)).toEqual([expect.stringMatching(/^SGLang: its LlamaForCausalLM .* NaN$/)]);
+describe("readers", () => {
+  const verdicts = (architecture: string, to: string, names: Record<string, number[]>) => {
+    const plan = planOf(names, { architectures: [architecture] }, { to });
+    return Object.fromEntries(verdictsOf(factsOf(plan)).map((one) => [one.reader, one]));
+  };
+  const expert = (name: string) => ({
+    ...layer(256, 256, 256, 256),
+    [`model.layers.0.mlp.experts.0.${name}.weight`]: [256, 256],
+  });
+
+  it.each(["LlamaForCausalLM", "MistralForCausalLM", "Phi3ForCausalLM"])(
+    "of SGLang made of its Llama class load no scales: %s",
+    (architecture) => {
+      const { sglang, vllm } = verdicts(architecture, "fp8_block128", layer(256, 256, 256, 256));
+      expect(vllm?.loads).toBe(true);
+      expect(sglang?.problems.map(({ remedy }) => remedy)).toEqual([expect.stringMatching(/ct_fp8_block/)]);
+      const { sglang: other } = verdicts(architecture, "ct_fp8_block", layer(256, 256, 256, 256));
+      expect(other?.loads).toBe(true);
+    },
+  );
+
+  it("of a model that no engine has are told so, and general rules apply", () => {
+    const found = verdicts("NoSuchForCausalLM", "fp8_block128", layer(256, 256, 256, 256));
+    expect(Object.values(found).map(({ architecture, loads }) => [architecture, loads])).toEqual([
+      [false, true],
+      [false, true],
+      [true, true],
+      [true, true],
+    ]);
+  });
+
+  it("refuse what they do not load right where an output is for them", () => {
+    const config = { architectures: ["Qwen3MoeForCausalLM"] };
+    const made = () => planOf(expert("down_proj"), config, { to: "ct_fp8_block", for: "transformers" });
+    expect(made).toThrow(/transformers 5.20.2 does not load ct_fp8_block right: .*experts.0.down_proj/);
+    expect(
+      planOf(expert("down_proj"), config, { to: "fp8_block128", for: "transformers" }).quantized,
+    ).toHaveLength(8);
   });
 });
 

@@ -13,7 +13,10 @@ import { type Decided, type PlannedFile, planFiles } from "./plan-file.js";
 import { isStacked, type PolicyName } from "./policy.js";
 import { planRanks } from "./ranks/plan-ranks.js";
 import { rankedFor } from "./ranks/ranked.js";
+import { architecturesOf } from "./readers/layers.js";
 import { layersFor, type Reader } from "./readers/readers.js";
+import type { Facts } from "./readers/types.js";
+import { checkReader } from "./readers/verdicts.js";
 import { repack } from "./repack.js";
 import type { SideFile } from "./side-files.js";
 import type { Source } from "./source.js";
@@ -63,15 +66,11 @@ export interface Matrix {
   shape: readonly number[];
 }
 
-export interface Plan {
+export interface Plan extends Modules {
   options: ConvertOptions;
   format: Format;
   source: Source;
   files: readonly PlannedFile[];
-  /** Modules with a matrix that stays in its own precision. */
-  kept: readonly string[];
-  /** Modules in the layout. */
-  quantized: readonly string[];
   /** Quantised matrices, before they are packed. */
   matrices: readonly Matrix[];
   calibration: Calibration | null;
@@ -108,8 +107,7 @@ export function makePlan(opened: Source, given: ConvertOptions): Plan {
       `nothing in ${source.folder} is quantised`,
       nothingRemedy(decided),
     );
-  const calibration =
-    given.calibration === null ? null : Calibration.open(given.calibration, layers.groups);
+  const calibration = given.calibration === null ? null : Calibration.open(given.calibration, layers.groups);
   const inputScale = inputScales(format, decided, calibration);
   const byName = new Map(decided.map((one) => [one.tensor.name, one]));
   const how = { scales: options.scales, inputScale };
@@ -181,12 +179,26 @@ function sized(
       (file) => file.bytes,
     ),
   };
+  checkReader(options.for, factsOf(plan));
   const index = indexed ? bytesOfIndex(files) : 0;
   const texts = [plan.config ?? "", ...extra.map(({ text }) => text)];
   const small = index + sum(texts, (text) => Buffer.byteLength(text)) + sum(plan.side, (file) => file.bytes);
   const outputBytes = sum(files, (file) => file.layout.bytes) + small;
   const fingerprint = fingerprintOf(source, options, format, calibration, more?.inputs);
   return { ...plan, outputBytes, fingerprint };
+}
+
+/** What readers' rules look at. */
+export function factsOf({
+  format,
+  source,
+  kept,
+  quantized,
+  tiedHead,
+  matrices,
+}: Omit<Plan, "fingerprint" | "outputBytes">): Facts {
+  const architectures = architecturesOf(source.config);
+  return { layout: format.id, architectures, kept, quantized, tiedHead, matrices };
 }
 
 function foldingOf(

@@ -4,8 +4,8 @@ import path from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { DEFAULTS } from "./plan.js";
 import { decide, policyRules, withLayers } from "./policy.js";
-import { layersOf } from "./readers/layers.js";
 import { policyView } from "./policy-view.js";
+import { layersOf } from "./readers/layers.js";
 import { headOf, layoutFile } from "./safetensors/layout.js";
 import { openSource } from "./source.js";
 
@@ -61,7 +61,9 @@ describe("a declared policy", () => {
     expect(rules.at(-1)).toMatchObject({ action: "quantize", why: "linear layer" });
     const head = { name: "lm_head.weight", dtype: "BF16", shape: [8, 8], begin: 0, end: 128 };
     expect(decide(head, policyRules({ ...options, name: "linear", layers })).quantize).toBe(true);
-    expect(decide(head, policyRules({ name: "linear", keep: [], quantize: [], layers })).why).toBe("output head");
+    expect(decide(head, policyRules({ name: "linear", keep: [], quantize: [], layers })).why).toBe(
+      "output head",
+    );
   });
 
   it("keeps what a group is fused with", () => {

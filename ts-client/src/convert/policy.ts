@@ -38,7 +38,8 @@ interface Kept {
 /** What is no linear layer of the language model, by the words of its name. */
 const KEPT: readonly Kept[] = [
   {
-    pattern: /(^|\.)(wte|wpe|shared\.weight$|\w*(?<!un)embed(ding)?s?(_\w+)?(\.|$)|\w*relative_attention_bias\.)/,
+    pattern:
+      /(^|\.)(wte|wpe|shared\.weight$|\w*(?<!un)embed(ding)?s?(_\w+)?(\.|$)|\w*relative_attention_bias\.)/,
     why: "embedding",
     layer: false,
   },
@@ -50,7 +51,11 @@ const KEPT: readonly Kept[] = [
     layer: true,
   },
   { pattern: /(^|\.)(score|classifier|cls|pooler)(\.|$)/, why: "head", layer: true },
-  { pattern: /(^|\.)(eh_proj|mtp\.fc|mtp_linear_proj|hidden_projection)\./, why: "projection of an MTP layer", layer: true },
+  {
+    pattern: /(^|\.)(eh_proj|mtp\.fc|mtp_linear_proj|hidden_projection)\./,
+    why: "projection of an MTP layer",
+    layer: true,
+  },
   { pattern: /(^|\.)indexer\.weights_proj\./, why: "indexer's weights", layer: true },
   {
     pattern:

@@ -9,10 +9,10 @@ import { groupsIn, scaledGroup } from "./fold-report.js";
 import { SCALE_RULES } from "./formats/types.js";
 import { NOT_MEASURED, perplexityReport } from "./perplexity-report.js";
 import { type ConvertOptions, type Plan, sum } from "./plan.js";
+import { READER_IDS } from "./readers/readers.js";
 import { REPORT } from "./side-files.js";
 import { sqnr, type TensorReport, tensorReport } from "./tensor-report.js";
 import { wholeLines } from "./text-file.js";
-import { READER_IDS } from "./readers/readers.js";
 
 const WORST = 10;
 

@@ -10,6 +10,7 @@ import {
   type Plan,
 } from "../../convert/index.js";
 import { LEFT_OUT, planView } from "../../convert/plan-view.js";
+import { verdictLines } from "../../convert/readers/verdicts.js";
 import { bytes, count } from "../../view/format.js";
 import { table } from "../../view/table.js";
 import { type Context, examples, show } from "../context.js";
@@ -79,6 +80,7 @@ function lines(plan: Plan, view: View): string[] {
     ...foldLines(view),
     roomLine(view),
     timeLine(view),
+    ...readerLines(view),
     ...constraintLines(view.constraints),
   ];
 }
@@ -104,10 +106,14 @@ function timeLine({ time }: View): string {
   return `Time: about ${took}, estimated from ${bytes(sample)} of it converted at ${bytes(Math.round(rate))}/s; verifying comes on top`;
 }
 
+/** What each reader does with it, or the one that it is for. */
+function readerLines({ readers, options }: View): string[] {
+  return readers.filter(({ reader }) => options.for === null || reader === options.for).flatMap(verdictLines);
+}
+
 function constraintLines(constraints: readonly Constraint[]): string[] {
-  if (constraints.length === 0) return ["No loader rule is broken."];
   return constraints.flatMap(({ engine, version, tp, problem, tensors, remedy }) => [
-    `${engine} ${version}${tp === null ? "" : ` on ${tp} rank${tp === 1 ? "" : "s"}`}: ${problem}` +
+    `${engine} ${version} on ${tp} rank${tp === 1 ? "" : "s"}: ${problem}` +
       `${tensors.length > 0 ? ` (${tensors.length} tensors)` : ""}`,
     `  ${remedy}`,
   ]);

@@ -1,3 +1,4 @@
+import { isExpert } from "../fused.js";
 import { BLOCK, blockObstacle, blocksOf } from "./blocks.js";
 import { FP8_BLOCK } from "./fp8-block128.js";
 import { FP8_TENSOR } from "./fp8-tensor.js";
@@ -17,15 +18,24 @@ export function groupOf(format: string, weights: Arguments, activations: Argumen
   };
 }
 
+/**
+ * Names of kept modules. transformers would quantise a tied head as one more linear layer, and find no scales for it;
+ * vLLM asks for stacked experts by names of single ones, which only a pattern can say.
+ */
+function ignored({ kept, tiedHead }: Modules): string[] {
+  const stacked = kept.filter((name) => name.endsWith(".experts"));
+  const patterns = stacked.map((name) => `re:${name.replaceAll(".", "\\.")}.*`);
+  return [...kept, ...patterns, ...(tiedHead ? ["lm_head"] : [])].sort();
+}
+
 /** config.json's block as compressed-tensors writes it. */
-export function compressedTensors(groups: ReturnType<typeof groupOf>[], { kept, tiedHead }: Modules): LoaderFiles {
+export function compressedTensors(groups: ReturnType<typeof groupOf>[], modules: Modules): LoaderFiles {
   const formats = new Set(groups.map(({ format }) => format));
   return {
     config: {
       config_groups: Object.fromEntries(groups.map((group, i) => [`group_${i}`, group])),
       format: formats.size > 1 ? "mixed-precision" : [...formats].join(""),
-      // transformers would quantise a tied head as one more linear layer, and find no scales for it.
-      ignore: tiedHead ? [...kept, "lm_head"].sort() : kept,
+      ignore: ignored(modules),
       kv_cache_scheme: null,
       quant_method: "compressed-tensors",
       quantization_status: "compressed",
@@ -41,10 +51,23 @@ interface Variant {
   scales(shape: readonly number[]): number[];
   weights?: Arguments;
   activations: Arguments;
+  /** Of experts, where those differ. */
+  expertActivations?: Arguments;
 }
 
-const float8Group = ({ strategy, weights, activations }: Variant) =>
-  groupOf("float-quantized", { ...FLOAT, strategy, ...weights }, activations);
+/** Experts of any model, by the names that engines ask for. */
+export const EXPERT_TARGETS = ["re:.*\\.experts\\.\\d+\\..*"];
+
+const float8Group = ({ strategy, weights, activations }: Variant, targets?: string[]) =>
+  groupOf("float-quantized", { ...FLOAT, strategy, ...weights }, activations, targets);
+
+/** Experts go first where they have a group of their own. */
+function float8Groups(variant: Variant, { quantized }: Modules) {
+  const { expertActivations: activations } = variant;
+  if (activations === undefined || !quantized.some((name) => isExpert(`${name}.weight`)))
+    return [float8Group(variant)];
+  return [float8Group({ ...variant, activations }, EXPERT_TARGETS), float8Group(variant)];
+}
 
 function float8(variant: Variant, more: Pick<Format, "border" | "obstacle" | "shared">): Format {
   const { strategy, scheme } = variant;
@@ -62,7 +85,7 @@ function float8(variant: Variant, more: Pick<Format, "border" | "obstacle" | "sh
       data: { name, dtype: "F8_E4M3", shape },
       scale: { name: `${name}_scale`, dtype: "F32", shape: variant.scales(shape) },
     }),
-    files: (modules) => compressedTensors([float8Group(variant)], modules),
+    files: (modules) => compressedTensors(float8Groups(variant, modules), modules),
   };
 }
 
@@ -73,6 +96,8 @@ export const ctFp8Tensor = float8(
     scheme: FP8_TENSOR,
     scales: () => [1],
     activations: { strategy: "token" },
+    // vLLM's experts take one scale for a matrix with inputs of one scale alone.
+    expertActivations: { strategy: "tensor" },
   },
   { border: 1, shared: true, obstacle: () => undefined },
 );

@@ -35,16 +35,4 @@ export const fp8Block128: Format = {
     },
     others: {},
   }),
-  rules: ({ architectures }) =>
-    architectures.includes("LlamaForCausalLM")
-      ? [
-          {
-            engine: "SGLang",
-            version: "0.5.23",
-            problem:
-              "its LlamaForCausalLM looks for weight_scale, does not find these scales, and computes NaN",
-            remedy: "serve this output with vLLM, or convert a Qwen3 or DeepSeek checkpoint for SGLang",
-          },
-        ]
-      : [],
 };

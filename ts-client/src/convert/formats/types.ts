@@ -68,20 +68,6 @@ export interface LoaderFiles {
   others: Readonly<Record<string, unknown>>;
 }
 
-/** An engine that does not load, or loads wrongly, what a plan makes. */
-export interface EngineRule {
-  engine: string;
-  version: string;
-  problem: string;
-  remedy: string;
-  tensors?: readonly string[];
-}
-
-/** What rules of engines look at. */
-export interface EngineFacts extends Modules {
-  architectures: readonly string[];
-}
-
 /** A layout that converted weights can have. */
 export interface Format {
   /** The layout id. */
@@ -109,6 +95,4 @@ export interface Format {
   obstacle(group: FusedGroup): string | undefined;
   encode(tensor: TensorEntry, options: EncodeOptions): Encoding;
   files(modules: Modules): LoaderFiles;
-  /** Rules of engines, whatever the number of ranks. */
-  rules?(facts: EngineFacts): EngineRule[];
 }

@@ -1,6 +1,6 @@
 import { isExpert } from "../fused.js";
 import { blockObstacle } from "./blocks.js";
-import { blockGroup, compressedTensors, ctFp8Block, groupOf } from "./compressed-tensors.js";
+import { blockGroup, compressedTensors, ctFp8Block, EXPERT_TARGETS, groupOf } from "./compressed-tensors.js";
 import { GROUP, groupsOf, int4Obstacle, int4Scheme } from "./int4.js";
 import type { Constant, Format } from "./types.js";
 
@@ -34,14 +34,6 @@ export const w4a8Vllm: Format = {
     };
   },
   files: (modules) => compressedTensors([int4Group()], modules),
-  rules: () => [
-    {
-      engine: "SGLang",
-      version: "0.5.23",
-      problem: "it reads this dialect for experts alone, and has no W4A8 for other layers",
-      remedy: "serve this output with vLLM, or write w4a8_g128_sglang",
-    },
-  ],
 };
 
 /** The codes and scales of the other engines' W4A8: experts as above, every other linear layer in block FP8. */
@@ -51,7 +43,7 @@ export const w4a8VllmMixed: Format = {
   summary: "experts as in w4a8_g128_vllm, the rest block FP8: compressed-tensors mixed-precision, for vLLM",
   obstacle: (group) => (group.expert ? int4Obstacle(group) : blockObstacle(group)),
   encode: (tensor, options) => (isExpert(tensor.name) ? w4a8Vllm : ctFp8Block).encode(tensor, options),
-  files: (modules) => compressedTensors([int4Group(["re:.*\\.experts\\.\\d+\\..*"]), blockGroup], modules),
+  files: (modules) => compressedTensors([int4Group(EXPERT_TARGETS), blockGroup], modules),
 };
 
 /** The shape before packing, which readers of a padded row would need. */

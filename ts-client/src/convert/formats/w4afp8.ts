@@ -3,7 +3,7 @@ import type { TensorEntry } from "../safetensors/header.js";
 import { blockObstacle } from "./blocks.js";
 import { fp8Block128 } from "./fp8-block128.js";
 import { GROUP, groupsOf, int4Obstacle, int4Scheme } from "./int4.js";
-import type { Constant, EncodeOptions, Encoding, EngineRule, Format, Modules } from "./types.js";
+import type { Constant, EncodeOptions, Encoding, Format } from "./types.js";
 
 /** Engines know the experts' parts by number. */
 const PARTS: Readonly<Record<string, string>> = { gate_proj: "w1", down_proj: "w2", up_proj: "w3" };
@@ -37,22 +37,6 @@ function scalar(name: string, value: number): Constant {
 const obstacle = (group: FusedGroup) => (group.expert ? int4Obstacle(group) : blockObstacle(group));
 const isExpertModule = (name: string) => isExpert(`${name}.weight`);
 
-const SGLANG = { engine: "SGLang", version: "0.5.23" };
-
-/** Layers that stay, of those that this engine takes for block FP8 unasked. */
-function keptDense({ kept }: Modules): EngineRule[] {
-  const dense = kept.filter((name) => !isExpertModule(name) && !/(^|\.)(lm_head|gate)$/.test(name));
-  if (dense.length === 0) return [];
-  return [
-    {
-      ...SGLANG,
-      problem: "w4afp8 has no list of kept layers, and reads these as block FP8",
-      tensors: dense,
-      remedy: "quantise them, or serve this model with vLLM as w4a8_g128_vllm",
-    },
-  ];
-}
-
 const common = {
   version: 1,
   scales: ["mse", "amax"],
@@ -72,7 +56,6 @@ export const w4a8Sglang: Format = {
     config: { quant_method: "w4afp8", activation_scheme: "dynamic", weight_block_size: [GROUP, GROUP] },
     others: {},
   }),
-  rules: keptDense,
 };
 
 export const w4a8Trtllm: Format = {

@@ -70,7 +70,9 @@ function plainness(
   const [plain, quantized] = [new Set([...rules.plain, ...(own?.plain ?? [])]), new Set(own?.quantized)];
   const isPlain = (name: string) => plain.has(name) && !quantized.has(name);
   const why = `${ENGINE_NAMES[engine]} ${rules.version} builds it unquantised`;
-  const into = new Map(fused.filter(([to = ""]) => isPlain(to)).flatMap(([, ...parts]) => parts.map((one) => [one, parts])));
+  const into = new Map(
+    fused.filter(([to = ""]) => isPlain(to)).flatMap(([, ...parts]) => parts.map((one) => [one, parts])),
+  );
   return (name: string): string | undefined => {
     const { leaf, parent } = placeOf(name);
     const found = plain.has(`${parent}.${leaf}`) || isPlain(leaf) || into.has(leaf);
@@ -80,6 +82,9 @@ function plainness(
 
 /** The layer of a tensor and what holds it, numbers of layers in a list left out. */
 function placeOf(name: string): { leaf: string; parent: string } {
-  const parts = name.split(".").slice(0, -1).filter((part) => !/^\d+$/.test(part));
+  const parts = name
+    .split(".")
+    .slice(0, -1)
+    .filter((part) => !/^\d+$/.test(part));
   return { leaf: parts.at(-1) ?? "", parent: parts.at(-2) ?? "" };
 }

@@ -9,6 +9,8 @@ export interface EngineRules {
   plain: readonly string[];
   /** The file of each architecture. */
   architectures: Readonly<Record<string, string>>;
+  /** Architectures that the class of an architecture is made of. */
+  bases: Readonly<Record<string, readonly string[]>>;
   /** What a file and those that it is made of say beside that; PARENT.NAME where a name alone is both. */
   files: Readonly<Record<string, Pick<EngineRules, "fused" | "plain"> & { quantized: readonly string[] }>>;
 }

@@ -1,0 +1,26 @@
+import { isExpert } from "../fused.js";
+import type { Facts, Problem } from "./types.js";
+
+/** Layouts whose config.json speaks compressed-tensors. */
+export const CT = /^ct_|^w4a8_g128_vllm/;
+export const W4AFP8 = /^w4a8_g128_(sglang|trtllm)$/;
+const OWN = /^fp8_(channel|block128_pad4)$/;
+
+export const experts = ({ matrices }: Facts) => matrices.filter(({ name }) => isExpert(name));
+
+const SAME_CODES: Readonly<Record<string, string>> = {
+  fp8_channel: "ct_fp8_channel",
+  fp8_block128_pad4: "fp8_block128",
+};
+
+/** No reader but opswap has a name for the layouts of its own kernels. */
+export function ownLayout({ layout }: Facts, file: string): Problem[] {
+  if (!OWN.test(layout)) return [];
+  return [
+    {
+      problem: "quant_method opswap is none that it knows",
+      remedy: `the same codes load as \`convert repack --to ${SAME_CODES[layout]}\``,
+      file,
+    },
+  ];
+}

@@ -1,0 +1,62 @@
+import { experts, ownLayout, W4AFP8 } from "./layouts.js";
+import type { Facts, Matrix, Problem, ReaderRules } from "./types.js";
+
+const BLOCK = 128;
+const CT_BLOCKS = /^(ct_fp8_block|w4a8_g128_vllm_mixed)$/;
+
+/** Its FP8 knows blocks; it loads the codes of other layouts as if they were weights. */
+function bareCodes({ layout }: Facts): Problem[] {
+  if (layout !== "fp8_tensor" && !W4AFP8.test(layout)) return [];
+  return [
+    {
+      problem: "it takes no notice of these scales, and computes with bare codes",
+      remedy:
+        layout === "fp8_tensor"
+          ? "`convert repack --to ct_fp8_tensor` has the same codes"
+          : "write fp8_block128",
+      file: "integrations/finegrained_fp8.py",
+    },
+  ];
+}
+
+/** Experts are stacked while they load, for which it asks that scales have two dimensions that fit. */
+function blockExperts(facts: Facts): Problem[] {
+  const found = facts.layout === "ct_fp8_block" ? experts(facts) : [];
+  if (found.length === 0) return [];
+  return [
+    {
+      problem: "it cannot stack experts whose scales are blocks of compressed-tensors",
+      remedy: "`convert repack --to fp8_block128` has the same codes",
+      file: "core_model_loading.py",
+      tensors: found.map(({ name }) => name),
+    },
+  ];
+}
+
+/** compressed-tensors before 0.19 takes a lone column of blocks for scales of rows, and cannot fill up partial blocks. */
+function partialBlocks({ layout, matrices }: Facts): Problem[] {
+  const unfit = ({ shape: [rows = 0, columns = 0] }: Matrix) =>
+    rows % BLOCK !== 0 || columns % BLOCK !== 0 || columns === BLOCK;
+  const found = CT_BLOCKS.test(layout) ? matrices.filter((one) => unfit(one)) : [];
+  if (found.length === 0) return [];
+  return [
+    {
+      problem: "compressed-tensors 0.17 and 0.18 read partial blocks, and a lone column of blocks, wrong",
+      remedy: "install compressed-tensors 0.19 or later, or write fp8_block128",
+      file: "compressed_tensors/quantization/lifecycle/forward.py",
+      tensors: found.map(({ name }) => name),
+    },
+  ];
+}
+
+export const transformers: ReaderRules = {
+  name: "transformers",
+  version: "5.20.2",
+  known: "loaded",
+  problems: (facts) => [
+    ...ownLayout(facts, "quantizers/auto.py"),
+    ...bareCodes(facts),
+    ...blockExperts(facts),
+    ...partialBlocks(facts),
+  ],
+};
