@@ -3,6 +3,8 @@ import type { Facts, Problem } from "./types.js";
 
 /** Layouts whose config.json speaks compressed-tensors. */
 export const CT = /^ct_|^w4a8_g128_vllm/;
+/** Layouts with blocks as compressed-tensors describes them. */
+export const CT_BLOCKS = /^(ct_fp8_block|w4a8_g128_vllm_mixed)$/;
 export const W4AFP8 = /^w4a8_g128_(sglang|trtllm)$/;
 const OWN = /^fp8_(channel|block128_pad4)$/;
 

@@ -25,7 +25,7 @@ function llamaBlocks({ layout, architectures, matrices }: Facts): Problem[] {
 /** Scales of a matrix alone: parts that it fuses by their rows cannot have them. */
 function fusedLatent({ layout, matrices }: Facts): Problem[] {
   const found = matrices.filter(({ name }) => /\.(q_a_proj|kv_a_proj_with_mqa)\.weight$/.test(name));
-  if (layout !== "fp8_tensor" || !found.some(({ name }) => name.includes("q_a_proj"))) return [];
+  if (!/^(ct_)?fp8_tensor$/.test(layout) || !found.some(({ name }) => name.includes("q_a_proj"))) return [];
   return [
     {
       problem: "it joins q_a_proj and kv_a_proj_with_mqa with their scales, of which each has one alone",

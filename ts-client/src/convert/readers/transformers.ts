@@ -1,8 +1,7 @@
-import { experts, ownLayout, W4AFP8 } from "./layouts.js";
+import { CT_BLOCKS, experts, ownLayout, W4AFP8 } from "./layouts.js";
 import type { Facts, Matrix, Problem, ReaderRules } from "./types.js";
 
 const BLOCK = 128;
-const CT_BLOCKS = /^(ct_fp8_block|w4a8_g128_vllm_mixed)$/;
 
 /** Its FP8 knows blocks; it loads the codes of other layouts as if they were weights. */
 function bareCodes({ layout }: Facts): Problem[] {
