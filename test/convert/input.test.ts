@@ -112,9 +112,9 @@ const FAULTS: [string, () => void, RegExp][] = [
     "a tensor in two shards",
     () => {
       rmSync(index);
-      writeShard(path.join(source, "more.safetensors"), { "m.norm.weight": [3] }, 9);
+      writeShard(path.join(source, "model-00001-of-00002.safetensors"), { "m.norm.weight": [3] }, 9);
     },
-    /tensor m\.norm\.weight is in model-00002.* and in more/,
+    /tensor m\.norm\.weight is in model-00001.* and in model-00002/,
   ],
 ];
 
@@ -247,6 +247,25 @@ it("plan tells room and time, and leaves nothing behind", async () => {
   expect(JSON.parse((await convert(["plan", source, output, "--json", "--no-measure"])).out).time).toBeNull();
   expect((await convert(["plan", source, output])).out).toMatch(/Time: about .* estimated from/);
   expect(readdirSync(dir)).toEqual(before);
+});
+
+it("plan names what goes along without being known, and what is left out with the reason", async () => {
+  writeShard(path.join(source, "consolidated.safetensors"), { "norm.weight": [64] }, 3);
+  for (const name of ["hf_quant_config.json", "params.json"]) writeFileSync(path.join(source, name), "{}");
+  const planned = JSON.parse((await convert(["plan", source, "--json"])).out);
+  expect(planned).toMatchObject({
+    carried: ["extra/chat.txt", "tokenizer.json"],
+    unknown: ["extra/chat.txt"],
+  });
+  expect(planned.left_out.map(({ name }: { name: string }) => name)).toEqual([
+    "consolidated.safetensors",
+    "hf_quant_config.json",
+    "params.json",
+  ]);
+  const { out } = await convert(["plan", source]);
+  expect(out).toMatch(/Not known, and carried over as they are: extra\/chat.txt/);
+  expect(out).toMatch(/consolidated.safetensors: the same weights under Mistral's names/);
+  expect(out).toMatch(/hf_quant_config.json: says how the source was quantised/);
 });
 
 it("inspect lists files and dtypes", async () => {

@@ -114,17 +114,18 @@ def test_block_fp8_passes_through_but_for_groups_that_engines_would_load_wrongly
 def test_scales_may_be_in_another_file(tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.mkdir()
+    first, second = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
     x = np.random.default_rng(9).standard_normal((200, 300)).astype(np.float32)
     codes, scales = fp8_block128(x)
-    write(source / "a.safetensors", {"a.o_proj.weight": codes})
-    write(source / "b.safetensors", {"a.o_proj.weight_scale_inv": scales, "a.norm.weight": np.ones(3, BF16)})
+    write(source / first, {"a.o_proj.weight": codes})
+    write(source / second, {"a.o_proj.weight_scale_inv": scales, "a.norm.weight": np.ones(3, BF16)})
     _convert(source, tmp_path / "out", "--to", "bf16")
-    got, _ = read(tmp_path / "out/a.safetensors")
+    got, _ = read(tmp_path / "out" / first)
     exact = codes.astype(np.float32) * _spread(scales, x.shape, (128, 128))
     assert got["a.o_proj.weight"].tobytes() == exact.astype(BF16).tobytes()
     _convert(source, tmp_path / "same")
-    assert read(tmp_path / "same/a.safetensors")[0]["a.o_proj.weight"].tobytes() == codes.tobytes()
-    got, _ = read(tmp_path / "same/b.safetensors")
+    assert read(tmp_path / "same" / first)[0]["a.o_proj.weight"].tobytes() == codes.tobytes()
+    got, _ = read(tmp_path / "same" / second)
     assert got["a.o_proj.weight_scale_inv"].tobytes() == scales.tobytes()
 
 

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { createReadStream, existsSync, readdirSync, readFileSync, realpathSync } from "node:fs";
 import path from "node:path";
 import { convertError } from "./errors.js";
-import { DIGEST_LISTS } from "./side-files.js";
+import { DIGEST_LISTS } from "./known-files.js";
 import type { Source, SourceFile } from "./source.js";
 
 /** A digest that came with a file, and what says so. */

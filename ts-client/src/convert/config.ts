@@ -1,8 +1,9 @@
 import { z } from "zod";
 import { convertError } from "./errors.js";
 import { bf16, type Format } from "./formats/index.js";
-import { withKey, withoutKey } from "./json-text.js";
+import { withKey, withoutKey, withoutPath } from "./json-text.js";
 import { parseJsonText } from "./python-json.js";
+import { checkOneMeaning, quantizationBlocks } from "./quantization-blocks.js";
 import type { Source } from "./source.js";
 
 const json = z.record(z.string(), z.unknown());
@@ -14,22 +15,22 @@ export function outputConfig(
   block: Record<string, unknown> | null,
 ): string {
   const plain = withoutQuantization(source.config ?? "{}", source.fp8 === true);
-  if (block !== null) return withKey(plain, "quantization_config", block);
+  const key = "quantization_config"; // it may be there as null
+  if (block !== null) return withKey(withoutKey(plain, key), key, block);
   return format === bf16 ? inBf16(plain) : plain;
 }
 
-const BLOCKS = ["quantization_config", "compression_config"];
-
 /** Blocks of other tools, with whose codes this version cannot do anything, are refused. */
 function withoutQuantization(text: string, known: boolean): string {
-  const config = json.parse(parseJsonText(text));
-  const present = BLOCKS.find((key) => Object.hasOwn(config, key));
+  const blocks = quantizationBlocks(json.parse(parseJsonText(text)));
+  const [present] = blocks;
   if (present === undefined) return text;
-  if (known) return BLOCKS.reduce(withoutKey, text);
-  const method = json.safeParse(config[present]).data?.quant_method;
+  checkOneMeaning(blocks);
+  if (known) return blocks.reduce((changed, { path }) => withoutPath(changed, path), text);
+  const method = json.safeParse(present.block).data?.quant_method;
   throw convertError(
     "OPSWAP_E_CANNOT_CONVERT",
-    `config.json has ${present}${typeof method === "string" ? ` (${method})` : ""}: the source is quantised already`,
+    `config.json has ${present.path.join(".")}${typeof method === "string" ? ` (${method})` : ""}: the source is quantised already`,
     "this version reads BF16, F16, F32, FP8 and GGUF checkpoints; give the one that this was made from, or `opswap convert repack` it",
   );
 }

@@ -21,6 +21,7 @@ export function planView(plan: Plan, constraints: readonly Constraint[], output:
     source_bytes: plan.sourceBytes,
     output_bytes: plan.outputBytes,
     carried: plan.side.map(({ name }) => name),
+    unknown: plan.side.filter((file) => file.unknown).map(({ name }) => name),
     added: plan.extra.map(({ name }) => name),
     left_out: plan.source.leftOut,
     room: output === undefined ? null : room(plan, output),

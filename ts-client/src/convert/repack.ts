@@ -16,13 +16,10 @@ import { checkMeaning, checkNoneLeft } from "./stored-config.js";
 
 /** Static scales that a dialect has no place for; they find their way back from here. */
 export const INPUT_SCALES = "input_scales.json";
-/** What tells loaders of the source's layout. */
-const OF_LAYOUT = [INPUT_SCALES, "quant_cfg.json", "hf_quant_config.json"];
 
 const inputScales = z.record(z.string(), z.number().positive());
 
 export interface Repacked {
-  /** Without the files that speak of its layout. */
   source: Source;
   files: PlannedFile[];
   kept: string[];
@@ -56,7 +53,7 @@ export function repack(source: Source, format: Format, calibration: Calibration 
   const held = new Set(layers.flatMap(({ weight }) => (format.staticInputs?.(weight) ? [weight.name] : [])));
   const left = [...inputs].filter(([name]) => !held.has(name));
   return {
-    source: { ...source, fp8: true, side: source.side.filter(({ name }) => !OF_LAYOUT.includes(name)) },
+    source: { ...source, fp8: true },
     files: source.files.map((file) => planMoves(file, format, moves)),
     kept: keptModules(tensors, moves, built),
     tiedHead: !tensors.some(({ tensor: { name } }) => /(^|\.)lm_head\.weight$/.test(name)),
@@ -132,8 +129,8 @@ function checkNoneMissing([first, ...more]: string[], format: Format, calibratio
   );
 }
 
-function toldInputs({ side }: Source): Readonly<Record<string, number>> {
-  const file = side.find(({ name }) => name === INPUT_SCALES);
+function toldInputs({ ofLayout }: Source): Readonly<Record<string, number>> {
+  const file = ofLayout.find(({ name }) => name === INPUT_SCALES);
   if (file === undefined) return {};
   const parsed = inputScales.safeParse(parseJson(file.path));
   if (parsed.success) return parsed.data;

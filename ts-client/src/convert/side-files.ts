@@ -1,20 +1,23 @@
 import { type Dirent, readdirSync, statSync } from "node:fs";
 import path from "node:path";
+import { isWeights, standingOf } from "./known-files.js";
 
 export const INDEX = "model.safetensors.index.json";
 export const REPORT = "conversion.json";
 export const PAGE = "conversion.html";
-
-/** Lists of sha256 digests, as `sha256sum` writes them. */
-export const DIGEST_LISTS = /^(sha256sums?|checksums?)(\.txt|\.sha256)?$|\.sha256$/i;
-/** Weights in other formats, which would be stale beside converted ones. */
-const OTHER_WEIGHTS = /(^pytorch_model.*\.bin|\.(pth|pt|gguf|h5|msgpack|ckpt|onnx|safetensors|index\.json))$/;
 
 /** A file that goes along with the weights. */
 export interface SideFile {
   name: string;
   path: string;
   bytes: number;
+  /** Whether nobody knows what it is for: it goes along, and `plan` says so. */
+  unknown?: true;
+}
+
+export interface LeftOut {
+  name: string;
+  why: string;
 }
 
 /** Every file below a folder but hidden folders. */
@@ -29,24 +32,46 @@ export function walk(folder: string, below: string): string[] {
     });
 }
 
-/** Which of these files go along, and why the others do not. */
-export function sideFiles(folder: string, names: readonly string[]) {
+/** Which of these files go along, and why the others do not; `known` says that of weights beside the model's. */
+export function sideFiles(folder: string, names: readonly string[], known: ReadonlyMap<string, string>) {
   const side: SideFile[] = [];
-  const leftOut: { name: string; why: string }[] = [];
+  const ofLayout: SideFile[] = [];
+  const leftOut: LeftOut[] = [];
+  const owners = weightsByFolder(names);
   for (const name of names) {
     const file = path.join(folder, name);
     const stat = statSync(file, { throwIfNoEntry: false });
-    if (!stat?.isFile()) leftOut.push({ name, why: stat ? "not a file" : "a link that leads nowhere" });
-    else if (OTHER_WEIGHTS.test(path.basename(name)))
-      leftOut.push({ name, why: "weights that are not converted" });
-    else if (DIGEST_LISTS.test(path.basename(name)))
-      leftOut.push({ name, why: "digests of files that are others now" });
-    else if (isOurs(name)) leftOut.push({ name, why: "the report of an earlier conversion" });
-    else side.push({ name, path: file, bytes: stat.size });
+    const why = known.get(name) ?? obstacleOf(name, stat, owners);
+    if (why !== undefined || stat === undefined) {
+      leftOut.push({ name, why: why ?? "" });
+      continue;
+    }
+    const one = { name, path: file, bytes: stat.size };
+    const standing = standingOf(path.basename(name));
+    if ("why" in standing) leftOut.push({ name, why: standing.why });
+    else side.push(standing.kind === "unknown" ? { ...one, unknown: true } : one);
+    if (standing.kind === "of the layout") ofLayout.push(one);
   }
-  return { side, leftOut };
+  return { side, leftOut, ofLayout };
 }
 
-function isOurs(name: string): boolean {
-  return name === REPORT || name === PAGE;
+/** Folders below the model's that have weights of their own, which are no part of it, with the first of them. */
+function weightsByFolder(names: readonly string[]): ReadonlyMap<string, string> {
+  const owners = new Map<string, string>();
+  for (const name of names)
+    if (path.dirname(name) !== "." && isWeights(path.basename(name)) && !owners.has(path.dirname(name)))
+      owners.set(path.dirname(name), name);
+  return owners;
+}
+
+function obstacleOf(
+  name: string,
+  stat: { isFile(): boolean } | undefined,
+  owners: ReadonlyMap<string, string>,
+): string | undefined {
+  if (!stat?.isFile()) return stat ? "not a file" : "a link that leads nowhere";
+  const owner = owners.get(path.dirname(name));
+  if (owner !== undefined && !isWeights(path.basename(name)))
+    return `goes with ${owner}, which is not converted`;
+  return undefined;
 }

@@ -4,7 +4,7 @@ import { convertError } from "./errors.js";
 import { isGguf, openGguf } from "./gguf/checkpoint.js";
 import { openSafetensors } from "./safetensors/checkpoint.js";
 import type { TensorEntry } from "./safetensors/header.js";
-import type { SideFile } from "./side-files.js";
+import type { LeftOut, SideFile } from "./side-files.js";
 
 export type { SideFile } from "./side-files.js";
 
@@ -75,7 +75,9 @@ export interface Source {
   /** Whether the output gets an index. */
   indexed: boolean;
   side: readonly SideFile[];
-  leftOut: readonly { name: string; why: string }[];
+  leftOut: readonly LeftOut[];
+  /** Those of them that say how the source is quantised. */
+  ofLayout: readonly SideFile[];
   /** Whether it says that it is in FP8, in a way that is read. */
   fp8?: boolean;
   /** What it was opened with. */

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { convertError } from "./errors.js";
 import type { Located } from "./plan-file.js";
-import { parseJsonText } from "./python-json.js";
+import { withReadBlock } from "./quantization-blocks.js";
 import type { Source } from "./source.js";
 
 /** Activations in FP8 with scales that are found while they run: what every dialect here means. */
@@ -22,11 +22,11 @@ const block = z.discriminatedUnion("quant_method", [
     config_groups: z.record(z.string(), group),
   }),
 ]);
-const config = z.object({ compression_config: z.never().optional(), quantization_config: block.optional() });
+const config = z.object({ compression_config: z.never().optional(), quantization_config: block.nullish() });
 
 /** The same tensors mean other layers where activations are not FP8, or not dynamic: refuses what it would change. */
 export function checkMeaning(source: Source): void {
-  const parsed = config.safeParse(source.config === null ? {} : parseJsonText(source.config));
+  const parsed = config.safeParse(withReadBlock(source.config) ?? {});
   if (parsed.success) return;
   const [issue] = parsed.error.issues;
   throw convertError(

@@ -76,6 +76,9 @@ function lines(plan: Plan, view: View): string[] {
     "",
     `${count(view.quantized)} of ${count(written)} tensors to ${plan.format.id}; ` +
       `${bytes(view.source_bytes)} become ${bytes(view.output_bytes)}, ${count(view.carried.length)} other files are carried over`,
+    ...(view.unknown.length > 0
+      ? [`Not known, and carried over as they are: ${view.unknown.join(", ")}`]
+      : []),
     ...(left.length > 0 ? ["Left out:", ...left] : []),
     ...foldLines(view),
     roomLine(view),

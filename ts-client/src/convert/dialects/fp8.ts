@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { convertError } from "../errors.js";
 import { alignedScales } from "../formats/own.js";
-import { parseJsonText } from "../python-json.js";
+import { withReadBlock } from "../quantization-blocks.js";
 import type { ScaleGrid, Source, SourceFile, SourceTensor } from "../source.js";
 
 const BLOCK = 128;
@@ -30,7 +30,7 @@ export function withScales(source: Source): Source {
   const named = new Map<string, Located>();
   for (const file of source.files)
     for (const tensor of file.header.tensors) named.set(tensor.name, { file, tensor });
-  const parsed = config.safeParse(source.config === null ? null : parseJsonText(source.config)).data;
+  const parsed = config.safeParse(withReadBlock(source.config)).data;
   const block = parsed === undefined ? undefined : blockOf(parsed.quantization_config);
   const read = new Map<string, SourceTensor>();
   for (const one of named.values()) {

@@ -66,6 +66,7 @@ export function openGguf(at: string, tokenizer: string | undefined): Source {
     indexed: files.length > 1,
     side: tokenizerFiles(first.path, first.header.sha256, tokenizer),
     leftOut: [],
+    ofLayout: [],
     ...(tokenizer === undefined ? {} : { tokenizer }),
   };
 }
