@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import path from "node:path";
 import { isGguf } from "./gguf/checkpoint.js";
 import { inspectGguf } from "./gguf/inspect.js";
+import type { KeyFate } from "./gguf/keys.js";
 import { sum } from "./plan.js";
 import { readSummary } from "./report.js";
 import { allTensors, openSource } from "./source.js";
@@ -12,6 +13,8 @@ export interface Inspection {
   files: { name: string; bytes: number; tensors: number; metadata: Readonly<Record<string, string>> }[];
   dtypes: { dtype: string; tensors: number; bytes: number }[];
   tensors: { name: string; dtype: string; shape: readonly number[]; bytes: number; file: string }[];
+  /** Of a GGUF file that can be converted: what would become of each metadata key. */
+  fates: KeyFate[] | null;
   /** Where it is an output of the converter. */
   layout: { id: string; version: number } | null;
 }
@@ -41,5 +44,11 @@ function inspectSafetensors(given: string): Omit<Inspection, "dtypes"> {
     tensors: header.tensors.length,
     metadata: header.metadata,
   }));
-  return { root: source.root, files, tensors, layout: readSummary(source.folder)?.layout ?? null };
+  return {
+    root: source.root,
+    files,
+    tensors,
+    fates: null,
+    layout: readSummary(source.folder)?.layout ?? null,
+  };
 }

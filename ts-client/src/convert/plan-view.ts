@@ -24,6 +24,7 @@ export function planView(plan: Plan, constraints: readonly Constraint[], output:
     unknown: plan.side.filter((file) => file.unknown).map(({ name }) => name),
     added: plan.extra.map(({ name }) => name),
     left_out: plan.source.leftOut,
+    metadata: plan.source.entries ?? [],
     room: output === undefined ? null : room(plan, output),
     folds: foldsOf(plan),
     unscaled: plan.folding?.unscaled ?? [],

@@ -2,6 +2,7 @@ import { existsSync, realpathSync, statSync } from "node:fs";
 import path from "node:path";
 import { convertError } from "./errors.js";
 import { isGguf, openGguf } from "./gguf/checkpoint.js";
+import type { KeyFate } from "./gguf/keys.js";
 import { openSafetensors } from "./safetensors/checkpoint.js";
 import type { TensorEntry } from "./safetensors/header.js";
 import type { LeftOut, SideFile } from "./side-files.js";
@@ -78,6 +79,8 @@ export interface Source {
   leftOut: readonly LeftOut[];
   /** Those of them that say how the source is quantised. */
   ofLayout: readonly SideFile[];
+  /** What became of each metadata key of a GGUF file. */
+  entries?: readonly KeyFate[];
   /** Whether it says that it is in FP8, in a way that is read. */
   fp8?: boolean;
   /** What it was opened with. */

@@ -9,10 +9,16 @@ export interface WrittenTensor {
 
 export type WrittenValue =
   | number
+  | boolean
   | string
   | { float: number }
+  | { bools: readonly boolean[] }
+  /** Arrays of whole numbers in an array, as deep as it is. */
+  | { nested: Nested }
   | { floats: readonly number[] }
   | { array: readonly (number | string)[] };
+
+export type Nested = readonly (number | Nested)[];
 
 const u32 = (value: number) => {
   const bytes = Buffer.alloc(4);
@@ -31,9 +37,19 @@ const float = (value: number) => {
   return bytes;
 };
 
+function list(values: Nested): Buffer {
+  const deep = values.some((one) => typeof one !== "number");
+  const elements = values.map((one) => (typeof one === "number" ? u32(one) : list(one)));
+  return Buffer.concat([u32(deep ? 9 : 4), u64(values.length), ...elements]);
+}
+
 function typed(value: WrittenValue): Buffer {
   if (typeof value === "number") return Buffer.concat([u32(4), u32(value)]);
+  if (typeof value === "boolean") return Buffer.concat([u32(7), Buffer.from([Number(value)])]);
   if (typeof value === "string") return Buffer.concat([u32(8), text(value)]);
+  if ("bools" in value)
+    return Buffer.concat([u32(9), u32(7), u64(value.bools.length), Buffer.from(value.bools.map(Number))]);
+  if ("nested" in value) return Buffer.concat([u32(9), list(value.nested)]);
   if ("float" in value) return Buffer.concat([u32(6), float(value.float)]);
   if ("floats" in value)
     return Buffer.concat([u32(9), u32(6), u64(value.floats.length), ...value.floats.map(float)]);

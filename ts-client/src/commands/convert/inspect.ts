@@ -33,8 +33,14 @@ function lines(found: Inspection, all: boolean): string[] {
     bytes(one.bytes),
   ]);
   const layout = found.layout ? ` (${found.layout.id}, version ${found.layout.version})` : "";
+  const fates = new Map(found.fates?.map(({ key, fate, why }) => [key, why ? `${fate}: ${why}` : fate]));
+  const becomes = found.fates === null ? [] : [{ head: "BECOMES" }];
   const facts = found.files.flatMap(({ metadata }) =>
-    Object.entries(metadata).map(([key, value]) => [key, toWidth(value.replace(/\s+/g, " "), 80)]),
+    Object.entries(metadata).map(([key, value]) => [
+      key,
+      toWidth(value.replace(/\s+/g, " "), 80),
+      ...(found.fates === null ? [] : [fates.get(key) ?? ""]),
+    ]),
   );
   return [
     `${found.root}${layout}`,
@@ -42,7 +48,7 @@ function lines(found: Inspection, all: boolean): string[] {
     ...table([{ head: "FILE" }, right("TENSORS"), right("SIZE")], files),
     "",
     ...table([{ head: "DTYPE" }, right("TENSORS"), right("SIZE")], dtypes),
-    ...(facts.length > 0 ? ["", ...table([{ head: "METADATA" }, { head: "VALUE" }], facts)] : []),
+    ...(facts.length > 0 ? ["", ...table([{ head: "METADATA" }, { head: "VALUE" }, ...becomes], facts)] : []),
     ...(all
       ? ["", ...table([{ head: "TENSOR" }, { head: "DTYPE" }, { head: "SHAPE" }, right("SIZE")], tensors)]
       : []),

@@ -79,12 +79,26 @@ function lines(plan: Plan, view: View): string[] {
     ...(view.unknown.length > 0
       ? [`Not known, and carried over as they are: ${view.unknown.join(", ")}`]
       : []),
+    ...metadataLines(view),
     ...(left.length > 0 ? ["Left out:", ...left] : []),
     ...foldLines(view),
     roomLine(view),
     timeLine(view),
     ...readerLines(view),
     ...constraintLines(view.constraints),
+  ];
+}
+
+/** Of a GGUF file. */
+function metadataLines({ metadata }: View): string[] {
+  if (metadata.length === 0) return [];
+  const of = (fate: string) => metadata.filter((one) => one.fate === fate);
+  const harmless = of("harmless").map(({ key, why }) => `  ${key}: ${why}`);
+  return [
+    `${count(metadata.length)} metadata keys: ${count(of("config.json").length)} to config.json, ` +
+      `${count(of("tokenizer").length)} to the tokenizer's files, ${count(of("file").length)} of the file itself, ` +
+      `${count(harmless.length)} harmless${harmless.length > 0 ? ":" : ""}`,
+    ...harmless,
   ];
 }
 

@@ -154,7 +154,7 @@ it.each<[string, Change, RegExp]>([
   [
     "an odd scaling",
     { metadata: { "llama.rope.scaling.type": "odd", "llama.rope.scaling.factor": 2 } },
-    /scaling odd/,
+    /rope.scaling.type odd/,
   ],
 ])("a model with %s is refused", (_what, change, message) => {
   expect(() => opened(change)).toThrow(message);

@@ -1,17 +1,21 @@
 import { existsSync, readdirSync, statSync } from "node:fs";
 import path from "node:path";
+import { isDeepStrictEqual } from "node:util";
 import { convertError } from "../errors.js";
 import { readScales } from "../scales.js";
+import { type LeftOut, walk } from "../side-files.js";
 import type { Source, SourceFile, SourceTensor } from "../source.js";
-import { configOf, shapeOf } from "./config.js";
+import { configOf, scalarOf, shapeOf } from "./config.js";
 import { familyOf } from "./families.js";
 import { type GgufHeader, readGguf } from "./header.js";
+import { checkFates, fatesOf } from "./keys.js";
 import { Metadata } from "./metadata.js";
 import { CONSUMED, namedTensors } from "./tensors.js";
 import { tokenizerFiles } from "./tokenizer.js";
 
-const ENDING = ".gguf";
-const PART = /^(?<stem>.*)-\d{5}-of-(?<count>\d{5})\.gguf$/;
+/** In any case, as hubs have it. */
+const GGUF = /\.gguf$/i;
+const PART = /^(?<stem>.*)-\d{5}-of-(?<count>\d{5})(?<ending>\.gguf)$/i;
 /** Of a file of the output, in BF16: what hubs and loaders are used to. */
 const MOST_FILE_BYTES = 5e9;
 
@@ -24,16 +28,14 @@ export interface Part {
 
 /** Whether a path is, or holds nothing but, a model in GGUF. */
 export function isGguf(at: string): boolean {
-  return !statSync(at).isDirectory() ? at.endsWith(ENDING) : ggufIn(at) !== undefined;
+  return !statSync(at).isDirectory() ? GGUF.test(at) : ggufIn(at) !== undefined;
 }
 
 /** The only GGUF model of a folder without safetensors; its first part. */
 function ggufIn(folder: string): string | undefined {
   const names = readdirSync(folder).sort();
   if (names.some((name) => name.endsWith(".safetensors"))) return undefined;
-  const found = names.filter(
-    (name) => name.endsWith(ENDING) && !/-(?!00001)\d{5}-of-\d{5}\.gguf$/.test(name),
-  );
+  const found = names.filter((name) => GGUF.test(name) && !/-(?!00001)\d{5}-of-\d{5}\.gguf$/i.test(name));
   return found.length === 1 ? found[0] : undefined;
 }
 
@@ -45,11 +47,16 @@ export function ggufFiles(at: string): Part[] {
 /** Opens a GGUF file, all parts of one, or a folder with one. `tokenizer`: a folder, "none", or undefined to make it. */
 export function openGguf(at: string, tokenizer: string | undefined): Source {
   const parts = ggufFiles(at);
+  const given = statSync(at).isDirectory();
   const [first] = parts;
-  if (first === undefined) throw convertError("OPSWAP_E_SOURCE", `${at} has no ${ENDING} file`);
+  if (first === undefined) throw convertError("OPSWAP_E_SOURCE", `${at} has no .gguf file`);
   const metadata = new Metadata(first.path, first.header);
   const family = familyOf(first.path, metadata.architecture);
   const shape = shapeOf(metadata);
+  const facts = { metadata, family, headDim: shape.headDim, scalar: scalarOf(family, shape) };
+  const entries = fatesOf(facts, tokenizer !== undefined);
+  checkFates(first.path, entries, metadata.entries);
+  for (const part of parts.slice(1)) checkLaterPart(part, first);
   const heads = { q: shape.heads, k: shape.kvHeads };
   const named = parts.map((part) => ({ part, tensors: namedTensors(part.path, part.header, family, heads) }));
   const tensors = named.flatMap((one) => one.tensors);
@@ -64,11 +71,23 @@ export function openGguf(at: string, tokenizer: string | undefined): Source {
     files,
     config: configOf(metadata, family, tensors, factorsOf(parts)),
     indexed: files.length > 1,
-    side: tokenizerFiles(first.path, first.header.sha256, tokenizer),
-    leftOut: [],
+    side: tokenizerFiles(metadata, first.header.sha256, tokenizer),
+    leftOut: given ? besides(at, parts) : [],
     ofLayout: [],
+    entries,
     ...(tokenizer === undefined ? {} : { tokenizer }),
   };
+}
+
+/** Other files of a folder: config.json and the tokenizer are made from the GGUF file. */
+function besides(folder: string, parts: readonly Part[]): LeftOut[] {
+  const ours = new Set(parts.map(({ path: file }) => path.basename(file)));
+  return walk(folder, "")
+    .filter((name) => !ours.has(name))
+    .map((name) => ({
+      name,
+      why: "beside a GGUF file, from which everything is made; --tokenizer DIR takes a tokenizer",
+    }));
 }
 
 /** A file's parts in order, as llama.cpp splits them. */
@@ -76,12 +95,12 @@ function partsOf(file: string): Part[] {
   const first = readPart(file);
   const count = Number(first.header.metadata.get("split.count") ?? 1);
   if (count <= 1) return [first];
-  const { stem, count: named } = PART.exec(path.basename(file))?.groups ?? {};
+  const { stem, ending, count: named } = PART.exec(path.basename(file))?.groups ?? {};
   if (Number(named) !== count)
     throw convertError("OPSWAP_E_SOURCE", `${file} is one of ${count} parts, which its name does not say`);
   const digits = (value: number) => String(value).padStart(5, "0");
   return Array.from({ length: count }, (_, i) => {
-    const name = `${stem}-${digits(i + 1)}-of-${digits(count)}.gguf`;
+    const name = `${stem}-${digits(i + 1)}-of-${digits(count)}${ending}`;
     const part = readPart(path.join(path.dirname(file), name));
     if (Number(part.header.metadata.get("split.no")) === i) return part;
     throw convertError("OPSWAP_E_SOURCE", `${part.path} does not say that it is part ${i + 1}`);
@@ -92,6 +111,19 @@ function readPart(file: string): Part {
   if (!existsSync(file)) throw convertError("OPSWAP_E_SOURCE", `${file} is not there; all parts are needed`);
   const { size, mtimeNs } = statSync(file, { bigint: true });
   return { path: file, bytes: Number(size), modified: String(mtimeNs), header: readGguf(file) };
+}
+
+/** The first part's metadata are the model's: a later one has nothing of its own but which part it is. */
+function checkLaterPart(part: Part, first: Part): void {
+  for (const [key, value] of part.header.metadata) {
+    const same = isDeepStrictEqual(value, first.header.metadata.get(key));
+    if (same || /^(split|general)\./.test(key)) continue;
+    throw convertError(
+      "OPSWAP_E_CANNOT_CONVERT",
+      `${part.path}: metadata ${key} is not what ${path.basename(first.path)} says`,
+      "give parts that were split from one file",
+    );
+  }
 }
 
 function checkTwice(file: string, tensors: readonly SourceTensor[]): void {

@@ -21,8 +21,10 @@ export function shapeOf(metadata: Metadata): Shape {
   const heads = metadata.count("attention.head_count");
   const hidden = metadata.count("embedding_length");
   const headDim =
-    metadata.own("attention.key_length") ?? metadata.own("rope.dimension_count") ?? hidden / heads;
-  const kvHeads = metadata.own("attention.head_count_kv") ?? heads;
+    metadata.optionalCount("attention.key_length") ??
+    metadata.optionalCount("rope.dimension_count") ??
+    hidden / heads;
+  const kvHeads = metadata.optionalCount("attention.head_count_kv") ?? heads;
   return { heads, kvHeads, headDim, hidden, layers: metadata.count("block_count") };
 }
 
@@ -40,7 +42,7 @@ export function configOf(
     ...ropeMembers(ropeOf(metadata, shape.headDim, factors)),
     ...(family.modelType === "qwen3_moe" ? expertMembers(metadata) : {}),
     ...(family.modelType.startsWith("gemma") ? gemmaMembers(metadata, family, shape) : {}),
-    ...tokenMembers(metadata),
+    ...tokenMembers(metadata, vocabularyOf(metadata, tensors)),
     torch_dtype: json("bfloat16"),
   };
   const lines = Object.entries(members).map(([key, text]) => `  ${json(key)}: ${text}`);
@@ -54,7 +56,7 @@ function basics(
   tensors: readonly SourceTensor[],
 ): Record<string, Text> {
   const has = (name: string) => tensors.some((tensor) => tensor.name.endsWith(name));
-  const rows = tensors.find(({ name }) => name === "model.embed_tokens.weight")?.shape[0];
+  const rows = vocabularyOf(metadata, tensors);
   const bias = family.modelType === "qwen2" ? {} : { attention_bias: json(has("q_proj.bias")) };
   return {
     architectures: json([family.modelClass]),
@@ -69,10 +71,22 @@ function basics(
     num_attention_heads: String(heads),
     num_hidden_layers: String(layers),
     num_key_value_heads: String(kvHeads),
-    rms_norm_eps: String(metadata.need("attention.layer_norm_rms_epsilon")),
+    rms_norm_eps: String(epsilonOf(metadata)),
     tie_word_embeddings: json(!has("lm_head.weight")),
     vocab_size: String(rows),
   };
+}
+
+/** Rows of the embedding, which are one for each token. */
+function vocabularyOf(metadata: Metadata, tensors: readonly SourceTensor[]): number {
+  const rows = tensors.find(({ name }) => name === "model.embed_tokens.weight")?.shape[0] ?? 0;
+  const said = metadata.optionalCount("vocab_size") ?? rows;
+  if (said === rows) return rows;
+  throw convertError(
+    "OPSWAP_E_SOURCE",
+    `${metadata.file}: vocab_size is ${said}, and token_embd.weight has ${rows} rows`,
+    "convert the original safetensors instead",
+  );
 }
 
 function ropeMembers({ theta, scaling }: Rope): Record<string, Text> {
@@ -100,41 +114,72 @@ function expertMembers(metadata: Metadata): Record<string, Text> {
 /** Layers of the models whose queries are scaled by the width of a head as if all heads shared the hidden size. */
 const BY_HIDDEN: Readonly<Record<string, number>> = { gemma2: 46, gemma3_text: 62 };
 
-function gemmaMembers(
-  metadata: Metadata,
-  { modelType, activation }: Family,
-  shape: Shape,
-): Record<string, Text> {
+/** What queries are divided by the root of. */
+export function scalarOf({ modelType }: Family, { heads, hidden, headDim, layers }: Shape): number {
+  return layers === BY_HIDDEN[modelType] ? hidden / heads : headDim;
+}
+
+function gemmaMembers(metadata: Metadata, family: Family, shape: Shape): Record<string, Text> {
+  const { modelType, activation } = family;
   if (modelType === "gemma") return { hidden_activation: json(activation) };
-  const { heads, hidden, headDim, layers } = shape;
-  const scalar = layers === BY_HIDDEN[modelType] ? hidden / heads : headDim;
-  const period = modelType === "gemma2" ? 2 : 6;
-  const types = Array.from({ length: layers }, (_, i) =>
-    (i + 1) % period === 0 ? "full_attention" : "sliding_attention",
-  );
   const caps = ["attn_logit_softcapping", "final_logit_softcapping"].flatMap((key) => {
-    const value = metadata.own(key);
-    return value === undefined ? [] : [[key, float(value)] as const];
+    const value = metadata.between(key, 0, 1e6);
+    // 0 is none: transformers would divide by it.
+    return value === undefined ? [] : [[key, value === 0 ? "null" : float(value)] as const];
   });
+  const local = metadata.between("rope.freq_base_swa", 1e-3, 3.5e38) ?? 10000;
+  const window =
+    metadata.optionalCount("attention.sliding_window") ?? (modelType === "gemma2" ? 4096 : undefined);
   return {
     hidden_activation: json(activation),
-    layer_types: json(types),
-    query_pre_attn_scalar: String(scalar),
-    sliding_window: String(metadata.count("attention.sliding_window")),
-    ...(modelType === "gemma3_text" ? { rope_local_base_freq: float(10000) } : {}),
+    layer_types: json(layerTypes(metadata, modelType, shape.layers)),
+    query_pre_attn_scalar: String(scalarOf(family, shape)),
+    sliding_window: String(window ?? metadata.count("attention.sliding_window")),
+    ...(modelType === "gemma3_text" ? { rope_local_base_freq: float(local) } : {}),
     ...Object.fromEntries(caps),
   };
 }
 
-function tokenMembers(metadata: Metadata): Record<string, Text> {
-  const id = (name: string) => metadata.number(`tokenizer.ggml.${name}_token_id`);
-  const [bos, eos, pad, turn] = [id("bos"), id("eos"), id("padding"), id("eot")];
-  const ends = [...new Set([eos, turn].filter((one) => one !== undefined))];
+/** By a period, of which the last layer attends to everything, or by a list of those that do not. */
+function layerTypes(metadata: Metadata, modelType: string, layers: number): string[] {
+  const key = "attention.sliding_window_pattern";
+  const pattern = metadata.raw(key) ?? (modelType === "gemma2" ? 2 : 6);
+  const word = (sliding: boolean) => (sliding ? "sliding_attention" : "full_attention");
+  if (Array.isArray(pattern) && pattern.length === layers && pattern.every((one) => typeof one === "boolean"))
+    return pattern.map(word);
+  if (typeof pattern === "number" && Number.isInteger(pattern) && pattern >= 0)
+    return Array.from({ length: layers }, (_, i) => word(pattern === 0 || (i + 1) % pattern !== 0));
+  throw convertError(
+    "OPSWAP_E_SOURCE",
+    `${metadata.file}: ${metadata.architecture}.${key} is neither a period nor true or false for each of ${layers} layers`,
+    "convert the original safetensors instead",
+  );
+}
+
+function epsilonOf(metadata: Metadata): number {
+  const key = "attention.layer_norm_rms_epsilon";
+  return metadata.between(key, 0, 1) ?? metadata.need(key);
+}
+
+function tokenMembers(metadata: Metadata, rows: number): Record<string, Text> {
+  const id = (name: string) => tokenId(metadata, `tokenizer.ggml.${name}_token_id`, rows);
+  const [bos, eos, pad, turn, message] = ["bos", "eos", "padding", "eot", "eom"].map(id);
+  const ends = [...new Set([eos, turn, message].filter((one) => one !== undefined))];
   return {
     ...(bos === undefined ? {} : { bos_token_id: String(bos) }),
     ...(ends.length === 0 ? {} : { eos_token_id: ends.length === 1 ? String(ends[0]) : json(ends) }),
     ...(pad === undefined ? {} : { pad_token_id: String(pad) }),
   };
+}
+
+function tokenId(metadata: Metadata, key: string, rows: number): number | undefined {
+  const id = metadata.token(key);
+  if (id === undefined || id < rows) return id;
+  throw convertError(
+    "OPSWAP_E_SOURCE",
+    `${metadata.file}: ${key} is ${id}, and there are ${rows} tokens`,
+    `mend it: \`gguf-set-metadata\` of the package gguf`,
+  );
 }
 
 /** What the metadata say and the tensors are must be one model. */
@@ -147,6 +192,8 @@ function checkShapes(metadata: Metadata, shape: Shape, tensors: readonly SourceT
     ["mlp.down_proj.weight", hidden, metadata.count("feed_forward_length")],
   ];
   const wrong = (problem: string) => convertError("OPSWAP_E_SOURCE", `${metadata.file}: ${problem}`);
+  if (!Number.isInteger(headDim) || heads % kvHeads !== 0)
+    throw wrong(`${heads} heads of ${headDim} elements and ${kvHeads} of keys and values are no attention`);
   if (rotated !== headDim)
     throw wrong(`rotates ${rotated} of ${headDim} elements of a head, which is not read`);
   const embedding = tensors.find(({ name }) => name === "model.embed_tokens.weight");

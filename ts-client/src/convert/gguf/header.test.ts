@@ -87,6 +87,45 @@ describe("a header", () => {
     expect(() => readGguf(make())).toThrow(message);
   });
 
+  it("has arrays in arrays, of which a bounded number of elements is kept", () => {
+    const wide = Array.from({ length: 400 }, (_, i) => [i, i, i]);
+    const header = readGguf(
+      write(
+        [
+          ["n", { nested: [[1, 2], [3], []] }],
+          ["deep", { nested: [[[[7]]]] }],
+          ["wide", { nested: wide }],
+          ["last", 5],
+        ],
+        [A, B],
+      ),
+    );
+    expect(header.metadata.get("n")).toEqual([[1, 2], [3], []]);
+    expect(header.metadata.get("deep")).toEqual([[[[7]]]]);
+    const kept = header.metadata.get("wide") as unknown[];
+    expect(kept).toHaveLength(400);
+    expect(kept.slice(0, 2)).toEqual([
+      [0, 0, 0],
+      [1, 1, 1],
+    ]);
+    expect(kept.at(-1)).toEqual({ length: 3 });
+    expect(kept.flatMap((one) => (Array.isArray(one) ? one : []))).toHaveLength(1024 - 400);
+    expect(header.metadata.get("last")).toBe(5);
+    expect(() => readGguf(write([["x", { nested: [[[[[1]]]]] }]], [A, B]))).toThrow(/depth of 4/);
+  });
+
+  it("whose arrays in arrays claim more than the file holds is refused before anything is allocated", () => {
+    const whole = ggufHead([["k", { nested: [[1, 2], [3]] }]], []);
+    // Behind the counts: a key of one letter, its type, the outer type, then the outer length; an inner type, and length.
+    for (const at of [24 + 9 + 4 + 4, 24 + 9 + 4 + 4 + 8 + 4])
+      for (const value of [2n ** 30n, 2n ** 62n, 2n ** 64n - 1n]) {
+        const bytes = Buffer.from(whole);
+        bytes.writeBigUInt64LE(value, at);
+        writeFileSync(file, bytes);
+        expect(() => readGguf(file)).toThrow(OpswapError);
+      }
+  });
+
   it("that claims more than the file holds is refused before anything is allocated", () => {
     const head = ggufHead([["k", "v"]], [A]);
     for (const [at, what] of [
@@ -117,7 +156,8 @@ it(
   `${FUZZ} mutations of a model give an error or a right result`,
   () => {
     const random = generator(23);
-    const { head, data } = tinyModel({});
+    const nested = { "general.tags": { nested: [[[1, 2]], [[3], []]] } };
+    const { head, data } = tinyModel({ metadata: nested });
     const seen = { refused: 0, read: 0 };
     for (let i = 0; i < FUZZ; i++) {
       writeFileSync(file, Buffer.concat([mutate(head, random), data]));
