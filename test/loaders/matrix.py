@@ -92,7 +92,10 @@ def read_all(reader: str, cells: list[list[str]], folder: Path) -> None:
     print(json.dumps({"name": module.NAME, "version": module.VERSION}), flush=True)
     for family, layout in cells:
         source, output = folder / family, folder / f"{family}.{layout}"
-        print(json.dumps([family, layout, in_child(lambda s=source, o=output, f=family: module.read(f, s, o))]), flush=True)
+        print(
+            json.dumps([family, layout, in_child(lambda s=source, o=output, f=family: module.read(f, s, o))]),
+            flush=True,
+        )
 
 
 def python_of(reader: str) -> str | None:

@@ -16,7 +16,6 @@ import importlib
 from unittest.mock import MagicMock
 
 import torch
-import vllm.model_executor.models.registry as registry
 from loaders import weights
 from safetensors.torch import load_file
 from vllm.config import set_current_vllm_config
@@ -24,6 +23,7 @@ from vllm.distributed import ensure_model_parallel_initialized, init_distributed
 from vllm.engine.arg_utils import EngineArgs
 from vllm.model_executor.model_loader import get_model_loader
 from vllm.model_executor.model_loader.utils import initialize_model
+from vllm.model_executor.models import registry
 from vllm.platforms import current_platform
 from vllm.platforms.interface import DeviceCapability
 from vllm.utils.torch_utils import set_default_torch_dtype

@@ -54,12 +54,20 @@ def times(codes: torch.Tensor, scale: torch.Tensor | None, rows: list[int]) -> t
         return weight * scale.repeat_interleave(torch.tensor(rows))[:, None]
     down = 1 if scale.shape[0] == weight.shape[0] else 128
     across = weight.shape[1] if scale.shape[1] == 1 and down == 1 and weight.shape[1] > 128 else 128
-    return weight * scale.repeat_interleave(down, 0)[: weight.shape[0]].repeat_interleave(across, 1)[:, : weight.shape[1]]
+    return (
+        weight * scale.repeat_interleave(down, 0)[: weight.shape[0]].repeat_interleave(across, 1)[:, : weight.shape[1]]
+    )
 
 
 def decibels(got: torch.Tensor, want: torch.Tensor) -> float:
     noise = float((got - want).square().sum())
-    return math.inf if noise == 0 else -math.inf if math.isnan(noise) else 10 * math.log10(float(want.square().sum()) / noise)
+    return (
+        math.inf
+        if noise == 0
+        else -math.inf
+        if math.isnan(noise)
+        else 10 * math.log10(float(want.square().sum()) / noise)
+    )
 
 
 class Comparison:
@@ -84,7 +92,9 @@ class Comparison:
         kind = "fp8" if codes.dtype == torch.float8_e4m3fn else "int4" if codes.dtype in PACKED else "kept"
         found = decibels(got, want)
         if found < LEAST_DB.get(kind, math.inf):
-            self.wrong.append(f"{name} ({kind}) is at {found:.1f} dB" if math.isfinite(found) else f"{name} ({kind}) is lost")
+            self.wrong.append(
+                f"{name} ({kind}) is at {found:.1f} dB" if math.isfinite(found) else f"{name} ({kind}) is lost"
+            )
 
     def module(self, name: str, parameters: dict[str, torch.Tensor], widths: list[int]) -> None:
         """A module's own parameters; experts have those of all in one. `widths` are the rows of what it fuses."""
@@ -96,7 +106,7 @@ class Comparison:
         codes = "weight_packed" if "weight_packed" in parameters else "weight"
         scales = [one for key, one in parameters.items() if SCALE.search(key) and "input" not in key]
         for key, one in parameters.items():
-            if SCALE.search(key) or key.startswith("weight_") and key != codes:
+            if SCALE.search(key) or (key.startswith("weight_") and key != codes):
                 continue
             what = "weight" if key == codes else key
             wanted = self.parts(name, what)
@@ -155,7 +165,9 @@ class Comparison:
 
     def verdict(self) -> str:
         wrong = [*self.wrong, *(f"{name} is read nowhere" for name in sorted(self.left))]
-        return "right" if not wrong else f"wrong: {wrong[0]}" + (f", and {len(wrong) - 1} more" if len(wrong) > 1 else "")
+        return (
+            "right" if not wrong else f"wrong: {wrong[0]}" + (f", and {len(wrong) - 1} more" if len(wrong) > 1 else "")
+        )
 
 
 def compared(family: str, source: dict[str, torch.Tensor], model: torch.nn.Module) -> str:

@@ -15,7 +15,7 @@ export interface SideFile {
   unknown?: true;
 }
 
-export interface LeftOut {
+export interface LeftOutFile {
   name: string;
   why: string;
 }
@@ -36,7 +36,7 @@ export function walk(folder: string, below: string): string[] {
 export function sideFiles(folder: string, names: readonly string[], known: ReadonlyMap<string, string>) {
   const side: SideFile[] = [];
   const ofLayout: SideFile[] = [];
-  const leftOut: LeftOut[] = [];
+  const leftOut: LeftOutFile[] = [];
   const owners = weightsByFolder(names);
   for (const name of names) {
     const file = path.join(folder, name);

@@ -5,7 +5,7 @@ import { isGguf, openGguf } from "./gguf/checkpoint.js";
 import type { KeyFate } from "./gguf/keys.js";
 import { openSafetensors } from "./safetensors/checkpoint.js";
 import type { TensorEntry } from "./safetensors/header.js";
-import type { LeftOut, SideFile } from "./side-files.js";
+import type { LeftOutFile, SideFile } from "./side-files.js";
 
 export type { SideFile } from "./side-files.js";
 
@@ -76,7 +76,7 @@ export interface Source {
   /** Whether the output gets an index. */
   indexed: boolean;
   side: readonly SideFile[];
-  leftOut: readonly LeftOut[];
+  leftOut: readonly LeftOutFile[];
   /** Those of them that say how the source is quantised. */
   ofLayout: readonly SideFile[];
   /** What became of each metadata key of a GGUF file. */

@@ -3,7 +3,7 @@ import path from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { convertError } from "../errors.js";
 import { readScales } from "../scales.js";
-import { type LeftOut, walk } from "../side-files.js";
+import { type LeftOutFile, walk } from "../side-files.js";
 import type { Source, SourceFile, SourceTensor } from "../source.js";
 import { configOf, scalarOf, shapeOf } from "./config.js";
 import { familyOf } from "./families.js";
@@ -80,7 +80,7 @@ export function openGguf(at: string, tokenizer: string | undefined): Source {
 }
 
 /** Other files of a folder: config.json and the tokenizer are made from the GGUF file. */
-function besides(folder: string, parts: readonly Part[]): LeftOut[] {
+function besides(folder: string, parts: readonly Part[]): LeftOutFile[] {
   const ours = new Set(parts.map(({ path: file }) => path.basename(file)));
   return walk(folder, "")
     .filter((name) => !ours.has(name))

@@ -2,7 +2,8 @@ import { CT_BLOCKS, ownLayout, W4AFP8 } from "./layouts.js";
 import { RULES } from "./rules.js";
 import type { Facts, Problem, ReaderRules } from "./types.js";
 
-const isLlama4 = (architectures: readonly string[]) => architectures.some((name) => name.startsWith("Llama4"));
+const isLlama4 = (architectures: readonly string[]) =>
+  architectures.some((name) => name.startsWith("Llama4"));
 
 /** W4A8 is compressed-tensors there; w4afp8 is SGLang's, and TensorRT-LLM's files are not looked at. */
 function w4afp8({ layout, architectures }: Facts): Problem[] {
@@ -23,7 +24,9 @@ function llama4Blocks({ layout, architectures, matrices }: Facts): Problem[] {
   const found = matrices.filter(({ name }) => /\.[qk]_proj\.weight$/.test(name));
   if (!CT_BLOCKS.test(layout) || !isLlama4(architectures) || found.length === 0) return [];
   const remedy =
-    layout === "ct_fp8_block" ? "`convert repack --to fp8_block128` has the same codes" : "write w4a8_g128_vllm";
+    layout === "ct_fp8_block"
+      ? "`convert repack --to fp8_block128` has the same codes"
+      : "write w4a8_g128_vllm";
   return [
     {
       problem: "it cannot put scales of blocks in the order of Llama 4's heads",
