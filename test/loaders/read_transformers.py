@@ -1,11 +1,6 @@
 """transformers loads a checkpoint on the CPU and runs it: bare codes, lost scales and NaN show in its logits."""
 
-import os
-import warnings
 from pathlib import Path
-
-os.environ |= {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "TRANSFORMERS_VERBOSITY": "error"}
-warnings.filterwarnings("ignore")
 
 import torch
 import transformers

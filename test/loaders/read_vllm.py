@@ -1,18 +1,8 @@
-"""vLLM builds its own model, quantisation config and loader on the CPU; no kernel runs, and the card is played as 9.0."""
-
-import os
-from pathlib import Path
-
-os.environ |= {
-    "VLLM_TARGET_DEVICE": "cpu",
-    "VLLM_PLUGINS": "",
-    "HF_HUB_OFFLINE": "1",
-    "VLLM_LOGGING_LEVEL": "CRITICAL",
-    "VLLM_CPU_KVCACHE_SPACE": "1",
-    "OMP_NUM_THREADS": "1",
-}
+"""vLLM builds its own model and loader on the CPU; no kernel runs, and the card is played as 9.0."""
 
 import importlib
+import os
+from pathlib import Path
 from unittest.mock import MagicMock
 
 import torch

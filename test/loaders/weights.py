@@ -1,4 +1,4 @@
-"""Whether an engine's parameters are the weights of a checkpoint: codes times scales against the source, every tensor."""
+"""Whether an engine's parameters are a checkpoint's weights: codes times scales against every tensor of the source."""
 
 import math
 import re
