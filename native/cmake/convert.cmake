@@ -1,6 +1,6 @@
 # The converter's hot loops, a static library for the addon; its SIMD part is compiled once per instruction set.
 # -ffp-contract=off: statistics are the same bits on every instruction set.
-set(OPSWAP_CONVERT_SIMD encode.cpp decode.cpp)
+set(OPSWAP_CONVERT_SIMD encode.cpp decode.cpp unpack.cpp)
 set(isas "")
 set(objects "")
 list(TRANSFORM OPSWAP_CONVERT_SIMD PREPEND "${OPSWAP_ROOT}/native/convert/" OUTPUT_VARIABLE simd)

@@ -2,19 +2,11 @@
 // package's dequantisation, which rounds each product and each sum to float32: nothing is contracted here.
 #include "convert/decode.h"
 
-#include "common/fp8.h"
+#include "convert/values.h"
 
 namespace opswap::convert::OPSWAP_ISA {
 namespace {
 
-using namespace opswap::OPSWAP_ISA;
-
-template <class T>
-inline T read(const uint8_t *p) {
-  T value;
-  std::memcpy(&value, p, sizeof value);
-  return value;
-}
 inline float half(const uint8_t *p) { return to_float(fp16{read<uint16_t>(p)}); }
 
 // Each has the group's bytes at p and writes its elements; inner loops have fixed lengths, which compilers unroll into
@@ -135,37 +127,65 @@ void groups(const StoredTile &tile, float *out) {
   for (int64_t i = 0; i < n; ++i) Q::decode(p + i * group.bytes, out + i * group.elements);
 }
 
-// e4m3's bits, moved to float32's place, are the value times 2^-120; e5m2's are the upper half of an fp16.
-inline float value(e4m3 x) {
-  const uint32_t size = x.bits & 0x7f, sign = uint32_t(x.bits & 0x80) << 24;
-  const float finite = std::bit_cast<float>(size << 20) * 0x1p120f;
-  return std::bit_cast<float>((size == 0x7f ? 0x7fc00000u : std::bit_cast<uint32_t>(finite)) | sign);
-}
-struct e5m2 {
-  uint8_t bits;
-};
-inline float value(e5m2 x) { return to_float(fp16{uint16_t(x.bits << 8)}); }
-inline float value(double x) { return float(x); }
-inline float value(bf16 x) { return to_float(x); }
-inline float value(fp16 x) { return to_float(x); }
-inline float value(float x) { return x; }
-
 template <class E>
 void plain(const StoredTile &tile, float *out) {
   const E *p = static_cast<const E *>(tile.in);
-  if (tile.scales == nullptr) {
+  const Window &window = tile.scales;
+  if (window.values == nullptr) {
     for (int64_t i = 0; i < tile.rows * tile.columns; ++i) out[i] = value(p[i]);
     return;
   }
   for (int64_t r = 0; r < tile.rows; ++r) {
-    const float *scales = tile.scales + (tile.row + r) / tile.scale_rows * tile.scales_across;
+    const float *scales = window.of_row(tile.row + r);
     for (int64_t c = 0; c < tile.columns;) {
-      const int64_t block = (tile.column + c) / tile.scale_columns,
-                    all = (block + 1) * tile.scale_columns - tile.column;
+      const int64_t block = (tile.column + c) / window.columns, all = (block + 1) * window.columns - tile.column;
       const int64_t end = all < tile.columns ? all : tile.columns;
-      const float scale = scales[block];
+      const float scale = scales[block - window.column];
       for (; c < end; ++c) out[r * tile.columns + c] = value(p[r * tile.columns + c]) * scale;
     }
+  }
+}
+
+// Up to which column of the tile the window's block at column c goes on.
+inline int64_t end_of(const StoredTile &tile, const Window &window, int64_t c) {
+  const int64_t end = ((tile.column + c) / window.columns + 1) * window.columns - tile.column;
+  return end < tile.columns ? end : tile.columns;
+}
+
+// (code - zero) * scale, where each column says in which block it is.
+void scale_by_group(const StoredTile &tile, const float *scales, const float *zeros, float *out) {
+  for (int64_t c = 0; c < tile.columns; ++c) {
+    const int32_t at = tile.group[tile.column + c];
+    const float zero = (zeros == nullptr ? 0 : zeros[at]) + tile.zero;
+    out[c] = (out[c] - zero) * (scales == nullptr ? 1 : scales[at]);
+  }
+}
+
+// The same where blocks are neighbours.
+void scale_row_of(const StoredTile &tile, const float *scales, const float *zeros, float *out) {
+  for (int64_t c = 0; c < tile.columns;) {
+    int64_t end = tile.columns;
+    float zero = tile.zero, scale = 1;
+    if (scales != nullptr) {
+      scale = scales[(tile.column + c) / tile.scales.columns - tile.scales.column];
+      end = end_of(tile, tile.scales, c);
+    }
+    if (zeros != nullptr) {
+      zero += zeros[(tile.column + c) / tile.zeros.columns - tile.zeros.column];
+      const int64_t own = end_of(tile, tile.zeros, c);
+      end = own < end ? own : end;
+    }
+    for (; c < end; ++c) out[c] = (out[c] - zero) * scale;
+  }
+}
+
+void lines(const StoredTile &tile, float *out) {
+  unpack(*tile.lines, out);
+  for (int64_t r = 0; r < tile.rows; ++r) {
+    const float *scales = tile.scales.values ? tile.scales.of_row(tile.row + r) : nullptr;
+    const float *zeros = tile.zeros.values ? tile.zeros.of_row(tile.row + r) : nullptr;
+    float *row = out + r * tile.columns;
+    tile.group == nullptr ? scale_row_of(tile, scales, zeros, row) : scale_by_group(tile, scales, zeros, row);
   }
 }
 
@@ -184,6 +204,12 @@ Function function_of(Element element) {
       return plain<e5m2>;
     case Element::e4m3:
       return plain<e4m3>;
+    case Element::e5m2fnuz:
+      return plain<e5m2fnuz>;
+    case Element::e4m3fnuz:
+      return plain<e4m3fnuz>;
+    case Element::i8:
+      return plain<int8_t>;
     case Element::q4_0:
       return groups<Q4_0>;
     case Element::q4_1:
@@ -200,10 +226,9 @@ Function function_of(Element element) {
       return groups<Q5_K>;
     case Element::q6_k:
       return groups<Q6_K>;
-    case Element::other:
-      break;
+    default:
+      return nullptr;  // bytes are never decoded, and what shares a byte comes in lines
   }
-  return nullptr;  // bytes are never decoded
 }
 
 }  // namespace
@@ -226,7 +251,7 @@ void scale_row(const Factors &factors, int64_t row, int64_t column, int64_t colu
 }  // namespace
 
 void decode(const StoredTile &tile, float *out) {
-  function_of(tile.element)(tile, out);
+  tile.lines == nullptr ? function_of(tile.element)(tile, out) : lines(tile, out);
   const int64_t n = tile.rows * tile.columns;
   add_all(out, n, tile.add);
   for (int64_t r = 0; r < tile.rows; ++r)

@@ -6,6 +6,7 @@
 namespace opswap::convert::OPSWAP_ISA {
 
 void decode(const StoredTile &tile, float *out);
+void unpack(const Lines &lines, float *out);
 void round_bf16(const float *in, uint16_t *out, int64_t n);
 
 }  // namespace opswap::convert::OPSWAP_ISA

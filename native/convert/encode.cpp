@@ -25,6 +25,6 @@ float amax(const Tile &tile, Found &found) {
 }  // namespace
 
 extern const Pass kPass;
-const Pass kPass = {OPSWAP_ISA_NAME, quantize, inspect, amax, decode, round_bf16};
+const Pass kPass = {OPSWAP_ISA_NAME, quantize, inspect, amax, decode, unpack, round_bf16};
 
 }  // namespace opswap::convert::OPSWAP_ISA

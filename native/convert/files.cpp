@@ -12,7 +12,7 @@ bool read_all(int file, void *to, int64_t bytes, int64_t offset, bool on_target,
     const ssize_t n = ::pread(file, p, size_t(bytes), offset);
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) {
-      failure = {"read", on_target, n < 0 ? errno : 0, offset};
+      failure = {"read", on_target, n < 0 ? errno : 0, offset, {}};
       return false;
     }
     p += n;
@@ -28,7 +28,7 @@ bool write_all(int file, const void *from, int64_t bytes, int64_t offset, Failur
     const ssize_t n = ::pwrite(file, p, size_t(bytes), offset);
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) {
-      failure = {"write", true, n < 0 ? errno : ENOSPC, offset};
+      failure = {"write", true, n < 0 ? errno : ENOSPC, offset, {}};
       return false;
     }
     p += n;

@@ -2,9 +2,11 @@
 // once, so that disk and CPU work at the same time in a memory that does not grow with the tensor.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "convert/plane.h"
 #include "convert/tile.h"
 
 namespace opswap::convert {
@@ -33,9 +35,12 @@ struct Job {
   float amax = 0;                 // of all that shares a scale, where that is the whole tensor
   int32_t threads = 1;
   const Pass *pass = nullptr;
-  // What the source's codes are multiplied by, for each block of scale_rows x scale_columns; empty where there is none.
-  std::vector<float> scales;
-  int64_t scale_rows = 1, scale_columns = 1;
+  int64_t slices = 1;           // matrices of equal size one below the other, each with scales of its own
+  std::optional<Plane> codes;   // how they lie, where not row after row
+  std::optional<Grid> scales;   // what they are multiplied by
+  std::optional<Grid> zeros;    // what is taken from them first, with `zero`; goes with `codes`
+  float zero = 0;
+  std::vector<int32_t> groups;  // in which column of those grids each column is; empty where they are neighbours
   float add = 0;  // to every element of the source
   // Attention heads whose rows the source keeps as GGUF keeps Llama's, in pairs; 0 where it does not.
   int64_t heads = 0;
@@ -52,6 +57,7 @@ struct Failure {
   bool on_target = false;
   int error = 0;
   int64_t offset = 0;
+  std::string path;  // of a file that is neither source nor target
 };
 
 struct Result {

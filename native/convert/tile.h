@@ -6,7 +6,32 @@
 
 namespace opswap::convert {
 
-enum class Element : int32_t { bf16, f16, f32, f64, e5m2, e4m3, other, q4_0, q4_1, q5_0, q5_1, q8_0, q4_k, q5_k, q6_k };
+enum class Element : int32_t {
+  bf16,
+  f16,
+  f32,
+  f64,
+  e5m2,
+  e4m3,
+  other,
+  q4_0,
+  q4_1,
+  q5_0,
+  q5_1,
+  q8_0,
+  q4_k,
+  q5_k,
+  q6_k,
+  i8,
+  u8,
+  e8m0,
+  e4m3fnuz,
+  e5m2fnuz,
+  // Half a byte: 0 to 15, two's complement, and the FP4 of MX formats.
+  u4,
+  i4,
+  e2m1,
+};
 enum class Nonfinite : int32_t { refuse, keep, zero };
 
 constexpr int64_t element_bytes(Element element) {
@@ -45,10 +70,22 @@ constexpr Group group_of(Element element) {
       return {256, 176};
     case Element::q6_k:
       return {256, 210};
+    case Element::u4:
+    case Element::i4:
+    case Element::e2m1:
+      return {2, 1};
     default:
       return {1, element_bytes(element)};
   }
 }
+
+// Codes that share a byte or a word of 32 bits, the first in its lowest bits.
+enum class Packing : int32_t {
+  along,   // neighbours of a line
+  across,  // neighbouring lines: each word has one element of each
+  awq,     // neighbours of a line, the even ones of eight before the odd ones
+};
+constexpr int64_t lines_in_word(Element element) { return group_of(element).elements == 2 ? 8 : 4; }
 
 constexpr float kSmallestAmax = 1e-12f;  // so that no scale is 0
 constexpr float kLargestE4m3 = 448;
@@ -120,15 +157,36 @@ struct Factors {
   float after = 0;
 };
 
-// A tile as a source stores it: whole groups, row after row. (row, column) is its place in the tensor.
+// Bytes that hold a rectangle of numbers: runs, each a line, or a line of words.
+struct Lines {
+  const uint8_t *bytes;
+  Element element;
+  Packing packing;
+  bool by_columns;  // lines are columns of the rectangle
+  int64_t lines, count;
+  int64_t run_bytes;
+  int64_t first;  // of the first run: elements, or lines of its words, that come before
+};
+
+// Numbers that each serve a block of rows x columns of a tensor; `values` begins with that of block (row, column).
+struct Window {
+  const float *values = nullptr;
+  int64_t rows = 1, columns = 1, row = 0, column = 0, across = 0;
+
+  const float *of_row(int64_t r) const { return values + (r / rows - row) * across; }
+};
+
+// A tile as a source stores it: whole groups, row after row, or lines of codes. (row, column) is its place in the slice.
 struct StoredTile {
   const void *in;
   Element element;
   int64_t row, column, rows, columns;
-  // What codes are multiplied by: one for each block of scale_rows x scale_columns; nullptr where there is none.
-  const float *scales;
-  int64_t scale_rows, scale_columns, scales_across;
-  float add;  // to every element
+  Window scales;         // what codes are multiplied by; no values where there is nothing
+  const Lines *lines;    // nullptr where the bytes are rows of elements; then there are no zeros
+  Window zeros;          // what is taken from codes first
+  float zero;            // the same for all of them
+  const int32_t *group;  // in which block of scales and zeros each column is; nullptr where blocks are neighbours
+  float add;             // to every element
   Factors factors;
 };
 
@@ -149,6 +207,8 @@ using Amax = float (*)(const Tile &tile, Found &found);
 
 // out: rows * columns floats.
 using Decode = void (*)(const StoredTile &tile, float *out);
+// Numbers row after row.
+using Unpack = void (*)(const Lines &lines, float *out);
 // Rounds n floats to the nearest bfloat16, ties to even.
 using RoundBf16 = void (*)(const float *in, uint16_t *out, int64_t n);
 
@@ -158,6 +218,7 @@ struct Pass {
   Inspect inspect;
   Amax amax;
   Decode decode;
+  Unpack unpack;
   RoundBf16 round_bf16;
 };
 

@@ -10,6 +10,8 @@
 #include <string>
 
 #include "convert/job.h"
+#include "convert_arguments.h"
+#include "convert_planes.h"
 #include "tensor.h"
 
 namespace opswap_node {
@@ -19,11 +21,6 @@ using namespace opswap::convert;
 
 constexpr int32_t kMostThreads = 64;
 
-template <class E>
-struct Named {
-  const char *name;
-  E value;
-};
 constexpr Named<Mode> kModes[] = {{"write", Mode::write},
                                   {"verify", Mode::verify},
                                   {"digest", Mode::digest},
@@ -40,30 +37,8 @@ constexpr Named<Element> kElements[] = {
     {"BF16", Element::bf16},    {"F16", Element::f16},      {"F32", Element::f32},     {"F64", Element::f64},
     {"F8_E5M2", Element::e5m2}, {"F8_E4M3", Element::e4m3}, {"bytes", Element::other}, {"Q4_0", Element::q4_0},
     {"Q4_1", Element::q4_1},    {"Q5_0", Element::q5_0},    {"Q5_1", Element::q5_1},   {"Q8_0", Element::q8_0},
-    {"Q4_K", Element::q4_k},    {"Q5_K", Element::q5_k},    {"Q6_K", Element::q6_k}};
-
-template <class E, size_t N>
-E choice(Napi::Object job, const char *key, const Named<E> (&names)[N]) {
-  const std::string given = job.Get(key).ToString();
-  std::string all;
-  for (const Named<E> &row : names) {
-    if (given == row.name) return row.value;
-    all += std::string(all.empty() ? "" : ", ") + row.name;
-  }
-  raise(job.Env(), "OPSWAP_E_ARGUMENT", std::string("convertTensor: ") + key + " is " + given + ", not one of " + all);
-}
-
-int64_t whole(Napi::Object job, const char *key, int64_t least, int64_t most) {
-  const Napi::Value value = job.Get(key);
-  const double x = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : -1e300;
-  if (!(x >= double(least) && x <= double(most) && x == double(int64_t(x))))
-    raise(job.Env(), "OPSWAP_E_ARGUMENT",
-          std::string("convertTensor: ") + key + " needs a whole number from " + std::to_string(least) + " to " +
-              std::to_string(most));
-  return int64_t(x);
-}
-
-constexpr int64_t kMost = int64_t(1) << 53;
+    {"Q4_K", Element::q4_k},    {"Q5_K", Element::q5_k},    {"Q6_K", Element::q6_k},   {"I8", Element::i8},
+    {"F8_E4M3FNUZ", Element::e4m3fnuz}, {"F8_E5M2FNUZ", Element::e5m2fnuz}};
 
 Scheme read_scheme(Napi::Object job) {
   Scheme scheme;
@@ -112,22 +87,17 @@ void read_stored(Napi::Object from, Job &job) {
   const auto refuse = [&](const char *code, const std::string &why) {
     raise(from.Env(), code, "convertTensor: " + why);
   };
-  const Group group = group_of(job.element);
+  read_planes(from, job);
+  const Group group = job.codes ? Group{1, 1} : group_of(job.element);
   const bool plain = !job.scheme.quantizes() && job.scheme.code != Code::bf16 && job.mode != Mode::measure;
-  if (plain ? group.elements > 1 : job.element == Element::other)
+  if (plain ? group.elements > 1 || job.codes : job.element == Element::other)
     refuse("OPSWAP_E_DTYPE", "element is not of this scheme: bytes are copied, groups are decoded");
   if (job.columns % group.elements != 0)
     refuse("OPSWAP_E_ARGUMENT", "columns are no multiple of " + std::to_string(group.elements));
   if (from.Has("add")) job.add = from.Get("add").ToNumber().FloatValue();
   if (from.Has("heads")) job.heads = whole(from, "heads", 1, kMost);
   if (job.heads > 0 && job.rows % (2 * job.heads) != 0) refuse("OPSWAP_E_ARGUMENT", "rows are no multiple of 2 heads");
-  if (!from.Has("scales")) return;
-  job.scales = floats(from, "scales");
-  job.scale_rows = whole(from, "scaleRows", 1, kMost);
-  job.scale_columns = whole(from, "scaleColumns", 1, kMost);
-  const auto count = [](int64_t n, int64_t block) { return (n + block - 1) / block; };
-  if (int64_t(job.scales.size()) != count(job.rows, job.scale_rows) * count(job.columns, job.scale_columns))
-    refuse("OPSWAP_E_ARGUMENT", "scales are not one for each block");
+  if (job.heads > 0 && job.codes) refuse("OPSWAP_E_ARGUMENT", "heads do not go with codes");
 }
 
 // What the passes take for granted.
@@ -138,6 +108,7 @@ const char *obstacle(const Job &job) {
   if (job.scaled && !scheme.quantizes() && scheme.code != Code::bf16) return "factors need codes or bf16";
   if (scheme.weighted && job.importance.empty() && job.mode != Mode::digest) return "weighted needs importance";
   if (job.mode == Mode::weigh && !scheme.is_int4()) return "weigh needs int4";
+  if (scheme.quantizes() && job.slices > 1) return "slices go with bf16";
   if (scheme.code == Code::flip && job.element != Element::other) return "flip needs bytes";
   if (job.target_columns && scheme.code != Code::copy) return "targetColumns go with copy";
   if (!scheme.quantizes()) return nullptr;
@@ -241,6 +212,7 @@ class Worker : public Napi::AsyncWorker {
     error.Set("errno", Napi::Number::New(Env(), failure.error));
     error.Set("onTarget", Napi::Boolean::New(Env(), failure.on_target));
     error.Set("offset", Napi::Number::New(Env(), double(failure.offset)));
+    error.Set("path", Napi::String::New(Env(), failure.path));
     promise_.Reject(error.Value());
   }
   void OnError(const Napi::Error &error) override { promise_.Reject(error.Value()); }

@@ -38,7 +38,7 @@ async function measure({ file, tensor }: Located, threads: number): Promise<numb
       rows: tensor.shape[0] ?? 0,
       columns: tensor.shape[1] ?? 0,
       threads,
-      ...storedAs(tensor.stored),
+      ...storedAs(tensor, file.header.dataStart + tensor.begin),
     });
     return result.amax;
   } finally {

@@ -1,5 +1,18 @@
 import type { Scheme } from "./formats/index.js";
 import type { Nonfinite } from "./plan.js";
+import type { Lie } from "./source.js";
+
+/** Numbers in a file; one grid for all slices has 0 lines. */
+export interface JobPlane extends Lie {
+  offset: number;
+}
+
+/** Numbers that each serve a block of rows x columns. */
+export interface JobGrid extends JobPlane {
+  path: string;
+  rows: number;
+  columns: number;
+}
 
 /** One tensor for the native part; offsets are from the start of the files. */
 export interface ConvertJob {
@@ -28,10 +41,17 @@ export interface ConvertJob {
   heads?: number;
   /** Added to every element of the source. */
   add?: number;
-  /** What the source's codes are multiplied by, one for each block of scaleRows x scaleColumns. */
-  scales?: Float32Array;
-  scaleRows?: number;
-  scaleColumns?: number;
+  /** Matrices of equal size one below the other, each with scales of its own. */
+  slices?: number;
+  /** How codes lie, where not row after row; `element` is then not looked at. */
+  codes?: JobPlane;
+  /** What the source's codes are multiplied by, for each block. */
+  scales?: JobGrid;
+  /** What is taken from codes first, with `zero`; goes with `codes`. */
+  zeros?: JobGrid;
+  zero?: number;
+  /** In which column of scales and zeros each column is. */
+  groups?: Int32Array;
   /** Whether elements have factors; a digest is not given them, but must know. */
   scaled?: boolean;
   /** What elements are multiplied by after `add`. */
@@ -86,4 +106,6 @@ export interface ConvertFailure extends Error {
   errno: number;
   onTarget: boolean;
   offset: number;
+  /** Of a file that is neither source nor target; empty otherwise. */
+  path: string;
 }

@@ -1,16 +1,29 @@
 import { closeSync, openSync, readSync } from "node:fs";
 import { convertError } from "./errors.js";
-import type { ScaleGrid } from "./source.js";
+import type { PartTensor, ScaleGrid } from "./source.js";
 
-/** The numbers of a tensor of scales; there is one for each block, so they are few. */
+/** The numbers of a short tensor of F32. */
 export function readScales(grid: ScaleGrid): Float32Array {
-  const all = readAll(grid);
-  const { used } = grid;
-  const wide = grid.tensor.shape[1] ?? 1;
-  return used === undefined ? all : all.filter((_, i) => i % wide < used);
+  const bytes = readPart(grid);
+  return Float32Array.from({ length: bytes.length / 4 }, (_, i) => bytes.readFloatLE(4 * i));
 }
 
-function readAll({ tensor, path, offset }: ScaleGrid): Float32Array {
+/** In which of so many blocks each column is; refuses an index of columns that means another matrix. */
+export function readGroups(weight: string, part: PartTensor, columns: number, size: number): Int32Array {
+  const bytes = readPart(part);
+  const groups = Int32Array.from({ length: bytes.length / 4 }, (_, i) => bytes.readInt32LE(4 * i));
+  const most = Math.ceil(columns / size);
+  const bad = groups.findIndex((group) => group < 0 || group >= most);
+  if (bad < 0) return groups;
+  throw convertError(
+    "OPSWAP_E_CANNOT_CONVERT",
+    `${part.path}: ${part.tensor.name}[${bad}] is ${groups[bad]}, and ${weight} has ${most} groups`,
+    "the groups of its columns are not those of its scales: quantise the model again, or convert what it was made from",
+  );
+}
+
+/** The bytes of a small tensor. */
+export function readPart({ tensor, path, offset }: PartTensor): Buffer {
   const bytes = Buffer.alloc(tensor.end - tensor.begin);
   const fd = openSync(path, "r");
   try {
@@ -19,10 +32,5 @@ function readAll({ tensor, path, offset }: ScaleGrid): Float32Array {
   } finally {
     closeSync(fd);
   }
-  if (tensor.dtype === "F32")
-    return Float32Array.from({ length: bytes.length / 4 }, (_, i) => bytes.readFloatLE(4 * i));
-  // The upper half of a float32.
-  const wide = Buffer.alloc(2 * bytes.length);
-  for (let i = 0; i < bytes.length; i += 2) bytes.copy(wide, 2 * i + 2, i, i + 2);
-  return Float32Array.from({ length: bytes.length / 2 }, (_, i) => wide.readFloatLE(4 * i));
+  return bytes;
 }

@@ -17,18 +17,47 @@ export interface Stored {
   add?: number;
   /** What codes are multiplied by. */
   scales?: ScaleGrid;
+  /** Matrices of equal size one below the other, each with scales of its own. */
+  slices?: number;
+  /** How codes lie, where not row after row. */
+  codes?: Lie;
+  /** What is taken from codes first: for each block, and of all of them. */
+  zeros?: ScaleGrid;
+  zero?: number;
+  /** A tensor that says for each column in which block it is. */
+  groups?: PartTensor;
 }
 
-/** A tensor of scales, each for a block of `rows` x `columns` codes. */
-export interface ScaleGrid {
+/** How numbers lie in a file; offsets and shapes say the rest. */
+export interface Lie {
+  /** What is stored: a type of safetensors, or half a byte: U4, I4, E2M1. */
+  element: string;
+  /** Codes that share a word of 32 bits: neighbours of a line, of lines, or eight of a line in AWQ's order. */
+  packing?: "along" | "across" | "awq";
+  /** A line of the file is a column of the matrix. */
+  byColumns?: boolean;
+  /** Elements from a line to the next; words where lines are packed. */
+  pitch: number;
+  /** Of a slice. */
+  lines: number;
+}
+
+/** A tensor that belongs to another one's codes. */
+export interface PartTensor {
   tensor: TensorEntry;
   /** Its file, and where it begins there. */
   path: string;
   offset: number;
+}
+
+/** A tensor of scales or zeros, each for a block of `rows` x `columns` codes. */
+export interface ScaleGrid extends PartTensor {
   rows: number;
   columns: number;
   /** How many of each row are scales, where the rest fills it up. */
   used?: number;
+  /** How they lie, where not row after row. */
+  lie?: Lie;
 }
 
 export interface SourceTensor extends TensorEntry {

@@ -1,14 +1,44 @@
-import { readScales } from "./scales.js";
-import type { Stored } from "./source.js";
+import type { ConvertJob, JobGrid } from "./native-job.js";
+import { readGroups } from "./scales.js";
+import type { Lie, ScaleGrid, SourceTensor } from "./source.js";
 
-/** How a source keeps a tensor, for the native part. */
-export function storedAs(stored: Stored | undefined) {
-  const { heads, add, scales } = stored ?? {};
+type StoredJob = Pick<
+  ConvertJob,
+  "heads" | "add" | "slices" | "codes" | "scales" | "zeros" | "zero" | "groups"
+>;
+
+/** How a source keeps a tensor, whose bytes begin at `offset`, for the native part. */
+export function storedAs({ name, stored = {}, shape }: SourceTensor, offset: number): StoredJob {
+  const { heads, add, slices = 1, codes, scales, zeros, zero, groups } = stored;
+  const columns = shape.at(-1) ?? 1;
+  const rows = shape.slice(0, -1).reduce((product, extent) => product * extent, 1) / slices;
+  const size = scales?.columns ?? columns;
   return {
     ...(heads === undefined ? {} : { heads }),
     ...(add === undefined ? {} : { add }),
-    ...(scales === undefined
-      ? {}
-      : { scales: readScales(scales), scaleRows: scales.rows, scaleColumns: scales.columns }),
+    ...(slices === 1 ? {} : { slices }),
+    ...(codes === undefined ? {} : { codes: { ...codes, offset } }),
+    ...(scales === undefined ? {} : { scales: gridOf(scales, rows, columns) }),
+    ...(zeros === undefined ? {} : { zeros: gridOf(zeros, rows, columns) }),
+    ...(zero === undefined ? {} : { zero }),
+    ...(groups === undefined ? {} : { groups: readGroups(name, groups, columns, size) }),
   };
+}
+
+/** E8M0 is an exponent alone, which some write as bytes. */
+const ELEMENTS: Readonly<Record<string, string>> = { F8_E8M0: "E8M0", U8: "E8M0" };
+
+function gridOf(grid: ScaleGrid, height: number, width: number): JobGrid {
+  const { path, offset, rows, columns, lie } = grid;
+  return { path, offset, rows, columns, ...(lie ?? plainLie(grid, height, width)) };
+}
+
+/** Row after row, of each slice; one grid for all slices has no lines of its own. */
+function plainLie({ tensor, rows, columns, used }: ScaleGrid, height: number, width: number): Lie {
+  const element = ELEMENTS[tensor.dtype] ?? tensor.dtype;
+  const across = Math.max(1, Math.ceil(width / columns));
+  const pitch = used === undefined ? across : (tensor.shape.at(-1) ?? across);
+  const all = tensor.shape.reduce((product, extent) => product * extent, 1);
+  const lines = Math.ceil(height / rows);
+  return { element, pitch, lines: all > lines * pitch ? lines : 0 };
 }

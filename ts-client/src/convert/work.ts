@@ -30,7 +30,8 @@ export async function work(
   how: How,
 ): Promise<ConvertResult> {
   const { scheme } = tensor;
-  const { dtype, begin, end, stored, rowPitch } = tensor.source;
+  const { dtype, begin, end, rowPitch } = tensor.source;
+  const sourceOffset = tensor.from.header.dataStart + begin;
   const bytes = !("blockRows" in scheme) && scheme.code !== "bf16" && !FLOATS.has(dtype);
   try {
     const amax = mode === "digest" ? 0 : await how.amaxes.of(tensor, how.threads);
@@ -41,7 +42,7 @@ export async function work(
       element: bytes ? "bytes" : dtype,
       nonfinite: how.nonfinite,
       ...files,
-      sourceOffset: tensor.from.header.dataStart + begin,
+      sourceOffset,
       dataOffset: tensor.data.offset,
       scaleOffset: tensor.scale?.offset ?? 0,
       ...(bytes ? { rows: 1, columns: end - begin } : extentOf(tensor)),
@@ -49,7 +50,7 @@ export async function work(
       threads: how.threads,
       ...(tensor.padded === undefined ? {} : { targetColumns: tensor.padded }),
       ...(rowPitch === undefined ? {} : { sourceColumns: rowPitch }),
-      ...(scheme.code === "copy" ? {} : storedAs(stored)),
+      ...(scheme.code === "copy" ? {} : storedAs(tensor.source, sourceOffset)),
       ...scaled,
     });
   } catch (error) {
@@ -66,19 +67,20 @@ async function scaledAs(mode: ConvertJob["mode"], tensor: PlannedTensor, how: Ho
 /** Rows and columns as the native part sees them: one row where rows do not matter. */
 function extentOf({ source, scheme, folds, padded }: PlannedTensor): { rows: number; columns: number } {
   const elements = source.shape.reduce((product, extent) => product * extent, 1);
-  const { scales, heads } = source.stored ?? {};
+  const { scales, heads, codes } = source.stored ?? {};
   const matrix = folds.length > 0 && source.shape.length > 1;
-  const plain = scales === undefined && heads === undefined && !matrix;
+  const plain = scales === undefined && heads === undefined && codes === undefined && !matrix;
   const rowsMatter = source.rowPitch !== undefined || padded !== undefined;
   const flat = !rowsMatter && (scheme.code === "copy" || (plain && !("blockRows" in scheme)));
-  const rows = flat ? 1 : (source.shape[0] ?? 1);
-  return { rows, columns: rows === 0 ? 0 : elements / rows };
+  if (flat) return { rows: 1, columns: elements };
+  const columns = (scales ?? codes) === undefined ? elements / (source.shape[0] ?? 1) : source.shape.at(-1);
+  return columns ? { rows: elements / columns, columns } : { rows: 0, columns: 0 };
 }
 
 function explained(error: unknown, file: PlannedFile, tensor: PlannedTensor): unknown {
-  const { call, errno, onTarget, offset, message } = error as ConvertFailure;
+  const { call, errno, onTarget, offset, path, message } = error as ConvertFailure;
   if (call === undefined) return error;
-  const where = `tensor ${tensor.name}: ${message} at byte ${offset} of ${onTarget ? `the output's ${file.name}` : tensor.from.path}`;
+  const where = `tensor ${tensor.name}: ${message} at byte ${offset} of ${onTarget ? `the output's ${file.name}` : path || tensor.from.path}`;
   if (errno === 0 && !onTarget)
     return convertError("OPSWAP_E_SOURCE_CHANGED", where, "the file was cut while it was read; restore it");
   const full = errno !== 0 && isFull(errno);

@@ -153,7 +153,7 @@ async function weigh(
       rows: tensor.shape[0] ?? 0,
       columns: tensor.shape[1] ?? 0,
       threads,
-      ...storedAs(tensor.stored),
+      ...storedAs(tensor, file.header.dataStart + tensor.begin),
       scaled: true,
       ...weights,
     });
