@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -37,12 +38,24 @@ def stored(kind: Type, shape: tuple[int, ...], rng: np.random.Generator) -> np.n
     return group_bytes(kind, groups, rng).reshape(*shape[:-1], shape[-1] // elements * size)
 
 
+def nothing(_writer: GGUFWriter) -> None:
+    pass
+
+
 def write_model(
-    file: Path, architecture: str, *, head_dim: int = 64, tied: bool = True, kinds: tuple[Type, ...] = TYPES
+    file: Path,
+    architecture: str,
+    *,
+    head_dim: int = 64,
+    tied: bool = True,
+    kinds: tuple[Type, ...] = TYPES,
+    vocabulary: int = VOCABULARY,
+    more: Callable[[GGUFWriter], None] = nothing,
 ) -> None:
-    """A model of an architecture with random weights of all the types in turn."""
+    """A model of an architecture with random weights of all the types in turn; `more` adds metadata."""
     rng = np.random.default_rng(17)
     writer = GGUFWriter(file, architecture)
+    more(writer)
     writer.add_context_length(512)
     writer.add_embedding_length(HIDDEN)
     writer.add_block_count(LAYERS)
@@ -51,7 +64,7 @@ def write_model(
     writer.add_head_count_kv(KV_HEADS)
     writer.add_layer_norm_rms_eps(1e-6)
     writer.add_rope_freq_base(10000.0)
-    writer.add_vocab_size(VOCABULARY)
+    writer.add_vocab_size(vocabulary)
     writer.add_key_length(head_dim)
     writer.add_value_length(head_dim)
     writer.add_bos_token_id(1)
@@ -60,7 +73,7 @@ def write_model(
         writer.add_sliding_window(64)
     else:
         writer.add_rope_dimension_count(head_dim)
-    for i, (name, shape) in enumerate(shapes(architecture, head_dim, tied).items()):
+    for i, (name, shape) in enumerate(shapes(architecture, head_dim, tied, vocabulary).items()):
         kind = Type.F32 if len(shape) == 1 else kinds[i % len(kinds)]
         plain = kind in (Type.F32, Type.F16)
         writer.add_tensor(name, stored(kind, shape, rng), raw_dtype=None if plain else kind)
@@ -70,12 +83,12 @@ def write_model(
     writer.close()
 
 
-def shapes(architecture: str, head_dim: int, tied: bool) -> dict[str, tuple[int, ...]]:
+def shapes(architecture: str, head_dim: int, tied: bool, vocabulary: int) -> dict[str, tuple[int, ...]]:
     """Names and shapes of a model's tensors."""
     gemma, qwen3 = architecture in ("gemma2", "gemma3"), architecture == "qwen3"
-    all_: dict[str, tuple[int, ...]] = {"token_embd.weight": (VOCABULARY, HIDDEN), "output_norm.weight": (HIDDEN,)}
+    all_: dict[str, tuple[int, ...]] = {"token_embd.weight": (vocabulary, HIDDEN), "output_norm.weight": (HIDDEN,)}
     if not tied:
-        all_["output.weight"] = (VOCABULARY, HIDDEN)
+        all_["output.weight"] = (vocabulary, HIDDEN)
     for layer in range(LAYERS):
         parts: dict[str, tuple[int, ...]] = {
             "attn_norm": (HIDDEN,),

@@ -70,14 +70,13 @@ def make(file: Path, folder: Path, facts: Facts) -> None:
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(str(file.parent), gguf_file=file.name)
+    _keep_to_file(tokenizer, file, facts)
     if facts["model"] == "gpt2":
         _split(tokenizer, facts["pre"])
     else:
         _space(tokenizer, wanted=facts["space_prefix"])
     for name, index in facts["tokens"].items():
         setattr(tokenizer, name, tokenizer.convert_ids_to_tokens(index))
-    if len(tokenizer) > facts["size"]:
-        raise ValueError(f"its tokenizer has {len(tokenizer)} tokens, and the file {facts['size']}")
     if facts["templates"]:
         templates = facts["templates"]
         tokenizer.chat_template = templates["default"] if list(templates) == ["default"] else templates
@@ -89,6 +88,43 @@ def make(file: Path, folder: Path, facts: Facts) -> None:
     _ends(tokenizer, facts)
     tokenizer.save_pretrained(str(folder))
     _check_saved(AutoTokenizer.from_pretrained(str(folder)), plain, facts)
+
+
+def _keep_to_file(tokenizer: PreTrainedTokenizerFast, file: Path, facts: Facts) -> None:
+    """
+    Takes out tokens that transformers adds behind the vocabulary, which the model has no rows for, and gives tokens
+    that are taken whole, such as DeepSeek's, the text they have: transformers spells them byte by byte.
+    """
+    from tokenizers import Tokenizer
+
+    state = json.loads(tokenizer.backend_tokenizer.to_str())
+    added = [one for one in state["added_tokens"] if one["id"] < facts["size"]]
+    changed = len(added) < len(state["added_tokens"])
+    if facts["model"] == "gpt2":
+        known = {one["id"] for one in added}
+        vocabulary = {index: token for token, index in state["model"]["vocab"].items()}
+        for index, token, special in _whole(file):
+            if index in known or vocabulary.get(index) == token:
+                continue
+            del state["model"]["vocab"][vocabulary[index]]
+            state["model"]["vocab"][token] = index
+            flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": special}
+            added.append({"id": index, "content": token, **flags})
+            changed = True
+    if changed:
+        state["added_tokens"] = sorted(added, key=lambda one: one["id"])
+        tokenizer._tokenizer = Tokenizer.from_str(json.dumps(state))
+    if len(tokenizer) > facts["size"]:
+        raise ValueError(f"its tokenizer has {len(tokenizer)} tokens, and the file {facts['size']}")
+
+
+def _whole(file: Path) -> list[tuple[int, str, bool]]:
+    """Tokens that text never makes of its letters: control tokens, which are special, and those users defined."""
+    from transformers.integrations.gguf.gguf_tokenizer_mapping import get_gguf_tokenizer
+
+    _, found, _ = get_gguf_tokenizer(str(file))
+    typed = zip(found["tokens"], found.get("token_type") or (), strict=False)
+    return [(i, token, kind == 3) for i, (token, kind) in enumerate(typed) if kind in (3, 4)]
 
 
 def _spelled(tokenizer: PreTrainedTokenizerFast, text: str) -> list[int]:
@@ -137,9 +173,7 @@ def _ends(tokenizer: PreTrainedTokenizerFast, facts: Facts) -> None:
     """Tokens before and after every text, by a template that is written into tokenizer.json."""
     for wanted, name in ((facts["add_bos"], "bos"), (facts["add_eos"], "eos")):
         if wanted and getattr(tokenizer, f"{name}_token_id") is None:
-            raise ValueError(
-                f"it adds a token to every text (tokenizer.ggml.add_{name}_token) and has no {name}_token_id"
-            )
+            raise ValueError(f"tokenizer.ggml.add_{name}_token is true, and there is no {name}_token_id")
         setattr(tokenizer, f"add_{name}_token", wanted)
         tokenizer.init_kwargs[f"add_{name}_token"] = wanted
 

@@ -52,6 +52,12 @@ const TOKENS = [
 function tokensOf(metadata: Metadata, pieces: boolean): Record<string, number> {
   const found = TOKENS.flatMap(([name, key, usual]) => {
     const id = metadata.token(`tokenizer.ggml.${key}_token_id`) ?? (pieces ? usual : undefined);
+    if (id !== undefined && id >= metadata.length("tokenizer.ggml.tokens"))
+      throw convertError(
+        "OPSWAP_E_SOURCE",
+        `${metadata.file}: tokenizer.ggml.${key}_token_id is ${id}, which is beyond its tokens`,
+        "name a folder with the model's tokenizer by --tokenizer DIR, or say --tokenizer none",
+      );
     return id === undefined ? [] : [[name, id] as const];
   });
   return Object.fromEntries(found);

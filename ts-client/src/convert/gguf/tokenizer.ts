@@ -10,7 +10,8 @@ import { tokenizerFacts } from "./tokenizer-facts.js";
 
 /** What a tokenizer is made of, and what goes with it. */
 const FILES =
-  /^(tokenizer\.json|tokenizer_config\.json|tokenizer\.model|special_tokens_map\.json|added_tokens\.json|vocab\.json|merges\.txt|generation_config\.json|chat_template\.(jinja|json))$/;
+  /^(tokenizer\.json|tokenizer_config\.json|tokenizer\.model|special_tokens_map\.json|added_tokens\.json|vocab\.json|merges\.txt|generation_config\.json|chat_template\.(jinja|json)|additional_chat_templates\/[^/]+\.jinja)$/;
+const TEMPLATES = "additional_chat_templates";
 /** Of the way in which files are made: those of another way are not taken from the cache. */
 const MAKER = "2";
 const REMEDY = "name a folder with the model's tokenizer by --tokenizer DIR, or say --tokenizer none";
@@ -19,13 +20,19 @@ const REMEDY = "name a folder with the model's tokenizer by --tokenizer DIR, or 
 export function tokenizerFiles(metadata: Metadata, key: string, given: string | undefined): SideFile[] {
   if (given === "none") return [];
   const folder = given ?? made(metadata, key);
-  const names = existsSync(folder) ? readdirSync(folder).filter((name) => FILES.test(name)) : [];
+  const names = [...namesIn(folder), ...namesIn(folder, TEMPLATES)].filter((name) => FILES.test(name));
   if (!names.some((name) => /^(tokenizer\.(json|model)|vocab\.json)$/.test(name)))
     throw convertError("OPSWAP_E_SOURCE", `${folder} has no tokenizer`, REMEDY);
   return names.sort().map((name) => {
     const at = path.join(folder, name);
     return { name, path: at, bytes: statSync(at).size };
   });
+}
+
+function namesIn(folder: string, below = ""): string[] {
+  const at = path.join(folder, below);
+  const there = statSync(at, { throwIfNoEntry: false })?.isDirectory() === true;
+  return there ? readdirSync(at).map((name) => path.posix.join(below, name)) : [];
 }
 
 /** Kept in the cache: a run that goes on, and a verification, need the same bytes. */
