@@ -4,6 +4,7 @@ import { FORMATS } from "../convert/index.js";
 import type { Context } from "./context.js";
 import { examples } from "./context.js";
 import { allCommand, mergeCommand, repackCommand, runCommand } from "./convert/all.js";
+import { checkCommand } from "./convert/check.js";
 import { diffCommand } from "./convert/diff.js";
 import { endWithInput } from "./convert/input.js";
 import { inspectCommand } from "./convert/inspect.js";
@@ -42,6 +43,7 @@ export function convertCommand(context: Context): Command {
     mergeCommand,
     verifyCommand,
     inspectCommand,
+    checkCommand,
     perplexityCommand,
     diffCommand,
   ];

@@ -1,0 +1,67 @@
+import { isExpert } from "../fused.js";
+import { architecturesOf } from "../readers/layers.js";
+import { layersFor, type Reader } from "../readers/readers.js";
+import type { Facts } from "../readers/types.js";
+import { type Verdict, verdictsOf } from "../readers/verdicts.js";
+import { allTensors, openSource } from "../source.js";
+import { type Finding, findingsOf } from "./findings.js";
+import { type Said, saidBy } from "./layout.js";
+
+/** What readers will do with a checkpoint, whoever wrote it. */
+export interface Checked extends Pick<Said, "layout" | "method"> {
+  architectures: readonly string[];
+  tensors: number;
+  /** What is wrong for every reader. */
+  findings: readonly Finding[];
+  /** What each reader does with its layout; none where no rule is known for it. */
+  readers: readonly Verdict[];
+}
+
+/** Looks at the headers of a checkpoint; reads no weight. */
+export function check(folder: string, reader: Reader | null): Checked {
+  const source = openSource(folder);
+  const tensors = allTensors(source);
+  const said = saidBy(source);
+  const architectures = architecturesOf(source.config);
+  const findings = source.kind === "gguf" ? [] : findingsOf(tensors, said, layersFor(source, reader));
+  const verdicts =
+    said.layout === null || source.kind === "gguf" ? [] : verdictsOf(factsOf(said, tensors, architectures));
+  const asked = verdicts.filter((one) => reader === null || one.reader === reader);
+  return {
+    layout: said.layout,
+    method: said.method,
+    architectures,
+    tensors: tensors.length,
+    findings,
+    readers: asked,
+  };
+}
+
+const SCALE = /_scale(_inv)?$/;
+const COLUMNS: Readonly<Record<string, number>> = { I32: 8, I8: 2 };
+
+function factsOf(
+  said: Said,
+  tensors: ReturnType<typeof allTensors>,
+  architectures: readonly string[],
+): Facts {
+  const scaled = new Set(
+    tensors.flatMap(({ tensor: { name } }) => (SCALE.test(name) ? [name.replace(SCALE, "")] : [])),
+  );
+  const matrices = tensors.flatMap(({ tensor: { name, dtype, shape } }) => {
+    const weight = name.replace(/_packed$/, "");
+    const columns = (shape[1] ?? 0) * (COLUMNS[dtype] ?? 1);
+    return scaled.has(weight) ? [{ name: weight, shape: [shape[0] ?? 0, columns] }] : [];
+  });
+  const modules = matrices.map(({ name }) => name.replace(/\.weight$/, ""));
+  const others = tensors.map(({ tensor }) => tensor.name).filter((name) => name.endsWith(".weight"));
+  const kept = (said.kept ?? []).concat(said.kept === null ? plainDense(others, new Set(modules)) : []);
+  const tiedHead = !others.includes("lm_head.weight");
+  return { layout: said.layout ?? "", architectures, kept, quantized: modules, tiedHead, matrices };
+}
+
+/** Linear layers without scales, where no list names them. */
+const plainDense = (names: readonly string[], quantized: ReadonlySet<string>) =>
+  names
+    .map((name) => name.replace(/\.weight$/, ""))
+    .filter((name) => /_proj$/.test(name) && !quantized.has(name) && !isExpert(`${name}.weight`));
