@@ -36,6 +36,7 @@ const PLACES = {
   emulated: /^ops\/test_emulated\w*\.py$/,
   torch: /(^|\/)test_torch_\w+\.py$/,
   vllm: /^adapters\//,
+  loaders: /^loaders\//,
   static: /^static\//,
   "host-paths": /^(gpu|roofline)\//,
   ray: /(^|\/)test_ray_\w+\.py$/,
@@ -192,6 +193,8 @@ function enginePytest(place, { name, gb }, library = NOTHING) {
 }
 
 const VLLM = enginePytest("vllm", { name: "Python with vLLM", gb: 8 });
+/** The converter's layouts in the loaders of vLLM and transformers. */
+const LOADERS = enginePytest("loaders", { name: "Loader matrix", gb: 4 });
 const TORCH = enginePytest("torch", { name: "Python with torch", gb: 4 }, async ({ tools }) => ({
   OPSWAP_EMULATED_LIBRARY: await buildEmulated(tools),
 }));
@@ -236,6 +239,7 @@ export function allSuites() {
       setUp: NOTHING,
       run: ({ tools }, _, log) => vitest(log, "fast", pythonEnv(tools)),
     },
+    LOADERS,
     TORCH,
     emulatedRooms("plain"),
     HOST_PATH,

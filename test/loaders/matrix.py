@@ -198,11 +198,14 @@ def main() -> int:
 
 def record(found: dict[str, tuple[dict, list[dict]]]) -> None:
     """Readers that were not asked this time keep what they said before, with their date."""
+    from loaders import page
+
     known = json.loads(RECORD.read_text()) if RECORD.exists() else {}
     today = datetime.datetime.now(tz=datetime.timezone.utc).date().isoformat()
     for reader, (who, rows) in found.items():
         known[reader] = {**who, "date": today, "cells": rows}
     RECORD.write_text(json.dumps(known, indent=1) + "\n")
+    page.PAGE.write_text(page.page(known))
 
 
 if __name__ == "__main__":

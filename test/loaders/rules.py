@@ -1,7 +1,7 @@
 """What engines build, read from their own model files by their syntax trees; nothing of them is imported or run.
 
-`python rules.py vllm=FOLDER sglang=WHEEL` prints the data of ts-client/src/convert/readers/rules.json: which layers
-an engine fuses into one matrix, and which it builds without a quant_config, for each architecture.
+`npm run loaders -- --rules sglang=WHEEL` writes ts-client/src/convert/readers/rules.json: which layers an engine fuses
+into one matrix, and which it builds without a quant_config, for each architecture.
 """
 
 import ast
@@ -35,6 +35,7 @@ PLAIN = {
     "Conv2dLayer",
     "Conv3dLayer",
 }
+RULES = Path(__file__).parents[2] / "ts-client/src/convert/readers/rules.json"
 FUSED_DICT = "packed_modules_mapping"
 EXPERT_NAMES = ("ckpt_gate_proj_name", "ckpt_up_proj_name")
 # A fused layer, and the parts that a checkpoint has, in the order of their rows.
@@ -295,7 +296,17 @@ def rules(root: Path, version: str) -> dict:
     }
 
 
+def main() -> None:
+    """vLLM's are those of the installed one; SGLang's stay as they are without a wheel."""
+    import vllm
+
+    known = json.loads(RULES.read_text())
+    known["vllm"] = rules(Path(vllm.__file__).parent / "model_executor" / "models", vllm.__version__)
+    for one in sys.argv[1:]:
+        wheel = Path(one.removeprefix("sglang="))
+        known["sglang"] = rules(wheel, wheel.name.split("-")[1])
+    RULES.write_text(json.dumps(known, separators=(",", ":")) + "\n")
+
+
 if __name__ == "__main__":
-    versions = {"vllm": "0.33.0", "sglang": "0.5.23"}
-    given = dict(one.split("=", 1) for one in sys.argv[1:])
-    print(json.dumps({name: rules(Path(at), versions[name]) for name, at in given.items()}))
+    main()

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 from loaders import rules
 
-ROOT = Path(__file__).parents[2]
-KNOWN = json.loads((ROOT / "ts-client/src/convert/readers/rules.json").read_text())["vllm"]
+KNOWN = json.loads(rules.RULES.read_text())["vllm"]
 # Of the families of the loader matrix.
 FAMILIES = [
     "LlamaForCausalLM",

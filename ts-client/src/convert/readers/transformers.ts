@@ -1,4 +1,4 @@
-import { CT_BLOCKS, experts, ownLayout, W4AFP8 } from "./layouts.js";
+import { CT, CT_BLOCKS, experts, ownLayout, W4AFP8 } from "./layouts.js";
 import type { Facts, Matrix, Problem, ReaderRules } from "./types.js";
 
 const BLOCK = 128;
@@ -48,6 +48,36 @@ function partialBlocks({ layout, matrices }: Facts): Problem[] {
   ];
 }
 
+/** It takes the size of a block from the number of scales: 192 rows with 2 of them for blocks of 96. */
+function unevenBlocks({ layout, matrices }: Facts): Problem[] {
+  const uneven = (extent: number) => extent > BLOCK && extent % BLOCK !== 0;
+  const found = layout === "fp8_block128" ? matrices.filter(({ shape }) => shape.some(uneven)) : [];
+  if (found.length === 0) return [];
+  return [
+    {
+      problem: `it takes blocks for smaller than ${BLOCK} where rows or columns end inside one: wrong scales, or an error`,
+      remedy: "write ct_fp8_channel",
+      file: "integrations/finegrained_fp8.py",
+      tensors: found.map(({ name }) => name),
+    },
+  ];
+}
+
+/** compressed-tensors makes single experts of Llama 4's, which then are not in the file: they are left at random. */
+function llama4Experts({ layout, architectures, kept }: Facts): Problem[] {
+  const stacked = kept.filter((name) => name.endsWith(".experts"));
+  if (!CT.test(layout) || stacked.length === 0 || !architectures.some((name) => name.startsWith("Llama4")))
+    return [];
+  return [
+    {
+      problem: "with compressed-tensors it looks for single experts of Llama 4, and leaves them at random",
+      remedy: "write fp8_block128",
+      file: "quantizers/base.py",
+      tensors: stacked,
+    },
+  ];
+}
+
 export const transformers: ReaderRules = {
   name: "transformers",
   version: "5.20.2",
@@ -57,5 +87,7 @@ export const transformers: ReaderRules = {
     ...bareCodes(facts),
     ...blockExperts(facts),
     ...partialBlocks(facts),
+    ...unevenBlocks(facts),
+    ...llama4Experts(facts),
   ],
 };
