@@ -71,3 +71,22 @@ def test_a_report_without_it_says_why(source: Path, monkeypatch: pytest.MonkeyPa
         converter.perplexity(source, out, text=text)
     assert "512 are needed" in converter.read_report(out).data["perplexity"]["absent"]
     assert "512 are needed" in (out / "conversion.html").read_text()
+
+
+def test_an_output_that_is_worse_than_accepted_is_not_published(source: Path) -> None:
+    text, out = source.parent / "text.txt", source.parent / "accepted"
+    words = ["--to", "w4a8_g128_vllm", "--text", text, "--tokens", "1024", "-q"]
+    before = _perplexity(source, dequantised(source), 1024)
+    after = _perplexity(source, dequantised(source.parent / "out"), 1024)
+    refused = opswap(source, out, *words, "--accept", f"ppl<{after / before * 0.99:.6f}x")
+    assert refused.returncode == 1 and "OPSWAP_E_NOT_ACCEPTED" in refused.stdout + refused.stderr
+    assert not out.exists() and (source.parent / "accepted.partial").exists()
+    assert opswap(source, out, *words, "--accept", f"ppl<{after * 1.01:.6f}").returncode == 0
+    assert converter.read_report(out).data["perplexity"]["after"] == pytest.approx(after, rel=1e-3)
+    assert opswap("verify", source, out, "-q").returncode == 0
+
+
+@pytest.mark.parametrize("limit", ["ppl", "ppl>2", "ppl<0", "ppl<-1x", "ppl<1.0.1x"])
+def test_a_limit_that_is_none_is_refused_before_anything_is_read(tmp_path: Path, limit: str) -> None:
+    ran = opswap(tmp_path / "none", tmp_path / "out", "--accept", limit, "--text", "t")
+    assert ran.returncode == 2 and "ppl<1.01x" in ran.stderr

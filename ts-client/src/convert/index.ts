@@ -1,4 +1,5 @@
 /** The converter as a library: `convert(source, output, options)`, or its parts. */
+export { type Acceptance, accept, parseAcceptance } from "./accept.js";
 export { type Checked, check } from "./check/check.js";
 export { brokenConstraints, type Constraint } from "./constraints.js";
 export { type DiffEntry, diff } from "./diff.js";

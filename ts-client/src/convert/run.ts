@@ -29,6 +29,8 @@ export interface RunOptions {
   checksums?: boolean;
   /** Refuses to convert what its parts have not: see `merge`. */
   mergeOnly?: boolean;
+  /** Looks at an output that is whole, and throws where it must not be published. */
+  accept?: (folder: string) => Promise<void>;
 }
 
 export type PartOptions = Pick<RunOptions, "threads" | "checksums">;
@@ -65,6 +67,7 @@ export async function run(plan: Plan, target: string, options: RunOptions, emit:
   try {
     const report =
       readSame(plan, staging.folder) ?? (await convertInto(staging, plan, output, options, emit));
+    await options.accept?.(staging.folder);
     emit({ event: "publish", output });
     staging.publish();
     end(false);

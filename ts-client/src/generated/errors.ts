@@ -138,6 +138,10 @@ export const CONVERT_ERRORS = {
     meaning: "parts of the conversion are not done",
     remedy: "run the parts that the message names, then merge again",
   },
+  OPSWAP_E_NOT_ACCEPTED: {
+    meaning: "the output is worse than --accept allows, and was not published",
+    remedy: "keep more layers by --keep, or write another layout",
+  },
   OPSWAP_E_MISMATCH: {
     meaning: "the output is not what the source converts to",
     remedy: "convert again; if a fresh output differs as well, test the machine's memory and disk",

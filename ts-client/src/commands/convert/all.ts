@@ -1,5 +1,8 @@
 import { Command, InvalidArgumentError, Option } from "commander";
+import { convertError } from "../../convert/errors.js";
 import {
+  type Acceptance,
+  accept,
   type ConvertOptions,
   checkVerdict,
   DEFAULTS,
@@ -8,6 +11,7 @@ import {
   merge,
   openSource,
   type Part,
+  parseAcceptance,
   parsePart,
   run,
   runPart,
@@ -27,6 +31,7 @@ import {
   type Tokenizer,
   threadsOption,
 } from "./options.js";
+import { tokens as countOfTokens } from "./perplexity.js";
 import { reported } from "./reporter.js";
 
 interface Spread {
@@ -34,6 +39,9 @@ interface Spread {
   checksums: boolean;
   shard?: Part;
   workers?: number;
+  accept?: Acceptance;
+  text?: string;
+  tokens?: number;
 }
 type Options = ConvertOptions & Tokenizer & Threads & Output & Spread;
 
@@ -88,7 +96,7 @@ export function repackCommand(context: Context): Command {
 }
 
 function howOptions(command: Command): Command {
-  return checksumsOption(command)
+  return acceptOptions(checksumsOption(command))
     .option("--restart", "remove an unfinished output first instead of going on with it")
     .addOption(
       new Option("--shard <i/n>", "convert one of n parts, for job arrays; `convert merge` publishes")
@@ -100,6 +108,39 @@ function howOptions(command: Command): Command {
         .argParser(whole)
         .conflicts("restart"),
     );
+}
+
+function acceptOptions(command: Command): Command {
+  return command
+    .addOption(
+      new Option(
+        "--accept <limit>",
+        'publish only below a perplexity: "ppl<1.01x" the source\'s, or "ppl<12.5"',
+      )
+        .argParser(acceptance)
+        .conflicts(["shard", "workers"]),
+    )
+    .option("--text <file>", "for --accept: a file of text in UTF-8")
+    .option("--tokens <n>", "for --accept: how many tokens of it, in windows of 512", countOfTokens);
+}
+
+function acceptance(text: string): Acceptance {
+  const parsed = parseAcceptance(text);
+  if (parsed === undefined) throw new InvalidArgumentError('like "ppl<1.01x" or "ppl<12.5"');
+  return parsed;
+}
+
+/** What is measured before an output is published; undefined where nothing is asked for. */
+function acceptOf(source: string, { accept: asked, text, tokens }: Options) {
+  if (asked === undefined) return {};
+  if (text === undefined)
+    throw convertError(
+      "OPSWAP_E_CANNOT_CONVERT",
+      `--accept ${asked.text} has no text to measure on`,
+      "name a file of text by --text",
+    );
+  const how = { acceptance: asked, text, ...(tokens ? { tokens } : {}) };
+  return { accept: (folder: string) => accept(source, folder, how) };
 }
 
 /** Publishes what `--shard` has converted. */
@@ -135,6 +176,12 @@ async function convert(source: string, output: string, options: Options, verifie
   const { threads, restart, shard, workers } = options;
   if (shard) return runPart(plan, output, shard, howOf(options), emit);
   if (workers) await runPool(source, plan, output, workers, howOf(options), emit);
-  else await run(plan, output, { ...howOf(options), ...(restart ? { restart } : {}) }, emit);
+  else
+    await run(
+      plan,
+      output,
+      { ...howOf(options), ...acceptOf(source, options), ...(restart ? { restart } : {}) },
+      emit,
+    );
   if (verified) checkVerdict(await verify(plan, output, threads, emit), output);
 }

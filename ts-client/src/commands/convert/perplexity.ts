@@ -24,7 +24,7 @@ export function perplexityCommand(context: Context): Command {
   );
 }
 
-function tokens(text: string): number {
+export function tokens(text: string): number {
   const value = Number(text);
   if (!Number.isInteger(value) || value < 512) throw new InvalidArgumentError("a number from 512");
   return value;
