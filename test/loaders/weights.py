@@ -1,4 +1,4 @@
-"""Whether an engine's parameters are a checkpoint's weights: codes times scales against every tensor of the source."""
+"""Whether a reader's parameters are a checkpoint's weights: codes times scales against every tensor of the source."""
 
 import math
 import re
@@ -8,6 +8,8 @@ import torch
 # What a reader may lose: codes of FP8 leave 31 dB, of INT4 in groups of 128 about 20.
 LEAST_DB = {"fp8": 30.0, "int4": 18.0}
 PACKED = {torch.int32: 8, torch.int8: 2}
+# Half a block: a tile has one scale, whichever block a reader takes it from.
+TILE = 64
 # Parts of what engines fuse, in the order of rows.
 FUSED = {
     "qkv_proj": ("q_proj", "k_proj", "v_proj"),
@@ -59,42 +61,70 @@ def times(codes: torch.Tensor, scale: torch.Tensor | None, rows: list[int]) -> t
     )
 
 
+def kind(codes: torch.Tensor) -> str:
+    return "fp8" if codes.dtype == torch.float8_e4m3fn else "int4" if codes.dtype in PACKED else "kept"
+
+
+def energies(matrix: torch.Tensor) -> torch.Tensor:
+    """Of each tile."""
+    rows, columns = matrix.shape[-2:]
+    full = torch.nn.functional.pad(matrix.double().square(), (0, -columns % TILE, 0, -rows % TILE))
+    return full.unfold(-2, TILE, TILE).unfold(-2, TILE, TILE).sum((-1, -2))
+
+
 def decibels(got: torch.Tensor, want: torch.Tensor) -> float:
-    noise = float((got - want).square().sum())
-    return (
-        math.inf
-        if noise == 0
-        else -math.inf
-        if math.isnan(noise)
-        else 10 * math.log10(float(want.square().sum()) / noise)
-    )
+    """Of the worst tile: part of a block with its neighbour's scale is little of a matrix."""
+    if torch.equal(got, want):
+        return math.inf
+    if not bool(torch.isfinite(got).all()):
+        return -math.inf
+    if got.dim() < 2:
+        got, want = got.reshape(1, -1), want.reshape(1, -1)
+    return float(10 * torch.log10(energies(want) / energies(got - want)).min())
 
 
-class Comparison:
+def same_values(source: dict[str, torch.Tensor], model: dict[str, torch.Tensor]) -> None:
+    """A model that has not each value of the source once cannot stand for it."""
+    one, other = (torch.cat([part.float().flatten() for part in every.values()]) for every in (source, model))
+    if one.numel() != other.numel() or not torch.equal(one.sort().values, other.sort().values):
+        raise ValueError(f"the source has {one.numel()} values, and its model {other.numel()}, which are not the same")
+
+
+class Verdict:
+    def __init__(self) -> None:
+        self.wrong: list[str] = []
+
+    def judge(self, name: str, got: torch.Tensor, want: torch.Tensor, stored: str) -> None:
+        if got.shape != want.shape:
+            self.wrong.append(f"{name} is {list(got.shape)}, not {list(want.shape)}")
+            return
+        found = decibels(got, want)
+        if found < LEAST_DB.get(stored, math.inf):
+            level = f"is at {found:.1f} dB" if math.isfinite(found) else "is lost"
+            self.wrong.append(f"{name} ({stored}) {level}")
+
+    def text(self) -> str:
+        more = f", and {len(self.wrong) - 1} more" if len(self.wrong) > 1 else ""
+        return f"wrong: {self.wrong[0]}{more}" if self.wrong else "right"
+
+
+class Comparison(Verdict):
     """Counts what was compared: a tensor of the source that nobody looked at is as wrong as one that differs."""
 
     def __init__(self, family: str, source: dict[str, torch.Tensor]):
+        super().__init__()
         self.family = family
         self.source = source
         self.left = {name for name in source if not name.endswith("rotary_emb.inv_freq")}
-        self.wrong: list[str] = []
 
     def take(self, name: str) -> torch.Tensor | None:
         found = self.source.get(name)
         self.left.discard(name)
         return found if found is None else found.float()
 
-    def judge(self, name: str, got: torch.Tensor, want: torch.Tensor, codes: torch.Tensor) -> None:
+    def compare(self, name: str, got: torch.Tensor, want: torch.Tensor, codes: torch.Tensor) -> None:
         got = got[: want.shape[0]] if got.shape[1:] == want.shape[1:] else got
-        if got.shape != want.shape:
-            self.wrong.append(f"{name} is {list(got.shape)}, not {list(want.shape)}")
-            return
-        kind = "fp8" if codes.dtype == torch.float8_e4m3fn else "int4" if codes.dtype in PACKED else "kept"
-        found = decibels(got, want)
-        if found < LEAST_DB.get(kind, math.inf):
-            self.wrong.append(
-                f"{name} ({kind}) is at {found:.1f} dB" if math.isfinite(found) else f"{name} ({kind}) is lost"
-            )
+        self.judge(name, got, want, kind(codes))
 
     def module(self, name: str, parameters: dict[str, torch.Tensor], widths: list[int]) -> None:
         """A module's own parameters; experts have those of all in one. `widths` are the rows of what it fuses."""
@@ -110,11 +140,15 @@ class Comparison:
                 continue
             what = "weight" if key == codes else key
             wanted = self.parts(name, what)
-            if wanted:
+            if not wanted and one.dim() > 1:
+                self.wrong.append(f"{name}.{key} is no matrix of the source")
+            elif wanted:
                 scale = scales[0] if key == codes and scales else None
                 rows = widths or [part.shape[0] for part in wanted]
                 got = times(one, scale, rows) if one.dim() == 2 else one.float()
-                self.judge(f"{name}.{what}", got.reshape(-1, *got.shape[1:]), torch.cat(wanted).reshape(got.shape), one)
+                self.compare(
+                    f"{name}.{what}", got.reshape(-1, *got.shape[1:]), torch.cat(wanted).reshape(got.shape), one
+                )
 
     def parts(self, name: str, what: str) -> list[torch.Tensor]:
         parent, _, leaf = name.rpartition(".")
@@ -146,11 +180,11 @@ class Comparison:
             one = parameters[codes][index]
             own = None if scale is None else scale[index]
             got = times(one, own, [part.shape[0] for part in wanted])
-            self.judge(f"{name}.{index}.{which}", got, torch.cat(wanted), one)
+            self.compare(f"{name}.{index}.{which}", got, torch.cat(wanted), one)
         bias = parameters.get(f"{which}_bias")
         stacked = self.take(f"{name}.{'gate_up_proj' if which == 'w13' else 'down_proj'}_bias")
         if bias is not None and stacked is not None:
-            self.judge(f"{name}.{which}_bias", bias.float()[..., : stacked.shape[1]], stacked, bias)
+            self.compare(f"{name}.{which}_bias", bias.float()[..., : stacked.shape[1]], stacked, bias)
 
     def expert(self, name: str, which: str, index: int) -> list[torch.Tensor]:
         stacked = self.take(f"{name}.{'gate_up_proj' if which == 'w13' else 'down_proj'}")
@@ -163,18 +197,20 @@ class Comparison:
                 return found
         return []
 
-    def verdict(self) -> str:
-        wrong = [*self.wrong, *(f"{name} is read nowhere" for name in sorted(self.left))]
-        return (
-            "right" if not wrong else f"wrong: {wrong[0]}" + (f", and {len(wrong) - 1} more" if len(wrong) > 1 else "")
-        )
+    def text(self) -> str:
+        self.wrong += [f"{name} is read nowhere" for name in sorted(self.left)]
+        self.left.clear()
+        return super().text()
 
 
 def compared(family: str, source: dict[str, torch.Tensor], model: torch.nn.Module) -> str:
     comparison = Comparison(family, source)
+    seen: set[int] = set()
     for name, module in model.named_modules():
-        own = {key: one.detach() for key, one in module.named_parameters(recurse=False)}
+        own = {key: one for key, one in module.named_parameters(recurse=False) if id(one) not in seen}
+        seen |= {id(one) for one in own.values()}  # a tied head is the embeddings
         own |= {key: one for key, one in module.named_buffers(recurse=False) if f"{name}.{key}" in source}
         if own:
-            comparison.module(name, own, list(getattr(module, "output_partition_sizes", [])))
-    return comparison.verdict()
+            widths = list(getattr(module, "output_partition_sizes", []))
+            comparison.module(name, {key: one.detach() for key, one in own.items()}, widths)
+    return comparison.text()
