@@ -94,6 +94,11 @@ MORE: dict[str, dict] = {
 }
 
 
+def beside(folder: Path, what: str) -> Path:
+    """Not with_suffix, for which qwen3.5 is a kind of qwen3."""
+    return folder.with_name(f"{folder.name}.{what}")
+
+
 def make(name: str, folder: Path) -> None:
     """Saves a model of a family, and the statistics that layouts with static inputs ask for."""
     import torch
@@ -115,4 +120,4 @@ def make(name: str, folder: Path) -> None:
     file.write_text(json.dumps({**json.loads(file.read_text()), **MORE.get(name, {})}, indent=2))
     tensors = load_file(folder / "model.safetensors")
     inputs = {f"{key}.absmax": torch.linspace(1, 5, one.shape[1]) for key, one in tensors.items() if one.dim() == 2}
-    save_file(inputs, folder.with_suffix(".statistics"))
+    save_file(inputs, beside(folder, "statistics"))

@@ -52,7 +52,9 @@ def opswap(*arguments) -> subprocess.CompletedProcess:
 
 
 def options(source: Path, layout: str) -> list[str]:
-    statistics = ["--calibration", str(source.with_suffix(".statistics"))] if layout in STATIC else []
+    from loaders.families import beside
+
+    statistics = ["--calibration", str(beside(source, "statistics"))] if layout in STATIC else []
     return ["--to", layout, *statistics]
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 import transformers
 from loaders import weights
+from loaders.families import beside
 from safetensors.torch import load_file
 
 NAME, VERSION = "transformers", transformers.__version__
@@ -30,7 +31,7 @@ def logits(model: torch.nn.Module) -> torch.Tensor:
 
 def reference(source: Path) -> dict[str, dict[str, torch.Tensor]]:
     """What it makes of the source, which must have every value of it; kept beside it for the next cell."""
-    file = source.with_suffix(".reference")
+    file = beside(source, "reference")
     if file.exists():
         return torch.load(file)
     model = load(source)
@@ -66,13 +67,13 @@ def read(_: str, source: Path, output: Path) -> str:
     said, right = logits(model), want["logits"][""]
     held = model.state_dict()
     kinds = Kinds(load_file(output / "model.safetensors"))
-    verdict = weights.Verdict()
+    findings = weights.Findings()
     for name, one in want["state"].items():
         if name in held:
-            verdict.judge(name, held[name].float(), one.float(), kinds.of(name))
+            findings.decide(name, held[name].float(), one.float(), kinds.of(name))
         else:
-            verdict.wrong.append(f"{name} is not there")
+            findings.wrong.append(f"{name} is not there")
     off = float((said - right).norm() / right.norm())
     if not off <= max(FARTHEST[kind] for kind in kinds.own.values()):
-        verdict.wrong.append(f"logits are {off:.2f} of their size off")
-    return verdict.text()
+        findings.wrong.append(f"logits are {off:.2f} of their size off")
+    return findings.verdict()

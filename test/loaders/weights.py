@@ -80,7 +80,8 @@ def decibels(got: torch.Tensor, want: torch.Tensor) -> float:
         return -math.inf
     if got.dim() < 2:
         got, want = got.reshape(1, -1), want.reshape(1, -1)
-    return float(10 * torch.log10(energies(want) / energies(got - want)).min())
+    ratios = energies(want) / energies(got - want)
+    return float(10 * torch.log10(ratios.nan_to_num(math.inf)).min())
 
 
 def same_values(source: dict[str, torch.Tensor], model: dict[str, torch.Tensor]) -> None:
@@ -90,11 +91,11 @@ def same_values(source: dict[str, torch.Tensor], model: dict[str, torch.Tensor])
         raise ValueError(f"the source has {one.numel()} values, and its model {other.numel()}, which are not the same")
 
 
-class Verdict:
+class Findings:
     def __init__(self) -> None:
         self.wrong: list[str] = []
 
-    def judge(self, name: str, got: torch.Tensor, want: torch.Tensor, stored: str) -> None:
+    def decide(self, name: str, got: torch.Tensor, want: torch.Tensor, stored: str) -> None:
         if got.shape != want.shape:
             self.wrong.append(f"{name} is {list(got.shape)}, not {list(want.shape)}")
             return
@@ -103,12 +104,12 @@ class Verdict:
             level = f"is at {found:.1f} dB" if math.isfinite(found) else "is lost"
             self.wrong.append(f"{name} ({stored}) {level}")
 
-    def text(self) -> str:
+    def verdict(self) -> str:
         more = f", and {len(self.wrong) - 1} more" if len(self.wrong) > 1 else ""
         return f"wrong: {self.wrong[0]}{more}" if self.wrong else "right"
 
 
-class Comparison(Verdict):
+class Comparison(Findings):
     """Counts what was compared: a tensor of the source that nobody looked at is as wrong as one that differs."""
 
     def __init__(self, family: str, source: dict[str, torch.Tensor]):
@@ -122,9 +123,9 @@ class Comparison(Verdict):
         self.left.discard(name)
         return found if found is None else found.float()
 
-    def compare(self, name: str, got: torch.Tensor, want: torch.Tensor, codes: torch.Tensor) -> None:
+    def judge(self, name: str, got: torch.Tensor, want: torch.Tensor, codes: torch.Tensor) -> None:
         got = got[: want.shape[0]] if got.shape[1:] == want.shape[1:] else got
-        self.judge(name, got, want, kind(codes))
+        self.decide(name, got, want, kind(codes))
 
     def module(self, name: str, parameters: dict[str, torch.Tensor], widths: list[int]) -> None:
         """A module's own parameters; experts have those of all in one. `widths` are the rows of what it fuses."""
@@ -146,9 +147,7 @@ class Comparison(Verdict):
                 scale = scales[0] if key == codes and scales else None
                 rows = widths or [part.shape[0] for part in wanted]
                 got = times(one, scale, rows) if one.dim() == 2 else one.float()
-                self.compare(
-                    f"{name}.{what}", got.reshape(-1, *got.shape[1:]), torch.cat(wanted).reshape(got.shape), one
-                )
+                self.judge(f"{name}.{what}", got.reshape(-1, *got.shape[1:]), torch.cat(wanted).reshape(got.shape), one)
 
     def parts(self, name: str, what: str) -> list[torch.Tensor]:
         parent, _, leaf = name.rpartition(".")
@@ -180,11 +179,11 @@ class Comparison(Verdict):
             one = parameters[codes][index]
             own = None if scale is None else scale[index]
             got = times(one, own, [part.shape[0] for part in wanted])
-            self.compare(f"{name}.{index}.{which}", got, torch.cat(wanted), one)
+            self.judge(f"{name}.{index}.{which}", got, torch.cat(wanted), one)
         bias = parameters.get(f"{which}_bias")
         stacked = self.take(f"{name}.{'gate_up_proj' if which == 'w13' else 'down_proj'}_bias")
         if bias is not None and stacked is not None:
-            self.compare(f"{name}.{which}_bias", bias.float()[..., : stacked.shape[1]], stacked, bias)
+            self.judge(f"{name}.{which}_bias", bias.float()[..., : stacked.shape[1]], stacked, bias)
 
     def expert(self, name: str, which: str, index: int) -> list[torch.Tensor]:
         stacked = self.take(f"{name}.{'gate_up_proj' if which == 'w13' else 'down_proj'}")
@@ -197,10 +196,10 @@ class Comparison(Verdict):
                 return found
         return []
 
-    def text(self) -> str:
+    def verdict(self) -> str:
         self.wrong += [f"{name} is read nowhere" for name in sorted(self.left)]
         self.left.clear()
-        return super().text()
+        return super().verdict()
 
 
 def compared(family: str, source: dict[str, torch.Tensor], model: torch.nn.Module) -> str:
@@ -213,4 +212,4 @@ def compared(family: str, source: dict[str, torch.Tensor], model: torch.nn.Modul
         if own:
             widths = list(getattr(module, "output_partition_sizes", []))
             comparison.module(name, {key: one.detach() for key, one in own.items()}, widths)
-    return comparison.text()
+    return comparison.verdict()
