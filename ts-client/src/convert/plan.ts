@@ -6,6 +6,7 @@ import { decideAll } from "./decide-all.js";
 import { withScales } from "./dialects/fp8.js";
 import { readable } from "./dialects/readable.js";
 import { convertError } from "./errors.js";
+import { withSingleExperts } from "./experts.js";
 import { bf16, FORMATS, type Format, formatNamed } from "./formats/index.js";
 import type { EncodeOptions, Modules, ScaleRule } from "./formats/types.js";
 import { bytesOfIndex } from "./output-index.js";
@@ -94,7 +95,8 @@ export function makePlan(opened: Source, given: ConvertOptions): Plan {
   const format = formatNamed(given.to);
   if (given.repack) return repackPlan(withScales(opened), given, format);
   checkNotPacked(opened);
-  const source = readable(opened);
+  const read = readable(opened);
+  const source = format === bf16 ? read : withSingleExperts(read);
   const options = { ...given, scales: scaleRule(format, given.scales) };
   checkNan(format, options.nonfinite);
   const ranked = rankedFor(source, options, format);
