@@ -91,6 +91,7 @@ FAMILIES: dict[str, tuple[str, dict]] = {
 MORE: dict[str, dict] = {
     "deepseek-v2": {"moe_layer_freq": 1, "scoring_func": "softmax", "topk_method": "group_limited_greedy"},
     "deepseek-v3": {"moe_layer_freq": 1, "scoring_func": "sigmoid", "topk_method": "noaux_tc"},
+    "qwen3.5-moe": {"full_attention_interval": 2},
 }
 
 
