@@ -10,7 +10,7 @@
 namespace opswap::convert {
 
 constexpr int64_t kMostGroup = 256;
-constexpr int64_t kBand = 128;    // rows of a tile, where its blocks do not say otherwise
+constexpr int64_t kBand = 128;     // rows of a tile, where its blocks do not say otherwise
 constexpr int64_t kTurned = 1024;  // the same, where the source's lines are columns: its runs and ours are as long
 
 inline int64_t parts(int64_t n, int64_t size) { return (n + size - 1) / size; }
@@ -19,8 +19,7 @@ inline int64_t parts(int64_t n, int64_t size) { return (n + size - 1) / size; }
 inline bool decodes(const Job &job) {
   if (!job.scheme.quantizes() && job.scheme.code != Code::bf16 && job.mode != Mode::measure) return false;
   const bool quantizable = job.element == Element::bf16 || job.element == Element::f16 || job.element == Element::f32;
-  return job.scheme.code == Code::bf16 || !quantizable || job.scales || job.codes || job.add != 0 ||
-         job.scaled;
+  return job.scheme.code == Code::bf16 || !quantizable || job.scales || job.codes || job.add != 0 || job.scaled;
 }
 
 struct Cut {

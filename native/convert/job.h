@@ -35,13 +35,13 @@ struct Job {
   float amax = 0;                 // of all that shares a scale, where that is the whole tensor
   int32_t threads = 1;
   const Pass *pass = nullptr;
-  int64_t slices = 1;           // matrices of equal size one below the other, each with scales of its own
-  std::optional<Plane> codes;   // how they lie, where not row after row
-  std::optional<Grid> scales;   // what they are multiplied by
-  std::optional<Grid> zeros;    // what is taken from them first, with `zero`; goes with `codes`
+  int64_t slices = 1;          // matrices of equal size one below the other, each with scales of its own
+  std::optional<Plane> codes;  // how they lie, where not row after row
+  std::optional<Grid> scales;  // what they are multiplied by
+  std::optional<Grid> zeros;   // what is taken from them first, with `zero`; goes with `codes`
   float zero = 0;
   std::vector<int32_t> groups;  // in which column of those grids each column is; empty where they are neighbours
-  float add = 0;  // to every element of the source
+  float add = 0;                // to every element of the source
   // Attention heads whose rows the source keeps as GGUF keeps Llama's, in pairs; 0 where it does not.
   int64_t heads = 0;
   // Whether elements have factors; in mode digest these are not given, but tiles are cut as if they were.

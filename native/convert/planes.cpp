@@ -15,9 +15,7 @@ constexpr int64_t kWord = 4;
 int64_t up(int64_t n, int64_t size) { return (n + size - 1) / size; }
 
 // The fewest elements of a line that are stored together.
-Group together(const Plane &plane) {
-  return plane.packing == Packing::awq ? Group{8, kWord} : group_of(plane.element);
-}
+Group together(const Plane &plane) { return plane.packing == Packing::awq ? Group{8, kWord} : group_of(plane.element); }
 
 }  // namespace
 

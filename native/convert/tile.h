@@ -176,7 +176,8 @@ struct Window {
   const float *of_row(int64_t r) const { return values + (r / rows - row) * across; }
 };
 
-// A tile as a source stores it: whole groups, row after row, or lines of codes. (row, column) is its place in the slice.
+// A tile as a source stores it: whole groups, row after row, or lines of codes. (row, column) is its place in the
+// slice.
 struct StoredTile {
   const void *in;
   Element element;

@@ -130,22 +130,42 @@ def test_scales_may_be_in_another_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("scale", "message"),
+    ("scale", "code", "message", "remedy"),
     [
-        (None, "has no a.o_proj.weight_scale_inv or a.o_proj.weight_scale"),
-        (np.ones((2, 2), np.float32), "which fit no blocks"),
-        (np.ones((3, 5), np.float16), "has scales of F16"),
+        (
+            None,
+            "SOURCE",
+            "has no a.o_proj.weight_scale_inv or a.o_proj.weight_scale",
+            "fetch the file that has its scales",
+        ),
+        (
+            np.ones((2, 2), np.float32),
+            "SOURCE",
+            "which fit no blocks; config.json names blocks of 128 x 128",
+            "mend it where",
+        ),
+        (
+            np.ones((3, 5), np.int16),
+            "CANNOT_CONVERT",
+            "of I16",
+            "read are F32, BF16, F16, F64, F8_E8M0, U8",
+        ),
     ],
 )
-def test_codes_without_scales_that_fit_are_refused(tmp_path: Path, scale: np.ndarray | None, message: str) -> None:
+def test_codes_without_scales_that_fit_are_refused(
+    tmp_path: Path, scale: np.ndarray | None, code: str, message: str, remedy: str
+) -> None:
     tensors = {"a.o_proj.weight": _codes(SHAPE)}
     if scale is not None:
         tensors["a.o_proj.weight_scale_inv"] = scale
     ran = opswap(_write(tmp_path / "source", tensors, BLOCK), tmp_path / "out", "--to", "bf16")
-    assert ran.returncode == 1
     error = json.loads(ran.stdout.splitlines()[-1])
-    assert error["code"] == "OPSWAP_E_SOURCE"
+    assert error["code"] == (
+        "OPSWAP_E_CANNOT_CONVERT" if scale is not None and scale.dtype == np.int16 else "OPSWAP_E_SOURCE"
+    )
     assert message in error["message"]
+    assert remedy in error["remedy"]
+    assert "damaged" not in error["remedy"]
 
 
 def test_nan_codes_are_refused_with_their_place(tmp_path: Path) -> None:

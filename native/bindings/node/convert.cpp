@@ -33,12 +33,24 @@ constexpr Named<Element> kScales[] = {{"F32", Element::f32}, {"BF16", Element::b
 constexpr Named<Nonfinite> kPolicies[] = {
     {"refuse", Nonfinite::refuse}, {"keep", Nonfinite::keep}, {"zero", Nonfinite::zero}};
 // Others are bytes to the converter.
-constexpr Named<Element> kElements[] = {
-    {"BF16", Element::bf16},    {"F16", Element::f16},      {"F32", Element::f32},     {"F64", Element::f64},
-    {"F8_E5M2", Element::e5m2}, {"F8_E4M3", Element::e4m3}, {"bytes", Element::other}, {"Q4_0", Element::q4_0},
-    {"Q4_1", Element::q4_1},    {"Q5_0", Element::q5_0},    {"Q5_1", Element::q5_1},   {"Q8_0", Element::q8_0},
-    {"Q4_K", Element::q4_k},    {"Q5_K", Element::q5_k},    {"Q6_K", Element::q6_k},   {"I8", Element::i8},
-    {"F8_E4M3FNUZ", Element::e4m3fnuz}, {"F8_E5M2FNUZ", Element::e5m2fnuz}};
+constexpr Named<Element> kElements[] = {{"BF16", Element::bf16},
+                                        {"F16", Element::f16},
+                                        {"F32", Element::f32},
+                                        {"F64", Element::f64},
+                                        {"F8_E5M2", Element::e5m2},
+                                        {"F8_E4M3", Element::e4m3},
+                                        {"bytes", Element::other},
+                                        {"Q4_0", Element::q4_0},
+                                        {"Q4_1", Element::q4_1},
+                                        {"Q5_0", Element::q5_0},
+                                        {"Q5_1", Element::q5_1},
+                                        {"Q8_0", Element::q8_0},
+                                        {"Q4_K", Element::q4_k},
+                                        {"Q5_K", Element::q5_k},
+                                        {"Q6_K", Element::q6_k},
+                                        {"I8", Element::i8},
+                                        {"F8_E4M3FNUZ", Element::e4m3fnuz},
+                                        {"F8_E5M2FNUZ", Element::e5m2fnuz}};
 
 Scheme read_scheme(Napi::Object job) {
   Scheme scheme;

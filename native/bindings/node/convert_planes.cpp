@@ -9,12 +9,11 @@ namespace {
 
 using namespace opswap::convert;
 
-constexpr Named<Element> kPlaneElements[] = {
-    {"F32", Element::f32}, {"F16", Element::f16}, {"BF16", Element::bf16}, {"F64", Element::f64},
-    {"E8M0", Element::e8m0}, {"I8", Element::i8}, {"U8", Element::u8}, {"U4", Element::u4},
-    {"I4", Element::i4}, {"E2M1", Element::e2m1}};
-constexpr Named<Packing> kPackings[] = {
-    {"along", Packing::along}, {"across", Packing::across}, {"awq", Packing::awq}};
+constexpr Named<Element> kPlaneElements[] = {{"F32", Element::f32},  {"F16", Element::f16},   {"BF16", Element::bf16},
+                                             {"F64", Element::f64},  {"E8M0", Element::e8m0}, {"I8", Element::i8},
+                                             {"U8", Element::u8},    {"U4", Element::u4},     {"I4", Element::i4},
+                                             {"E2M1", Element::e2m1}};
+constexpr Named<Packing> kPackings[] = {{"along", Packing::along}, {"across", Packing::across}, {"awq", Packing::awq}};
 
 [[noreturn]] void refuse(Napi::Object from, const std::string &why) {
   raise(from.Env(), "OPSWAP_E_ARGUMENT", "convertTensor: " + why);

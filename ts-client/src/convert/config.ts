@@ -30,8 +30,8 @@ function withoutQuantization(text: string, known: boolean): string {
   const method = json.safeParse(present.block).data?.quant_method;
   throw convertError(
     "OPSWAP_E_CANNOT_CONVERT",
-    `config.json has ${present.path.join(".")}${typeof method === "string" ? ` (${method})` : ""}: the source is quantised already`,
-    "this version reads BF16, F16, F32, FP8 and GGUF checkpoints; give the one that this was made from, or `opswap convert repack` it",
+    `config.json has ${present.path.join(".")}${typeof method === "string" ? ` (${method})` : ""}: the source is quantised already, in a way that is not read`,
+    "give the checkpoint that this was made from; docs/convert.md lists what is read",
   );
 }
 

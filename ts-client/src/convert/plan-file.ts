@@ -50,7 +50,10 @@ const NONE: readonly never[] = [];
 
 /** Whether a tensor's codes are those of the layout, so that its scales stay as well. */
 const isThere = ({ tensor, decision }: Decided, format: Format) =>
-  decision.quantize && tensor.stored?.scales !== undefined && format.holds?.(tensor.stored.scales) === true;
+  decision.quantize &&
+  tensor.dtype === "F8_E4M3" &&
+  tensor.stored?.scales !== undefined &&
+  format.holds?.(tensor.stored.scales) === true;
 
 const copied = (tensor: SourceTensor): Encoding => ({
   action: "copy",

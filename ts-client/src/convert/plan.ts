@@ -18,7 +18,7 @@ import { architecturesOf } from "./readers/layers.js";
 import { layersFor, type Reader } from "./readers/readers.js";
 import type { Facts } from "./readers/types.js";
 import { checkReader } from "./readers/verdicts.js";
-import { repack } from "./repack.js";
+import { repack, repacks } from "./repack.js";
 import type { SideFile } from "./side-files.js";
 import type { Source } from "./source.js";
 import { checkNotPacked } from "./stored.js";
@@ -94,7 +94,7 @@ export interface Plan extends Modules {
 export function makePlan(opened: Source, given: ConvertOptions): Plan {
   const format = formatNamed(given.to);
   if (given.repack) return repackPlan(withScales(opened), given, format);
-  checkNotPacked(opened);
+  checkNotPacked(opened, format, () => repacks(withScales(opened), format));
   const read = readable(opened);
   const source = format === bf16 ? read : withSingleExperts(read);
   const options = { ...given, scales: scaleRule(format, given.scales) };

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { OpswapError } from "../client/errors.js";
 import type { Calibration } from "./calibration.js";
 import { convertError } from "./errors.js";
 import type { Encoding, Format } from "./formats/types.js";
@@ -62,6 +63,17 @@ export function repack(source: Source, format: Format, calibration: Calibration 
     others: left.length === 0 ? {} : { [INPUT_SCALES]: Object.fromEntries(left) },
     inputs: Object.fromEntries(inputs),
   };
+}
+
+/** Whether it can be planned, as far as headers tell. */
+export function repacks(source: Source, format: Format): boolean {
+  try {
+    repack(source, format, null);
+    return true;
+  } catch (error) {
+    if (error instanceof OpswapError) return false;
+    throw error;
+  }
 }
 
 const moduleOf = (name: string) => name.replace(/\.weight$/, "");

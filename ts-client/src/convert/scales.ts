@@ -8,17 +8,25 @@ export function readScales(grid: ScaleGrid): Float32Array {
   return Float32Array.from({ length: bytes.length / 4 }, (_, i) => bytes.readFloatLE(4 * i));
 }
 
-/** In which of so many blocks each column is; refuses an index of columns that means another matrix. */
-export function readGroups(weight: string, part: PartTensor, columns: number, size: number): Int32Array {
+/** None where columns are in the blocks of their places; refuses numbers that mean another matrix. */
+export function readGroups(
+  weight: string,
+  part: PartTensor,
+  columns: number,
+  size: number,
+): Int32Array | undefined {
   const bytes = readPart(part);
   const groups = Int32Array.from({ length: bytes.length / 4 }, (_, i) => bytes.readInt32LE(4 * i));
+  // compressed-tensors fills what it does not use with -1.
+  if (groups.every((group, i) => group === Math.floor(i / size)) || groups.every((group) => group === -1))
+    return undefined;
   const most = Math.ceil(columns / size);
   const bad = groups.findIndex((group) => group < 0 || group >= most);
   if (bad < 0) return groups;
   throw convertError(
     "OPSWAP_E_CANNOT_CONVERT",
     `${part.path}: ${part.tensor.name}[${bad}] is ${groups[bad]}, and ${weight} has ${most} groups`,
-    "the groups of its columns are not those of its scales: quantise the model again, or convert what it was made from",
+    "these groups are not of these scales: quantise the model again, or convert what it was made from",
   );
 }
 

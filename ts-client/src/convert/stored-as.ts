@@ -4,24 +4,25 @@ import type { Lie, ScaleGrid, SourceTensor } from "./source.js";
 
 type StoredJob = Pick<
   ConvertJob,
-  "heads" | "add" | "slices" | "codes" | "scales" | "zeros" | "zero" | "groups"
+  "element" | "heads" | "add" | "slices" | "codes" | "scales" | "zeros" | "zero" | "groups"
 >;
 
 /** How a source keeps a tensor, whose bytes begin at `offset`, for the native part. */
-export function storedAs({ name, stored = {}, shape }: SourceTensor, offset: number): StoredJob {
+export function storedAs({ name, stored = {}, shape }: SourceTensor, offset: number): Partial<StoredJob> {
   const { heads, add, slices = 1, codes, scales, zeros, zero, groups } = stored;
   const columns = shape.at(-1) ?? 1;
   const rows = shape.slice(0, -1).reduce((product, extent) => product * extent, 1) / slices;
   const size = scales?.columns ?? columns;
+  const index = groups && readGroups(name, groups, columns, size);
   return {
     ...(heads === undefined ? {} : { heads }),
     ...(add === undefined ? {} : { add }),
     ...(slices === 1 ? {} : { slices }),
-    ...(codes === undefined ? {} : { codes: { ...codes, offset } }),
+    ...(codes === undefined ? {} : { element: "bytes", codes: { ...codes, offset } }),
     ...(scales === undefined ? {} : { scales: gridOf(scales, rows, columns) }),
     ...(zeros === undefined ? {} : { zeros: gridOf(zeros, rows, columns) }),
     ...(zero === undefined ? {} : { zero }),
-    ...(groups === undefined ? {} : { groups: readGroups(name, groups, columns, size) }),
+    ...(index === undefined ? {} : { groups: index }),
   };
 }
 

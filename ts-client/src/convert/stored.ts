@@ -1,7 +1,7 @@
 import { closeSync, openSync, readSync } from "node:fs";
 import { convertError } from "./errors.js";
 import { FORMATS } from "./formats/index.js";
-import type { BlockScheme, Encoding } from "./formats/types.js";
+import type { BlockScheme, EncodeOptions, Encoding, Format, Scheme } from "./formats/types.js";
 import type { Located } from "./plan-file.js";
 import type { TensorEntry } from "./safetensors/header.js";
 import type { NewTensor } from "./safetensors/layout.js";
@@ -33,18 +33,28 @@ export function storedLayers(tensors: readonly Located[]): Stored[] {
   return tensors.flatMap((codes) => storedLayer(codes, byName) ?? []);
 }
 
-/** Refuses INT4, which convert would copy beside a config.json that does not speak of it. */
-export function checkNotPacked(source: Source): void {
+/** Refuses INT4 codes of a layout for a layout of INT4: they would be rounded again. */
+export function checkNotPacked(source: Source, format: Format, repacks: () => boolean): void {
+  if (!isInt4(format.encode(EXPERT, PLAIN).scheme)) return;
   const tensors = allTensors(source);
   if (!tensors.some(({ tensor: { name, dtype } }) => /^I(8|32)$/.test(dtype) && CODES.test(name))) return;
-  const packed = storedLayers(tensors).find(({ scheme }) => scheme.code !== "e4m3");
+  const again = ({ weight, scheme }: Stored) =>
+    scheme.code !== "e4m3" && isInt4(format.encode(weight, PLAIN).scheme);
+  const packed = storedLayers(tensors).find(again);
   if (packed === undefined) return;
   throw convertError(
     "OPSWAP_E_CANNOT_CONVERT",
-    `${packed.codes.file.path}: ${packed.weight.name} is ${packed.action} already`,
-    "convert the checkpoint that this was made from, or write another dialect of it with `opswap convert repack`",
+    `${packed.codes.file.path}: ${packed.weight.name} is ${packed.action} already, and ${format.id} would round it again`,
+    repacks()
+      ? "write the other dialect of the same codes with `opswap convert repack`"
+      : "convert the checkpoint that this was made from, or write BF16 with --to bf16 and quantise that",
   );
 }
+
+/** What every layout of INT4 has in INT4. */
+const EXPERT = { name: "experts.0.w1.weight", dtype: "BF16", shape: [256, 256], begin: 0, end: 0 };
+const PLAIN: EncodeOptions = { scales: "amax", inputScale: () => 0 };
+const isInt4 = (scheme: Scheme) => "blockRows" in scheme && scheme.code !== "e4m3";
 
 function storedLayer(codes: Located, byName: ReadonlyMap<string, Located>): Stored | undefined {
   const { name, dtype, shape } = codes.tensor;
@@ -52,7 +62,7 @@ function storedLayer(codes: Located, byName: ReadonlyMap<string, Located>): Stor
   if (shape.length !== 2 || columns === 0 || !CODES.test(name)) return undefined;
   const weight = { ...codes.tensor, name: name.replace(/_packed$/, ""), shape: [shape[0] ?? 0, columns] };
   for (const format of FORMATS) {
-    const encoding = format.encode(weight, { scales: "amax", inputScale: () => 0 });
+    const encoding = format.encode(weight, PLAIN);
     const scale = byName.get(encoding.scale?.name ?? "");
     const { scheme, action } = encoding;
     if (encoding.scale === null || scale === undefined || !("blockRows" in scheme)) continue;
@@ -98,7 +108,11 @@ function positive(one: Located, value: number): number {
 }
 
 const wrong = ({ file, tensor }: Located, problem: string) =>
-  convertError("OPSWAP_E_SOURCE", `${file.path}: ${tensor.name} ${problem}`);
+  convertError(
+    "OPSWAP_E_CANNOT_CONVERT",
+    `${file.path}: ${tensor.name} ${problem}`,
+    "it is not of the codes beside it: convert the checkpoint that this was made from",
+  );
 
 function readConstant({ file, tensor }: Located): Buffer {
   const bytes = Buffer.alloc(Math.min(tensor.end - tensor.begin, LONGEST_CONSTANT));

@@ -1,10 +1,43 @@
-import type { Source } from "../source.js";
-import { withScales } from "./fp8.js";
-import { withoutActivations } from "./left-out.js";
+import type { Source, SourceFile } from "../source.js";
+import { takeColumns } from "./columns.js";
+import type { Quantization } from "./facts.js";
+import { takeFp8 } from "./fp8.js";
+import { takeHalves } from "./half-bytes.js";
+import { leave, withoutActivations } from "./left-out.js";
+import { checkNoneLeft } from "./leftovers.js";
+import { takeMxfp4 } from "./mxfp4.js";
+import { takeBytes, takePacked } from "./packed.js";
+import { quantizationOf } from "./quantization.js";
+import { Reading } from "./reading.js";
+
+/** What each finds is its own; the first that takes a tensor has it. */
+const DIALECTS = [takeFp8, takeHalves, takePacked, takeBytes, takeColumns, takeMxfp4];
 
 /** A source as its weights are read: codes with what they are multiplied by, and without what no output holds. */
-export function readable(source: Source): Source {
-  if (source.kind === "gguf") return source;
-  const scaled = withScales(source);
-  return withoutActivations(scaled, scaled.fp8 === true);
+export function readable(opened: Source): Source {
+  if (opened.kind === "gguf") return opened;
+  const quantization = quantizationOf(opened);
+  const quantized = quantization.method !== null || anyCodes(opened);
+  const source = withoutActivations(opened, quantized);
+  const reading = new Reading(source, quantization);
+  for (const take of dialectsOf(quantization)) take(reading);
+  checkNoneLeft(reading, quantized);
+  const fp8 = reading.found || quantization.known;
+  const files = source.files.map((file) => asRead(file, reading));
+  return { ...source, files, fp8 };
+}
+
+/** Of a tool that is not known, FP8 with scales beside it is read; of a known one's other ways, nothing. */
+function dialectsOf({ unread, method }: Quantization) {
+  if (unread === undefined) return DIALECTS;
+  return unread === method ? [takeFp8] : [];
+}
+
+const anyCodes = ({ files }: Source) =>
+  files.some(({ header }) => header.tensors.some(({ dtype }) => /^F[48]_?/.test(dtype)));
+
+function asRead(given: SourceFile, reading: Reading): SourceFile {
+  const file = leave(given, reading.whyLeft);
+  const { header } = file;
+  return { ...file, header: { ...header, tensors: header.tensors.map(reading.read) } };
 }

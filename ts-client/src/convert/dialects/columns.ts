@@ -1,0 +1,120 @@
+import type { Located } from "../plan-file.js";
+import type { Lie, ScaleGrid, Stored } from "../source.js";
+import { ORIGINAL, partOf, type Reading } from "./reading.js";
+
+/** AWQ and GPTQ keep matrices on their side: a line of the file is a column. */
+const WORD = 32;
+const FLOATS = new Set(["F16", "BF16", "F32"]);
+
+interface Layer {
+  codes: Located;
+  scales: Located;
+  zeros: Located | undefined;
+  groups: Located | undefined;
+  weight: string;
+}
+
+export function takeColumns(reading: Reading): void {
+  const { method } = reading.quantization;
+  for (const codes of reading.all) {
+    const { name, dtype } = codes.tensor;
+    if (!/(^|\.)qweight$/.test(name) || dtype !== "I32") continue;
+    const layer = layerOf(reading, codes);
+    if (method === "awq") takeAwq(reading, layer);
+    else if (method === "gptq") takeGptq(reading, layer);
+    else throw reading.wrong(codes, "is of AWQ or of GPTQ, and config.json says neither", TOLD);
+  }
+}
+
+const TOLD = "give the folder with its config.json, whose quantization_config names the tool";
+
+function layerOf(reading: Reading, codes: Located): Layer {
+  const stem = codes.tensor.name.slice(0, -"qweight".length);
+  const scales = reading.named(`${stem}scales`);
+  if (scales === undefined || scales.tensor.shape.length !== 2 || !FLOATS.has(scales.tensor.dtype))
+    throw reading.wrong(
+      codes,
+      `has no ${stem}scales of two dimensions in ${[...FLOATS].join(", ")}`,
+      `fetch the file that has them, or ${ORIGINAL}`,
+      "OPSWAP_E_SOURCE",
+    );
+  return {
+    codes,
+    scales,
+    zeros: reading.named(`${stem}qzeros`),
+    groups: reading.named(`${stem}g_idx`),
+    weight: `${stem}weight`,
+  };
+}
+
+function takeAwq(reading: Reading, layer: Layer): void {
+  const { codes, scales, zeros } = layer;
+  const [columns = 0, words = 0] = codes.tensor.shape;
+  const rows = 8 * words;
+  const lie: Lie = { element: "U4", packing: "awq", byColumns: true, pitch: rows, lines: columns };
+  const grid = gridOf(reading, layer, rows, columns);
+  if (zeros === undefined || zeros.tensor.shape.join() !== `${scales.tensor.shape[0]},${words}`)
+    throw reading.wrong(codes, "has no qzeros of its groups and rows", ORIGINAL, "OPSWAP_E_SOURCE");
+  const lines = scales.tensor.shape[0] ?? 0;
+  take(reading, layer, [rows, columns], 4, {
+    codes: lie,
+    scales: grid,
+    zeros: { ...partOf(zeros), rows: 1, columns: grid.columns, lie: { ...lie, lines } },
+  });
+}
+
+function takeGptq(reading: Reading, layer: Layer): void {
+  const { codes, scales, zeros, groups } = layer;
+  const { bits: told = 4, zerosAsTheyAre } = reading.quantization;
+  const [words = 0, rows = 0] = codes.tensor.shape;
+  const [lines = 0] = scales.tensor.shape;
+  const bits = zeros === undefined ? told : ((zeros.tensor.shape[1] ?? 0) * WORD) / rows;
+  if ((bits !== 4 && bits !== 8) || (zeros !== undefined && zeros.tensor.shape[0] !== lines))
+    throw reading.wrong(codes, "has no qzeros that are of 4 or 8 bits and of its groups", ORIGINAL);
+  const columns = (words * WORD) / bits;
+  const element = bits === 4 ? "U4" : "U8";
+  const lie: Lie = { element, packing: "across", byColumns: true, pitch: rows, lines: columns };
+  const grid = gridOf(reading, layer, rows, columns);
+  const own = { element, byColumns: true, pitch: rows, lines };
+  const stored: Stored = {
+    codes: lie,
+    scales: grid,
+    ...(zeros === undefined
+      ? { zero: 2 ** (bits - 1) }
+      : {
+          zeros: { ...partOf(zeros), rows: 1, columns: grid.columns, lie: own },
+          zero: zerosAsTheyAre ? 0 : 1,
+        }),
+    ...(groups === undefined ? {} : { groups: partOf(groups) }),
+  };
+  if (groups !== undefined && (groups.tensor.dtype !== "I32" || groups.tensor.shape.join() !== `${columns}`))
+    throw reading.wrong(
+      groups,
+      `is no group of I32 for each of ${columns} columns`,
+      ORIGINAL,
+      "OPSWAP_E_SOURCE",
+    );
+  take(reading, layer, [rows, columns], bits, stored);
+}
+
+function take(reading: Reading, layer: Layer, shape: number[], bits: number, stored: Stored): void {
+  const { codes, scales, zeros, groups, weight } = layer;
+  reading.take(codes, { name: weight, dtype: `INT${bits}`, shape }, stored);
+  reading.leave(weight, [scales, zeros, groups]);
+}
+
+/** Scales lie as the codes do: for each group of columns a line of all rows. */
+function gridOf(reading: Reading, { codes, scales }: Layer, rows: number, columns: number): ScaleGrid {
+  const [lines = 0, wide = 0] = scales.tensor.shape;
+  const { group = 0 } = reading.quantization;
+  const size = group > 0 && Math.ceil(columns / group) === lines ? group : columns / lines;
+  if (wide !== rows || !Number.isInteger(size))
+    throw reading.wrong(
+      codes,
+      `has scales [${lines}, ${wide}], which are not of groups of [${rows}, ${columns}]`,
+      ORIGINAL,
+      "OPSWAP_E_SOURCE",
+    );
+  const lie = { element: scales.tensor.dtype, byColumns: true, pitch: rows, lines };
+  return { ...partOf(scales), rows: 1, columns: size, lie };
+}
