@@ -3,10 +3,11 @@
 import importlib
 import importlib.metadata
 import json
+import sys
 from pathlib import Path
 
 import pytest
-from loaders import rules
+from loaders import pictures, rules
 
 KNOWN = json.loads(rules.RULES.read_text())["vllm"]
 # Of the families of the loader matrix.
@@ -35,7 +36,9 @@ def test_rules_are_those_of_the_installed_vllm():
 
 
 @pytest.mark.parametrize("architecture", FAMILIES)
-def test_fused_groups_are_those_that_the_class_states(architecture):
+def test_fused_groups_are_those_that_the_class_states(architecture, monkeypatch):
+    for name, module in pictures.modules().items():
+        monkeypatch.setitem(sys.modules, name, module)
     registry = importlib.import_module("vllm.model_executor.models.registry")
     module, name = registry._VLLM_MODELS[architecture]
     model = getattr(importlib.import_module(f"vllm.model_executor.models.{module}"), name)
