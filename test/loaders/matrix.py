@@ -29,9 +29,11 @@ LAYOUTS = [
     "w4a8_g128_sglang",
     "w4a8_g128_trtllm",
 ]
-READERS = ["vllm", "transformers", "sglang"]
+READERS = ["vllm", "transformers", "sglang", "compressed_tensors"]
 STATIC = {"w4a8_g128_sglang", "w4a8_g128_trtllm"}
 SECONDS = 300
+# What `plan` says of a reader that is none of its own: compressed-tensors, which transformers and engines read with.
+UNASKED = ""
 # Readers take no thread more than they need, and say nothing.
 QUIET = {
     "HF_HUB_OFFLINE": "1",
@@ -73,8 +75,11 @@ def planned(source: Path, layout: str) -> dict[str, dict]:
 
 
 def where(error: BaseException) -> str:
+    """File and line below the folder that Python found the reader in."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{frame.filename.rpartition('/site-packages/')[2]}:{frame.lineno}"
+    folders = sorted((one for one in sys.path if one and frame.filename.startswith(f"{one}/")), key=len)
+    file = frame.filename.removeprefix(f"{folders[-1]}/") if folders else Path(frame.filename).name
+    return f"{file}:{frame.lineno}"
 
 
 def in_child(work) -> str:
@@ -112,6 +117,17 @@ def read_all(reader: str, cells: list[list[str]], folder: Path) -> None:
         )
 
 
+def versions_of(reader: str) -> list[str]:
+    """Folders of unpacked wheels, each put before the environment's own version in turn; "" is that version."""
+    more = os.environ.get("OPSWAP_COMPRESSED_TENSORS", "") if reader == "compressed_tensors" else ""
+    return ["", *filter(None, more.split(os.pathsep))]
+
+
+def reads(reader: str, layout: str) -> bool:
+    """compressed-tensors reads its own layouts alone."""
+    return reader != "compressed_tensors" or layout.startswith(("ct_", "w4a8_g128_vllm"))
+
+
 def python_of(reader: str) -> str | None:
     return os.environ.get("OPSWAP_SGLANG_PYTHON") if reader == "sglang" else sys.executable
 
@@ -139,11 +155,12 @@ class Matrix:
                 else:
                     self.plans[family, layout] = planned(source, layout)
 
-    def read(self, reader: str) -> tuple[dict, list[dict]]:
-        cells = [list(cell) for cell in self.plans]
+    def read(self, reader: str, version: str = "") -> tuple[dict, list[dict]]:
+        """`version` is a folder that holds another version of the reader than the environment has."""
+        cells = [list(cell) for cell in self.plans if reads(reader, cell[1])]
         command = [python_of(reader), __file__, "--cells", reader, str(self.folder)]
-        path = os.pathsep.join([str(ROOT / "test"), os.environ.get("PYTHONPATH", "")])
-        environment = {**os.environ, **QUIET, "PYTHONPATH": path}
+        path = [str(ROOT / "test"), version, os.environ.get("PYTHONPATH", "")]
+        environment = {**os.environ, **QUIET, "PYTHONPATH": os.pathsep.join(filter(None, path))}
         asked = json.dumps(cells)
         done = subprocess.run(command, check=False, input=asked, capture_output=True, text=True, env=environment)
         lines = [json.loads(line) for line in done.stdout.splitlines() if line[:1] in "[{"]
@@ -153,24 +170,25 @@ class Matrix:
         refused = [
             {"family": family, "layout": layout, "result": f"refused: {why}", "plan": "refused", "remedy": ""}
             for (family, layout), why in self.refused.items()
+            if reads(reader, layout)
         ]
         return lines[0], rows + refused
 
     def row(self, family: str, layout: str, reader: str, result: str) -> dict:
-        said = self.plans[family, layout][reader]
-        problems = said["problems"]
-        return {
-            "family": family,
-            "layout": layout,
-            "result": result,
-            "plan": "loads" if said["loads"] else f"refused: {problems[0]['problem']}",
-            "remedy": "" if said["loads"] else problems[0]["remedy"],
-        }
+        cell = {"family": family, "layout": layout, "result": result}
+        said = self.plans[family, layout].get(reader)
+        if said is None:
+            return {**cell, "plan": UNASKED, "remedy": ""}
+        if said["loads"]:
+            return {**cell, "plan": "loads", "remedy": ""}
+        [first, *_] = said["problems"]
+        return {**cell, "plan": f"refused: {first['problem']}", "remedy": first["remedy"]}
 
 
 def disagreements(rows: list[dict]) -> list[dict]:
     """Cells where `plan` says something else than the reader did."""
-    return [row for row in rows if (row["result"] == "right") != (row["plan"] == "loads")]
+    told = [row for row in rows if row["plan"] != UNASKED]
+    return [row for row in told if (row["result"] == "right") != (row["plan"] == "loads")]
 
 
 def main() -> int:
@@ -182,30 +200,31 @@ def main() -> int:
     parser.add_argument("--layout", action="append", choices=LAYOUTS)
     parser.add_argument("--record", action="store_true", help="write docs/loaders.json: all families and layouts")
     given = parser.parse_args()
-    readers = given.reader or [one for one in READERS if python_of(one)]
+    readers = given.reader or [one for one in READERS if python_of(one) and one != "compressed_tensors"]
     for reader in readers:
         if python_of(reader) is None:
             parser.error(f"{reader}: set OPSWAP_SGLANG_PYTHON to the Python of an environment with SGLang 0.5.23")
     with tempfile.TemporaryDirectory() as folder:
         matrix = Matrix(Path(folder), given.families, given.layout or LAYOUTS)
         matrix.make()
-        found = {reader: matrix.read(reader) for reader in readers}
-    for _, rows in found.values():
+        found = [(reader, *matrix.read(reader, version)) for reader in readers for version in versions_of(reader)]
+    for _, who, rows in found:
         for row in rows:
-            print(" | ".join(row.values()))
+            print(" | ".join([f"{who['name']} {who['version']}", *row.values()]))
     if given.record:
         record(found)
-    return 1 if any(disagreements(rows) for _, rows in found.values()) else 0
+    return 1 if any(disagreements(rows) for _, _, rows in found) else 0
 
 
-def record(found: dict[str, tuple[dict, list[dict]]]) -> None:
+def record(found: list[tuple[str, dict, list[dict]]]) -> None:
     """Readers that were not asked this time keep what they said before, with their date."""
     from loaders import page
 
     known = json.loads(RECORD.read_text()) if RECORD.exists() else {}
     today = datetime.datetime.now(tz=datetime.timezone.utc).date().isoformat()
-    for reader, (who, rows) in found.items():
-        known[reader] = {**who, "date": today, "cells": rows}
+    for reader, who, rows in found:
+        key = f"{reader} {who['version']}" if reader == "compressed_tensors" else reader
+        known[key] = {**who, "date": today, "cells": rows}
     RECORD.write_text(json.dumps(known, indent=1) + "\n")
     page.PAGE.write_text(page.page(known))
 

@@ -16,6 +16,8 @@ engines a card of capability 9.0 was played.
   INT4, all else bit for bit.
 - **refused**: the reader was seen to fail; `plan` says so, and names its file and what loads instead. With
   `--for READER` nothing is written.
+- **wrong**, **raises**: of compressed-tensors alone, which is part of the other readers. `plan` speaks for those, and
+  knows the versions that they bring.
 - **no source**: the layout cannot be made of this model; `convert` says why.
 """
 
@@ -23,6 +25,8 @@ engines a card of capability 9.0 was played.
 def word(row: dict) -> str:
     if row["result"].startswith("refused"):
         return "no source"
+    if not row["plan"]:
+        return row["result"].split(":")[0]
     if row["result"] == "right":
         return "right" if row["plan"] == "loads" else "right, refused"
     return "refused" if row["plan"] != "loads" else "**WRONG**"

@@ -1,4 +1,4 @@
-"""compressed-tensors alone: its own matching of layers and decompression, of the version that is on the path."""
+"""compressed-tensors alone: it matches layers and decompresses them, in the version that is on the path."""
 
 import json
 import re

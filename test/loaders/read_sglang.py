@@ -1,16 +1,10 @@
 """SGLang builds its own model and loader on the CPU; no kernel runs, and the card is played as 9.0."""
 
-# ruff: noqa: E402, its rotation asks for vLLM when it is imported
-
 import re
 import sys
 import types
 from pathlib import Path
 from unittest.mock import MagicMock
-
-# Its CPU rotation asks vLLM for an op, which is never called here.
-sys.modules["vllm"] = types.ModuleType("vllm")
-sys.modules["vllm._custom_ops"] = MagicMock()
 
 import sglang
 import sglang.srt.layers.rotary_embedding.factory as rotary
@@ -34,7 +28,9 @@ PARTS = {"w13": r"\.(gate_proj|up_proj|w1|w3)\.input_scale$", "w2": r"\.(down_pr
 
 
 def play_hopper() -> None:
-    """A card of capability 9.0; DeepSeek's rotation, which asks for a GPU when it is made, holds no weights."""
+    """A card of capability 9.0. Rotations hold no weights, and ask for a GPU, or an op of vLLM, when they are made."""
+    sys.modules["vllm"] = types.ModuleType("vllm")
+    sys.modules["vllm._custom_ops"] = MagicMock()
     torch.cuda.get_device_capability = lambda *_, **__: HOPPER
     loaders.get_device_capability = lambda *_, **__: HOPPER
     rotary.get_rope_wrapper = lambda *_, **__: torch.nn.Identity()
@@ -91,7 +87,7 @@ def named(family: str, source: dict[str, torch.Tensor]) -> dict[str, torch.Tenso
 
 
 def inputs(model: torch.nn.Module, stored: dict[str, torch.Tensor]) -> str:
-    """Static scales of inputs that are not those of the checkpoint; one that nobody wrote is computed with too."""
+    """Static scales of inputs that are not the checkpoint's: with one that stays unwritten it computes all the same."""
     for name, scale in model.named_parameters():
         which = re.search(r"\.(w13|w2)_input_scale$", name)
         if which is None:
