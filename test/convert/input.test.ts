@@ -130,7 +130,10 @@ describe("a source with", () => {
   });
 
   it("a quantised model is refused by name", async () => {
-    writeFileSync(path.join(source, "config.json"), '{"quantization_config": {"quant_method": "awq"}}');
+    writeFileSync(
+      path.join(source, "config.json"),
+      '{"quantization_config": {"quant_method": "bitsandbytes"}}',
+    );
     const ran = await convert(["plan", source, "--json"]);
     expect(ran.code).toBe(2);
     expect(ran.out + ran.err).toMatch(/OPSWAP_E_CANNOT_CONVERT/);

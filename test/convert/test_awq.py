@@ -230,10 +230,10 @@ def test_heads_that_config_does_not_tell_are_not_scaled(tmp_path: Path) -> None:
         ({"model_type": "olmo2"}, {}, "w4a8_g128_vllm", "CANNOT_CONVERT", 'model_type "olmo2"'),
         (
             {"model_type": "llama"},
-            {"self_attn.g_proj.weight": (8, 256)},
+            {"self_attn.x_proj.weight": (8, 256)},
             "w4a8_g128_vllm",
             "CANNOT_CONVERT",
-            "g_proj may read",
+            "x_proj may read",
         ),
         (
             {"model_type": "llama"},

@@ -55,7 +55,8 @@ def test_parts_merge_to_the_same_bytes(source: Path, tmp_path: Path) -> None:
 def test_plan_is_typed(source: Path, tmp_path: Path) -> None:
     plan = converter.plan(source, tmp_path / "out", tp="1,2")
     assert plan.quantized == 2 and plan.tensors[0].why == "embedding"
-    assert any("LlamaForCausalLM" in one.problem for one in plan.constraints)
+    sglang = next(one for one in plan.data["readers"] if one["reader"] == "sglang")
+    assert "LlamaForCausalLM" in sglang["problems"][0]["problem"]
     assert plan.data["room"]["enough"] is True and not (tmp_path / "out").exists()
     assert converter.diff(source, source) == []
 

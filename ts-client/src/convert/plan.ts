@@ -9,9 +9,10 @@ import { convertError } from "./errors.js";
 import { withSingleExperts } from "./experts.js";
 import { bf16, FORMATS, type Format, formatNamed } from "./formats/index.js";
 import type { EncodeOptions, Modules, ScaleRule } from "./formats/types.js";
+import { modulesOf } from "./modules.js";
 import { bytesOfIndex } from "./output-index.js";
 import { type Decided, type PlannedFile, planFiles } from "./plan-file.js";
-import { isStacked, type PolicyName } from "./policy.js";
+import type { PolicyName } from "./policy.js";
 import { planRanks } from "./ranks/plan-ranks.js";
 import { rankedFor } from "./ranks/ranked.js";
 import { architecturesOf } from "./readers/layers.js";
@@ -265,22 +266,6 @@ function inputScales(format: Format, decided: readonly Decided[], calibration: C
 function nothingRemedy(decided: readonly Decided[]): string {
   const reasons = [...new Set(decided.map(({ decision }) => decision.why))].slice(0, 4);
   return `its tensors are kept: ${reasons.join("; ")}; \`opswap convert plan\` shows each, --quantize overrides`;
-}
-
-/** Loaders look layers up by name; what is no linear layer is not asked for there. */
-function modulesOf(decided: readonly Decided[]): Modules {
-  const names = (chosen: readonly Decided[]) =>
-    [...new Set(chosen.map(({ tensor }) => moduleOf(tensor)))].sort();
-  return {
-    kept: names(decided.filter(({ decision }) => !decision.quantize && decision.layer)),
-    quantized: names(decided.filter(({ decision }) => decision.quantize)),
-    tiedHead: !decided.some(({ tensor: { name } }) => /(^|\.)lm_head\.weight$/.test(name)),
-  };
-}
-
-/** The layer that a tensor is of; stacked experts are all of one. */
-function moduleOf({ name, shape }: Matrix): string {
-  return isStacked(name, shape) ? name.replace(/(\.experts)\..*$/, "$1") : name.replace(/\.weight$/, "");
 }
 
 function fingerprintOf(

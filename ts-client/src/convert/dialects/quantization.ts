@@ -30,8 +30,8 @@ function fromFiles({ side: carried, ofLayout = [] }: Source): Quantization {
   const side = [...carried, ...ofLayout];
   for (const [name, method] of FILES) {
     const file = side.find((one) => one.name === name);
-    if (file !== undefined)
-      return fromBlock({ quant_method: method, ...json.safeParse(tryJson(file.path)).data });
+    const said = file === undefined ? {} : (json.safeParse(tryJson(file.path)).data ?? {});
+    if (Object.keys(said).length > 0) return fromBlock({ quant_method: method, ...said });
   }
   return UNKNOWN;
 }

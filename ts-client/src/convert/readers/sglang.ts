@@ -1,5 +1,5 @@
 import { isExpert } from "../fused.js";
-import { CT, experts, ownLayout, W4AFP8 } from "./layouts.js";
+import { experts, ownLayout, W4AFP8 } from "./layouts.js";
 import { RULES } from "./rules.js";
 import type { Facts, Problem, ReaderRules } from "./types.js";
 
@@ -51,27 +51,44 @@ function ctInt4(facts: Facts): Problem[] {
   ];
 }
 
-function tensorExperts(facts: Facts): Problem[] {
-  const found = facts.layout === "ct_fp8_tensor" ? experts(facts) : [];
-  if (found.length === 0) return [];
+/** Its attention of GPT-OSS takes no notice of a quantisation, and loads bare codes. */
+function gptOss({ architectures, matrices }: Facts): Problem[] {
+  const found = matrices.filter(({ name }) => !isExpert(name));
+  if (!architectures.some((name) => name.startsWith("GptOss")) || found.length === 0) return [];
   return [
     {
-      problem: "its experts take one scale for a matrix with static inputs alone",
-      remedy: "write ct_fp8_channel",
-      file: "srt/layers/quantization/compressed_tensors/schemes/compressed_tensors_w8a8_fp8_moe.py",
+      problem: "it builds GPT-OSS's attention unquantised, and loads bare codes",
+      remedy: "write bf16",
+      file: "srt/models/gpt_oss.py",
       tensors: names(found),
     },
   ];
 }
 
+/** The text model of Llama 4 alone: what loads its experts is in the class for text and images. */
+function llama4({ architectures }: Facts): Problem[] {
+  if (!architectures.includes("Llama4ForCausalLM")) return [];
+  return [
+    {
+      problem: "its Llama4ForCausalLM never reads stacked experts, in any layout",
+      remedy: "serve it with vLLM, or as Llama4ForConditionalGeneration",
+      file: "srt/models/llama4.py",
+    },
+  ];
+}
+
 /** Layers that stay, of those that w4afp8 takes for block FP8 unasked. */
-function w4afp8({ layout, architectures, kept }: Facts): Problem[] {
+function w4afp8(facts: Facts): Problem[] {
+  const { layout, architectures, kept } = facts;
   if (!W4AFP8.test(layout)) return [];
   const file = "srt/layers/quantization/w4afp8.py";
-  if (!architectures.some((name) => DEEPSEEK.test(name)))
+  const mixture = experts(facts).length > 0 && !architectures.some((name) => DEEPSEEK.test(name));
+  if (mixture || architectures.some(isLlama))
     return [
       {
-        problem: "it reads w4afp8 for DeepSeek's models alone; others load with scales that nobody wrote",
+        problem: mixture
+          ? "it reads w4afp8's experts for DeepSeek's models alone; others get input scales that nobody wrote"
+          : "its Llama class looks for weight_scale, and does not find weight_scale_inv",
         remedy: "write ct_fp8_channel",
         file,
       },
@@ -96,7 +113,9 @@ export const sglang: ReaderRules = {
     ...ownLayout(facts, "srt/layers/quantization/__init__.py"),
     ...llamaBlocks(facts),
     ...fusedLatent(facts),
-    ...(CT.test(facts.layout) ? [...ctInt4(facts), ...tensorExperts(facts)] : []),
+    ...ctInt4(facts),
+    ...gptOss(facts),
+    ...llama4(facts),
     ...w4afp8(facts),
   ],
 };
