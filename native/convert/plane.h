@@ -20,6 +20,7 @@ struct Plane {
 // Numbers that each serve a block of rows x columns.
 struct Grid : Plane {
   int64_t rows = 1, columns = 1;
+  int64_t first = 0;  // rows of the first block that come before the tensor
 };
 
 }  // namespace opswap::convert

@@ -172,8 +172,9 @@ struct Lines {
 struct Window {
   const float *values = nullptr;
   int64_t rows = 1, columns = 1, row = 0, column = 0, across = 0;
+  int64_t first = 0;  // rows of the tensor's first block that come before it
 
-  const float *of_row(int64_t r) const { return values + (r / rows - row) * across; }
+  const float *of_row(int64_t r) const { return values + ((r + first) / rows - row) * across; }
 };
 
 // A tile as a source stores it: whole groups, row after row, or lines of codes. (row, column) is its place in the

@@ -85,9 +85,9 @@ const float *given(const std::vector<float> &values) { return values.empty() ? n
 bool read_window(Work &w, const Grid &grid, int file, const Rectangle &a, int64_t slice, Scratch &scratch,
                  std::vector<float> &values, Window &window) {
   const bool all = !w.job.groups.empty();
-  const int64_t row = a.row / grid.rows, column = all ? 0 : a.column / grid.columns;
+  const int64_t row = (a.row + grid.first) / grid.rows, column = all ? 0 : a.column / grid.columns;
   const int64_t end = all ? w.job.columns : a.column + a.columns;
-  const int64_t down = parts(a.row + a.rows, grid.rows) - row, across = parts(end, grid.columns) - column;
+  const int64_t down = parts(a.row + a.rows + grid.first, grid.rows) - row, across = parts(end, grid.columns) - column;
   const Cutout cutout(grid, slice, {row, column, down, across});
   scratch.bytes.resize(size_t(cutout.bytes()));
   values.resize(size_t(down * across));
@@ -97,7 +97,7 @@ bool read_window(Work &w, const Grid &grid, int file, const Rectangle &a, int64_
     return w.stop(failure);
   }
   w.job.pass->unpack(cutout.lines(scratch.bytes.data()), values.data());
-  window = {values.data(), grid.rows, grid.columns, row, column, across};
+  window = {values.data(), grid.rows, grid.columns, row, column, across, grid.first};
   return true;
 }
 

@@ -47,6 +47,7 @@ std::optional<Grid> read_grid(Napi::Object from, const char *key) {
   grid.path = object.Get("path").ToString().Utf8Value();
   grid.rows = whole(object, "rows", 1, kMost);
   grid.columns = whole(object, "columns", 1, kMost);
+  if (object.Has("first")) grid.first = whole(object, "first", 0, kMost);
   return grid;
 }
 

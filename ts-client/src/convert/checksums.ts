@@ -41,6 +41,7 @@ function readLists(folder: string): Map<string, Expected> {
         throw convertError(
           "OPSWAP_E_SOURCE",
           `${list} and ${other.from} in ${folder} have different digests of ${name}`,
+          "remove the list that is out of date, or say --no-checksums",
         );
       all.set(name, { sha256, from: list });
     }

@@ -12,6 +12,8 @@ export interface JobGrid extends JobPlane {
   path: string;
   rows: number;
   columns: number;
+  /** Rows of the first block that come before the tensor. */
+  first?: number;
 }
 
 /** One tensor for the native part; offsets are from the start of the files. */

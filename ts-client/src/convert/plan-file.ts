@@ -53,6 +53,7 @@ const isThere = ({ tensor, decision }: Decided, format: Format) =>
   decision.quantize &&
   tensor.dtype === "F8_E4M3" &&
   tensor.stored?.scales !== undefined &&
+  tensor.stored.scales.first === undefined &&
   format.holds?.(tensor.stored.scales) === true;
 
 const copied = (tensor: SourceTensor): Encoding => ({

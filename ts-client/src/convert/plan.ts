@@ -6,7 +6,6 @@ import { decideAll } from "./decide-all.js";
 import { withScales } from "./dialects/fp8.js";
 import { readable } from "./dialects/readable.js";
 import { convertError } from "./errors.js";
-import { withSingleExperts } from "./experts.js";
 import { bf16, FORMATS, type Format, formatNamed } from "./formats/index.js";
 import type { EncodeOptions, Modules, ScaleRule } from "./formats/types.js";
 import { modulesOf } from "./modules.js";
@@ -21,6 +20,7 @@ import type { Facts } from "./readers/types.js";
 import { checkReader } from "./readers/verdicts.js";
 import { repack, repacks } from "./repack.js";
 import type { SideFile } from "./side-files.js";
+import { withSingleExperts } from "./single-experts.js";
 import type { Source } from "./source.js";
 import { checkNotPacked } from "./stored.js";
 

@@ -146,7 +146,11 @@ function toldInputs({ ofLayout }: Source): Readonly<Record<string, number>> {
   if (file === undefined) return {};
   const parsed = inputScales.safeParse(parseJson(file.path));
   if (parsed.success) return parsed.data;
-  throw convertError("OPSWAP_E_SOURCE", `${file.path} is no list of positive scales by the names of weights`);
+  throw convertError(
+    "OPSWAP_E_SOURCE",
+    `${file.path} is no list of positive scales by the names of weights`,
+    "remove it, and give the scales with --calibration",
+  );
 }
 
 function moveLayer(layer: Stored, format: Format, inputScale: number, moves: Moves): void {

@@ -58,6 +58,8 @@ export interface ScaleGrid extends PartTensor {
   used?: number;
   /** How they lie, where not row after row. */
   lie?: Lie;
+  /** Rows of the first block that come before the tensor, which was cut out of a larger one. */
+  first?: number;
 }
 
 export interface SourceTensor extends TensorEntry {
@@ -121,7 +123,8 @@ export interface Source {
  * files, "none", or undefined to have them made. `cut` takes files of ranks as well, whose tensors then are NAME@RANK.
  */
 export function openSource(given: string, tokenizer?: string, { cut = false } = {}): Source {
-  if (!existsSync(given)) throw convertError("OPSWAP_E_SOURCE", `${given} does not exist`);
+  if (!existsSync(given))
+    throw convertError("OPSWAP_E_SOURCE", `${given} does not exist`, "name a folder or a file that is there");
   const at = realpathSync(given);
   // A file's name may be that of a link: in a Hugging Face cache, blobs have digests for names.
   const named = statSync(at).isDirectory() ? at : path.resolve(given);

@@ -30,16 +30,18 @@ export function storedAs({ name, stored = {}, shape }: SourceTensor, offset: num
 const ELEMENTS: Readonly<Record<string, string>> = { F8_E8M0: "E8M0", U8: "E8M0" };
 
 function gridOf(grid: ScaleGrid, height: number, width: number): JobGrid {
-  const { path, offset, rows, columns, lie } = grid;
-  return { path, offset, rows, columns, ...(lie ?? plainLie(grid, height, width)) };
+  const { path, offset, rows, columns, lie, first } = grid;
+  const before = first === undefined ? {} : { first };
+  return { path, offset, rows, columns, ...before, ...(lie ?? plainLie(grid, height, width)) };
 }
 
 /** Row after row, of each slice; one grid for all slices has no lines of its own. */
-function plainLie({ tensor, rows, columns, used }: ScaleGrid, height: number, width: number): Lie {
+function plainLie(grid: ScaleGrid, height: number, width: number): Lie {
+  const { tensor, rows, columns, used, first = 0 } = grid;
   const element = ELEMENTS[tensor.dtype] ?? tensor.dtype;
   const across = Math.max(1, Math.ceil(width / columns));
   const pitch = used === undefined ? across : (tensor.shape.at(-1) ?? across);
   const all = tensor.shape.reduce((product, extent) => product * extent, 1);
-  const lines = Math.ceil(height / rows);
+  const lines = Math.ceil((first + height) / rows);
   return { element, pitch, lines: all > lines * pitch ? lines : 0 };
 }

@@ -10,6 +10,9 @@ import { takeBytes, takePacked } from "./packed.js";
 import { quantizationOf } from "./quantization.js";
 import { Reading } from "./reading.js";
 
+/** Of these tools a checkpoint without codes is not what config.json says; others may quantise the cache alone. */
+const CODES_ALWAYS: ReadonlySet<string | null> = new Set(["awq", "gptq", "mxfp4", "w4afp8"]);
+
 /** What each finds is its own; the first that takes a tensor has it. */
 const DIALECTS = [takeFp8, takeHalves, takePacked, takeBytes, takeColumns, takeMxfp4];
 
@@ -22,7 +25,7 @@ export function readable(opened: Source): Source {
   const reading = new Reading(source, quantization);
   for (const take of dialectsOf(quantization)) take(reading);
   checkNoneLeft(reading, quantized);
-  const fp8 = reading.found || quantization.known;
+  const fp8 = reading.found || (quantization.known && !CODES_ALWAYS.has(quantization.method));
   const files = source.files.map((file) => asRead(file, reading));
   return { ...source, files, fp8 };
 }
