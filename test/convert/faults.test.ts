@@ -186,12 +186,12 @@ describe("an unfinished output", () => {
     const place = new Place("touched");
     const copy = path.join(place.folder, "source");
     mkdirSync(copy);
-    for (const name of ["config.json", "model-00001-of-00002.safetensors"])
-      copyFileSync(path.join(source, name), path.join(copy, name));
+    copyFileSync(path.join(source, "config.json"), path.join(copy, "config.json"));
+    copyFileSync(path.join(source, "model-00001-of-00002.safetensors"), path.join(copy, "model.safetensors"));
     const args = ["run", copy, place.output];
     const env = { LD_PRELOAD: library, OPSWAP_FAULT_UNDER: `${place.output}.partial`, OPSWAP_FAULT_AT: "12" };
     expect((await convert(args, env)).signal).toBe("SIGKILL");
-    utimesSync(path.join(copy, "model-00001-of-00002.safetensors"), 1, 1);
+    utimesSync(path.join(copy, "model.safetensors"), 1, 1);
     expect(events(await convert(args)).at(-1)).toMatchObject({ code: "OPSWAP_E_SOURCE_CHANGED" });
   });
 });

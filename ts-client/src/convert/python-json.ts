@@ -45,7 +45,7 @@ function withoutWords(text: string): string {
   return out + text.slice(copied);
 }
 
-const DAMAGED = "it is damaged or was edited: fetch it again, or mend it";
+const DAMAGED = "mend it, or fetch it again";
 
 /** The value in a JSON file of a checkpoint. */
 export function parseJson(file: string): unknown {
