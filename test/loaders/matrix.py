@@ -6,6 +6,7 @@ their own, each cell in a child of one that has imported the reader. `--record` 
 
 import argparse
 import datetime
+import gc
 import importlib
 import json
 import os
@@ -108,6 +109,7 @@ def in_child(work) -> str:
 def read_all(reader: str, cells: list[list[str]], folder: Path) -> None:
     """In a process of the reader: prints a JSON line for its version and for each cell."""
     module = importlib.import_module(f"loaders.read_{reader}")
+    gc.freeze()  # what was imported is looked through by every child's first collection otherwise, longer than it works
     print(json.dumps({"name": module.NAME, "version": module.VERSION}), flush=True)
     for family, layout in cells:
         source, output = folder / family, folder / f"{family}.{layout}"

@@ -7,11 +7,15 @@ loads, and the layers of compressed-tensors in the first forward.
 import re
 from pathlib import Path
 
+# What transformers imports when it first loads a model takes seconds: here once, instead of in the child of each cell.
+import compressed_tensors.compressors  # noqa: F401
 import torch
-import transformers
+import transformers.generation
+import transformers.integrations.finegrained_fp8
 from loaders import weights
 from loaders.families import beside
 from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
 
 NAME, VERSION = "transformers", transformers.__version__
 TOKENS = torch.arange(3, 35).view(1, -1)
@@ -21,7 +25,7 @@ FARTHEST = {"kept": 0.001, "fp8": 0.4, "int4": 0.7}
 
 
 def load(folder: Path) -> torch.nn.Module:
-    return transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16).eval()
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16).eval()
 
 
 @torch.no_grad()
