@@ -243,7 +243,8 @@ def groups(names: list[str], files: dict[str, File]) -> list[list[str]]:
 def architectures(root: Path, files: dict[str, File]) -> dict[str, str]:
     """The file of each architecture: vLLM's registry, or SGLang's EntryClass in the files themselves."""
     found = {}
-    for name, text in sources(root):
+    telling = [(name, text) for name, text in sources(root) if name == "registry.py" or "EntryClass" in text]
+    for name, text in telling:
         for node in ast.walk(ast.parse(text)):
             if name == "registry.py" and isinstance(node, ast.Dict):
                 for key, value in zip(node.keys, node.values, strict=True):
