@@ -11,6 +11,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { writeCheckpoint, writeMany, writeSparse } from "./_checkpoint.mjs";
 import { runPeer, SCHEMES, sameAsPeer } from "./_llmcompressor.mjs";
+import { timed } from "./_timed.mjs";
 
 const { values } = parseArgs({
   options: {
@@ -27,7 +28,6 @@ const { values } = parseArgs({
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const vitest = join(root, "node_modules/vitest/vitest.mjs");
 const cli = fileURLToPath(new URL("../../dist/opswap.cjs", import.meta.url));
-const POLL_MS = 10;
 
 /** Everything to disk, and out of the page cache where this user may. */
 function settle() {
@@ -38,33 +38,6 @@ function settle() {
   } catch {
     return false;
   }
-}
-
-/** Largest resident memory so far. @param {number} pid */
-function peakOf(pid) {
-  try {
-    return Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? 0) * 1024;
-  } catch {
-    return 0;
-  }
-}
-
-/** @param {string} command @param {string[]} args @returns {Promise<{ seconds: number, peak: number }>} */
-function timed(command, args) {
-  return new Promise((done, fail) => {
-    const started = performance.now();
-    const child = spawn(command, args, { stdio: ["ignore", "ignore", "inherit"] });
-    let peak = 0;
-    const poll = setInterval(() => {
-      peak = Math.max(peak, peakOf(child.pid ?? 0));
-    }, POLL_MS);
-    child.on("close", (code) => {
-      clearInterval(poll);
-      const seconds = (performance.now() - started) / 1000;
-      if (code === 0) done({ seconds, peak });
-      else fail(new Error(`${command} ${args.join(" ")} ended with ${code}`));
-    });
-  });
 }
 
 /** @param {string} source @param {string} output @param {string} layout with options after commas */

@@ -183,3 +183,15 @@ def test_an_exponent_of_all_ones_is_no_number(tmp_path: Path, bits: int) -> None
         return
     ran = opswap(_write(tmp_path / "source", made), tmp_path / "out", "--to", "bf16")
     assert json.loads(ran.stdout.splitlines()[-1])["code"] == "OPSWAP_E_NONFINITE"
+
+
+def test_raw_codes_in_an_output_do_not_verify(tmp_path: Path) -> None:
+    made = _made("stacked experts in fp8, scales of experts")
+    _check_bf16(tmp_path, made)
+    file = tmp_path / "out/model.safetensors"
+    ((name, codes),) = [(name, array) for name, array in made.tensors.items() if array.dtype == E4M3]
+    for raw in (codes, codes.astype(np.float32).astype(BF16)):
+        write(file, {name: raw, "model.norm.weight": np.ones(5, BF16)})
+        ran = opswap("verify", tmp_path / "source", tmp_path / "out")
+        assert ran.returncode == 1
+        assert json.loads(ran.stdout.splitlines()[-1])["code"] == "OPSWAP_E_MISMATCH"

@@ -1,6 +1,7 @@
 import type { Located } from "../plan-file.js";
 import type { Lie, ScaleGrid, Stored } from "../source.js";
 import { ORIGINAL, partOf, type Reading } from "./reading.js";
+import { groupsOf } from "./scale-grid.js";
 
 /** AWQ and GPTQ keep matrices on their side: a line of the file is a column. */
 const WORD = 32;
@@ -31,7 +32,8 @@ const TOLD = "give the folder with its config.json, whose quantization_config na
 function layerOf(reading: Reading, codes: Located): Layer {
   const stem = codes.tensor.name.slice(0, -"qweight".length);
   const scales = reading.named(`${stem}scales`);
-  if (scales === undefined || scales.tensor.shape.length !== 2 || !FLOATS.has(scales.tensor.dtype))
+  const flat = [codes, scales].every((one) => one?.tensor.shape.length === 2);
+  if (scales === undefined || !flat || !FLOATS.has(scales.tensor.dtype))
     throw reading.wrong(
       codes,
       `has no ${stem}scales of two dimensions in ${[...FLOATS].join(", ")}`,
@@ -52,14 +54,14 @@ function takeAwq(reading: Reading, layer: Layer): void {
   const [columns = 0, words = 0] = codes.tensor.shape;
   const rows = 8 * words;
   const lie: Lie = { element: "U4", packing: "awq", byColumns: true, pitch: rows, lines: columns };
-  const grid = gridOf(reading, layer, rows, columns);
+  const grid = gridOf(reading, layer, [rows, columns]);
   if (zeros === undefined || zeros.tensor.shape.join() !== `${scales.tensor.shape[0]},${words}`)
     throw reading.wrong(codes, "has no qzeros of its groups and rows", ORIGINAL, "OPSWAP_E_SOURCE");
   const lines = scales.tensor.shape[0] ?? 0;
   take(reading, layer, [rows, columns], 4, {
     codes: lie,
     scales: grid,
-    zeros: { ...partOf(zeros), rows: 1, columns: grid.columns, lie: { ...lie, lines } },
+    zeros: { ...grid, ...partOf(zeros), lie: { ...lie, lines } },
   });
 }
 
@@ -71,30 +73,17 @@ function takeGptq(reading: Reading, layer: Layer): void {
   const bits = zeros === undefined ? told : ((zeros.tensor.shape[1] ?? 0) * WORD) / rows;
   if ((bits !== 4 && bits !== 8) || (zeros !== undefined && zeros.tensor.shape[0] !== lines))
     throw reading.wrong(codes, "has no qzeros that are of 4 or 8 bits and of its groups", ORIGINAL);
-  const columns = (words * WORD) / bits;
-  const element = bits === 4 ? "U4" : "U8";
-  const lie: Lie = { element, packing: "across", byColumns: true, pitch: rows, lines: columns };
-  const grid = gridOf(reading, layer, rows, columns);
-  const own = { element, byColumns: true, pitch: rows, lines };
-  const stored: Stored = {
-    codes: lie,
+  const shape = [rows, (words * WORD) / bits];
+  const grid = gridOf(reading, layer, shape);
+  const line = { element: bits === 4 ? "U4" : "U8", byColumns: true, pitch: rows };
+  take(reading, layer, shape, bits, {
+    codes: { ...line, packing: "across", lines: shape[1] ?? 0 },
     scales: grid,
     ...(zeros === undefined
       ? { zero: 2 ** (bits - 1) }
-      : {
-          zeros: { ...partOf(zeros), rows: 1, columns: grid.columns, lie: own },
-          zero: zerosAsTheyAre ? 0 : 1,
-        }),
-    ...(groups === undefined ? {} : { groups: partOf(groups) }),
-  };
-  if (groups !== undefined && (groups.tensor.dtype !== "I32" || groups.tensor.shape.join() !== `${columns}`))
-    throw reading.wrong(
-      groups,
-      `is no group of I32 for each of ${columns} columns`,
-      ORIGINAL,
-      "OPSWAP_E_SOURCE",
-    );
-  take(reading, layer, [rows, columns], bits, stored);
+      : { zeros: { ...grid, ...partOf(zeros), lie: { ...line, lines } }, zero: zerosAsTheyAre ? 0 : 1 }),
+    ...(groups === undefined ? {} : { groups: groupsOf(reading, groups, shape) }),
+  });
 }
 
 function take(reading: Reading, layer: Layer, shape: number[], bits: number, stored: Stored): void {
@@ -104,7 +93,8 @@ function take(reading: Reading, layer: Layer, shape: number[], bits: number, sto
 }
 
 /** Scales lie as the codes do: for each group of columns a line of all rows. */
-function gridOf(reading: Reading, { codes, scales }: Layer, rows: number, columns: number): ScaleGrid {
+function gridOf(reading: Reading, { codes, scales }: Layer, shape: readonly number[]): ScaleGrid {
+  const [rows = 0, columns = 0] = shape;
   const [lines = 0, wide = 0] = scales.tensor.shape;
   const { group = 0 } = reading.quantization;
   const size = group > 0 && Math.ceil(columns / group) === lines ? group : columns / lines;

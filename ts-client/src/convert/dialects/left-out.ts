@@ -2,7 +2,7 @@ import type { LeftOut, Source, SourceFile, SourceTensor } from "../source.js";
 
 /** Scales and zero points of what a layer reads or makes, and of the cache of keys and values. */
 const ACTIVATION =
-  /(^|[._])(?<what>input|activation|act|output|prob|softmax|[qkv]|kv|qkv|(k|v|kv)_cache)_(scale|scale_inv|scaling_factor|zero_point)$/;
+  /(^|[._])(?<what>input|activation|act|output|prob|softmax|[qkv]|kv|qkv|(k|v|kv)_cache)_(scale|scale_inv|scale_ub|scaling_factor|zero_point)$/;
 
 /** What a scale is of that no layout has a place for; undefined for every other tensor. */
 function activationOf(name: string): string | undefined {

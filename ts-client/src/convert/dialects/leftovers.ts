@@ -5,9 +5,10 @@ import { ORIGINAL, type Reading } from "./reading.js";
 const CODE_TYPE = /^F[468](_|$)/;
 /** Names that only parts of quantised layers have. */
 const PART =
-  /(^|[._])(weight_(scale(_inv|_2|s)?|zero_point|packed|g_idx|global_scale|shape)|qweight|qzeros|g_idx|scale_inv|weight\.(absmax|quant_map|nested_absmax|quant_state\.\w+)|SCB|trellis|mcg|suh|svh|q_weight|W_q)$/;
+  /(^|[._])(weight_(scale(_inv|_2|s)?|zero_point|packed|g_idx|global_scale|shape)|qweight|qzeros|weight\.(absmax|quant_map|nested_absmax|quant_state\.\w+))$/;
 /** What else belongs to codes where a source is quantised. */
-const QUANTIZED_PART = /(^|\.)(scales|zeros|weight_scaling_factor)$|_proj_(scale|blocks|scales)$/;
+const QUANTIZED_PART =
+  /(^|\.)(scales|zeros|g_idx|SCB|trellis|mcg|suh|svh|q_weight|W_q)$|_scale_inv$|_proj_(scale|blocks|scales)$/;
 const BYTES = new Set(["I8", "U8"]);
 
 /**

@@ -1,8 +1,8 @@
 import type { Located } from "../plan-file.js";
 import { readPart } from "../scales.js";
-import type { Lie, PartTensor, ScaleGrid, Stored } from "../source.js";
+import type { Lie, ScaleGrid, Stored } from "../source.js";
 import { ORIGINAL, partOf, type Reading } from "./reading.js";
-import { scalesOf } from "./scale-grid.js";
+import { groupsOf, scalesOf } from "./scale-grid.js";
 
 const WORD = 32;
 const ELEMENTS: Readonly<Record<number, string>> = { 4: "U4", 8: "U8" };
@@ -137,18 +137,7 @@ function zerosOf(
   );
 }
 
-function groupsOf(reading: Reading, groups: Located, shape: readonly number[]): PartTensor {
-  const { dtype, shape: stored } = groups.tensor;
-  if (dtype === "I32" && stored.join() === `${shape.at(-1)}`) return partOf(groups);
-  throw reading.wrong(
-    groups,
-    `is no group of I32 for each of ${shape.at(-1)} columns`,
-    ORIGINAL,
-    "OPSWAP_E_SOURCE",
-  );
-}
-
-/** compressed-tensors' and Quark's bytes: INT8, in two's complement. */
+/** compressed-tensors' bytes: INT8, in two's complement. */
 export function takeBytes(reading: Reading): void {
   for (const one of reading.all) {
     const { name, dtype, shape } = one.tensor;

@@ -1,7 +1,7 @@
 import type { Located } from "../plan-file.js";
-import type { ScaleGrid } from "../source.js";
+import type { PartTensor, ScaleGrid } from "../source.js";
 import { type Block, type Fit, fitOf } from "./extents.js";
-import { partOf, type Reading } from "./reading.js";
+import { ORIGINAL, partOf, type Reading } from "./reading.js";
 
 /** Types of scales that are read. */
 const FLOATS = ["F32", "BF16", "F16", "F64"];
@@ -32,6 +32,18 @@ export function scalesOf(
     codes,
     `has scales ${tensor.name} [${tensor.shape.join(", ")}], which fit no blocks${named}`,
     UNFIT,
+    "OPSWAP_E_SOURCE",
+  );
+}
+
+/** A tensor that says for each column in which group it is. */
+export function groupsOf(reading: Reading, groups: Located, shape: readonly number[]): PartTensor {
+  const { dtype, shape: stored } = groups.tensor;
+  if (dtype === "I32" && stored.join() === `${shape.at(-1)}`) return partOf(groups);
+  throw reading.wrong(
+    groups,
+    `is no group of I32 for each of ${shape.at(-1)} columns`,
+    ORIGINAL,
     "OPSWAP_E_SOURCE",
   );
 }
