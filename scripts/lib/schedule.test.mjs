@@ -116,6 +116,7 @@ describe("Python tests", () => {
     const places = {
       fast: ["test/ops/test_rooms.py", "test/house/test_house_rules.py"],
       vllm: ["test/adapters/vllm/test_switch.py"],
+      loaders: ["test/loaders/test_loaders.py"],
       torch: ["test/ops/test_torch_ops.py", "test/gpu/test_torch_measure.py"],
       emulated: ["test/ops/test_emulated.py"],
       "emulated-arrays": ["test/ops/test_emulated_arrays.py"],

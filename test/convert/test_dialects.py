@@ -142,6 +142,11 @@ OTHERS: dict[str, tuple[dict | None, dict[str, np.ndarray], str]] = {
         "two tensors",
     ),
     "codes of another name": (None, {"gate_up_proj": EIGHT.reshape(2, 64, 128)}, "has no m.a.gate_up_proj_scale_inv"),
+    "scales of another name": (
+        None,
+        {"gate_up_proj": EIGHT.reshape(2, 64, 128), "gate_up_proj_scales": np.ones((2, 1, 1), np.float32)},
+        "m.a.gate_up_proj_scales is not read as its scales",
+    ),
     "a vector of codes": (None, {"bias": EIGHT[0]}, "has no m.a.bias_scale_inv"),
     "scales without codes": (None, {"weight": FLOAT.astype(BF16), "weight_scale_inv": FLOAT}, "belongs to quantised"),
     "exponents without codes": (None, {"gain": np.ones(3, ml_dtypes.float8_e8m0fnu)}, "no form that is read"),
@@ -195,3 +200,28 @@ def test_raw_codes_in_an_output_do_not_verify(tmp_path: Path) -> None:
         ran = opswap("verify", tmp_path / "source", tmp_path / "out")
         assert ran.returncode == 1
         assert json.loads(ran.stdout.splitlines()[-1])["code"] == "OPSWAP_E_MISMATCH"
+
+
+def test_a_file_that_speaks_of_codes_is_not_beside_weights(tmp_path: Path) -> None:
+    """vLLM would read it where config.json says nothing, and serve BF16 as FP8."""
+    weight = np.random.default_rng(1).standard_normal((128, 128)).astype(BF16)
+    told = {"producer": {"name": "modelopt"}, "quantization": {"quant_algo": "FP8", "kv_cache_quant_algo": "FP8"}}
+    made = Made({"a.o_proj.weight": weight}, {}, files={"hf_quant_config.json": told, "generation_config.json": {}})
+    source = _write(tmp_path / "source", made)
+    for to in ("bf16", "fp8_block128"):
+        ran = opswap(source, tmp_path / to, "--to", to, "--quiet")
+        assert (ran.returncode, ran.stderr) == (0, "")
+        assert not (tmp_path / to / "hf_quant_config.json").exists()
+        assert (tmp_path / to / "generation_config.json").exists()
+
+
+def test_rows_of_one_scale_are_cut_inside_a_word(tmp_path: Path) -> None:
+    """A tile holds 63 of these rows, and a word of AWQ eight."""
+    made = awq(np.random.default_rng(4), (264, 16640))
+    ran = opswap(_write(tmp_path / "source", made), tmp_path / "out", "--to", "ct_fp8_channel", "--quiet")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    got, _ = read(tmp_path / "out/model.safetensors")
+    ((weight, exact),) = made.weights.items()
+    codes, scales = fp8(exact, 1, exact.shape[1])
+    assert got[weight].tobytes() == codes.tobytes()
+    assert got[f"{weight}_scale"].tobytes() == scales.tobytes()

@@ -4,7 +4,7 @@ import type { Block } from "./extents.js";
 export interface Quantization {
   /** In config.json's words; null where it says nothing. */
   method: string | null;
-  /** Whether it is of a tool whose codes are read. */
+  /** Whether config.json names a tool whose codes are read; a file beside it may be of another checkpoint. */
   known: boolean;
   /** A tool, or a way of one, whose codes are not read. */
   unread?: string;

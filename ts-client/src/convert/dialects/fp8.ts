@@ -49,11 +49,23 @@ function scaleBeside(reading: Reading, codes: Located): Located {
   const names = scaleNames(codes.tensor.name);
   const [found, other] = names.flatMap((name) => reading.named(name) ?? []);
   if (found === undefined)
-    throw reading.wrong(codes, `has no ${names[0]} or ${names[1]}`, REMEDY, "OPSWAP_E_SOURCE");
+    throw reading.wrong(
+      codes,
+      `has no ${names[0]} or ${names[1]}${near(reading, codes)}`,
+      REMEDY,
+      "OPSWAP_E_SOURCE",
+    );
   if (other === undefined) return found;
   throw reading.wrong(
     codes,
     `has two tensors of scales, ${found.tensor.name} and ${other.tensor.name}`,
     "remove the one that is not of these codes",
   );
+}
+
+/** What may be the scales under another name. */
+function near(reading: Reading, { tensor }: Located): string {
+  const stem = tensor.name.replace(/weight$/, "");
+  const found = [...reading.all].find(({ tensor: { name } }) => name.startsWith(stem) && /scale/.test(name));
+  return found === undefined ? "" : `; ${found.tensor.name} is not read as its scales`;
 }

@@ -31,7 +31,8 @@ function fromFiles({ side: carried, ofLayout = [] }: Source): Quantization {
   for (const [name, method] of FILES) {
     const file = side.find((one) => one.name === name);
     const said = file === undefined ? {} : (json.safeParse(tryJson(file.path)).data ?? {});
-    if (Object.keys(said).length > 0) return fromBlock({ quant_method: method, ...said });
+    if (Object.keys(said).length > 0)
+      return { ...fromBlock({ quant_method: method, ...said }), known: false };
   }
   return UNKNOWN;
 }
