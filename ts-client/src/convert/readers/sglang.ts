@@ -111,11 +111,11 @@ export const sglang: ReaderRules = {
   known: "loaded",
   problems: (facts) => [
     ...ownLayout(facts, "srt/layers/quantization/__init__.py"),
+    ...llama4(facts),
+    ...gptOss(facts),
     ...llamaBlocks(facts),
     ...fusedLatent(facts),
     ...ctInt4(facts),
-    ...gptOss(facts),
-    ...llama4(facts),
     ...w4afp8(facts),
   ],
 };

@@ -3,16 +3,24 @@ import type { Facts, Matrix, Problem, ReaderRules } from "./types.js";
 
 const BLOCK = 128;
 
+const isUneven = ({ shape }: Matrix) => shape.some((extent) => extent > BLOCK && extent % BLOCK !== 0);
+const stackedExperts = ({ kept }: Facts) => kept.filter((name) => name.endsWith(".experts"));
+
+/** FP8 that it reads right: blocks, but for matrices that end inside one. */
+const readable = ({ matrices }: Facts) =>
+  matrices.some(isUneven) ? "write ct_fp8_channel" : "write fp8_block128";
+
 /** Its FP8 knows blocks; it loads the codes of other layouts as if they were weights. */
-function bareCodes({ layout }: Facts): Problem[] {
+function bareCodes(facts: Facts): Problem[] {
+  const { layout } = facts;
   if (layout !== "fp8_tensor" && !W4AFP8.test(layout)) return [];
   return [
     {
       problem: "it takes no notice of these scales, and computes with bare codes",
       remedy:
-        layout === "fp8_tensor"
+        layout === "fp8_tensor" && stackedExperts(facts).length === 0
           ? "`convert repack --to ct_fp8_tensor` has the same codes"
-          : "write fp8_block128",
+          : readable(facts),
       file: "integrations/finegrained_fp8.py",
     },
   ];
@@ -25,7 +33,7 @@ function blockExperts(facts: Facts): Problem[] {
   return [
     {
       problem: "it cannot stack experts whose scales are blocks of compressed-tensors",
-      remedy: "`convert repack --to fp8_block128` has the same codes",
+      remedy: readable(facts),
       file: "core_model_loading.py",
       tensors: found.map(({ name }) => name),
     },
@@ -33,7 +41,8 @@ function blockExperts(facts: Facts): Problem[] {
 }
 
 /** compressed-tensors before 0.19 takes a lone column of blocks for scales of rows, and cannot fill up partial blocks. */
-function partialBlocks({ layout, matrices }: Facts): Problem[] {
+function partialBlocks(facts: Facts): Problem[] {
+  const { layout, matrices } = facts;
   const unfit = ({ shape: [rows = 0, columns = 0] }: Matrix) =>
     rows % BLOCK !== 0 || columns % BLOCK !== 0 || columns === BLOCK;
   const found = CT_BLOCKS.test(layout) ? matrices.filter((one) => unfit(one)) : [];
@@ -41,7 +50,7 @@ function partialBlocks({ layout, matrices }: Facts): Problem[] {
   return [
     {
       problem: "compressed-tensors 0.17 and 0.18 read partial blocks, and a lone column of blocks, wrong",
-      remedy: "install compressed-tensors 0.19 or later, or write fp8_block128",
+      remedy: `install compressed-tensors 0.19 or later, or ${readable(facts)}`,
       file: "compressed_tensors/quantization/lifecycle/forward.py",
       tensors: found.map(({ name }) => name),
     },
@@ -50,8 +59,7 @@ function partialBlocks({ layout, matrices }: Facts): Problem[] {
 
 /** It takes the size of a block from the number of scales: 192 rows with 2 of them for blocks of 96. */
 function unevenBlocks({ layout, matrices }: Facts): Problem[] {
-  const uneven = (extent: number) => extent > BLOCK && extent % BLOCK !== 0;
-  const found = layout === "fp8_block128" ? matrices.filter(({ shape }) => shape.some(uneven)) : [];
+  const found = layout === "fp8_block128" ? matrices.filter(isUneven) : [];
   if (found.length === 0) return [];
   return [
     {
@@ -64,8 +72,9 @@ function unevenBlocks({ layout, matrices }: Facts): Problem[] {
 }
 
 /** compressed-tensors makes single experts of Llama 4's, which then are not in the file: they are left at random. */
-function llama4Experts({ layout, architectures, kept }: Facts): Problem[] {
-  const stacked = kept.filter((name) => name.endsWith(".experts"));
+function llama4Experts(facts: Facts): Problem[] {
+  const { layout, architectures } = facts;
+  const stacked = stackedExperts(facts);
   if (!CT.test(layout) || stacked.length === 0 || !architectures.some((name) => name.startsWith("Llama4")))
     return [];
   return [
