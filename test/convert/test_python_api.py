@@ -57,6 +57,9 @@ def test_plan_is_typed(source: Path, tmp_path: Path) -> None:
     assert plan.quantized == 2 and plan.tensors[0].why == "embedding"
     sglang = next(one for one in plan.data["readers"] if one["reader"] == "sglang")
     assert "LlamaForCausalLM" in sglang["problems"][0]["problem"]
+    assert converter.plan(source, for_="vllm").data["options"]["for"] == "vllm"
+    with pytest.raises(ConvertError, match="LlamaForCausalLM looks for weight_scale"):
+        opswap.convert(source, tmp_path / "out", for_="sglang")
     assert plan.data["room"]["enough"] is True and not (tmp_path / "out").exists()
     assert converter.diff(source, source) == []
 

@@ -165,7 +165,7 @@ def convert(source: PathLike, output: PathLike, *, on_event: OnEvent | None = No
         source: a folder of safetensors, or one file.
         output: the folder to make; it appears whole.
         on_event: called with each event (docs/convert.md).
-        options: those of the command line: `to="fp8_block128"`, `keep=["*.o_proj.weight"]`, `workers=4`.
+        options: those of the command line: `to="fp8_block128"`, `keep=["*.o_proj.weight"]`, `workers=4`, `for_="vllm"`.
 
     Raises:
         ConvertError: with the converter's code.
@@ -256,7 +256,7 @@ def _cli() -> list[str]:
 
 def _flags(options: dict[str, Any]) -> Iterator[str]:
     for name, value in options.items():
-        flag = f"--{name.replace('_', '-')}"
+        flag = f"--{name.rstrip('_').replace('_', '-')}"  # for_, since for is a word of Python
         if value is None or value is False:
             continue
         if value is True:
