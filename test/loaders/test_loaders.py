@@ -22,7 +22,9 @@ def cells(tmp_path_factory):
 
 @pytest.mark.parametrize("reader", ["vllm", "transformers"])
 def test_readers_do_what_plan_says(cells, reader):
-    _, rows = cells.read(reader)
+    who, rows = cells.read(reader)
+    planned = next(iter(cells.plans.values()))[reader]
+    assert (planned["name"], planned["version"]) == (who["name"], who["version"])
     assert len(rows) == len(FAMILIES) * len(matrix.LAYOUTS)
     assert sum(row["result"] == "right" for row in rows) >= 30
     assert matrix.disagreements(rows) == []

@@ -2,6 +2,8 @@ import { z } from "zod";
 import { linearOf } from "./fused.js";
 import type { Matrix, Plan } from "./plan.js";
 import { parseJsonText } from "./python-json.js";
+import { sglang } from "./readers/sglang.js";
+import { vllm } from "./readers/vllm.js";
 
 /** What an engine will not load, or loads wrongly, and what to do about it. */
 export interface Constraint {
@@ -14,8 +16,8 @@ export interface Constraint {
   remedy: string;
 }
 
-const VLLM = { engine: "vLLM", version: "0.33.0" };
-const SGLANG = { engine: "SGLang", version: "0.5.23" };
+const VLLM = { engine: vllm.name, version: vllm.version };
+const SGLANG = { engine: sglang.name, version: sglang.version };
 
 /** Layers whose rows, or whose columns, are shared out between ranks. */
 const BY_ROWS =

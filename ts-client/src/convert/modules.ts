@@ -10,11 +10,15 @@ export function modulesOf(decided: readonly Decided[]): Modules {
   return {
     kept: names(decided.filter(({ decision }) => !decision.quantize && decision.layer)),
     quantized: names(decided.filter(({ decision }) => decision.quantize)),
-    tiedHead: !decided.some(({ tensor: { name } }) => /(^|\.)lm_head\.weight$/.test(name)),
+    tiedHead: isHeadTied(decided.map(({ tensor }) => tensor.name)),
   };
 }
 
+/** Whether the output head has no tensor of its own. */
+export const isHeadTied = (names: readonly string[]) =>
+  !names.some((name) => /(^|\.)lm_head\.weight$/.test(name));
+
 /** The layer that a tensor is of; stacked experts are all of one. */
-function moduleOf({ name, shape }: TensorEntry): string {
+export function moduleOf({ name, shape }: Pick<TensorEntry, "name" | "shape">): string {
   return isStacked(name, shape) ? name.replace(/(\.experts)\..*$/, "$1") : name.replace(/\.weight$/, "");
 }

@@ -4,6 +4,7 @@ import type { Calibration } from "./calibration.js";
 import { convertError } from "./errors.js";
 import type { Encoding, Format } from "./formats/types.js";
 import { keepUnfit } from "./fused.js";
+import { isHeadTied, moduleOf } from "./modules.js";
 import type { Located, PlannedFile } from "./plan-file.js";
 import { decide, policyRules } from "./policy.js";
 import { parseJson } from "./python-json.js";
@@ -57,8 +58,8 @@ export function repack(source: Source, format: Format, calibration: Calibration 
     source: { ...source, fp8: true },
     files: source.files.map((file) => planMoves(file, format, moves)),
     kept: keptModules(tensors, moves, built),
-    tiedHead: !tensors.some(({ tensor: { name } }) => /(^|\.)lm_head\.weight$/.test(name)),
-    quantized: layers.map(({ weight }) => moduleOf(weight.name)).sort(),
+    tiedHead: isHeadTied(tensors.map(({ tensor }) => tensor.name)),
+    quantized: layers.map(({ weight }) => moduleOf(weight)).sort(),
     matrices: layers.map(({ weight: { name, shape } }) => ({ name, shape })),
     others: left.length === 0 ? {} : { [INPUT_SCALES]: Object.fromEntries(left) },
     inputs: Object.fromEntries(inputs),
@@ -75,8 +76,6 @@ export function repacks(source: Source, format: Format): boolean {
     throw error;
   }
 }
-
-const moduleOf = (name: string) => name.replace(/\.weight$/, "");
 
 /** What convert would not have written, engines would load wrongly in another dialect too. */
 function checkGroups(
@@ -193,5 +192,5 @@ function keptModules(tensors: readonly Located[], moves: Moves, layers: Layers):
     const { quantize, layer } = decide(tensor, policy);
     return !moves.has(tensor.name) && (quantize || layer);
   });
-  return kept.map(({ tensor }) => moduleOf(tensor.name)).sort();
+  return [...new Set(kept.map(({ tensor }) => moduleOf(tensor)))].sort();
 }

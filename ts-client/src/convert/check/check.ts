@@ -1,4 +1,5 @@
 import { isExpert } from "../fused.js";
+import { isHeadTied, moduleOf } from "../modules.js";
 import { architecturesOf } from "../readers/layers.js";
 import { layersFor, type Reader } from "../readers/readers.js";
 import type { Facts } from "../readers/types.js";
@@ -53,10 +54,10 @@ function factsOf(
     const columns = (shape[1] ?? 0) * (COLUMNS[dtype] ?? 1);
     return scaled.has(weight) ? [{ name: weight, shape: [shape[0] ?? 0, columns] }] : [];
   });
-  const modules = matrices.map(({ name }) => name.replace(/\.weight$/, ""));
+  const modules = matrices.map(moduleOf);
   const others = tensors.map(({ tensor }) => tensor.name).filter((name) => name.endsWith(".weight"));
   const kept = (said.kept ?? []).concat(said.kept === null ? plainDense(others, new Set(modules)) : []);
-  const tiedHead = !others.includes("lm_head.weight");
+  const tiedHead = isHeadTied(others);
   return { layout: said.layout ?? "", architectures, kept, quantized: modules, tiedHead, matrices };
 }
 

@@ -1,6 +1,9 @@
 import type { Located } from "../plan-file.js";
 import { decide, isFloat, isStacked, policyRules } from "../policy.js";
 import type { Layers } from "../readers/layers.js";
+import { sglang } from "../readers/sglang.js";
+import { transformers } from "../readers/transformers.js";
+import { vllm } from "../readers/vllm.js";
 import type { Said } from "./layout.js";
 
 /** What is wrong in a checkpoint, whoever reads it. */
@@ -11,8 +14,8 @@ export interface Finding {
   remedy: string;
 }
 
-const SILENT =
-  "vLLM 0.33.0, SGLang 0.5.23 and transformers 5.20.2 raise nothing, and compute with whatever stands in their place";
+const seen = [vllm, sglang, transformers].map(({ name, version }) => `${name} ${version}`).join(", ");
+const SILENT = `${seen} raise nothing, and compute with whatever stands in their place`;
 const CODES = /^F8_E[45]M[23]/;
 const PACKED = /(\.weight|\.weight_packed|\.qweight|\.experts\.\w+)$/;
 const SCALE = /(_scale(_inv)?|_scales?|\.scales)$/;
@@ -79,10 +82,10 @@ const isWeightScale = (name: string) =>
 function unnamed(tensors: readonly Located[], said: Said, layers: Layers): Finding[] {
   if (said.layout === "bf16" || said.kept === null) return [];
   const rules = policyRules({ name: "linear", keep: [], quantize: [], layers });
-  const kept = said.kept;
+  const isNamed = namesOf(said.kept);
   const found = tensors.filter(({ tensor }) => {
     const plain = isFloat(tensor) && (isStacked(tensor.name, tensor.shape) || decide(tensor, rules).quantize);
-    return plain && !isNamed(tensor.name, kept);
+    return plain && !isNamed(tensor.name);
   });
   const problem =
     "in their own precision, and config.json does not name them: readers build them quantised, and find no scales";
@@ -92,17 +95,31 @@ function unnamed(tensors: readonly Located[], said: Said, layers: Layers): Findi
 }
 
 function named(codes: readonly string[], { kept }: Said): Finding[] {
-  const found = codes.filter((name) => isNamed(name, kept ?? []));
+  const found = codes.filter(namesOf(kept ?? []));
   const problem = "codes that config.json names as not quantised: readers take them for weights";
   return [
     { kind: "named, and quantised", tensors: found, problem, remedy: "take them out of config.json's list" },
   ];
 }
 
-function isNamed(name: string, kept: readonly string[]): boolean {
-  const module = name.replace(/\.(weight|weight_packed|qweight)$/, "");
-  return kept.some((one) => {
-    if (one.startsWith("re:")) return new RegExp(`^(?:${one.slice(3)})`).test(module);
-    return module === one || module.startsWith(`${one}.`) || module.endsWith(`.${one}`);
-  });
+/** Whether a list names a tensor's module: whole, by what holds it or its last parts, or by a pattern. */
+function namesOf(kept: readonly string[]): (tensor: string) => boolean {
+  const plain = kept.filter((one) => !one.startsWith("re:"));
+  const patterns = kept.flatMap((one) => (one.startsWith("re:") ? (patternOf(one.slice(3)) ?? []) : []));
+  return (tensor) => {
+    const module = tensor.replace(/\.(weight|weight_packed|qweight)$/, "");
+    const named = plain.some(
+      (one) => module === one || module.startsWith(`${one}.`) || module.endsWith(`.${one}`),
+    );
+    return named || patterns.some((one) => one.test(module));
+  };
+}
+
+/** Python's patterns, of which JavaScript has not all: one that it cannot read names nothing. */
+function patternOf(text: string): RegExp | undefined {
+  try {
+    return new RegExp(`^(?:${text})`);
+  } catch {
+    return undefined;
+  }
 }

@@ -1,5 +1,5 @@
 import { isExpert } from "../fused.js";
-import type { Facts, Problem } from "./types.js";
+import type { Facts, Matrix, Problem } from "./types.js";
 
 /** Layouts whose config.json speaks compressed-tensors. */
 export const CT = /^ct_|^w4a8_g128_vllm/;
@@ -7,6 +7,16 @@ export const CT = /^ct_|^w4a8_g128_vllm/;
 export const CT_BLOCKS = /^(ct_fp8_block|w4a8_g128_vllm_mixed)$/;
 export const W4AFP8 = /^w4a8_g128_(sglang|trtllm)$/;
 const OWN = /^fp8_(channel|block128_pad4)$/;
+
+export const isLlama4 = ({ architectures }: Facts) => architectures.some((name) => name.startsWith("Llama4"));
+
+/** A problem of these tensors; none where there are none. */
+export function problemOf(
+  found: readonly Pick<Matrix, "name">[],
+  problem: Omit<Problem, "tensors">,
+): Problem[] {
+  return found.length === 0 ? [] : [{ ...problem, tensors: found.map(({ name }) => name) }];
+}
 
 export const experts = ({ matrices }: Facts) => matrices.filter(({ name }) => isExpert(name));
 

@@ -1,5 +1,5 @@
 import { isExpert } from "../fused.js";
-import { experts, ownLayout, W4AFP8 } from "./layouts.js";
+import { experts, ownLayout, problemOf, W4AFP8 } from "./layouts.js";
 import { RULES } from "./rules.js";
 import type { Facts, Problem, ReaderRules } from "./types.js";
 
@@ -7,62 +7,46 @@ const LLAMA = "LlamaForCausalLM";
 /** Whether a model is its class for Llama, or made of it. */
 const isLlama = (name: string) => name === LLAMA || RULES.sglang.bases[name]?.includes(LLAMA) === true;
 const DEEPSEEK = /^Deepseek(V2|V3|V32)?ForCausalLM$/;
-const names = (found: readonly { name: string }[]) => found.map(({ name }) => name);
 
 function llamaBlocks({ layout, architectures, matrices }: Facts): Problem[] {
   const found = architectures.find(isLlama);
-  if (layout !== "fp8_block128" || found === undefined) return [];
-  return [
-    {
-      problem: `its ${found} looks for weight_scale, does not find weight_scale_inv, and computes NaN`,
-      remedy: "`convert repack --to ct_fp8_block` has the same codes",
-      file: "srt/models/llama.py",
-      tensors: names(matrices),
-    },
-  ];
+  return problemOf(layout === "fp8_block128" && found !== undefined ? matrices : [], {
+    problem: `its ${found} looks for weight_scale, does not find weight_scale_inv, and computes NaN`,
+    remedy: "`convert repack --to ct_fp8_block` has the same codes",
+    file: "srt/models/llama.py",
+  });
 }
 
 /** Scales of a matrix alone: parts that it fuses by their rows cannot have them. */
 function fusedLatent({ layout, matrices }: Facts): Problem[] {
   const found = matrices.filter(({ name }) => /\.(q_a_proj|kv_a_proj_with_mqa)\.weight$/.test(name));
-  if (!/^(ct_)?fp8_tensor$/.test(layout) || !found.some(({ name }) => name.includes("q_a_proj"))) return [];
-  return [
-    {
-      problem: "it joins q_a_proj and kv_a_proj_with_mqa with their scales, of which each has one alone",
-      remedy:
-        "write fp8_block128, or keep them: --keep '*.q_a_proj.weight' --keep '*.kv_a_proj_with_mqa.weight'",
-      file: "srt/models/deepseek_common/deepseek_weight_loader.py",
-      tensors: names(found),
-    },
-  ];
+  const fused = /^(ct_)?fp8_tensor$/.test(layout) && found.some(({ name }) => name.includes("q_a_proj"));
+  return problemOf(fused ? found : [], {
+    problem: "it joins q_a_proj and kv_a_proj_with_mqa with their scales, of which each has one alone",
+    remedy:
+      "write fp8_block128, or keep them: --keep '*.q_a_proj.weight' --keep '*.kv_a_proj_with_mqa.weight'",
+    file: "srt/models/deepseek_common/deepseek_weight_loader.py",
+  });
 }
 
 /** W4A8 of compressed-tensors is for experts alone there, and its scales are found for none of ours. */
 function ctInt4(facts: Facts): Problem[] {
-  const found = facts.layout === "w4a8_g128_vllm" ? facts.matrices : experts(facts);
-  if (!facts.layout.startsWith("w4a8_g128_vllm") || found.length === 0) return [];
-  return [
-    {
-      problem: "its compressed-tensors has no W4A8 for these layers",
-      remedy: "write ct_fp8_channel; DeepSeek's models can have w4a8_g128_sglang",
-      file: "srt/layers/quantization/compressed_tensors/compressed_tensors.py",
-      tensors: names(found),
-    },
-  ];
+  const coded = facts.layout === "w4a8_g128_vllm" ? facts.matrices : experts(facts);
+  return problemOf(facts.layout.startsWith("w4a8_g128_vllm") ? coded : [], {
+    problem: "its compressed-tensors has no W4A8 for these layers",
+    remedy: "write ct_fp8_channel; DeepSeek's models can have w4a8_g128_sglang",
+    file: "srt/layers/quantization/compressed_tensors/compressed_tensors.py",
+  });
 }
 
 /** Its attention of GPT-OSS takes no notice of a quantisation, and loads bare codes. */
 function gptOss({ architectures, matrices }: Facts): Problem[] {
-  const found = matrices.filter(({ name }) => !isExpert(name));
-  if (!architectures.some((name) => name.startsWith("GptOss")) || found.length === 0) return [];
-  return [
-    {
-      problem: "it builds GPT-OSS's attention unquantised, and loads bare codes",
-      remedy: "write bf16",
-      file: "srt/models/gpt_oss.py",
-      tensors: names(found),
-    },
-  ];
+  const its = architectures.some((name) => name.startsWith("GptOss"));
+  return problemOf(its ? matrices.filter(({ name }) => !isExpert(name)) : [], {
+    problem: "it builds GPT-OSS's attention unquantised, and loads bare codes",
+    remedy: "write bf16",
+    file: "srt/models/gpt_oss.py",
+  });
 }
 
 /** The text model of Llama 4 alone: what loads its experts is in the class for text and images. */
@@ -77,32 +61,35 @@ function llama4({ architectures }: Facts): Problem[] {
   ];
 }
 
-/** Layers that stay, of those that w4afp8 takes for block FP8 unasked. */
+const W4AFP8_FILE = "srt/layers/quantization/w4afp8.py";
+
 function w4afp8(facts: Facts): Problem[] {
-  const { layout, architectures, kept } = facts;
-  if (!W4AFP8.test(layout)) return [];
-  const file = "srt/layers/quantization/w4afp8.py";
+  if (!W4AFP8.test(facts.layout)) return [];
+  const { architectures } = facts;
   const mixture = experts(facts).length > 0 && !architectures.some((name) => DEEPSEEK.test(name));
-  if (mixture || architectures.some(isLlama))
-    return [
-      {
-        problem: mixture
-          ? "it reads w4afp8's experts for DeepSeek's models alone; others get input scales that nobody wrote"
-          : "its Llama class looks for weight_scale, and does not find weight_scale_inv",
-        remedy: "write ct_fp8_channel",
-        file,
-      },
-    ];
-  const dense = kept.filter((name) => !isExpert(`${name}.weight`) && !/(^|\.)(lm_head|gate)$/.test(name));
-  if (dense.length === 0) return [];
+  if (!mixture && !architectures.some(isLlama)) return keptDense(facts);
   return [
+    {
+      problem: mixture
+        ? "it reads w4afp8's experts for DeepSeek's models alone; others get input scales that nobody wrote"
+        : "its Llama class looks for weight_scale, and does not find weight_scale_inv",
+      remedy: "write ct_fp8_channel",
+      file: W4AFP8_FILE,
+    },
+  ];
+}
+
+/** Layers that stay, of those that w4afp8 takes for block FP8 unasked. */
+function keptDense({ kept }: Facts): Problem[] {
+  const dense = kept.filter((name) => !isExpert(`${name}.weight`) && !/(^|\.)(lm_head|gate)$/.test(name));
+  return problemOf(
+    dense.map((name) => ({ name })),
     {
       problem: "w4afp8 has no list of kept layers, and reads these as block FP8",
       remedy: "quantise them, or write ct_fp8_channel",
-      file,
-      tensors: dense,
+      file: W4AFP8_FILE,
     },
-  ];
+  );
 }
 
 export const sglang: ReaderRules = {

@@ -1,4 +1,4 @@
-import { CT, CT_BLOCKS, experts, ownLayout, W4AFP8 } from "./layouts.js";
+import { CT, CT_BLOCKS, experts, isLlama4, ownLayout, problemOf, W4AFP8 } from "./layouts.js";
 import type { Facts, Matrix, Problem, ReaderRules } from "./types.js";
 
 const BLOCK = 128;
@@ -28,63 +28,44 @@ function bareCodes(facts: Facts): Problem[] {
 
 /** Experts are stacked while they load, for which it asks that scales have two dimensions that fit. */
 function blockExperts(facts: Facts): Problem[] {
-  const found = facts.layout === "ct_fp8_block" ? experts(facts) : [];
-  if (found.length === 0) return [];
-  return [
-    {
-      problem: "it cannot stack experts whose scales are blocks of compressed-tensors",
-      remedy: readable(facts),
-      file: "core_model_loading.py",
-      tensors: found.map(({ name }) => name),
-    },
-  ];
+  return problemOf(facts.layout === "ct_fp8_block" ? experts(facts) : [], {
+    problem: "it cannot stack experts whose scales are blocks of compressed-tensors",
+    remedy: readable(facts),
+    file: "core_model_loading.py",
+  });
 }
 
 /** compressed-tensors before 0.19 takes a lone column of blocks for scales of rows, and cannot fill up partial blocks. */
 function partialBlocks(facts: Facts): Problem[] {
-  const { layout, matrices } = facts;
   const unfit = ({ shape: [rows = 0, columns = 0] }: Matrix) =>
     rows % BLOCK !== 0 || columns % BLOCK !== 0 || columns === BLOCK;
-  const found = CT_BLOCKS.test(layout) ? matrices.filter((one) => unfit(one)) : [];
-  if (found.length === 0) return [];
-  return [
-    {
-      problem: "compressed-tensors 0.17 and 0.18 read partial blocks, and a lone column of blocks, wrong",
-      remedy: `install compressed-tensors 0.19 or later, or ${readable(facts)}`,
-      file: "compressed_tensors/quantization/lifecycle/forward.py",
-      tensors: found.map(({ name }) => name),
-    },
-  ];
+  return problemOf(CT_BLOCKS.test(facts.layout) ? facts.matrices.filter(unfit) : [], {
+    problem: "compressed-tensors 0.17 and 0.18 read partial blocks, and a lone column of blocks, wrong",
+    remedy: `install compressed-tensors 0.19 or later, or ${readable(facts)}`,
+    file: "compressed_tensors/quantization/lifecycle/forward.py",
+  });
 }
 
 /** It takes the size of a block from the number of scales: 192 rows with 2 of them for blocks of 96. */
 function unevenBlocks({ layout, matrices }: Facts): Problem[] {
-  const found = layout === "fp8_block128" ? matrices.filter(isUneven) : [];
-  if (found.length === 0) return [];
-  return [
-    {
-      problem: `it takes blocks for smaller than ${BLOCK} where rows or columns end inside one: wrong scales, or an error`,
-      remedy: "write ct_fp8_channel",
-      file: "integrations/finegrained_fp8.py",
-      tensors: found.map(({ name }) => name),
-    },
-  ];
+  return problemOf(layout === "fp8_block128" ? matrices.filter(isUneven) : [], {
+    problem: `it takes blocks for smaller than ${BLOCK} where rows or columns end inside one: wrong scales, or an error`,
+    remedy: "write ct_fp8_channel",
+    file: "integrations/finegrained_fp8.py",
+  });
 }
 
 /** compressed-tensors makes single experts of Llama 4's, which then are not in the file: they are left at random. */
 function llama4Experts(facts: Facts): Problem[] {
-  const { layout, architectures } = facts;
-  const stacked = stackedExperts(facts);
-  if (!CT.test(layout) || stacked.length === 0 || !architectures.some((name) => name.startsWith("Llama4")))
-    return [];
-  return [
+  const stacked = CT.test(facts.layout) && isLlama4(facts) ? stackedExperts(facts) : [];
+  return problemOf(
+    stacked.map((name) => ({ name })),
     {
       problem: "with compressed-tensors it looks for single experts of Llama 4, and leaves them at random",
       remedy: "write fp8_block128",
       file: "quantizers/base.py",
-      tensors: stacked,
     },
-  ];
+  );
 }
 
 export const transformers: ReaderRules = {

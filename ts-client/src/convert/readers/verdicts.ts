@@ -14,7 +14,7 @@ export interface Verdict {
   reader: Reader;
   name: string;
   version: string;
-  /** loaded: its own code was seen doing so with models of 14 families; read: its source says so. */
+  /** loaded: its own code was seen doing so, docs/loaders.md; read: its source says so. */
   known: "loaded" | "read";
   /** Whether it has a model of this architecture, for engines; where not, rules that hold for most models apply. */
   architecture: boolean;

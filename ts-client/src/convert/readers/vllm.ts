@@ -1,17 +1,14 @@
-import { CT_BLOCKS, ownLayout, W4AFP8 } from "./layouts.js";
+import { CT_BLOCKS, isLlama4, ownLayout, problemOf, W4AFP8 } from "./layouts.js";
 import { RULES } from "./rules.js";
 import type { Facts, Problem, ReaderRules } from "./types.js";
 
-const isLlama4 = (architectures: readonly string[]) =>
-  architectures.some((name) => name.startsWith("Llama4"));
-
 /** W4A8 is compressed-tensors there; w4afp8 is SGLang's, and TensorRT-LLM's files are not looked at. */
-function w4afp8({ layout, architectures }: Facts): Problem[] {
-  if (!W4AFP8.test(layout)) return [];
+function w4afp8(facts: Facts): Problem[] {
+  if (!W4AFP8.test(facts.layout)) return [];
   return [
     {
       problem: "it has no w4afp8, and finds no parameter for these scales",
-      remedy: isLlama4(architectures)
+      remedy: isLlama4(facts)
         ? "write w4a8_g128_vllm"
         : "`convert repack --to w4a8_g128_vllm_mixed` has the same codes",
       file: "model_executor/layers/quantization/__init__.py",
@@ -20,21 +17,17 @@ function w4afp8({ layout, architectures }: Facts): Problem[] {
 }
 
 /** It puts queries and keys in another order by heads, and their scales as if each row had one. */
-function llama4Blocks({ layout, architectures, matrices }: Facts): Problem[] {
+function llama4Blocks(facts: Facts): Problem[] {
+  const { layout, matrices } = facts;
   const found = matrices.filter(({ name }) => /\.[qk]_proj\.weight$/.test(name));
-  if (!CT_BLOCKS.test(layout) || !isLlama4(architectures) || found.length === 0) return [];
-  const remedy =
-    layout === "ct_fp8_block"
-      ? "`convert repack --to fp8_block128` has the same codes"
-      : "write w4a8_g128_vllm";
-  return [
-    {
-      problem: "it cannot put scales of blocks in the order of Llama 4's heads",
-      remedy,
-      file: "model_executor/models/llama4.py",
-      tensors: found.map(({ name }) => name),
-    },
-  ];
+  return problemOf(CT_BLOCKS.test(layout) && isLlama4(facts) ? found : [], {
+    problem: "it cannot put scales of blocks in the order of Llama 4's heads",
+    remedy:
+      layout === "ct_fp8_block"
+        ? "`convert repack --to fp8_block128` has the same codes"
+        : "write w4a8_g128_vllm",
+    file: "model_executor/models/llama4.py",
+  });
 }
 
 export const vllm: ReaderRules = {
