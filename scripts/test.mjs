@@ -16,7 +16,8 @@ await runMain(async () => {
   const outcomes = await sideBySide(suites, workshop);
   const sum = total(outcomes.map((outcome) => outcome.results));
   for (const { name, reason } of sum.skipped) console.log(`skipped: ${name}: ${reason || "no reason given"}`);
+  for (const name of sum.failed) console.log(`failed: ${name}`);
   console.log(`\n${table(buildMs, outcomes, Date.now() - began)}\n`);
-  console.log(`${sum.passed} passed, ${sum.failed} failed, ${sum.skipped.length} skipped`);
-  return sum.failed === 0 ? 0 : 1;
+  console.log(`${sum.passed} passed, ${sum.failed.length} failed, ${sum.skipped.length} skipped`);
+  return sum.failed.length === 0 ? 0 : 1;
 });

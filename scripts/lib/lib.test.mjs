@@ -96,17 +96,24 @@ describe("results", () => {
     <testcase name="c" classname="c" status="run"></testcase></testsuite></testsuites>`;
 
   it("are read from JUnit files", () => {
-    const expected = { passed: 2, failed: 1, skipped: [{ name: "a x > y", reason: 'no "GPU"' }] };
+    const expected = {
+      passed: 2,
+      failed: ["a b: 1 < 2"],
+      skipped: [{ name: "a x > y", reason: 'no "GPU"' }],
+    };
     expect(readJUnit(xml)).toEqual(expected);
-    expect(total([expected, expected])).toMatchObject({ passed: 4, failed: 2 });
+    expect(total([expected, expected])).toMatchObject({ passed: 4, failed: ["a b: 1 < 2", "a b: 1 < 2"] });
   });
 
   it("count a runner that dies, or reports nothing, as a failure", () => {
     const file = join(dir, "r.xml");
-    expect(collect(file, readJUnit, 0)).toMatchObject({ failed: 1 });
+    expect(collect(file, readJUnit, 0)).toMatchObject({ failed: ["r.xml: exit 0, no failure named"] });
     writeFileSync(file, '<testcase classname="a" name="one"/>');
-    expect(collect(file, readJUnit, 139)).toMatchObject({ passed: 1, failed: 1 });
-    expect(collect(file, readJUnit, 0)).toMatchObject({ passed: 1, failed: 0 });
+    expect(collect(file, readJUnit, 139)).toMatchObject({
+      passed: 1,
+      failed: ["r.xml: exit 139, no failure named"],
+    });
+    expect(collect(file, readJUnit, 0)).toMatchObject({ passed: 1, failed: [] });
   });
 });
 

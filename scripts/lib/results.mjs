@@ -1,7 +1,8 @@
 // Test results: one shape for all runners, read from the JUnit files that pytest and ctest write.
 import { existsSync, readFileSync } from "node:fs";
+import { basename } from "node:path";
 
-/** @typedef {{ passed: number, failed: number, skipped: { name: string, reason: string }[] }} Results */
+/** @typedef {{ passed: number, failed: string[], skipped: { name: string, reason: string }[] }} Results each failure by its name and message */
 
 const ENTITIES = { "&lt;": "<", "&gt;": ">", "&quot;": '"', "&apos;": "'", "&#10;": " ", "&amp;": "&" };
 
@@ -21,16 +22,26 @@ function attribute(tag, name) {
 /** @param {string} xml @returns {Results} */
 export function readJUnit(xml) {
   /** @type {Results} */
-  const results = { passed: 0, failed: 0, skipped: [] };
+  const results = { passed: 0, failed: [], skipped: [] };
   for (const [, tag = "", body = ""] of xml.matchAll(
     /<testcase\b((?:"[^"]*"|[^>"])*?)(?:\/>|>([\s\S]*?)<\/testcase>)/g,
   )) {
     const skip = body.match(/<skipped\b([^>]*)/);
-    if (/<(failure|error)\b/.test(body) || attribute(tag, "status") === "fail") results.failed += 1;
+    const failure = body.match(/<(?:failure|error)\b([^>]*)/);
+    if (failure || attribute(tag, "status") === "fail")
+      results.failed.push(withMessage(nameOf(tag), attribute(failure?.[1] ?? "", "message")));
     else if (skip) results.skipped.push({ name: nameOf(tag), reason: attribute(skip[1] ?? "", "message") });
     else results.passed += 1;
   }
   return results;
+}
+
+const MOST_OF_A_MESSAGE = 200;
+
+/** @param {string} name @param {string} message @returns {string} on one line */
+export function withMessage(name, message) {
+  const line = message.replaceAll(/\s+/g, " ").trim().slice(0, MOST_OF_A_MESSAGE);
+  return line === "" ? name : `${name}: ${line}`;
 }
 
 /** @param {string} tag */
@@ -46,16 +57,19 @@ function nameOf(tag) {
  * @returns {Results}
  */
 export function collect(file, read, exitCode) {
-  const results = existsSync(file) ? read(readFileSync(file, "utf8")) : { passed: 0, failed: 0, skipped: [] };
-  const silent = results.failed === 0 && (exitCode !== 0 || results.passed + results.skipped.length === 0);
-  return silent ? { ...results, failed: 1 } : results;
+  const results = existsSync(file)
+    ? read(readFileSync(file, "utf8"))
+    : { passed: 0, failed: [], skipped: [] };
+  const silent =
+    results.failed.length === 0 && (exitCode !== 0 || results.passed + results.skipped.length === 0);
+  return silent ? { ...results, failed: [`${basename(file)}: exit ${exitCode}, no failure named`] } : results;
 }
 
 /** @param {Results[]} all @returns {Results} */
 export function total(all) {
   return {
     passed: all.reduce((sum, one) => sum + one.passed, 0),
-    failed: all.reduce((sum, one) => sum + one.failed, 0),
+    failed: all.flatMap((one) => one.failed),
     skipped: all.flatMap((one) => one.skipped),
   };
 }

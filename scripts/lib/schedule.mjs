@@ -39,13 +39,13 @@ class Memory {
 function broken(error, name) {
   if (!(error instanceof SetupError)) throw error;
   say(`opswap: ${name}: ${error.message}`);
-  return { passed: 0, failed: 1, skipped: [] };
+  return { passed: 0, failed: [`${name}: set-up`], skipped: [] };
 }
 
 /** @param {Suite} suite @param {string | NodeJS.ProcessEnv} needs @param {Workshop} workshop @param {number} fd @returns {Promise<Results>} */
 async function runPrepared(suite, needs, workshop, fd) {
   if (typeof needs !== "string") return suite.run(workshop, needs, { fd });
-  return { passed: 0, failed: 0, skipped: [{ name: suite.name, reason: needs }] };
+  return { passed: 0, failed: [], skipped: [{ name: suite.name, reason: needs }] };
 }
 
 /** @param {Suite} suite @param {Workshop} workshop @returns {Promise<Outcome>} */

@@ -17,7 +17,7 @@ const workshop = {
   tools: "",
   nvcc: null,
 };
-const one = { passed: 1, failed: 0, skipped: [] };
+const one = { passed: 1, failed: [], skipped: [] };
 /** @type {string[]} */
 let printed = [];
 /** @type {import("vitest").MockInstance} */
@@ -66,7 +66,7 @@ describe("suites side by side", () => {
     expect(seen).toEqual([{ A: "1" }]);
     expect(outcomes[1]?.results).toEqual({
       passed: 0,
-      failed: 0,
+      failed: [],
       skipped: [{ name: "b", reason: "no card" }],
     });
   });
@@ -75,7 +75,7 @@ describe("suites side by side", () => {
     printed = [];
     const broken = suite("broken", { setUp: () => Promise.reject(new SetupError("no compiler")) });
     const outcomes = await sideBySide([broken, suite("next")], workshop);
-    expect(outcomes.map(({ results }) => results.failed)).toEqual([1, 0]);
+    expect(outcomes.map(({ results }) => results.failed)).toEqual([["broken: set-up"], []]);
     expect(printed.join("")).toContain("opswap: broken: no compiler");
   });
 
@@ -100,7 +100,7 @@ describe("suites side by side", () => {
 
 describe("the table", () => {
   it("has a row for each suite with set-up and run apart", () => {
-    const results = { passed: 3, failed: 1, skipped: [{ name: "x", reason: "y" }] };
+    const results = { passed: 3, failed: ["a"], skipped: [{ name: "x", reason: "y" }] };
     const lines = table(1600, [{ name: "C++", results, setUpMs: 61_400, runMs: 2_000 }], 65_000).split("\n");
     expect(lines.map((line) => line.split(/ {2,}/))).toEqual([
       ["suite", "tests", "set-up s", "run s"],

@@ -7,7 +7,7 @@ const seconds = (ms) => String(Math.round(ms / 1000));
 
 /** @param {Outcome} outcome */
 function row({ name, results, setUpMs, runMs }) {
-  const count = results.passed + results.failed + results.skipped.length;
+  const count = results.passed + results.failed.length + results.skipped.length;
   return [name, String(count), seconds(setUpMs), seconds(runMs)];
 }
 
