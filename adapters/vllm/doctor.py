@@ -30,7 +30,7 @@ def check(name: str, state: str, message: str, remedy: str = "") -> Check:
     return {"name": name, "state": state, "message": message, "remedy": remedy}
 
 
-_OURS = {row.kernel for row in seams.SEAMS}
+_OURS = {kernel for row in seams.SEAMS for kernel in row.kernels}
 
 # -- a running engine --------------------------------------------------------------------------------------------
 
@@ -139,7 +139,7 @@ def use_check(reports: list[Report]) -> Check:
 
 
 def _is_idle(row: seams.Seam, report: Report) -> bool:
-    if row.kernel and row.kernel not in report["kernels"]:
+    if row.kernels and not set(row.kernels) & set(report["kernels"]):
         return False  # no layer of this model is of that kind
     if row.name == "cpu_shims" or row.name not in report["plugin"]["installed"] or report["rank"] != 0:
         return False

@@ -40,7 +40,8 @@ def of_worker(worker: Any) -> dict[str, Any]:
 
 def _kernels(model: Any) -> dict[str, int]:
     """Layers per kernel class that vLLM chose for their FP8 weights."""
-    chosen = (getattr(getattr(layer, "quant_method", None), "fp8_linear", None) for layer in model.modules())
+    holders = (getattr(layer, name, None) for layer in model.modules() for name in ("quant_method", "scheme"))
+    chosen = (getattr(holder, "fp8_linear", None) for holder in holders)
     return dict(Counter(type(kernel).__name__ for kernel in chosen if kernel is not None))
 
 

@@ -16,8 +16,8 @@ SKIP_ENV = "OPSWAP_VLLM_SKIP"
 
 @dataclass(frozen=True)
 class Seam:
-    """One row. `install` is `module:function` below layers/; `official` is false for a workaround; `kernel` is the
-    class that vLLM gives to layers of this seam, where it chooses one per layer and not every model has such layers."""
+    """One row. `install` is `module:function` below layers/; `official` is false for a workaround; `kernels` are the
+    classes that vLLM gives to layers of this seam, where it chooses one per layer and not every model has such layers."""
 
     name: str
     ops: tuple[str, ...]
@@ -27,7 +27,7 @@ class Seam:
     install: str
     cpu_only: bool = False
     official: bool = True
-    kernel: str = ""
+    kernels: tuple[str, ...] = ()
 
 
 NO_FLAG = "none; '-NAME' in custom_ops gives the layer back to the compiler"
@@ -76,12 +76,12 @@ SEAMS: tuple[Seam, ...] = (
     Seam(
         "fp8_linear",
         ("gemm_fp8_block128",),
-        "linear layers of checkpoints with weight_block_size [128, 128] (layout fp8_block128)",
-        "register_linear_kernel('fp8_block'); the last of vLLM's choices",
+        "linear layers in FP8 with a scale per 128 x 128, per output channel or per weight (layouts fp8_*, ct_fp8_*)",
+        "register_linear_kernel('fp8_block' and 'fp8'); the last of vLLM's choices, before torch's own",
         "--dtype bfloat16 or float16; VLLM_DISABLED_KERNELS for kernels of vLLM's that are usable here",
         "fp8_linear:install",
         cpu_only=True,
-        kernel="OpswapFp8BlockKernel",
+        kernels=("OpswapFp8BlockKernel", "OpswapFp8Kernel"),
     ),
     Seam(
         "sampling",

@@ -55,12 +55,28 @@ def rotary_embedding(
     torch.ops.opswap.rotary_embedding(positions.flatten(), heads[0], heads[1], cos_sin_cache, is_neox)
 
 
+def static_scaled_fp8_quant(
+    result: torch.Tensor, input: torch.Tensor, scale: torch.Tensor, group_shape: tuple[int, int] | None = None
+) -> None:
+    """Codes of input [M, N] by one scale into result, when vLLM gives the parts of a fused layer their largest scale."""
+    if scale.numel() != 1:
+        raise NotImplementedError(
+            f"opswap: _C::static_scaled_fp8_quant takes one scale here, got {list(scale.shape)} (group_shape {group_shape})"
+        )
+    most = torch.finfo(result.dtype).max
+    codes = (input.float() / scale.float()).clamp(-most, most).to(result.dtype)
+    result[: input.shape[0]].copy_(codes)
+
+
 SHIMS = {
     "init_cpu_memory_env(int[] nodes) -> ()": init_cpu_memory_env,
     "compute_slot_mapping_kernel_impl(Tensor query_start_loc, Tensor positions, Tensor block_table, "
     "Tensor(a!) slot_mapping, int block_size) -> ()": compute_slot_mapping,
     "rotary_embedding(Tensor positions, Tensor(a!) query, Tensor(b!)? key, int head_size, Tensor cos_sin_cache, "
     "bool is_neox, int rope_dim_offset=0, bool inverse=False) -> ()": rotary_embedding,
+    "static_scaled_fp8_quant(Tensor(a!) result, Tensor input, Tensor scale, (int, int)? group_shape=None) -> ()": (
+        static_scaled_fp8_quant
+    ),
 }
 SAMPLERS = {schema: sampling.KERNELS[name] for name, schema in sampling.SCHEMAS.items()}
 

@@ -1,8 +1,9 @@
-"""Linear layers of block FP8 checkpoints: weights in FP8 with a scale per 128 x 128, on a CPU.
+"""Linear layers of FP8 checkpoints on a CPU: a scale per 128 x 128, per output channel, or one per weight.
 
-The seam is vLLM's table of linear kernels. `register_linear_kernel` only appends, so ours is the last choice; it is the
-one that needs neither AMX nor the kernels of a CPU wheel. Where those are usable, `VLLM_DISABLED_KERNELS` names what
-is to step back. The input stays in 16 bits: without FP8 arithmetic, quantising it would cost accuracy and gain nothing.
+The seam is vLLM's tables of linear kernels. `register_linear_kernel` only appends, so ours come after those that need
+AMX or a CPU wheel; where these are usable, `VLLM_DISABLED_KERNELS` names what is to step back. Torch's own kernels for
+channels and tensors are usable on any CPU and so slow that an engine does not come up: ours is put before them. The
+input stays in 16 bits: without FP8 arithmetic, quantising it would cost accuracy and gain nothing.
 """
 
 from __future__ import annotations
@@ -10,7 +11,13 @@ from __future__ import annotations
 import torch
 from opswap.adapters.vllm.layers.linear import plain_alias
 
-from vllm.model_executor.kernels.linear import Fp8BlockScaledMMLinearKernel, register_linear_kernel
+from vllm.model_executor.kernels import linear as tables
+from vllm.model_executor.kernels.linear import (
+    Fp8BlockScaledMMLinearKernel,
+    FP8ScaledMMLinearKernel,
+    register_linear_kernel,
+)
+from vllm.model_executor.kernels.linear.scaled_mm.pytorch import TorchFP8ScaledMMLinearKernel
 from vllm.platforms import PlatformEnum, current_platform
 
 BLOCK = 128
@@ -20,6 +27,10 @@ def refusal(weight_group: tuple[int, int], out_dtype: torch.dtype) -> str | None
     """Why gemm_fp8_block128 cannot serve such layers, or None; vLLM puts the kernel's name before it."""
     if tuple(weight_group) != (BLOCK, BLOCK):
         return f"serves weight blocks of {BLOCK} x {BLOCK}, got {weight_group[0]} x {weight_group[1]}"
+    return refusal_of_dtype(out_dtype)
+
+
+def refusal_of_dtype(out_dtype: torch.dtype) -> str | None:
     if out_dtype not in (torch.bfloat16, torch.float16):
         return f"writes bfloat16 or float16, got {out_dtype}: pass --dtype bfloat16"
     return None
@@ -45,6 +56,52 @@ def fp8_linear(
     out = torch.empty((rows.shape[0], weight.shape[0]), dtype=dtype, device=x.device)
     torch.ops.opswap.gemm_fp8_block128(out, rows, None, weight, scale, bias)
     return out.view(*x.shape[:-1], weight.shape[0])
+
+
+def as_blocks(scale: torch.Tensor, shape: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Scales of a weight [N, K], one or one per row, as the op takes them: block scales [ceil(N/128), ceil(K/128)] and
+    what each output feature is still to be multiplied with, at most 1 so that no 16 bits overflow; None where all are 1.
+    """
+    rows, columns = shape
+    each = scale.float().reshape(-1).expand(rows)
+    ends = list(range(0, rows, BLOCK))
+    largest = torch.stack([each[i : i + BLOCK].abs().amax() for i in ends])
+    over = largest.repeat_interleave(BLOCK)[:rows]
+    rest = torch.where(over == 0, torch.ones_like(over), each / over)
+    grid = largest[:, None].repeat(1, -(-columns // BLOCK))
+    return grid, None if bool((rest == 1).all()) else rest
+
+
+class OpswapFp8Kernel(FP8ScaledMMLinearKernel):
+    """What vLLM picks for a layer of FP8 with a scale per output channel or one for the weight."""
+
+    @classmethod
+    def is_supported(cls, compute_capability: int | None = None) -> tuple[bool, str | None]:
+        return (True, None) if current_platform.is_cpu() else (False, "serves the CPU")
+
+    @classmethod
+    def can_implement(cls, c) -> tuple[bool, str | None]:
+        group = c.weight_quant_key.scale.group_shape
+        if not (group.is_per_tensor() or group.is_per_channel() or group.is_per_token()):  # vLLM says both of a channel
+            return False, f"serves one scale per weight or per output channel, got groups of {group.row} x {group.col}"
+        reason = refusal_of_dtype(c.out_dtype)
+        return reason is None, reason
+
+    def process_weights_after_loading(self, layer: torch.nn.Module) -> None:
+        weight, scale = self._get_layer_params(layer)[:2]
+        # vLLM hands over [K, N], a view of the checkpoint's [N, K].
+        layer.opswap_weight = plain_alias(weight).t()
+        layer.opswap_scale, layer.opswap_rest = as_blocks(plain_alias(scale), tuple(layer.opswap_weight.shape))
+
+    def apply_weights(self, layer: torch.nn.Module, x: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+        dtype = self.config.out_dtype
+        if layer.opswap_rest is None:
+            return fp8_linear(x, layer.opswap_weight, layer.opswap_scale, bias, dtype)
+        out = fp8_linear(x, layer.opswap_weight, layer.opswap_scale, None, dtype).float() * layer.opswap_rest
+        return (out if bias is None else out + bias).to(dtype)
+
+    def apply_scaled_mm(self, **_) -> torch.Tensor:
+        raise NotImplementedError("apply_weights of this class does not call it")
 
 
 class OpswapFp8BlockKernel(Fp8BlockScaledMMLinearKernel):
@@ -78,5 +135,14 @@ class OpswapFp8BlockKernel(Fp8BlockScaledMMLinearKernel):
         raise NotImplementedError("apply_weights of this class does not call it")
 
 
+def before_torch(kernels: list[type]) -> None:
+    """Moves the last kernel of a table to before the first that is torch's."""
+    first = next((i for i, kernel in enumerate(kernels) if issubclass(kernel, TorchFP8ScaledMMLinearKernel)), -1)
+    if first >= 0:
+        kernels.insert(first, kernels.pop())
+
+
 def install() -> None:
     register_linear_kernel(OpswapFp8BlockKernel, PlatformEnum.CPU, "fp8_block")
+    register_linear_kernel(OpswapFp8Kernel, PlatformEnum.CPU, "fp8")
+    before_torch(tables._POSSIBLE_FP8_KERNELS[PlatformEnum.CPU])

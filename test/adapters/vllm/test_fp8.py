@@ -13,7 +13,7 @@ import numpy as np
 import opswap
 import pytest
 from opswap.adapters.vllm import doctor
-from opswap.adapters.vllm.layers.fp8_linear import check_parts, refusal
+from opswap.adapters.vllm.layers.fp8_linear import as_blocks, check_parts, refusal
 from opswap.adapters.vllm.offline import Attached
 from opswap.adapters.vllm.state import STATE
 
@@ -59,6 +59,32 @@ def test_tiny_models_say_what_their_dequantised_weights_say(kind, tmp_path, star
         use(attached, gemm_fp8_block128="cpu")
     assert used[OP] == {"ref"}
     assert np.abs(slow - expected[len(PROMPTS[0]) - 1 :]).mean() < NOISE
+
+
+@pytest.mark.parametrize("layout", ["fp8_tensor", "ct_fp8_tensor", "ct_fp8_channel"])
+def test_scales_of_weights_and_channels_are_served(layout, tmp_path, start_llm):
+    model = fp8.convert(fp8.make("LlamaForCausalLM", tmp_path / "plain"), tmp_path / "fp8", "--to", layout)
+    expected = fp8.hf_log_probabilities(fp8.reference(model), PROMPTS)
+    llm = start(start_llm, model)
+    got = fp8.vllm_log_probabilities(llm, PROMPTS)
+    assert np.abs(got - expected).mean() < NOISE
+    assert llm.collective_rpc("opswap_report")[0]["kernels"] == {"OpswapFp8Kernel": 8}
+    assert calls(llm, OP) % 8 == 0 < calls(llm, OP)
+
+
+def test_scales_of_channels_become_blocks_and_a_rest():
+    import torch
+
+    each = np.float32(RNG.uniform(1e-6, 3e-2, 300))
+    each[130] = 0
+    grid, rest = as_blocks(torch.from_numpy(each)[:, None], (300, 257))
+    assert grid.shape == (3, 3) and (rest <= 1).all()
+    again = np.repeat(grid.numpy()[:, :1], 128, axis=0)[:300, 0] * rest.numpy()
+    np.testing.assert_allclose(again[each > 0], each[each > 0], rtol=3e-7)
+    grid, rest = as_blocks(torch.tensor(0.25), (300, 257))
+    assert (grid == 0.25).all() and rest is None
+    _, zero = as_blocks(torch.zeros(128), (128, 128))
+    assert zero is None
 
 
 def test_parts_that_share_a_block_are_refused(tmp_path, start_llm):
