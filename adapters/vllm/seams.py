@@ -17,7 +17,7 @@ SKIP_ENV = "OPSWAP_VLLM_SKIP"
 @dataclass(frozen=True)
 class Seam:
     """One row. `install` is `module:function` below layers/; `official` is false for a workaround; `kernels` are the
-    classes that vLLM gives to layers of this seam, where it chooses one per layer and not every model has such layers."""
+    classes that vLLM gives to layers of this seam, where it chooses one per layer; not every model has such layers."""
 
     name: str
     ops: tuple[str, ...]
