@@ -58,10 +58,10 @@ def rotary_embedding(
 def static_scaled_fp8_quant(
     result: torch.Tensor, input: torch.Tensor, scale: torch.Tensor, group_shape: tuple[int, int] | None = None
 ) -> None:
-    """Codes of input [M, N] by one scale into result; vLLM gives the parts of a fused layer their largest scale by it."""
+    """Codes of input [M, N] by one scale, into result. vLLM gives the parts of a fused layer one scale by it."""
     if scale.numel() != 1:
         raise NotImplementedError(
-            f"opswap: _C::static_scaled_fp8_quant takes one scale here, got {list(scale.shape)}, group_shape {group_shape}"
+            f"opswap: _C::static_scaled_fp8_quant takes one scale here, got {list(scale.shape)}, groups {group_shape}"
         )
     most = torch.finfo(result.dtype).max
     codes = (input.float() / scale.float()).clamp(-most, most).to(result.dtype)

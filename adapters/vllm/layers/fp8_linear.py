@@ -60,7 +60,7 @@ def fp8_linear(
 
 def as_blocks(scale: torch.Tensor, shape: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Scales of a weight [N, K], one or one per row, as the op takes them: block scales [ceil(N/128), ceil(K/128)] and
-    what each output feature is still to be multiplied with, at most 1 so that 16 bits do not overflow, or None if all 1.
+    what each output feature is still multiplied with: at most 1, so that 16 bits do not overflow; None where all are 1.
     """
     rows, columns = shape
     each = scale.float().reshape(-1).expand(rows)

@@ -18,7 +18,7 @@ ASK = """
 import sys
 from vllm import LLM, SamplingParams
 llm = LLM(sys.argv[1], dtype="bfloat16", enforce_eager=True, max_model_len=128, max_num_seqs=2,
-          kv_cache_memory_bytes=64 << 20)
+          kv_cache_memory_bytes=64 << 20, worker_extension_cls="opswap.adapters.vllm.worker.WorkerExtension")
 sampling = SamplingParams(max_tokens=4, temperature=0)
 print("SAID" + llm.generate(["The capital of France is"], sampling, use_tqdm=False)[0].outputs[0].text)
 print("KERNELS", llm.collective_rpc("opswap_report")[0]["kernels"])
