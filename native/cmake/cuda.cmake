@@ -23,7 +23,7 @@ macro(opswap_read_instance line)
 endmacro()
 
 if(OPSWAP_EMULATE)
-  include("${OPSWAP_ROOT}/test/emulator/emulator.cmake")
+  include("${OPSWAP_ROOT}/emulator/emulator.cmake")
   opswap_add_emulator(opswap_emulator OBJECT "${OPSWAP_SANITIZE}")
   list(APPEND OPSWAP_OBJECTS $<TARGET_OBJECTS:opswap_emulator>)
   set(OPSWAP_CUDA_DEFINITIONS OPSWAP_EMULATE OPSWAP_WITH_SM90)

@@ -56,18 +56,23 @@ export function pythonTests(place) {
 const NOTHING = async () => ({});
 
 /**
- * A CMake project of test/, built and then run.
- * @param {string} name of the folder @param {(workshop: Workshop) => string[]} options @param {number} parallel tests at a time
+ * A CMake project with tests, built and then run.
+ * @param {string} name @param {string} source its folder @param {(workshop: Workshop) => string[]} options @param {number} parallel tests at a time
  * @returns {Pick<Suite, "setUp" | "run">}
  */
-function cmakeSuite(name, options, parallel) {
+function cmakeSuite(name, source, options, parallel) {
   const folder = join(buildDir, `${name}-tests`);
   return {
     async setUp(workshop) {
       const { tools } = workshop;
-      const source = join(root, "test", name);
-      const what = { name: `${name}-tests`, source, folder, options: options(workshop), tools };
-      await step(`tests of test/${name}`, (progress) => cmakeBuild(what, progress));
+      const what = {
+        name: `${name}-tests`,
+        source: join(root, source),
+        folder,
+        options: options(workshop),
+        tools,
+      };
+      await step(`tests of ${source}`, (progress) => cmakeBuild(what, progress));
       return {};
     },
     run: ({ tools }, _, log) => ctest(log, { name, folder, tools, parallel }),
@@ -222,10 +227,10 @@ export function allSuites() {
   const all = availableParallelism();
   return [
     VLLM,
-    { name: "Emulator", tier: "workshop", gb: 4, ...cmakeSuite("emulator", () => [], all) },
+    { name: "Emulator", tier: "workshop", gb: 4, ...cmakeSuite("emulator", "emulator", () => [], all) },
     emulatedRooms("thread"),
     emulatedRooms("address"),
-    { name: "C++", tier: "fast", gb: 3, ...cmakeSuite("native", nativeOptions, 1) },
+    { name: "C++", tier: "fast", gb: 3, ...cmakeSuite("native", "test/native", nativeOptions, 1) },
     {
       name: "Python",
       tier: "fast",

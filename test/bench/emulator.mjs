@@ -10,7 +10,7 @@ const { tools } = await prepare();
 const folder = join(buildDir, "emulator-tests");
 const cmake = join(tools, "bin/cmake");
 const env = { PATH: `${join(tools, "bin")}${delimiter}${process.env.PATH}` };
-const configure = ["-G", "Ninja", "-S", join(root, "test/emulator"), "-B", folder];
+const configure = ["-G", "Ninja", "-S", join(root, "emulator"), "-B", folder];
 await logged("emulator-bench-configure", cmake, configure, { env });
 const build = ["--build", folder, "--parallel", String(availableParallelism()), "--target", "bench"];
 await logged("emulator-bench-build", cmake, build, { env });

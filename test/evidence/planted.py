@@ -12,7 +12,7 @@ from gen.sources import kernel_digest
 from house.rules import ROOT, files
 
 OP = "rms_norm"
-KEPT = ("kernels/common/", f"kernels/{OP}/", "native/", "test/emulator/", "evidence/devices.json", "package.json")
+KEPT = ("kernels/common/", f"kernels/{OP}/", "native/", "emulator/", "evidence/devices.json", "package.json")
 
 
 def tree(folder: Path) -> Path:

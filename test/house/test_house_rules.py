@@ -37,14 +37,14 @@ ASM = re.compile(r"\basm\b(\s+volatile)?\s*\(")
 
 
 def test_assembly_is_in_one_place() -> None:
-    fibers = ROOT / "test/emulator/runtime/switch.h"  # the host's, not the card's
+    fibers = ROOT / "emulator/runtime/switch.h"  # the host's, not the card's
     sources = [p for p in files("*.cpp", "*.h", "*.cu", "*.cuh") if "sm90" not in p.parts and p != fibers]
     assert sources
     assert [str(p.relative_to(ROOT)) for p in sources if ASM.search(p.read_text())] == []
 
 
 def test_the_assembly_of_the_host_is_one_statement_for_one_file() -> None:
-    fibers = ROOT / "test/emulator/runtime/switch.h"
+    fibers = ROOT / "emulator/runtime/switch.h"
     assert len(ASM.findall(fibers.read_text())) == 1
     users = [p for p in files("*.cpp", "*.h", "*.cu", "*.cuh") if re.search(r'#include ".*\bswitch\.h"', p.read_text())]
     assert [p.name for p in users] == ["scheduler.cpp"]

@@ -7,7 +7,7 @@ import re
 from house.rules import ROOT
 
 HEADERS = ROOT / "kernels/common/sm90"
-EMULATOR = ROOT / "test/emulator"
+EMULATOR = ROOT / "emulator"
 _DEVICE = re.compile(r"\bOPSWAP_DEVICE\s+(?!static)[\w:<>,&* ]*?[ &*](?!operator)(\w+)\(")
 _HOST = re.compile(r"^(?:static|inline) (?!__attribute|constexpr)[\w: *]+[ *](\w+)\(", re.M)
 _MACROS = {"smem_address"}  # called by the wrappers themselves, in every kernel

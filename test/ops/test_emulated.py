@@ -1,4 +1,4 @@
-"""Every room that has a sm90.cu, on a libopswap built with OPSWAP_EMULATE; see test/emulator/README.md."""
+"""Every room that has a sm90.cu, on a libopswap built with OPSWAP_EMULATE; see emulator/README.md."""
 
 from __future__ import annotations
 

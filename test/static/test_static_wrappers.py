@@ -11,7 +11,7 @@ import opswap
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-KERNELS = ROOT / "test/emulator/kernels"
+KERNELS = ROOT / "emulator/kernels"
 SOURCE = Path(__file__).with_name("wrappers.cu")
 STATUS = opswap.version()["device_status"]
 pytestmark = pytest.mark.skipif("this build has no CUDA kernels" in STATUS, reason=STATUS)

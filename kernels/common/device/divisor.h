@@ -7,7 +7,7 @@
 namespace opswap {
 
 // A scale that many elements are divided by. With its rounded inverse the product's remainder mends the product to a
-// quotient of the same code, where no step leaves the normal range; test/emulator/tests/divisor_test.cpp has the proof.
+// quotient of the same code, where no step leaves the normal range; emulator/tests/divisor_test.cpp has the proof.
 // Elsewhere it is a division.
 class Divisor {
  public:

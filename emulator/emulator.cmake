@@ -1,6 +1,6 @@
 # The emulator's runtime as a target, for its own tests and for a libopswap that runs each sm90.cu on it.
 set(OPSWAP_EMULATOR_DIR "${CMAKE_CURRENT_LIST_DIR}")
-get_filename_component(OPSWAP_EMULATOR_KERNELS "${OPSWAP_EMULATOR_DIR}/../../kernels" ABSOLUTE)
+get_filename_component(OPSWAP_EMULATOR_KERNELS "${OPSWAP_EMULATOR_DIR}/../kernels" ABSOLUTE)
 file(GLOB OPSWAP_EMULATOR_SOURCES CONFIGURE_DEPENDS "${OPSWAP_EMULATOR_DIR}/runtime/*.cpp")
 
 # Kernels and what drives them: -g1 has the lines that reports name, and -O2 takes twice as long to compile.

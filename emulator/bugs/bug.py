@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-KERNELS = HERE.parents[2] / "kernels"
+KERNELS = HERE.parents[1] / "kernels"
 
 
 def source_of(file: str) -> str:

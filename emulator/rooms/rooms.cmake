@@ -1,6 +1,6 @@
 # Rooms' kernels by themselves, for benchmarks and seeded bugs: rooms_BUILD links to runtime_BUILD.
 find_package(Python3 REQUIRED COMPONENTS Interpreter)
-get_filename_component(root "${OPSWAP_EMULATOR_DIR}/../.." ABSOLUTE)
+get_filename_component(root "${OPSWAP_EMULATOR_DIR}/.." ABSOLUTE)
 set(rooms_gen "${CMAKE_CURRENT_BINARY_DIR}/gen")
 file(GLOB declarations CONFIGURE_DEPENDS "${root}/kernels/*/op.json" "${root}/native/gen/*.py")
 set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${declarations})
