@@ -89,6 +89,7 @@ class Agent:
         self._started = int(time.time() * 1000)
         self._post = Post("engine", self.name)
         try:
+            await self.ranks.start(self.name)
             self._state = StateFile(self._post.card.with_suffix(".state"))
             async with self._switching:
                 self.restored = await restore(self.coordinator, self._state, USE_TIMEOUT_MS / 1000)
@@ -96,9 +97,14 @@ class Agent:
             self._socket = _bind(self._post.address)
             self._post.publish()
         except BaseException:
+            await self.ranks.stop()
             self._post.close()
             raise
         self._loops = [asyncio.create_task(self._listen()), asyncio.create_task(self._beat())]
+
+    async def ask(self, verb: str, fields: Fields) -> Fields:
+        """Carries out a request from within this process; raises IpcError when it is refused."""
+        return await self._verbs[verb](fields)
 
     async def stop(self) -> None:
         """Lets a switch that is under way finish: half of one is the one state the ranks must not be left in."""
@@ -109,6 +115,7 @@ class Agent:
             for task in self._tasks:
                 task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.ranks.stop()
         self._socket.close(linger=LINGER_MS)
         self._post.close()
 

@@ -64,6 +64,18 @@ def _choose_dir() -> Path:
     return Path(f"/tmp/opswap-{os.getuid()}")
 
 
+def socket_path(name: str, suffix: str, folder: Path | None = None) -> Path:
+    """A socket of the server `name`. Raises IpcError RUNTIME_DIR when the path is too long, or the name is none."""
+    path = (folder or runtime_dir()) / f"{name}{suffix}"
+    if not NAME.fullmatch(name) or len(os.fsencode(path)) > SOCKET_PATH_MAX:
+        raise IpcError(
+            "OPSWAP_E_RUNTIME_DIR",
+            f"{path}: a socket path has at most {SOCKET_PATH_MAX} bytes",
+            "set OPSWAP_RUNTIME_DIR to a shorter folder",
+        )
+    return path
+
+
 class Post:
     """A server's place in the runtime folder: taken once, given up when the server stops or its process ends."""
 
@@ -81,13 +93,7 @@ class Post:
             )
         self.service, self.name = service, name
         folder = folder or runtime_dir()
-        self.socket, self.card = folder / f"{name}.sock", folder / f"{name}.json"
-        if len(os.fsencode(self.socket)) > SOCKET_PATH_MAX:
-            raise IpcError(
-                "OPSWAP_E_RUNTIME_DIR",
-                f"{self.socket}: a socket path has at most {SOCKET_PATH_MAX} bytes",
-                "set OPSWAP_RUNTIME_DIR to a shorter folder",
-            )
+        self.socket, self.card = socket_path(name, ".sock", folder), folder / f"{name}.json"
         self._started = int(time.time() * 1000)
         try:
             self._lock = self._take(folder / f"{name}.lock")

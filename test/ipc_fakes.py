@@ -101,6 +101,12 @@ class FakeRanks:
         """The switches, from natives and contexts as they are now."""
         self.switches = [RankSwitch(n, c) for n, c in zip(self.natives, self.contexts, strict=True)]
 
+    async def start(self, engine: str) -> None:
+        """These ranks need no name."""
+
+    async def stop(self) -> None:
+        """Nothing to end."""
+
     async def call(self, method: str, *args: Any) -> list[dict[str, Any]]:
         self.calls.append(method)
         await asyncio.sleep(self.delay(method))

@@ -31,6 +31,12 @@ class OneRank:
         self.steps = Steps()
         self.switch = RankSwitch(opswap, self.steps)
 
+    async def start(self, engine: str) -> None:
+        """These ranks need no name."""
+
+    async def stop(self) -> None:
+        """Nothing to end."""
+
     async def call(self, method: str, *args: Any) -> list[dict[str, Any]]:
         self.steps.step += 1
         return [getattr(self.switch, method)(*args)]

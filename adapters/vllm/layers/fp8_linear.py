@@ -8,7 +8,7 @@ is to step back. The input stays in 16 bits: without FP8 arithmetic, quantising 
 from __future__ import annotations
 
 import torch
-from opswap.adapters.vllm.layers.linear import plain_alias
+from opswap.adapters.common.functional import plain_alias
 
 from vllm.model_executor.kernels.linear import Fp8BlockScaledMMLinearKernel, register_linear_kernel
 from vllm.platforms import PlatformEnum, current_platform
@@ -78,5 +78,5 @@ class OpswapFp8BlockKernel(Fp8BlockScaledMMLinearKernel):
         raise NotImplementedError("apply_weights of this class does not call it")
 
 
-def install() -> None:
+def install(_context) -> None:
     register_linear_kernel(OpswapFp8BlockKernel, PlatformEnum.CPU, "fp8_block")
