@@ -132,7 +132,7 @@ class Sender:
         self._sockets: dict[tuple[int, str], zmq.Socket[bytes]] = {}
 
     def send(self, ticket: Ticket, answer: Answer) -> None:
-        """One frame, or none when the agent is gone."""
+        """One frame, or none when the agent is gone: a rank goes on, and the agent's time limit tells its client."""
         frame = msgpack.packb([*ticket, answer])
         if len(frame) > LIMITS["request_bytes"]:
             said = f"{ticket.method}: the answer has {len(frame)} bytes, at most {LIMITS['request_bytes']} are sent"
@@ -140,8 +140,10 @@ class Sender:
             frame = msgpack.packb([*ticket, refusal])
         try:
             self._socket(ticket.engine).send(frame, zmq.NOBLOCK)
-        except zmq.ZMQError:
+        except (zmq.ZMQError, IpcError) as error:
             self.dropped += 1
+            if self.dropped == 1:
+                log.warning("an answer to %s cannot be sent: %s", ticket.engine, error)
 
     def close(self) -> None:
         for socket in self._sockets.values():

@@ -1,4 +1,4 @@
-"""Gives the package's build the entry points of every adapter: adapters/<engine>/entry_points.txt, in Python's own format.
+"""Gives the package's build the entry points of every adapter: adapters/<engine>/entry_points.txt.
 
 So an adapter says itself by which names its engine loads it, and pyproject.toml names none.
 """
