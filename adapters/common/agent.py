@@ -10,7 +10,8 @@ from opswap.adapters.common.adapter import Adapter
 from opswap.adapters.common.checks import Check, Report
 from opswap.adapters.common.ranks import EngineRanks
 from opswap.adapters.common.state import PluginState
-from opswap.ipc.agent import Agent, AgentInfo
+from opswap.ipc.agent import Agent
+from opswap.ipc.engine import AgentInfo
 
 NAME_ENV = "OPSWAP_ENGINE_NAME"
 #: Judges the state of this process and the reports of the ranks; the last argument says whether the reset of the

@@ -11,7 +11,8 @@ import sys
 from typing import Any
 
 import opswap
-from opswap.ipc.agent import Agent, AgentInfo
+from opswap.ipc.agent import Agent
+from opswap.ipc.engine import AgentInfo
 from opswap.ipc.rank import RankSwitch
 
 

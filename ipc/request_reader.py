@@ -1,4 +1,4 @@
-"""Where frames arrive, in the agent and in the sidecar: handshake, validation, and the shape of every answer."""
+"""Frames to checked requests, in the agent and in the sidecar: handshake, validation, and the shape of every answer."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Answer(NamedTuple):
     refused: bool
 
 
-class Desk:
+class RequestReader:
     """One per server; not shared between threads."""
 
     def __init__(self, service: str, name: str) -> None:
