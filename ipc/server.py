@@ -62,13 +62,13 @@ class Server:
 
     def failure(self, request: Request, error: Exception) -> bytes:
         """The frame that tells why a request failed. Whatever it was belongs to this request and must end no server."""
-        self.counters["refused"] += 1
         if isinstance(error, IpcError):
+            self.counters["refused"] += 1
             return failed(request.id, error)
         # The library's error class carries a code; anything else is a defect, told to the client all the same.
         code = code_of(error)
+        self.counters["failed" if code == "OPSWAP_E_UNEXPECTED" else "refused"] += 1
         if code == "OPSWAP_E_UNEXPECTED":
-            self.counters["failed"] += 1
-            log.exception("%s failed", request.verb, exc_info=error)
+            log.error("%s failed", request.verb, exc_info=error)
         message = getattr(error, "message", None) or f"{request.verb}: {type(error).__name__}: {error}"
         return failed(request.id, IpcError(code, message, self._remedy(code, request.fields)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from opswap.adapters.common.functional import gelu_tanh_and_mul, silu_and_mul
 from opswap.adapters.vllm.layers.custom_op import LiveOp
 
@@ -10,10 +9,7 @@ from vllm.model_executor.layers.activation import GeluAndMul, SiluAndMul
 
 
 class OpswapSiluAndMul(LiveOp, SiluAndMul):
-    def forward_opswap(self, x: torch.Tensor) -> torch.Tensor:
-        return silu_and_mul(x)
-
-    forward_cpu = forward_cuda = forward_oot = forward_opswap
+    forward_cpu = forward_cuda = forward_oot = staticmethod(silu_and_mul)
 
 
 class OpswapGeluAndMul(LiveOp, GeluAndMul):
@@ -22,10 +18,7 @@ class OpswapGeluAndMul(LiveOp, GeluAndMul):
         if self.approximate != "tanh":
             self.leave_to_vllm(f"approximate={self.approximate!r}; the op is the tanh form")
 
-    def forward_opswap(self, x: torch.Tensor) -> torch.Tensor:
-        return gelu_tanh_and_mul(x)
-
-    forward_cpu = forward_cuda = forward_oot = forward_opswap
+    forward_cpu = forward_cuda = forward_oot = staticmethod(gelu_tanh_and_mul)
 
 
 def install(_context) -> None:

@@ -9,7 +9,8 @@ sets after loading, with no hook; a quantization config needs a flag and exclude
 from __future__ import annotations
 
 import torch
-from opswap.adapters.common import functional
+from opswap.adapters.common.functional import linear as opswap_linear
+from opswap.adapters.common.functional import plain_alias
 
 from vllm.model_executor.layers import linear, vocab_parallel_embedding
 from vllm.model_executor.layers.linear import UnquantizedLinearMethod
@@ -30,12 +31,12 @@ class _OpswapApply:
 
     def process_weights_after_loading(self, layer: torch.nn.Module) -> None:
         # vLLM's parameter classes hook every torch call from Python (4 us each); a plain alias of the storage does not.
-        layer.opswap_weight = functional.plain_alias(layer.weight)
+        layer.opswap_weight = plain_alias(layer.weight)
         # A few vLLM call sites (MoE routers) reach past the method for this attribute.
-        layer.cpu_linear = functional.linear
+        layer.cpu_linear = opswap_linear
 
     def apply(self, layer: torch.nn.Module, x: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
-        return functional.linear(x, layer.opswap_weight, bias)
+        return opswap_linear(x, layer.opswap_weight, bias)
 
 
 class OpswapLinearMethod(_OpswapApply, UnquantizedLinearMethod):
