@@ -53,7 +53,7 @@ class Agent:
         """Takes the name, restores the last choice, then listens. Raises IpcError when the name is taken."""
         registration = self._server.register()
         try:
-            await self.engine.ranks.start(self.name)
+            await self.engine.ranks.start(self.name, self.counters)
             await self.engine.restore(registration.record.with_suffix(".state"))
             self._socket = self._server.bind(zmq.asyncio.Context.instance())
             registration.publish()

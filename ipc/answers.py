@@ -49,14 +49,17 @@ class Collector:
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self.counters: Counter[str] = Counter()
         self._agent = secrets.token_hex(8)
         self._numbers = itertools.count(1)
         self._waiting: dict[Ticket, Gathering] = {}
 
-    async def start(self, engine: str) -> None:
-        """Binds the socket; the agent has the engine's name, so nobody else uses it."""
+    async def start(self, engine: str, counters: Counter[str]) -> None:
+        """Binds the socket; the agent has the engine's name, so nobody else uses it.
+
+        Answers that nobody waits for any more, and what is no answer, are counted.
+        """
         self._engine = engine
+        self._counters = counters
         path = socket_path(engine, SUFFIX)
         path.unlink(missing_ok=True)
         self._socket = zmq.asyncio.Context.instance().socket(zmq.PULL)
@@ -89,16 +92,15 @@ class Collector:
     async def _listen(self) -> None:
         while True:
             frames = await self._socket.recv_multipart()
-            self.counters["answers"] += 1
             try:
                 ticket, answer = _read(frames, self.size)
             except IpcError as error:
-                self.counters["refused"] += 1
+                self._counters["answers_refused"] += 1
                 log.warning("an answer was refused: %s", error.message)
                 continue
             gathering = self._waiting.get(ticket)
             if gathering is None or not gathering.take(answer):
-                self.counters["late"] += 1
+                self._counters["answers_late"] += 1
 
 
 class Gathering:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -30,8 +31,8 @@ Answers = list[dict[str, Any]]
 class RankGroup(Protocol):
     """All ranks of one engine world, reached in order: what is called first runs first, on every rank."""
 
-    async def start(self, engine: str) -> None:
-        """Called once, when the agent has the engine's name and before the first call."""
+    async def start(self, engine: str, counters: Counter[str]) -> None:
+        """Called once, when the agent has the engine's name and before the first call. `counters` are the agent's."""
         ...
 
     async def call(self, method: str, *args: Any) -> Answers:

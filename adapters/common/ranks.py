@@ -7,6 +7,7 @@ the ranks send them to a private socket of the agent: see opswap/ipc/answers.py 
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any, Protocol
 
 from opswap.adapters.common.prefix_cache import PrefixCacheReset
@@ -41,9 +42,9 @@ class EngineRanks:
         """Whether the prefix cache may still hold blocks computed before the last switch."""
         return self._cache.pending
 
-    async def start(self, engine: str) -> None:
+    async def start(self, engine: str, counters: Counter[str]) -> None:
         if self._collector is not None:
-            await self._collector.start(engine)
+            await self._collector.start(engine, counters)
 
     async def call(self, method: str, *args: Any) -> list[Answer]:
         answers = await self._answers(method, args)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+from collections import Counter
 from typing import Any
 
 import opswap
@@ -32,7 +33,7 @@ class OneRank:
         self.steps = Steps()
         self.switch = RankSwitch(opswap, self.steps)
 
-    async def start(self, engine: str) -> None:
+    async def start(self, engine: str, counters: Counter[str]) -> None:
         """These ranks need no name."""
 
     async def stop(self) -> None:

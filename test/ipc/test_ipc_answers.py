@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import stat
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,15 @@ import zmq
 from opswap.ipc.answers import Collector, Gathering, Sender, Ticket
 from opswap.ipc.messages import LIMITS
 
+COUNTERS: Counter[str] = Counter()
 Scene = Callable[[Collector, Sender], Awaitable[Any]]
 
 
 def run(scene: Scene, size: int = 2) -> Any:
     async def all_of_it() -> Any:
         collector, sender = Collector(size), Sender()
-        await collector.start("e")
+        COUNTERS.clear()
+        await collector.start("e", COUNTERS)
         try:
             return await asyncio.wait_for(scene(collector, sender), 10)
         finally:
@@ -34,8 +37,8 @@ def answer(rank: int, **fields: Any) -> dict[str, Any]:
     return {"rank": rank, "ok": True, **fields}
 
 
-async def counted(collector: Collector, name: str, number: int) -> None:
-    while collector.counters[name] < number:
+async def counted(name: str, number: int) -> None:
+    while COUNTERS[name] < number:
         await asyncio.sleep(0.005)
 
 
@@ -75,7 +78,7 @@ def test_late_answers_and_those_for_another_agent_are_dropped(runtime: Path) -> 
             sender.send(ticket, answer(0, wrong=True))
             sender.send(ticket, answer(1))
             answers = await gathering.answers()
-        await counted(collector, "late", 3)
+        await counted("answers_late", 3)
         return answers
 
     assert run(scene) == [answer(0), answer(1)]
@@ -101,7 +104,7 @@ def test_what_is_no_answer_is_refused_and_ends_nothing(runtime: Path, frame: byt
         socket = zmq.Context.instance().socket(zmq.PUSH)
         socket.connect(f"ipc://{runtime / 'e.ranks.sock'}")
         socket.send(frame)
-        await counted(collector, "refused", 1)
+        await counted("answers_refused", 1)
         socket.close(linger=0)
         with collector.expect("status", ()) as (ticket, gathering):
             for rank in (0, 1):
