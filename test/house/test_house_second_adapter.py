@@ -151,6 +151,20 @@ def test_a_switch_in_the_middle_of_steps_takes_effect_at_one_of_them_on_all_rank
         thread.join(20)
 
 
+def test_a_rank_answers_within_a_step_and_commits_after_it(toy: Any) -> None:
+    engine, attached = toy
+    use(attached, "cpu")
+    before, step = counted(attached), ask(attached, "status")["ranks"][0]["step"]
+    thread = threading.Thread(target=engine.step, args=(X, 0.5))
+    thread.start()
+    while {rank["step"] for rank in ask(attached, "status")["ranks"]} != {step + 1}:
+        assert thread.is_alive(), "the step ended before a rank answered within it"
+    acknowledged = use(attached, "ref")
+    assert {ack["step"] for ack in acknowledged["acks"]} == {step + 2}
+    assert ran(attached, before) == [{"cpu"}] * 2
+    thread.join(10)
+
+
 def test_one_refusal_aborts_on_all(toy: Any) -> None:
     _, attached = toy
     use(attached, "cpu")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import multiprocessing
 import threading
+import time
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -38,7 +39,7 @@ def rank_main(rank: int, inbox: Connection, plugin: str) -> None:
     """A rank's process. Broadcasts are served between steps, and between the layers of one."""
     module, _, function = plugin.partition(":")
     extension = getattr(importlib.import_module(module), function)(rank)
-    steps: list[np.ndarray] = []
+    steps: list[tuple[np.ndarray | None, float]] = []
 
     def serve() -> None:
         while not steps and inbox.poll():
@@ -46,18 +47,18 @@ def rank_main(rank: int, inbox: Connection, plugin: str) -> None:
             if kind == "broadcast":
                 extension.received(*message)
             else:
-                steps.append(message[0])
+                steps.append(tuple(message))
 
     while True:
         inbox.poll(None)  # waits for a message
         serve()
         extension.after_step()  # what came while no step ran takes effect now
         if steps:
-            x = steps.pop()
+            x, pause = steps.pop()
             if x is None:
                 return
             extension.before_step()
-            inbox.send(forward(x, serve))
+            inbox.send(forward(x, lambda pause=pause: (time.sleep(pause), serve())))
             extension.after_step()
 
 
@@ -76,16 +77,16 @@ class ToyEngine:
         for process in self._ranks:
             process.start()
 
-    def step(self, x: np.ndarray) -> list[np.ndarray]:
-        """One step on every rank; what each computed."""
-        self._send("step", x)
+    def step(self, x: np.ndarray, pause: float = 0.0) -> list[np.ndarray]:
+        """One step on every rank, which sleeps `pause` seconds after each layer; what each computed."""
+        self._send("step", x, pause)
         return [pipe.recv() for pipe in self._pipes]
 
     def broadcast(self, method: str, args: tuple[Any, ...]) -> None:
         self._send("broadcast", method, args)
 
     def stop(self) -> None:
-        self._send("step", None)
+        self._send("step", None, 0.0)
         for process in self._ranks:
             process.join(10)
 
