@@ -92,6 +92,33 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
             del sys.modules[name]
 
 
+def test_its_probe_refuses_what_was_not_tested(toy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    adapter = import_module("toy_adapter.definition").ADAPTER
+    with pytest.raises(RuntimeError, match=r"Toy 2\.0 is outside the tested range \(1\.0\); install toy-engine==1\.0"):
+        adapter.probe.require("2.0", ["activation"])
+    monkeypatch.delattr("toy_engine.ACTIVATIONS")
+    with pytest.raises(RuntimeError, match=r"activation: toy_engine:ACTIVATIONS does not exist.*SKIP=activation"):
+        adapter.probe.require("1.0", ["activation"])
+
+
+def test_its_user_may_leave_seams_to_the_engine(toy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    seams = import_module("opswap.adapters.common.seams")
+    table, state = import_module("toy_adapter.seams").TABLE, import_module("opswap.adapters.common.state").PluginState()
+    monkeypatch.setenv("OPSWAP_TOY_SKIP", "activation")
+    assert table.choose(seams.InstallContext(on_cpu=True), state) == []
+    assert state.skipped == {"activation": "left to Toy by OPSWAP_TOY_SKIP"}
+    monkeypatch.setenv("OPSWAP_TOY_SKIP", "activations")
+    with pytest.raises(ValueError, match="names activations; the seams are activation"):
+        table.skipped_by_user()
+
+
+def test_what_its_framework_has_is_registered_or_absent_with_a_reason(toy: Any) -> None:
+    reasons = import_module("toy_adapter.bindings").REASONS
+    assert reasons["silu_and_mul"] == "the toy engine's own kernel is numpy's"
+    assert reasons["linear"] == "the toy engine has no linear layers"
+    assert "no seam of this adapter carries it yet" in reasons["rms_norm"]
+
+
 def ask(attached: Any, verb: str, **fields: Any) -> dict[str, Any]:
     return attached.run(attached.agent.ask(verb, fields))
 
