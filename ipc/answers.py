@@ -44,14 +44,14 @@ class Ticket(NamedTuple):
     number: int
 
 
-class Collector:
+class AnswerCollector:
     """The agent's side: gives out tickets, and gathers one answer of each of `size` ranks for each ticket."""
 
     def __init__(self, size: int) -> None:
         self.size = size
         self._agent = secrets.token_hex(8)
         self._numbers = itertools.count(1)
-        self._waiting: dict[Ticket, Gathering] = {}
+        self._waiting: dict[Ticket, PendingAnswers] = {}
 
     async def start(self, engine: str, counters: Counter[str]) -> None:
         """Binds the socket; the agent has the engine's name, so nobody else uses it.
@@ -79,13 +79,13 @@ class Collector:
         self._path.unlink(missing_ok=True)
 
     @contextmanager
-    def expect(self, method: str, args: tuple[Any, ...]) -> Iterator[tuple[Ticket, Gathering]]:
+    def expect(self, method: str, args: tuple[Any, ...]) -> Iterator[tuple[Ticket, PendingAnswers]]:
         """A ticket for one call, and what gathers its answers; answers that come after the block are dropped."""
         number = int(args[0]) if method in OF_A_SWITCH else next(self._numbers)
         ticket = Ticket(self._engine, self._agent, method, number)
-        gathering = self._waiting[ticket] = Gathering(self.size)
+        pending = self._waiting[ticket] = PendingAnswers(self.size)
         try:
-            yield ticket, gathering
+            yield ticket, pending
         finally:
             del self._waiting[ticket]
 
@@ -98,12 +98,12 @@ class Collector:
                 self._counters["answers_refused"] += 1
                 log.warning("an answer was refused: %s", error.message)
                 continue
-            gathering = self._waiting.get(ticket)
-            if gathering is None or not gathering.take(answer):
+            pending = self._waiting.get(ticket)
+            if pending is None or not pending.take(answer):
                 self._counters["answers_late"] += 1
 
 
-class Gathering:
+class PendingAnswers:
     """The answers to one ticket, one per rank; the first of each rank counts."""
 
     def __init__(self, size: int) -> None:
@@ -126,7 +126,7 @@ class Gathering:
         return list(self._by_rank.values())
 
 
-class Sender:
+class AnswerSender:
     """A rank's side: pushes answers, and never waits for an agent that does not take them."""
 
     def __init__(self) -> None:

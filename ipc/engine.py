@@ -13,7 +13,7 @@ from typing import Any
 from .coordinator import Coordinator, Outcome, RankGroup, ask
 from .errors import IpcError, nearest
 from .restore import Restored, restore
-from .state import Saved, StateFile
+from .state import SavedChoice, StateFile
 
 log = logging.getLogger("opswap.engine")
 ASK_TIMEOUT_S = 8.0
@@ -85,7 +85,7 @@ class Engine:
     def _remember(self) -> None:
         """The switch has happened whatever the disk says, so a failure to save is counted, and told by doctor."""
         try:
-            self.state.save(Saved(self.coordinator.epoch, self.choice))
+            self.state.save(SavedChoice(self.coordinator.epoch, self.choice))
         except OSError as error:
             log.error("the choice was not saved: %s", error)
             self.counters["not_saved"] += 1

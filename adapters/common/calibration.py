@@ -25,7 +25,7 @@ class CalibrationRefused(RuntimeError):
     """No statistics can be collected here; the message says why and what to do."""
 
 
-class Collector:
+class RangeCollector:
     """Hooks on the linear layers of one model; `stop` takes them off and names the statistics after the weights."""
 
     def __init__(self, model: Any, layers: dict[str, Any]) -> None:
@@ -89,9 +89,9 @@ class Recording:
     """The collection that a process makes now; one at a time."""
 
     def __init__(self) -> None:
-        self._collector: Collector | None = None
+        self._collector: RangeCollector | None = None
 
-    def start(self, make: Callable[[], Collector]) -> None:
+    def start(self, make: Callable[[], RangeCollector]) -> None:
         """From here on the inputs of linear layers are measured."""
         if self._collector is not None:
             raise CalibrationRefused("opswap: this engine is already collecting; stop that first")

@@ -10,7 +10,7 @@ from typing import Any
 
 from opswap.adapters.common import report
 from opswap.adapters.common.adapter import Adapter
-from opswap.ipc.answers import Sender, Ticket
+from opswap.ipc.answers import AnswerSender, Ticket
 from opswap.ipc.errors import code_of
 from opswap.ipc.rank import RankSwitch
 
@@ -91,7 +91,7 @@ class AnsweringRank:
 
     def __init__(self, methods: RankMethods) -> None:
         self._methods = methods
-        self._sender = Sender()
+        self._sender = AnswerSender()
         self._waiting: list[tuple[str, Ticket, tuple[Any, ...]]] = []
 
     def receive(self, method: str, args: tuple[Any, ...]) -> None:

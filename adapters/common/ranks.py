@@ -11,7 +11,7 @@ from collections import Counter
 from typing import Any, Protocol
 
 from opswap.adapters.common.prefix_cache import PrefixCacheReset
-from opswap.ipc.answers import Collector
+from opswap.ipc.answers import AnswerCollector
 
 Answer = dict[str, Any]
 
@@ -35,7 +35,7 @@ class EngineRanks:
     def __init__(self, engine: Engine, answering: int = 0) -> None:
         self._engine = engine
         self._cache = PrefixCacheReset(engine.reset_prefix_cache)
-        self._collector = Collector(answering) if answering else None
+        self._collector = AnswerCollector(answering) if answering else None
 
     @property
     def cache_pending(self) -> bool:
@@ -64,6 +64,6 @@ class EngineRanks:
     async def _answers(self, method: str, args: tuple[Any, ...]) -> list[Answer]:
         if self._collector is None:
             return await self._engine.broadcast(method, args) or []
-        with self._collector.expect(method, args) as (ticket, gathering):
+        with self._collector.expect(method, args) as (ticket, pending):
             await self._engine.broadcast(method, (list(ticket), *args))
-            return await gathering.answers()
+            return await pending.answers()

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from opswap.adapters.common import calibration
-from opswap.adapters.common.calibration import CalibrationRefused, Collector
+from opswap.adapters.common.calibration import CalibrationRefused, RangeCollector
 
 
-def start(worker: Any) -> Collector:
+def start(worker: Any) -> RangeCollector:
     """Puts the hooks on; refuses engines whose layers they would not see."""
     from vllm.model_executor.layers.linear import LinearBase
 
@@ -25,7 +25,7 @@ def start(worker: Any) -> Collector:
         raise CalibrationRefused("opswap: calibration needs one rank; start vLLM with --tensor-parallel-size 1")
     model = worker.model_runner.model
     layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, LinearBase)}
-    return Collector(model, layers)
+    return RangeCollector(model, layers)
 
 
 def run(model: str, text: str, out: Path, tokens: int, longest: int) -> int:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from opswap.ipc import request_reader
 from opswap.ipc.messages import PROTOCOL, SAFE_INT
-from opswap.ipc.repeats import KEPT, LONGEST, head_of
+from opswap.ipc.request_cache import KEPT, LONGEST, read_head
 from opswap.ipc.request_reader import Answer, Request, RequestReader
 
 PEER = b"peer"
@@ -92,7 +92,7 @@ def test_few_and_short_requests_are_kept(reader: RequestReader, monkeypatch: pyt
         reader.read(PEER, frame(2, "why", op=f"op{i}"))
     reader.read(PEER, frame(3, "why", op="op0"))
     assert len(seen) == KEPT + 2
-    assert head_of(frame(2, "call", op="x", args=["x" * LONGEST])) is None
+    assert read_head(frame(2, "call", op="x", args=["x" * LONGEST])) is None
 
 
 @given(
@@ -110,7 +110,7 @@ def test_a_head_is_what_decoding_gives(
     if wide and body[0] < 0x90:  # our client gives every map a length of 16 bits
         body = b"\xde\x00" + bytes([body[0] & 15]) + body[1:]
     value = msgpack.unpackb(body)
-    head = head_of(body)
+    head = read_head(body)
     if head is None:
         assert deadline < 2**32  # a shorter deadline than any real one
         return
