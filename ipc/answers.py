@@ -65,7 +65,11 @@ class AnswerCollector:
         self._socket = zmq.asyncio.Context.instance().socket(zmq.PULL)
         self._socket.setsockopt(zmq.MAXMSGSIZE, LIMITS["request_bytes"])
         self._socket.setsockopt(zmq.RCVHWM, LIMITS["in_flight"])
-        self._socket.bind(f"ipc://{path}")
+        try:
+            self._socket.bind(f"ipc://{path}")
+        except zmq.ZMQError:
+            self._socket.close(linger=0)
+            raise
         self._path = path
         self._loop = asyncio.create_task(self._listen())
 
