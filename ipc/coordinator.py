@@ -1,10 +1,13 @@
 """A switch on every rank at one step, or on none.
 
-    status of all -> prepare on all -- all ok --> commit on all -- acks agree --> done
-                          |                            |
-                   a refusal or silence          acks missing or different
-                          v                            v
-                     abort on all              say so, switch all back
+    prepare on all -- all ok --> commit on all -- acks agree --> done
+          |                            |
+   a refusal or silence          acks missing or different
+          v                            v
+     abort on all              say so, switch all back
+
+Prepare may be answered while a step runs; commit takes effect between two steps. The answers to prepare tell each
+rank's status, so a rank that knows a higher epoch (the agent is younger than the ranks) costs one more prepare.
 
 The acknowledgements must name the same ranks, one epoch and one step: anything else means that some step may have run
 with two choices, and is reported as a divergence even after the ranks have been brought back together.
@@ -14,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -27,8 +31,16 @@ Answers = list[dict[str, Any]]
 class RankGroup(Protocol):
     """All ranks of one engine world, reached in order: what is called first runs first, on every rank."""
 
+    async def start(self, engine: str, counters: Counter[str]) -> None:
+        """Called once, when the agent has the engine's name and before the first call. `counters` are the agent's."""
+        ...
+
     async def call(self, method: str, *args: Any) -> Answers:
         """Runs a method of RankSwitch on every rank; one answer per rank. Raises when a rank cannot be reached."""
+        ...
+
+    async def stop(self) -> None:
+        """Called once, after the last call."""
         ...
 
 
@@ -63,8 +75,7 @@ class Coordinator:
         Raises IpcError: REFUSED or the rank's own code, TIMEOUT, DIVERGED. Only the last may leave the ranks apart,
         and then `divergence` says so until a later switch succeeds.
         """
-        epoch = await self._next_epoch(timeout)
-        previous = await self._prepare(epoch, changes, timeout)
+        epoch, previous = await self._prepare(changes, timeout)
         try:
             outcome = await self._commit(epoch, set(previous), timeout)
         except Diverged as diverged:
@@ -72,24 +83,27 @@ class Coordinator:
         self.epoch, self.divergence = epoch, None
         return outcome
 
-    async def _next_epoch(self, timeout: float) -> int:
-        statuses = await self._ask("status", timeout)
-        seen = [int(status["epoch"]) for status in statuses]
-        self._tried = 1 + max([self.epoch, self._tried, *seen, *_waiting(statuses)])
-        return self._tried
+    async def _prepare(self, changes: Mapping[str, str], timeout: float) -> tuple[int, dict[int, dict[str, str]]]:
+        """The epoch under which all ranks have agreed to switch, and what each of them runs now."""
+        epoch, answers = await self._try_prepare(changes, timeout)
+        if any(answer.get("code") == "OPSWAP_E_EPOCH" for answer in answers):
+            epoch, answers = await self._try_prepare(changes, timeout)
+        refusals = [answer for answer in answers if not answer["ok"]]
+        if refusals:
+            await self._abort(epoch, timeout)
+            raise _refused(refusals, len(answers))
+        return epoch, {answer["rank"]: answer["previous"] for answer in answers}
 
-    async def _prepare(self, epoch: int, changes: Mapping[str, str], timeout: float) -> dict[int, dict[str, str]]:
-        """What each rank runs now, once all of them have agreed to switch."""
+    async def _try_prepare(self, changes: Mapping[str, str], timeout: float) -> tuple[int, Answers]:
+        """Asks all ranks under a new epoch, and learns which epochs they have seen."""
+        epoch = self._tried = 1 + max(self.epoch, self._tried)
         try:
             answers = await self._ask("prepare", timeout, epoch, dict(changes), self.build_digest, self.op_versions)
         except IpcError:
             await self._abort(epoch, timeout)
             raise
-        refusals = [answer for answer in answers if not answer["ok"]]
-        if refusals:
-            await self._abort(epoch, timeout)
-            raise _refused(refusals, len(answers))
-        return {answer["rank"]: answer["previous"] for answer in answers}
+        self._tried = max([epoch, *map(_highest_seen, answers)])
+        return epoch, answers
 
     async def _commit(self, epoch: int, ranks: set[int], timeout: float) -> Outcome:
         try:
@@ -107,9 +121,8 @@ class Coordinator:
         self.divergence = what
         before = previous[min(previous)]
         try:
-            epoch = await self._next_epoch(timeout)
-            ranks = set(await self._prepare(epoch, before, timeout))
-            outcome = await self._commit(epoch, ranks, timeout)
+            epoch, ranks = await self._prepare(before, timeout)
+            outcome = await self._commit(epoch, set(ranks), timeout)
         except (IpcError, Diverged) as failure:
             self.divergence = f"{what}; switching back failed too: {failure}"
             log.error("%s", self.divergence)
@@ -150,8 +163,10 @@ def _rank(answer: dict[str, Any]) -> int:
     return int(answer["rank"])
 
 
-def _waiting(statuses: Answers) -> list[int]:
-    return [int(status["prepared"]) for status in statuses if status["prepared"] is not None]
+def _highest_seen(answer: dict[str, Any]) -> int:
+    """The highest epoch that a rank has committed or prepared; 0 where its answer tells no status."""
+    status = answer.get("status")
+    return max(int(status["epoch"]), int(status["prepared"] or 0)) if status else 0
 
 
 def _disagreement(acks: Answers, epoch: int, ranks: set[int]) -> str:

@@ -1,6 +1,6 @@
-"""Where servers are found: a private folder with a socket and a card (JSON) per server.
+"""Where servers are found: a private folder with a socket and a record (JSON) per server.
 
-`<name>.sock` is the socket, `<name>.json` the card, `<name>.lock` the lock that makes the name unique. The card's
+`<name>.sock` is the socket, `<name>.json` the record, `<name>.lock` the lock that makes the name unique. The record's
 modification time is the server's sign of life. The folder may be on a path that others can write to, such as /tmp, so
 it is used only when it belongs to this user and to nobody else.
 """
@@ -33,7 +33,7 @@ _held_here: set[Path] = set()
 
 
 def runtime_dir() -> Path:
-    """The folder of sockets and cards; made if need be. Raises IpcError RUNTIME_DIR when others could write to it."""
+    """The folder of sockets and records; made if need be. Raises IpcError RUNTIME_DIR when others could write to it."""
     folder = _choose_dir()
     try:
         with contextlib.suppress(FileExistsError):
@@ -64,7 +64,19 @@ def _choose_dir() -> Path:
     return Path(f"/tmp/opswap-{os.getuid()}")
 
 
-class Post:
+def socket_path(name: str, suffix: str, folder: Path | None = None) -> Path:
+    """A socket of the server `name`. Raises IpcError RUNTIME_DIR when the path is too long, or the name is none."""
+    path = (folder or runtime_dir()) / f"{name}{suffix}"
+    if not NAME.fullmatch(name) or len(os.fsencode(path)) > SOCKET_PATH_MAX:
+        raise IpcError(
+            "OPSWAP_E_RUNTIME_DIR",
+            f"{path}: a socket path has at most {SOCKET_PATH_MAX} bytes",
+            "set OPSWAP_RUNTIME_DIR to a shorter folder",
+        )
+    return path
+
+
+class Registration:
     """A server's place in the runtime folder: taken once, given up when the server stops or its process ends."""
 
     def __init__(self, service: str, name: str, folder: Path | None = None) -> None:
@@ -81,13 +93,7 @@ class Post:
             )
         self.service, self.name = service, name
         folder = folder or runtime_dir()
-        self.socket, self.card = folder / f"{name}.sock", folder / f"{name}.json"
-        if len(os.fsencode(self.socket)) > SOCKET_PATH_MAX:
-            raise IpcError(
-                "OPSWAP_E_RUNTIME_DIR",
-                f"{self.socket}: a socket path has at most {SOCKET_PATH_MAX} bytes",
-                "set OPSWAP_RUNTIME_DIR to a shorter folder",
-            )
+        self.socket, self.record = socket_path(name, ".sock", folder), folder / f"{name}.json"
         self._started = int(time.time() * 1000)
         try:
             self._lock = self._take(folder / f"{name}.lock")
@@ -101,23 +107,23 @@ class Post:
         return f"ipc://{self.socket}"
 
     def publish(self) -> None:
-        """Writes the card; call when the socket is bound, since a card says that there is somebody to talk to.
+        """Writes the record; call when the socket is bound, since a record says that there is somebody to talk to.
 
         Raises IpcError RUNTIME_DIR when it cannot be written, and leaves nothing half written.
         """
-        draft = self.card.with_suffix(f".{os.getpid()}.tmp")
+        draft = self.record.with_suffix(f".{os.getpid()}.tmp")
         try:
             draft.write_text(json.dumps(self._describe()), "utf-8")
-            draft.replace(self.card)
+            draft.replace(self.record)
         except OSError as error:
             with contextlib.suppress(OSError):
                 draft.unlink(missing_ok=True)
-            raise _unusable(self.card.parent, error) from error
+            raise _unusable(self.record.parent, error) from error
 
     def touch(self) -> None:
-        """A sign of life; writes the card again when somebody removed it."""
+        """A sign of life; writes the record again when somebody removed it."""
         try:
-            os.utime(self.card)
+            os.utime(self.record)
         except FileNotFoundError:
             self.publish()
 
@@ -127,15 +133,15 @@ class Post:
             return
         # A folder that was taken away meanwhile has taken the names with it.
         with contextlib.suppress(OSError):
-            self.card.unlink(missing_ok=True)
+            self.record.unlink(missing_ok=True)
             self.socket.unlink(missing_ok=True)
-        _held_here.discard(self.card)
+        _held_here.discard(self.record)
         self._lock.close()
 
     def _take(self, path: Path) -> IO[bytes]:
         # A record lock ends with its process and is not inherited by workers that the engine forks, unlike flock.
         # Within one process it does not exclude anybody: the set does.
-        if self.card in _held_here:
+        if self.record in _held_here:
             raise self._taken(os.getpid())
         lock = path.open("ab")
         try:
@@ -144,8 +150,8 @@ class Post:
             lock.close()
             if error.errno not in (errno.EACCES, errno.EAGAIN):  # a file system without locks, for example
                 raise
-            raise self._taken(_pid_on(self.card)) from None
-        _held_here.add(self.card)
+            raise self._taken(_pid_in(self.record)) from None
+        _held_here.add(self.record)
         return lock
 
     def _taken(self, pid: int | None) -> IpcError:
@@ -164,8 +170,8 @@ class Post:
         }
 
 
-def _pid_on(card: Path) -> int | None:
+def _pid_in(record: Path) -> int | None:
     with contextlib.suppress(OSError, ValueError, TypeError, AttributeError):
-        pid = json.loads(card.read_text("utf-8")).get("pid")
+        pid = json.loads(record.read_text("utf-8")).get("pid")
         return pid if isinstance(pid, int) else None
     return None

@@ -3,9 +3,9 @@
     idle --prepare ok--> prepared --commit--> idle (new choice, new epoch)
                              |--abort, or a prepare with a higher epoch--> idle (old choice)
 
-Calls arrive between two steps of the model, on the thread that runs them, through the engine's ordered broadcast; so
-there are no locks. Nothing raises for a refusal: the answer says `ok: False` with a code and a reason, because an
-exception on one rank would hide the answers of the others. After a refusal the rank runs what it ran before.
+Calls arrive on the thread that runs the model, through the engine's ordered broadcast, so there are no locks; a commit
+arrives between two steps. Nothing raises for a refusal: the answer says `ok: False` with a code and a reason, because
+an exception on one rank would hide the answers of the others. After a refusal the rank runs what it ran before.
 """
 
 from __future__ import annotations
@@ -76,15 +76,18 @@ class RankSwitch:
     def prepare(
         self, epoch: int, changes: Mapping[str, str], build_digest: str, op_versions: Mapping[str, int]
     ) -> Answer:
-        """Whether `changes` (op to implementation) could be committed here as `epoch`. Changes nothing that runs."""
+        """Whether `changes` (op to implementation) could be committed here as `epoch`, with this rank's status.
+
+        Changes nothing that runs, so it may be called while a step does.
+        """
         try:
             self._above_current(epoch)
             self._same_build(build_digest)
             previous = {op: self._possible(op, impl, op_versions) for op, impl in changes.items()}
         except Refusal as refusal:
-            return self._no(refusal)
+            return {**self._no(refusal), "status": self.status()}
         self._prepared = Prepared(epoch, dict(changes))
-        return {"rank": self.context.rank, "ok": True, "epoch": epoch, "previous": previous}
+        return {"rank": self.context.rank, "ok": True, "epoch": epoch, "previous": previous, "status": self.status()}
 
     def commit(self, epoch: int) -> Answer:
         """Applies what was prepared as `epoch`, wholly or not at all; asked twice, it acknowledges twice."""

@@ -34,7 +34,7 @@ ENLARGE_SHM = (
 )
 
 
-class Mapped:
+class MappedSegment:
     """A mapped segment: its address, and the views that calls have made of it.
 
     It is unmapped with the last reference, so whoever uses the address keeps the object.
@@ -62,18 +62,18 @@ class Segments:
 
     def __init__(self, kept: int = KEPT) -> None:
         self._kept = kept
-        self._maps: OrderedDict[str, Mapped] = OrderedDict()
+        self._maps: OrderedDict[str, MappedSegment] = OrderedDict()
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._maps)
 
-    def get(self, name: str) -> Mapped:
+    def get(self, name: str) -> MappedSegment:
         """The mapping of a segment. Raises IpcError SEGMENT when there is none, or it is not this user's own."""
         with self._lock:
             found = self._maps.get(name)
             if found is None:
-                found = self._maps[name] = Mapped(name, _map(name))
+                found = self._maps[name] = MappedSegment(name, _map(name))
                 if len(self._maps) > self._kept:
                     self._maps.popitem(last=False)
             else:

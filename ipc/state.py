@@ -12,7 +12,7 @@ MAX_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
-class Saved:
+class SavedChoice:
     """What was committed last: implementation per op, and the epoch it was committed as."""
 
     epoch: int = 0
@@ -29,7 +29,7 @@ class StateFile:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def load(self) -> Saved | None:
+    def load(self) -> SavedChoice | None:
         """What was saved, or None when nothing ever was. Raises UnreadableState with the reason otherwise."""
         try:
             with self.path.open("rb") as file:
@@ -42,7 +42,7 @@ class StateFile:
             raise UnreadableState(f"{self.path}: has more than {MAX_BYTES} bytes")
         return self._parse(text)
 
-    def save(self, saved: Saved) -> None:
+    def save(self, saved: SavedChoice) -> None:
         """Replaces the file by an atomic rename; raises OSError when that is not possible."""
         draft = self.path.with_name(f"{self.path.name}.{os.getpid()}.tmp")
         try:
@@ -54,7 +54,7 @@ class StateFile:
         finally:
             draft.unlink(missing_ok=True)
 
-    def _parse(self, text: bytes) -> Saved:
+    def _parse(self, text: bytes) -> SavedChoice:
         try:
             value = json.loads(text)
         except (ValueError, RecursionError) as error:
@@ -66,4 +66,4 @@ class StateFile:
             raise UnreadableState(f"{self.path}: expected an epoch and a choice")
         if not all(isinstance(impl, str) for impl in choice.values()):
             raise UnreadableState(f"{self.path}: expected an implementation name for every op")
-        return Saved(epoch, choice)
+        return SavedChoice(epoch, choice)

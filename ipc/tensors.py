@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .errors import IpcError
-from .segments import Mapped, Segments
+from .segments import MappedSegment, Segments
 
 #: Bytes of an element, by the manifest's dtype names.
 ITEM_BYTES = {
@@ -34,12 +34,12 @@ class Arguments:
         self._make = make
         self._segments = segments
 
-    def unpack(self, args: list[Any]) -> tuple[list[Any], list[Mapped]]:
+    def unpack(self, args: list[Any]) -> tuple[list[Any], list[MappedSegment]]:
         """The library's arguments, and the mappings that must outlive the call."""
-        held: list[Mapped] = []
+        held: list[MappedSegment] = []
         return [self._tensor(arg, held) if type(arg) is dict else arg for arg in args], held
 
-    def _tensor(self, ref: dict[str, Any], held: list[Mapped]) -> Any:
+    def _tensor(self, ref: dict[str, Any], held: list[MappedSegment]) -> Any:
         shape, strides, offset, dtype = ref["shape"], ref["strides"], ref["offset"], ref["dtype"]
         mapped = self._segments.get(ref["segment"])
         held.append(mapped)

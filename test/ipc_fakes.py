@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -100,6 +101,12 @@ class FakeRanks:
     def make(self) -> None:
         """The switches, from natives and contexts as they are now."""
         self.switches = [RankSwitch(n, c) for n, c in zip(self.natives, self.contexts, strict=True)]
+
+    async def start(self, engine: str, counters: Counter[str]) -> None:
+        """These ranks need no name."""
+
+    async def stop(self) -> None:
+        """Nothing to end."""
 
     async def call(self, method: str, *args: Any) -> list[dict[str, Any]]:
         self.calls.append(method)

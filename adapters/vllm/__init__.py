@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from opswap.adapters.vllm.offline import Attached
+    from opswap.adapters.common.offline import Attached
 
 __all__ = ["attach"]
 

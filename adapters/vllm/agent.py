@@ -7,33 +7,28 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from argparse import Namespace
 from typing import Any
 
+from opswap.adapters.common.agent import engine_name, make_agent, stop_with_the_loop
+from opswap.adapters.common.ranks import EngineRanks
 from opswap.adapters.vllm import doctor
-from opswap.adapters.vllm.ranks import EngineRanks
-from opswap.adapters.vllm.state import STATE
+from opswap.adapters.vllm.adapter import ADAPTER
 
 log = logging.getLogger("opswap.vllm")
-NAME_ENV = "OPSWAP_ENGINE_NAME"
 
 
-def make_agent(name: str, ranks: EngineRanks, model: str):
-    """An agent for one engine, with vLLM's checks in its doctor."""
-    import opswap
-    from opswap.ipc.agent import Agent, AgentInfo
+class ServedEngine:
+    """The engine as EngineRanks wants it, over vLLM's EngineClient (AsyncLLM)."""
 
-    async def checks() -> list[dict[str, str]]:
-        return doctor.engine_checks(STATE, await ranks.reports(), ranks.cache_pending)
+    def __init__(self, client: Any) -> None:
+        self._client = client
 
-    framework = {"name": "vllm", "version": STATE.vllm_version, "model": model}
-    return Agent(name, ranks, AgentInfo(opswap.version(), opswap.manifest(), framework, checks))
+    async def broadcast(self, method: str, args: tuple[Any, ...]) -> list[dict[str, Any]]:
+        return await self._client.collective_rpc(f"opswap_{method}", args=args)
 
-
-def engine_name(args: Namespace) -> str:
-    """OPSWAP_ENGINE_NAME, else vllm-PORT: two servers on one machine differ in their port."""
-    return os.environ.get(NAME_ENV) or f"vllm-{getattr(args, 'port', None) or 'local'}"
+    async def reset_prefix_cache(self) -> bool:
+        return await self._client.reset_prefix_cache()
 
 
 class EndpointPlugin:
@@ -54,21 +49,14 @@ class EndpointPlugin:
                 f"opswap: expected one API server process, got --api-server-count {args.api_server_count}; "
                 "the ranks take switches from one agent only"
             )
-        ranks = EngineRanks(engine_client)
-        agent = make_agent(engine_name(args), ranks, str(args.model))
+        ranks = EngineRanks(ServedEngine(engine_client))
+        name = engine_name(ADAPTER, getattr(args, "port", None))
+        agent = make_agent(ADAPTER, name, ranks, str(args.model), doctor.engine_checks)
         await agent.start()
         state.opswap_agent = agent
         # vLLM has no hook for the end of an endpoint plugin, but a loop that ends cancels its tasks.
-        state.opswap_until_end = asyncio.create_task(_stop_with_the_loop(agent, ranks))
+        state.opswap_until_end = asyncio.create_task(stop_with_the_loop(agent))
         log.info("opswap agent %s is listening", agent.name)
-
-
-async def _stop_with_the_loop(agent: Any, ranks: EngineRanks) -> None:
-    try:
-        await asyncio.Event().wait()
-    finally:
-        await agent.stop()
-        await ranks.stop()
 
 
 def create() -> EndpointPlugin:

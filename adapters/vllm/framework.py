@@ -1,6 +1,5 @@
-"""The `framework` implementation of each op: vLLM's own code on this machine, behind the same switch as ours.
+"""The `framework` implementation of each op: vLLM's own code on this machine (KERNELS), or why there is none (ABSENT).
 
-An entry is a callable on the op's torch arguments that writes the written ones, or the reason why there is none.
 vLLM's layers are called by their public forward_native / forward_static, so what runs is what this version would run.
 """
 
@@ -9,9 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from types import SimpleNamespace
 
-import torch.nn.functional as F
-
-IMPLEMENTATION = "framework"
+from opswap.adapters.common import torch_kernels
 
 
 def rms_norm(out, x, weight, epsilon=1e-6) -> None:
@@ -66,22 +63,14 @@ def rotary_embedding(positions, query, key, cos_sin_cache, is_neox=True) -> None
         key.copy_(rotated[1])
 
 
-def linear(out, x, weight, bias=None) -> None:
-    out.copy_(F.linear(x, weight, bias))
-
-
-def greedy_sample(token_ids, logits) -> None:
-    token_ids.copy_(logits.argmax(dim=-1))
-
-
-OFFERED: dict[str, Callable[..., None]] = {
+KERNELS: dict[str, Callable[..., None]] = {
     "rms_norm": rms_norm,
     "fused_add_rms_norm": fused_add_rms_norm,
     "silu_and_mul": silu_and_mul,
     "gelu_tanh_and_mul": gelu_tanh_and_mul,
     "rotary_embedding": rotary_embedding,
-    "linear": linear,
-    "greedy_sample": greedy_sample,
+    "linear": torch_kernels.linear,
+    "greedy_sample": torch_kernels.greedy_sample,
 }
 
 _NO_ATTENTION = "this vLLM wheel has no attention kernel for a CPU, and its GPU kernels need another cache layout"
@@ -93,16 +82,3 @@ ABSENT: dict[str, str] = {
     "gemm_fp8_block128": "vLLM's kernels for block FP8 on a CPU need AMX and a CPU wheel",
     "gumbel_sample": "vLLM's own sampler draws from torch generators, not from the seeds that the op takes",
 }
-
-
-def register(ops: list[str]) -> None:
-    """Registers `framework` for each of `ops`: a callable, or absent with the reason."""
-    from opswap import torch_ops
-    from opswap.adapters.vllm import seams
-
-    for op in ops:
-        if op in OFFERED:
-            torch_ops.register_impl(op, IMPLEMENTATION, OFFERED[op])
-        else:
-            reason = ABSENT.get(op) or seams.why_not_offered(op) or "this adapter knows no vLLM kernel for it"
-            torch_ops.register_impl(op, IMPLEMENTATION, None, absent_reason=reason)

@@ -1,38 +1,20 @@
 """vLLM's entry point `vllm.general_plugins`: called once in the API server, the engine core and every worker.
 
-Only the standard library is imported here: vLLM swallows an error at import, but not one from the function below.
+vLLM swallows an error at import, but not one from the function below: nothing of vLLM's is imported before it.
 """
 
 from __future__ import annotations
 
-from importlib import metadata
-
-from opswap.adapters.vllm.state import STATE
+from opswap.adapters.common import framework
+from opswap.adapters.common.plugin import activate
+from opswap.adapters.vllm.adapter import ADAPTER
 
 
 def register() -> None:
     """Registers the ops with torch and installs the seams. Safe to call again; raises when opswap cannot work here."""
-    if STATE.registered:
-        return
-    STATE.begin()
-    try:
-        _register()
-    except Exception as error:
-        STATE.error = f"{type(error).__name__}: {error}"
-        raise
+    activate(ADAPTER)
 
 
-def _register() -> None:
-    from opswap import manifest, torch_ops
-    from opswap.adapters.vllm import framework, probe, seams
-
-    from vllm.platforms import current_platform
-
-    STATE.vllm_version = metadata.version("vllm")
-    on_cpu = current_platform.is_cpu()
-    rows = seams.chosen(on_cpu)
-    probe.require(STATE.vllm_version, [seam.name for seam in rows])
-    torch_ops.register()
-    framework.register([op["op"] for op in manifest()["ops"]])
-    for seam in rows:
-        seams.install(seam, on_cpu)
+def register_framework(ops: list[str]) -> None:
+    """The entry point of the group opswap.variants: vLLM's own kernels for `ops`, in a process without an engine."""
+    framework.register(ADAPTER, ops)

@@ -1,34 +1,11 @@
 """The table: which vLLM seam carries which op, how it is installed, and what the user must set for it.
 
-An op without a row is not offered, and `why_not_offered` says why. House tests hold the table against the manifest.
+An op without a row is not offered; `TABLE.why_not_offered` says why. House tests hold it against the manifest.
 """
 
 from __future__ import annotations
 
-import importlib
-import os
-from dataclasses import dataclass
-
-from opswap.adapters.vllm.state import STATE
-
-SKIP_ENV = "OPSWAP_VLLM_SKIP"
-
-
-@dataclass(frozen=True)
-class Seam:
-    """One row. `install` is `module:function` below layers/; `official` is false for a workaround; `kernels` are the
-    classes that vLLM gives to layers of this seam, where it chooses one per layer; not every model has such layers."""
-
-    name: str
-    ops: tuple[str, ...]
-    target: str
-    how: str
-    flag: str
-    install: str
-    cpu_only: bool = False
-    official: bool = True
-    kernels: tuple[str, ...] = ()
-
+from opswap.adapters.common.seams import Seam, SeamTable
 
 NO_FLAG = "none; '-NAME' in custom_ops gives the layer back to the compiler"
 
@@ -89,7 +66,7 @@ SEAMS: tuple[Seam, ...] = (
         "_C::greedy_argmax, _C::fused_gumbel_argmax, which vLLM's CPU sampler calls",
         "torch.library fragment of _C, only where the operator is missing",
         "none",
-        "cpu_shims:install_sampling",
+        "sampling:install",
         cpu_only=True,
         official=False,
     ),
@@ -102,6 +79,7 @@ SEAMS: tuple[Seam, ...] = (
         "cpu_shims:install",
         cpu_only=True,
         official=False,
+        counted=False,
     ),
 )
 
@@ -111,53 +89,4 @@ NOT_OFFERED: dict[str, str] = {
 }
 
 
-def why_not_offered(op: str) -> str | None:
-    """Why no seam carries an op, or None when one does. A new op needs no entry: it waits for its seam."""
-    if any(op in seam.ops for seam in SEAMS):
-        return None
-    return NOT_OFFERED.get(
-        op, "no seam of this adapter carries it yet; call it as torch.ops.opswap or by `opswap call`"
-    )
-
-
-def skipped_by_user() -> set[str]:
-    """Seams that OPSWAP_VLLM_SKIP leaves to vLLM; an unknown name is an error, not a silent no-op."""
-    names = {name.strip() for name in os.environ.get(SKIP_ENV, "").split(",") if name.strip()}
-    unknown = names - {seam.name for seam in SEAMS}
-    if unknown:
-        known = ", ".join(seam.name for seam in SEAMS)
-        raise ValueError(f"opswap: {SKIP_ENV} names {', '.join(sorted(unknown))}; the seams are {known}")
-    return names
-
-
-def why_not(seam: Seam, on_cpu: bool, skipped: set[str]) -> str | None:
-    """Why a seam is not installed in this process, or None."""
-    if seam.name in skipped:
-        return f"left to vLLM by {SKIP_ENV}"
-    if seam.cpu_only and not on_cpu:
-        return "only for vLLM's CPU platform"
-    return None
-
-
-def chosen(on_cpu: bool) -> list[Seam]:
-    """The seams to install here; the others are noted with their reason."""
-    skipped = skipped_by_user()
-    seams = []
-    for seam in SEAMS:
-        reason = why_not(seam, on_cpu, skipped)
-        if reason is None:
-            seams.append(seam)
-        else:
-            STATE.skipped[seam.name] = reason
-    return seams
-
-
-def install(seam: Seam, on_cpu: bool) -> None:
-    """Installs one row and notes it."""
-    module_name, _, function = seam.install.partition(":")
-    module = importlib.import_module(f"opswap.adapters.vllm.layers.{module_name}")
-    if seam.name == "attention":
-        module.install(on_cpu)
-    else:
-        getattr(module, function)()
-    STATE.installed[seam.name] = seam.how
+TABLE = SeamTable("vLLM", "opswap.adapters.vllm.layers", "OPSWAP_VLLM_SKIP", SEAMS, NOT_OFFERED)

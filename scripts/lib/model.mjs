@@ -8,7 +8,7 @@ import { step } from "./ui.mjs";
 /** @param {string} engine folder of the engine's environment @returns {Promise<string>} the model's folder */
 export async function ensureModel(engine) {
   const folder = join(cacheDir(), "models", "smollm2-135m-bfloat16");
-  const args = ["-m", "opswap.adapters.vllm.model", "--out", folder];
+  const args = ["-m", "opswap.adapters.common.demo_model", "--out", folder];
   const env = pythonEnv(engine);
   await step("model SmolLM2-135M-Instruct", (progress) =>
     logged("model", join(engine, "bin/python"), args, { env, progress }),

@@ -89,7 +89,7 @@ def main() -> None:
 
 
 def benchmark(options: argparse.Namespace, scratch: Path) -> dict[str, Any]:
-    from opswap.adapters.vllm.model import ensure_model
+    from opswap.adapters.common.demo_model import ensure_model
     from opswap.perplexity import WINDOW, windows_of
 
     cache = Path(os.environ.get("OPSWAP_CACHE") or Path.home() / ".cache/opswap")

@@ -166,7 +166,7 @@ def _positive(text: str) -> int:
 
 
 def default_model() -> Path:
-    from opswap.adapters.vllm.model import ensure_model
+    from opswap.adapters.common.demo_model import ensure_model
 
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
     return ensure_model(Path(os.environ.get("OPSWAP_CACHE", cache / "opswap")) / "models" / "smollm2-135m-bfloat16")

@@ -10,7 +10,8 @@ import asyncio
 import sys
 
 from ipc_fakes import FakeRanks
-from opswap.ipc.agent import Agent, AgentInfo
+from opswap.ipc.agent import Agent
+from opswap.ipc.engine import AgentInfo
 
 
 async def serve(name: str, size: int, unhealthy: bool) -> None:

@@ -19,7 +19,9 @@ FP4 = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1, -1.5, -2, -3, -4, -6
 
 
 @dataclass
-class Made:
+class Checkpoint:
+    """A small one in some dialect: its tensors, the exact `weights` that they mean, and what its files say."""
+
     tensors: dict[str, Array]
     weights: dict[str, Array]
     quantization: dict[str, Any] | None = None
@@ -27,7 +29,7 @@ class Made:
     config: dict[str, Any] = field(default_factory=dict)
 
 
-Make = Callable[[np.random.Generator], Made]
+Make = Callable[[np.random.Generator], Checkpoint]
 DIALECTS: dict[str, Make] = {}
 NAME = "model.layers.0.mlp.down_proj"
 
@@ -89,12 +91,12 @@ def _fp8(
     """A matrix of 300 x 416 codes; `scale` is the shape and type of its scales."""
     shape, kind = scale
 
-    def make(rng: np.random.Generator) -> Made:
+    def make(rng: np.random.Generator) -> Checkpoint:
         codes, own = finite(rng, (300, 416), dtype), scales(rng, shape, kind)
         grid = own.reshape((1, 1) if own.size == 1 else tuple(n for n in shape if n > 1 or len(shape) == 2))
         grid = grid[:, None] if grid.ndim == 1 else grid
         tensors = {f"{NAME}.weight": codes, f"{NAME}.{suffix}": own}
-        return Made(tensors, {f"{NAME}.weight": times(codes, grid, block)}, quantization)
+        return Checkpoint(tensors, {f"{NAME}.weight": times(codes, grid, block)}, quantization)
 
     return make
 
@@ -169,12 +171,12 @@ STACKED = {
 def _stacked(kind: str) -> Make:
     shape, block, dtype = STACKED[kind]
 
-    def make(rng: np.random.Generator) -> Made:
+    def make(rng: np.random.Generator) -> Checkpoint:
         codes, own = finite(rng, (5, 300, 320)), scales(rng, shape, dtype)
         suffix = "scale" if dtype is BF16 else "scale_inv"
         tensors = {f"{EXPERTS}.gate_up_proj": codes, f"{EXPERTS}.gate_up_proj_{suffix}": own}
         grid = own.reshape({1: (-1, 1, 1), 2: (*shape, 1)}.get(own.ndim, shape))
-        return Made(tensors, {f"{EXPERTS}.gate_up_proj": times(codes, grid, block)}, _block(128, 128))
+        return Checkpoint(tensors, {f"{EXPERTS}.gate_up_proj": times(codes, grid, block)}, _block(128, 128))
 
     return make
 
@@ -199,7 +201,7 @@ def _groups(
 def ct_packed(
     bits: int, size: int, *, zeros: bool = False, order: bool = False, columns: int = 384, rows: int = 264
 ) -> Make:
-    def make(rng: np.random.Generator) -> Made:
+    def make(rng: np.random.Generator) -> Checkpoint:
         shape = (rows, columns)
         codes, groups, zero, scale = _groups(rng, shape, bits, size or columns, order)
         half = 1 << (bits - 1)
@@ -221,13 +223,13 @@ def ct_packed(
         if order:
             tensors[f"{NAME}.weight_g_idx"] = groups
         exact = (codes - zero[:, groups]).astype(np.float32) * scale.astype(np.float32)[:, groups]
-        return Made(tensors, {f"{NAME}.weight": exact}, ct(weights, "pack-quantized"))
+        return Checkpoint(tensors, {f"{NAME}.weight": exact}, ct(weights, "pack-quantized"))
 
     return make
 
 
 def _ct_int8(size: int, *, zeros: bool = False) -> Make:
-    def make(rng: np.random.Generator) -> Made:
+    def make(rng: np.random.Generator) -> Checkpoint:
         codes = rng.integers(-128, 128, (264, 384)).astype(np.int8)
         count = 384 // size if size else 1
         scale, zero = scales(rng, (264, count), BF16), rng.integers(-128, 128, (264, count)).astype(np.int8)
@@ -238,7 +240,7 @@ def _ct_int8(size: int, *, zeros: bool = False) -> Make:
         less = zero.astype(int)[:, spread] if zeros else 0
         exact = (codes - less).astype(np.float32) * scale.astype(np.float32)[:, spread]
         weights = {"num_bits": 8, "type": "int", "symmetric": not zeros}
-        return Made(tensors, {f"{NAME}.weight": exact}, ct(weights, "int-quantized"))
+        return Checkpoint(tensors, {f"{NAME}.weight": exact}, ct(weights, "int-quantized"))
 
     return make
 
@@ -260,7 +262,7 @@ DIALECTS |= {
 
 
 @dialect("AWQ")
-def awq(rng: np.random.Generator, shape: tuple[int, int] = (264, 384)) -> Made:
+def awq(rng: np.random.Generator, shape: tuple[int, int] = (264, 384)) -> Checkpoint:
     codes, groups, zeros, scale = _groups(rng, shape, 4, 128)
     order = [0, 2, 4, 6, 1, 3, 5, 7]  # of eight rows, from the lowest bits on
 
@@ -271,7 +273,7 @@ def awq(rng: np.random.Generator, shape: tuple[int, int] = (264, 384)) -> Made:
     tensors = {f"{NAME}.qweight": pack(codes), f"{NAME}.qzeros": pack(zeros), f"{NAME}.scales": half.T}
     exact = (codes - zeros[:, groups]).astype(np.float32) * half.astype(np.float32)[:, groups]
     told = {"quant_method": "awq", "bits": 4, "group_size": 128, "version": "gemm", "zero_point": True}
-    return Made(tensors, {f"{NAME}.weight": exact}, told)
+    return Checkpoint(tensors, {f"{NAME}.weight": exact}, told)
 
 
 def gptq(
@@ -282,7 +284,7 @@ def gptq(
     beside: bool = False,
     shape: tuple[int, int] = (264, 384),
 ) -> Make:
-    def make(rng: np.random.Generator) -> Made:
+    def make(rng: np.random.Generator) -> Checkpoint:
         codes, groups, zeros, scale = _groups(rng, shape, bits, 64, order)
         half = scale.astype(np.float16)
         tensors = {
@@ -295,9 +297,9 @@ def gptq(
         told = {"bits": bits, "group_size": 64, "desc_act": order, "sym": False}
         weights = {f"{NAME}.weight": exact}
         if beside:
-            return Made(tensors, weights, files={"quantize_config.json": told})
+            return Checkpoint(tensors, weights, files={"quantize_config.json": told})
         told |= {"quant_method": "gptq"} | ({"checkpoint_format": form} if form else {})
-        return Made(tensors, weights, told)
+        return Checkpoint(tensors, weights, told)
 
     return make
 
@@ -317,24 +319,26 @@ def halves(codes: Array) -> Array:
 
 
 @dialect("SGLang's w4afp8")
-def w4afp8(rng: np.random.Generator) -> Made:
+def w4afp8(rng: np.random.Generator) -> Checkpoint:
     name = f"{EXPERTS}.1.down_proj.weight"
     codes, scale = rng.integers(-8, 8, (256, 512)), scales(rng, (256, 4))
     tensors = {name: halves(codes & 15).view(np.int8), f"{name}_scale_inv": scale}
     told = {"quant_method": "w4afp8", "weight_block_size": [128, 128]}
-    return Made(tensors, {name: times(codes, scale, (1, 128))}, told)
+    return Checkpoint(tensors, {name: times(codes, scale, (1, 128))}, told)
 
 
 @dialect("compressed-tensors MXFP4")
-def ct_mxfp4(rng: np.random.Generator) -> Made:
+def ct_mxfp4(rng: np.random.Generator) -> Checkpoint:
     codes, scale = rng.integers(0, 16, (264, 384)), scales(rng, (264, 12), np.uint8)
     tensors = {f"{NAME}.weight_packed": halves(codes), f"{NAME}.weight_scale": scale}
     weights = {"num_bits": 4, "type": "float", "group_size": 32}
-    return Made(tensors, {f"{NAME}.weight": times(FP4[codes], scale, (1, 32))}, ct(weights, "mxfp4-pack-quantized"))
+    return Checkpoint(
+        tensors, {f"{NAME}.weight": times(FP4[codes], scale, (1, 32))}, ct(weights, "mxfp4-pack-quantized")
+    )
 
 
 @dialect("GPT-OSS' MXFP4")
-def gpt_oss(rng: np.random.Generator, rows: int = 260, columns: int = 384) -> Made:
+def gpt_oss(rng: np.random.Generator, rows: int = 260, columns: int = 384) -> Checkpoint:
     """Models of this kind multiply from the other side: weights are [experts, columns, rows]."""
     codes, scale = rng.integers(0, 16, (3, rows, columns)), scales(rng, (3, rows, columns // 32), np.uint8)
     name = f"{EXPERTS}.gate_up_proj"
@@ -345,11 +349,11 @@ def gpt_oss(rng: np.random.Generator, rows: int = 260, columns: int = 384) -> Ma
     }
     exact = times(FP4[codes], scale, (1, 32)).transpose(0, 2, 1)
     bias = tensors[f"{name}_bias"].astype(np.float32)
-    return Made(tensors, {name: exact, f"{name}_bias": bias}, {"quant_method": "mxfp4"})
+    return Checkpoint(tensors, {name: exact, f"{name}_bias": bias}, {"quant_method": "mxfp4"})
 
 
 @dialect("DeepSeek's FP4 experts beside FP8")
-def fp4_experts(rng: np.random.Generator) -> Made:
+def fp4_experts(rng: np.random.Generator) -> Checkpoint:
     codes, scale = rng.integers(0, 16, (256, 384)), scales(rng, (256, 12), E8M0)
     expert, dense = "layers.0.ffn.experts.3.w2", "layers.0.attn.wq_a"
     eight, own = finite(rng, (256, 384)), scales(rng, (2, 3), E8M0)
@@ -363,4 +367,4 @@ def fp4_experts(rng: np.random.Generator) -> Made:
         f"{expert}.weight": times(FP4[codes], scale, (1, 32)),
         f"{dense}.weight": times(eight, own, (128, 128)),
     }
-    return Made(tensors, exact, _block(128, 128, scale_fmt="ue8m0"), config={"expert_dtype": "fp4"})
+    return Checkpoint(tensors, exact, _block(128, 128, scale_fmt="ue8m0"), config={"expert_dtype": "fp4"})

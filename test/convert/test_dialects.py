@@ -10,12 +10,12 @@ import ml_dtypes
 import numpy as np
 import pytest
 from convert.checkpoint import fp8, opswap, read, write
-from convert.dialects import DIALECTS, E4M3, Made, Make, awq, ct, ct_packed, gpt_oss, gptq
+from convert.dialects import DIALECTS, E4M3, Checkpoint, Make, awq, ct, ct_packed, gpt_oss, gptq
 
 BF16 = ml_dtypes.bfloat16
 
 
-def _write(folder: Path, made: Made) -> Path:
+def _write(folder: Path, made: Checkpoint) -> Path:
     folder.mkdir()
     write(folder / "model.safetensors", {**made.tensors, "model.norm.weight": np.ones(5, BF16)})
     config = {"model_type": "m", **made.config}
@@ -26,7 +26,7 @@ def _write(folder: Path, made: Made) -> Path:
     return folder
 
 
-def _made(name: str) -> Made:
+def _made(name: str) -> Checkpoint:
     return DIALECTS[name](np.random.default_rng(zlib.crc32(name.encode())))
 
 
@@ -34,7 +34,7 @@ def test_there_are_as_many_as_are_promised() -> None:
     assert len(DIALECTS) >= 24
 
 
-def _check_bf16(tmp_path: Path, made: Made) -> None:
+def _check_bf16(tmp_path: Path, made: Checkpoint) -> None:
     ran = opswap(_write(tmp_path / "source", made), tmp_path / "out", "--to", "bf16", "--quiet")
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
     got, _ = read(tmp_path / "out/model.safetensors")
@@ -98,7 +98,7 @@ def test_other_layouts_are_quantised_from_the_exact_weights(
     assert found.tobytes() == scales.tobytes()
 
 
-def _refusal(tmp_path: Path, made: Made) -> dict[str, str]:
+def _refusal(tmp_path: Path, made: Checkpoint) -> dict[str, str]:
     ran = opswap(_write(tmp_path / "source", made), tmp_path / "out", "--to", "bf16")
     assert ran.returncode in {1, 2}, ran.stdout
     assert not (tmp_path / "out").exists()
@@ -162,7 +162,7 @@ OTHERS: dict[str, tuple[dict | None, dict[str, np.ndarray], str]] = {
 @pytest.mark.parametrize("name", OTHERS)
 def test_what_is_not_read_is_refused_by_name(tmp_path: Path, name: str) -> None:
     told, layer, words = OTHERS[name]
-    made = Made({f"m.a.{part}": array for part, array in layer.items()}, {}, told)
+    made = Checkpoint({f"m.a.{part}": array for part, array in layer.items()}, {}, told)
     assert words in _refusal(tmp_path, made)["message"]
 
 
@@ -179,7 +179,7 @@ def test_a_column_in_a_group_that_is_not_there_is_refused(tmp_path: Path) -> Non
 def test_an_exponent_of_all_ones_is_no_number(tmp_path: Path, bits: int) -> None:
     exponents = np.full((1, 1), bits, np.uint8)
     codes = np.full((128, 128), 1, E4M3)
-    made = Made(
+    made = Checkpoint(
         {"a.o_proj.weight": codes, "a.o_proj.weight_scale_inv": exponents},
         {"a.o_proj.weight": codes.astype(np.float32)},
     )
@@ -206,7 +206,9 @@ def test_a_file_that_speaks_of_codes_is_not_beside_weights(tmp_path: Path) -> No
     """vLLM would read it where config.json says nothing, and serve BF16 as FP8."""
     weight = np.random.default_rng(1).standard_normal((128, 128)).astype(BF16)
     told = {"producer": {"name": "modelopt"}, "quantization": {"quant_algo": "FP8", "kv_cache_quant_algo": "FP8"}}
-    made = Made({"a.o_proj.weight": weight}, {}, files={"hf_quant_config.json": told, "generation_config.json": {}})
+    made = Checkpoint(
+        {"a.o_proj.weight": weight}, {}, files={"hf_quant_config.json": told, "generation_config.json": {}}
+    )
     source = _write(tmp_path / "source", made)
     for to in ("bf16", "fp8_block128"):
         ran = opswap(source, tmp_path / to, "--to", to, "--quiet")

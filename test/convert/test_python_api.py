@@ -81,7 +81,7 @@ def test_a_refusal_is_an_exception_with_the_code(source: Path, tmp_path: Path) -
 def test_without_a_command_line_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch, source: Path) -> None:
     monkeypatch.setenv("OPSWAP_CLI", "")
     monkeypatch.setenv("PATH", "/nowhere")
-    monkeypatch.setattr(converter, "__file__", "/nowhere/a/b/c/converter.py")
+    monkeypatch.setattr("opswap._converter_process.__file__", "/nowhere/a/b/c/converter.py")
     with pytest.raises(ConvertError, match="not on PATH") as raised:
         converter.inspect(source)
     assert raised.value.code == "OPSWAP_E_NO_CONVERTER" and "OPSWAP_CLI" in raised.value.remedy

@@ -1,4 +1,4 @@
-"""Every op lives in one room that is furnished alike."""
+"""Every op lives in one room, and all rooms have the same files."""
 
 from __future__ import annotations
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+from collections import Counter
 from typing import Any
 
 import opswap
-from opswap.ipc.agent import Agent, AgentInfo
+from opswap.ipc.agent import Agent
+from opswap.ipc.engine import AgentInfo
 from opswap.ipc.rank import RankSwitch
 
 
@@ -30,6 +32,12 @@ class OneRank:
     def __init__(self) -> None:
         self.steps = Steps()
         self.switch = RankSwitch(opswap, self.steps)
+
+    async def start(self, engine: str, counters: Counter[str]) -> None:
+        """These ranks need no name."""
+
+    async def stop(self) -> None:
+        """Nothing to end."""
 
     async def call(self, method: str, *args: Any) -> list[dict[str, Any]]:
         self.steps.step += 1

@@ -22,8 +22,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ipc_fakes import OPS, Client, FakeRanks, client
 from opswap.ipc import agent as agent_module
-from opswap.ipc.agent import Agent, AgentInfo
-from opswap.ipc.discovery import Post
+from opswap.ipc.agent import Agent
+from opswap.ipc.discovery import Registration
+from opswap.ipc.engine import AgentInfo
 from opswap.ipc.errors import IpcError
 from opswap.ipc.messages import LIMITS, PROTOCOL
 
@@ -276,7 +277,7 @@ def test_a_choice_that_is_refused_now_means_framework_too(runtime: Path) -> None
 
 def test_a_choice_that_cannot_be_saved_is_counted_and_told(runtime: Path) -> None:
     with engine(FakeRanks()) as agent, client(runtime / "e.sock") as c:
-        agent._state.path = runtime / "nowhere" / "e.state"
+        agent.engine.state.path = runtime / "nowhere" / "e.state"
         assert c.ask("use", changes=[{"op": "rms_norm", "impl": "ref"}])["ok"]
         assert c.ask("status")["result"]["counters"]["not_saved"] == 1
         assert c.ask("doctor")["result"]["checks"][0]["name"] == "saved choice"
@@ -306,10 +307,10 @@ def test_a_second_engine_of_the_name_is_refused_and_another_name_is_not(runtime:
 
 HOLDER = """
 import sys, time
-from opswap.ipc.discovery import Post
-post = Post("engine", "e")
-post.socket.touch()
-post.publish()
+from opswap.ipc.discovery import Registration
+registration = Registration("engine", "e")
+registration.socket.touch()
+registration.publish()
 print("ready", flush=True)
 time.sleep(60)
 """
@@ -321,7 +322,7 @@ def test_a_name_held_by_another_process_is_free_again_when_it_is_killed(runtime:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "ready\n"
         with pytest.raises(IpcError) as caught:
-            Post("engine", "e")
+            Registration("engine", "e")
         assert caught.value.code == "OPSWAP_E_ENGINE_TAKEN"
         assert f"process {holder.pid}" in caught.value.message
     finally:
@@ -348,7 +349,7 @@ def test_the_card_says_who_answers_and_shows_life(runtime: Path) -> None:
 @pytest.mark.parametrize("name", ["", "../e", "a/b", ".hidden", "x" * 65, "a b", "e\n"])
 def test_names_that_cannot_be_file_names(runtime: Path, name: str) -> None:
     with pytest.raises(IpcError) as caught:
-        Post("engine", name)
+        Registration("engine", name)
     assert caught.value.code == "OPSWAP_E_USAGE"
     assert "OPSWAP_ENGINE_NAME" in caught.value.remedy
 
@@ -356,7 +357,7 @@ def test_names_that_cannot_be_file_names(runtime: Path, name: str) -> None:
 def test_a_folder_that_others_can_enter_is_refused(runtime: Path) -> None:
     runtime.chmod(0o755)
     with pytest.raises(IpcError) as caught:
-        Post("engine", "e")
+        Registration("engine", "e")
     assert caught.value.code == "OPSWAP_E_RUNTIME_DIR"
     assert "mode 755" in caught.value.message
     runtime.chmod(0o700)
@@ -367,7 +368,7 @@ def test_a_link_instead_of_a_folder_is_refused(runtime: Path, monkeypatch: pytes
     (runtime / "link").symlink_to(runtime / "real")
     monkeypatch.setenv("OPSWAP_RUNTIME_DIR", str(runtime / "link"))
     with pytest.raises(IpcError) as caught:
-        Post("engine", "e")
+        Registration("engine", "e")
     assert caught.value.code == "OPSWAP_E_RUNTIME_DIR"
 
 
@@ -376,7 +377,7 @@ def test_a_path_too_long_for_a_socket_is_refused_with_the_way_out(
 ) -> None:
     monkeypatch.setenv("OPSWAP_RUNTIME_DIR", str(runtime / ("x" * 100)))
     with pytest.raises(IpcError) as caught:
-        Post("engine", "e")
+        Registration("engine", "e")
     assert "OPSWAP_RUNTIME_DIR" in caught.value.remedy
 
 
@@ -386,7 +387,7 @@ def test_a_folder_that_cannot_be_made_is_refused_with_the_systems_words(
 ) -> None:
     monkeypatch.setenv("OPSWAP_RUNTIME_DIR", place)
     with pytest.raises(IpcError) as caught:
-        Post("engine", "e")
+        Registration("engine", "e")
     assert caught.value.code == "OPSWAP_E_RUNTIME_DIR"
     assert place in caught.value.message and "OPSWAP_RUNTIME_DIR" in caught.value.remedy
 
@@ -399,11 +400,11 @@ def test_a_card_that_cannot_be_written_is_refused_and_leaves_nothing(
         draft.touch()  # as a full disk leaves it
         raise OSError(number, os.strerror(number))
 
-    post = Post("engine", "e")
+    registration = Registration("engine", "e")
     with monkeypatch.context() as patched:
         patched.setattr(Path, "write_text", refused)
         with pytest.raises(IpcError) as caught:
-            post.publish()
-    post.close()
+            registration.publish()
+    registration.close()
     assert caught.value.code == "OPSWAP_E_RUNTIME_DIR" and os.strerror(number) in caught.value.message
     assert [path.name for path in runtime.iterdir()] == ["e.lock"]

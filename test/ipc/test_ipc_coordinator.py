@@ -49,7 +49,7 @@ def test_one_refusal_aborts_on_all_and_is_told_by_rank() -> None:
     assert error.ranks == [
         {"rank": 1, "code": "OPSWAP_E_UNUSABLE", "reason": "rms_norm: ref cannot run here: out of memory"}
     ]
-    assert ranks.calls == ["status", "prepare", "abort"]
+    assert ranks.calls == ["prepare", "abort"]
     assert ranks.active("rms_norm") == ["cpu"] * 3
     assert all(switch.status()["prepared"] is None for switch in ranks.switches)
 
@@ -68,16 +68,20 @@ def test_ranks_with_another_build_refuse() -> None:
     assert ranks.active("rms_norm") == ["cpu"] * 2
 
 
-@pytest.mark.parametrize("method", ["status", "prepare"])
-def test_silence_before_the_commit_changes_nothing(method: str) -> None:
+def test_a_switch_is_two_calls() -> None:
     ranks = FakeRanks()
-    ranks.delay = lambda called: 5.0 if called == method else 0.0
+    use(coordinator(ranks), rms_norm="ref")
+    assert ranks.calls == ["prepare", "commit"]
+
+
+def test_silence_before_the_commit_changes_nothing() -> None:
+    ranks = FakeRanks()
+    ranks.delay = lambda called: 5.0 if called == "prepare" else 0.0
     error = refused(coordinator(ranks), timeout=0.05, rms_norm="ref")
     assert error.code == "OPSWAP_E_TIMEOUT"
-    assert method in error.message
+    assert "prepare" in error.message
     assert ranks.active("rms_norm") == ["cpu"] * 2
-    assert "commit" not in ranks.calls
-    assert ("abort" in ranks.calls) == (method == "prepare")
+    assert ranks.calls == ["prepare", "abort"]
 
 
 def test_a_broken_broadcast_is_an_error_of_its_own() -> None:
@@ -182,3 +186,11 @@ def test_the_epoch_goes_above_what_any_rank_has_seen() -> None:
     ranks.contexts[0].epoch = ranks.contexts[1].epoch = 40
     ranks.switches[1].prepare(57, {"rms_norm": "ref"}, DIGEST, VERSIONS)
     assert use(coordinator(ranks), rms_norm="ref").epoch == 58
+    assert ranks.calls == ["prepare", "prepare", "commit"]
+
+
+def test_a_rank_that_alone_is_ahead_brings_the_others_along() -> None:
+    ranks = FakeRanks()
+    ranks.contexts[1].epoch = 40
+    assert use(coordinator(ranks), rms_norm="ref").epoch == 41
+    assert all(switch.status()["prepared"] is None for switch in ranks.switches)

@@ -13,9 +13,9 @@ import msgpack
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from opswap.ipc.desk import Answer, Desk, Request
 from opswap.ipc.errors import IpcError
 from opswap.ipc.messages import LIMITS, PROTOCOL, REQUESTS, SERVICES, SPEC, FieldError
+from opswap.ipc.request_reader import Answer, Request, RequestReader
 from opswap.ipc.wire import decode, encode
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,16 +32,16 @@ def refusal(answer: Request | Answer) -> dict[str, Any]:
     return {"id": reply["id"], **reply["error"]}
 
 
-def greeted(service: str = "engine") -> Desk:
-    desk = Desk(service, "e")
-    hello = desk.read(b"peer", msgpack.packb({"id": 0, "verb": "hello", "protocol": PROTOCOL, "client": "t"}))
+def greeted(service: str = "engine") -> RequestReader:
+    reader = RequestReader(service, "e")
+    hello = reader.read(b"peer", msgpack.packb({"id": 0, "verb": "hello", "protocol": PROTOCOL, "client": "t"}))
     assert isinstance(hello, Answer)
     assert not hello.refused
-    return desk
+    return reader
 
 
-def read(desk: Desk, **message: Any) -> Request | Answer:
-    return desk.read(b"peer", msgpack.packb(message))
+def read(reader: RequestReader, **message: Any) -> Request | Answer:
+    return reader.read(b"peer", msgpack.packb(message))
 
 
 def test_generated_files_are_fresh() -> None:
@@ -124,7 +124,9 @@ def test_every_kind_of_argument_passes_unchanged() -> None:
 
 
 def test_another_protocol_is_refused_with_both_numbers() -> None:
-    refused = refusal(read(Desk("engine", "e"), id=3, verb="hello", protocol=PROTOCOL + 1, client="next year's"))
+    refused = refusal(
+        read(RequestReader("engine", "e"), id=3, verb="hello", protocol=PROTOCOL + 1, client="next year's")
+    )
     assert refused["code"] == "OPSWAP_E_PROTOCOL"
     assert refused["id"] == 3
     assert f"protocol {PROTOCOL};" in refused["message"]
@@ -132,18 +134,18 @@ def test_another_protocol_is_refused_with_both_numbers() -> None:
 
 
 def test_hello_comes_first_and_counts_for_its_own_peer_only() -> None:
-    desk = greeted()
-    assert isinstance(desk.read(b"peer", msgpack.packb({"id": 1, "verb": "status"})), Request)
-    refused = refusal(desk.read(b"other", msgpack.packb({"id": 1, "verb": "status"})))
+    reader = greeted()
+    assert isinstance(reader.read(b"peer", msgpack.packb({"id": 1, "verb": "status"})), Request)
+    refused = refusal(reader.read(b"other", msgpack.packb({"id": 1, "verb": "status"})))
     assert refused["code"] == "OPSWAP_E_HELLO"
 
 
 def test_peers_are_remembered_in_bounded_number() -> None:
-    desk = Desk("engine", "e")
+    reader = RequestReader("engine", "e")
     for peer in range(5000):
-        desk.read(str(peer).encode(), msgpack.packb({"id": 0, "verb": "hello", "protocol": PROTOCOL, "client": "t"}))
-    assert len(desk._peers) == 1024
-    assert refusal(desk.read(b"0", msgpack.packb({"id": 1, "verb": "status"})))["code"] == "OPSWAP_E_HELLO"
+        reader.read(str(peer).encode(), msgpack.packb({"id": 0, "verb": "hello", "protocol": PROTOCOL, "client": "t"}))
+    assert len(reader._peers) == 1024
+    assert refusal(reader.read(b"0", msgpack.packb({"id": 1, "verb": "status"})))["code"] == "OPSWAP_E_HELLO"
 
 
 def test_a_frame_over_the_bound_is_refused_before_it_is_read() -> None:
@@ -182,7 +184,7 @@ def test_frames_that_are_not_messages(frame: bytes) -> None:
 
 @given(st.binary(max_size=200))
 @settings(max_examples=300, deadline=None)
-def test_random_bytes_never_crash_the_desk(frame: bytes) -> None:
+def test_random_bytes_never_crash_the_reader(frame: bytes) -> None:
     answer = greeted().read(b"peer", frame)
     assert isinstance(answer, Answer)
     assert not msgpack.unpackb(answer.frame)["ok"]

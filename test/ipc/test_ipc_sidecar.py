@@ -27,9 +27,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ipc_fakes import FakeError, FakeNative, client
 from opswap.ipc.errors import IpcError
+from opswap.ipc.op_server import OpServer
 from opswap.ipc.process import is_alive, start_time
 from opswap.ipc.segments import SHM, Segments, sweep
-from opswap.ipc.sidecar import Sidecar
 from opswap.ipc.tensors import ITEM_BYTES, Arguments
 
 ME = f"opswap-{os.getpid()}-{start_time(os.getpid())}"
@@ -62,8 +62,8 @@ def unpack(args: list[Any], segments: Segments) -> list[Any]:
 
 
 @contextmanager
-def running(library: FakeNative, threads: int = 4) -> Iterator[Sidecar]:
-    sidecar = Sidecar(library, array, "sidecar", threads)
+def running(library: FakeNative, threads: int = 4) -> Iterator[OpServer]:
+    sidecar = OpServer(library, array, "sidecar", threads)
     thread = threading.Thread(target=sidecar.run)
     thread.start()
     try:
@@ -202,14 +202,14 @@ def test_requests_under_way_are_answered_before_the_sidecar_ends(runtime: Path) 
 
 def test_a_second_sidecar_of_the_name_is_refused(runtime: Path) -> None:
     with running(FakeNative()), pytest.raises(IpcError) as caught:
-        Sidecar(FakeNative(), array)
+        OpServer(FakeNative(), array)
     assert caught.value.code == "OPSWAP_E_ENGINE_TAKEN"
     assert "--name" in caught.value.remedy and "OPSWAP_ENGINE_NAME" not in caught.value.remedy
 
 
 def test_a_second_sidecar_of_another_name_runs_beside_the_first(runtime: Path) -> None:
     with running(FakeNative()):
-        other = Sidecar(FakeNative(), array, "other", 1)
+        other = OpServer(FakeNative(), array, "other", 1)
         thread = threading.Thread(target=other.run)
         thread.start()
         with client(runtime / "other.sock") as c:
@@ -272,7 +272,7 @@ def test_a_dev_shm_that_cannot_be_looked_into_does_not_end_a_sidecar(
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(os, "scandir", refused)
-    monkeypatch.setattr("opswap.ipc.sidecar.SWEEP_S", 0.01)
+    monkeypatch.setattr("opswap.ipc.op_server.SWEEP_S", 0.01)
     with running(FakeNative()), client(runtime / "sidecar.sock") as c:
         while c.ask("status")["result"]["counters"]["chores_failed"] < 3:
             pass
@@ -289,7 +289,7 @@ def test_without_dev_shm_there_is_nothing_to_sweep(tmp_path: Path, monkeypatch: 
 def test_a_runtime_folder_that_is_taken_away_does_not_end_a_sidecar(
     runtime: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("opswap.ipc.sidecar.SWEEP_S", 0.01)
+    monkeypatch.setattr("opswap.ipc.op_server.SWEEP_S", 0.01)
     with running(FakeNative()) as sidecar, client(runtime / "sidecar.sock") as c:
         shutil.rmtree(runtime)
         while not sidecar.counters["chores_failed"]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from loaders import matrix
-from opswap.adapters.vllm.model import ensure_model
+from opswap.adapters.common.demo_model import ensure_model
 
 # SmolLM2's 576 columns are no whole groups of 128, so W4A8 has nothing to quantise; it has no experts.
 ANSWERED = {"bf16", "ct_fp8_tensor", "ct_fp8_channel"}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from opswap.adapters.vllm import context
+from opswap.adapters.vllm.adapter import ADAPTER
 
 from vllm.v1.attention.backend import (
     AttentionBackend,
@@ -44,13 +44,13 @@ class OpswapMetadataBuilder(AttentionMetadataBuilder[OpswapMetadata]):
         super().__init__(kv_cache_spec, layer_names, vllm_config, device)
         self.rank = vllm_config.parallel_config.rank
         # Several cache groups build several times in one step; the group of the first layer speaks for all.
-        self.leads = context.first_attention_layer(vllm_config) in layer_names
+        self.leads = first_attention_layer(vllm_config) in layer_names
 
     def build(
         self, common_prefix_len: int, common_attn_metadata: CommonAttentionMetadata, fast_build: bool = False
     ) -> OpswapMetadata:
         if self.leads:
-            context.begin_step(self.rank)
+            ADAPTER.context.begin_step(self.rank)
         common = common_attn_metadata
         return OpswapMetadata(
             common.num_actual_tokens,
@@ -60,6 +60,11 @@ class OpswapMetadataBuilder(AttentionMetadataBuilder[OpswapMetadata]):
             common.slot_mapping,
             bool(common.causal),
         )
+
+
+def first_attention_layer(vllm_config) -> str | None:
+    """The name of the model's first attention layer, the same on every rank."""
+    return next(iter(vllm_config.compilation_config.static_forward_context), None)
 
 
 def refusal(alibi_slopes, kv_cache_dtype: str, attn_type: str, sinks) -> str | None:
@@ -204,12 +209,9 @@ class OpswapCpuBackend(OpswapBackend):
         return "CPU_ATTN"
 
 
-def _path(cls: type) -> str:
-    return f"{cls.__module__}.{cls.__qualname__}"
-
-
-def install(on_cpu: bool) -> None:
-    register_backend(NAME, _path(OpswapBackend))
-    register_backend(AttentionBackendEnum.CUSTOM, _path(OpswapBackend))
-    if on_cpu:
-        register_backend(AttentionBackendEnum.CPU_ATTN, _path(OpswapCpuBackend))
+def install(context) -> None:
+    path = f"{__name__}.{OpswapBackend.__qualname__}"
+    register_backend(NAME, path)
+    register_backend(AttentionBackendEnum.CUSTOM, path)
+    if context.on_cpu:
+        register_backend(AttentionBackendEnum.CPU_ATTN, f"{__name__}.{OpswapCpuBackend.__qualname__}")

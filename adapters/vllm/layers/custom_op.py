@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from opswap.adapters.vllm.state import STATE
+from opswap.adapters.vllm.adapter import ADAPTER
 
 from vllm.config import get_cached_compilation_config
 
@@ -23,5 +23,5 @@ class LiveOp:
 
     def leave_to_vllm(self, reason: str) -> None:
         """This layer needs what the op does not offer: it runs vLLM's forward, and the report counts it."""
-        STATE.bypass(type(self).name, reason)
+        ADAPTER.state.bypass(type(self).name, reason)
         self._forward_method = self.forward_native

@@ -9,7 +9,8 @@ input stays in 16 bits: without FP8 arithmetic, quantising it would cost accurac
 from __future__ import annotations
 
 import torch
-from opswap.adapters.vllm.layers.linear import plain_alias
+from opswap.adapters.common.fp8 import BLOCK, blocks_of_channels, fp8_linear
+from opswap.adapters.common.functional import plain_alias
 
 from vllm.model_executor.kernels import linear as tables
 from vllm.model_executor.kernels.linear import (
@@ -19,8 +20,6 @@ from vllm.model_executor.kernels.linear import (
 )
 from vllm.model_executor.kernels.linear.scaled_mm.pytorch import TorchFP8ScaledMMLinearKernel
 from vllm.platforms import PlatformEnum, current_platform
-
-BLOCK = 128
 
 
 def refusal(weight_group: tuple[int, int], out_dtype: torch.dtype) -> str | None:
@@ -48,30 +47,6 @@ def check_parts(name: str, parts: list[int]) -> None:
         )
 
 
-def fp8_linear(
-    x: torch.Tensor, weight: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None, dtype: torch.dtype
-) -> torch.Tensor:
-    """x [..., K] times the dequantised weight [N, K] transposed, as `dtype`."""
-    rows = x.reshape(-1, x.shape[-1])
-    out = torch.empty((rows.shape[0], weight.shape[0]), dtype=dtype, device=x.device)
-    torch.ops.opswap.gemm_fp8_block128(out, rows, None, weight, scale, bias)
-    return out.view(*x.shape[:-1], weight.shape[0])
-
-
-def as_blocks(scale: torch.Tensor, shape: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Scales of a weight [N, K], one or one per row, as the op takes them: block scales [ceil(N/128), ceil(K/128)] and
-    what each output feature is still multiplied with: at most 1, so that 16 bits do not overflow; None where all are 1.
-    """
-    rows, columns = shape
-    each = scale.float().reshape(-1).expand(rows)
-    ends = list(range(0, rows, BLOCK))
-    largest = torch.stack([each[i : i + BLOCK].abs().amax() for i in ends])
-    over = largest.repeat_interleave(BLOCK)[:rows]
-    rest = torch.where(over == 0, torch.ones_like(over), each / over)
-    grid = largest[:, None].repeat(1, -(-columns // BLOCK))
-    return grid, None if bool((rest == 1).all()) else rest
-
-
 class OpswapFp8Kernel(FP8ScaledMMLinearKernel):
     """What vLLM picks for a layer of FP8 with a scale per output channel or one for the weight."""
 
@@ -91,7 +66,7 @@ class OpswapFp8Kernel(FP8ScaledMMLinearKernel):
         weight, scale = self._get_layer_params(layer)[:2]
         # vLLM hands over [K, N], a view of the checkpoint's [N, K].
         layer.opswap_weight = plain_alias(weight).t()
-        layer.opswap_scale, layer.opswap_rest = as_blocks(plain_alias(scale), tuple(layer.opswap_weight.shape))
+        layer.opswap_scale, layer.opswap_rest = blocks_of_channels(plain_alias(scale), tuple(layer.opswap_weight.shape))
 
     def apply_weights(self, layer: torch.nn.Module, x: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
         dtype = self.config.out_dtype
@@ -142,7 +117,7 @@ def before_torch(kernels: list[type]) -> None:
         kernels.insert(first, kernels.pop())
 
 
-def install() -> None:
+def install(_context) -> None:
     register_linear_kernel(OpswapFp8BlockKernel, PlatformEnum.CPU, "fp8_block")
     register_linear_kernel(OpswapFp8Kernel, PlatformEnum.CPU, "fp8")
     before_torch(tables._POSSIBLE_FP8_KERNELS[PlatformEnum.CPU])

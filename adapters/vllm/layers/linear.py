@@ -9,6 +9,8 @@ sets after loading, with no hook; a quantization config needs a flag and exclude
 from __future__ import annotations
 
 import torch
+from opswap.adapters.common.functional import linear as opswap_linear
+from opswap.adapters.common.functional import plain_alias
 
 from vllm.model_executor.layers import linear, vocab_parallel_embedding
 from vllm.model_executor.layers.linear import UnquantizedLinearMethod
@@ -22,22 +24,6 @@ LINEAR_CLASSES = (
     linear.RowParallelLinear,
 )
 VOCAB_CLASSES = (vocab_parallel_embedding.VocabParallelEmbedding, vocab_parallel_embedding.ParallelLMHead)
-
-
-def opswap_linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
-    """x [..., K] times weight [N, K] transposed; the call that vLLM's CPU dispatch expects of `layer.cpu_linear`."""
-    if x.dim() == 2:
-        out = torch.empty((x.shape[0], weight.shape[0]), dtype=x.dtype, device=x.device)
-        torch.ops.opswap.linear(out, x, weight, bias)
-        return out
-    out = torch.empty((*x.shape[:-1], weight.shape[0]), dtype=x.dtype, device=x.device)
-    torch.ops.opswap.linear(out.view(-1, weight.shape[0]), x.reshape(-1, x.shape[-1]), weight, bias)
-    return out
-
-
-def plain_alias(weight: torch.Tensor) -> torch.Tensor:
-    """The same storage as a plain tensor; updates in place of the parameter show in it."""
-    return weight.detach().as_subclass(torch.Tensor)
 
 
 class _OpswapApply:
@@ -76,6 +62,6 @@ def _take_over(cls: type) -> type:
     return type(f"Opswap{cls.__name__}", (cls,), {"__init__": __init__, "__module__": __name__})
 
 
-def install() -> None:
+def install(_context) -> None:
     for cls in (*LINEAR_CLASSES, *VOCAB_CLASSES):
         cls.register_oot(_take_over(cls))

@@ -1,8 +1,9 @@
-"""RMSNorm, with and without the residual add."""
+"""RMS norm, alone and with a residual."""
 
 from __future__ import annotations
 
 import torch
+from opswap.adapters.common.functional import fused_add_rms_norm, rms_norm
 from opswap.adapters.vllm.layers.custom_op import LiveOp
 
 from vllm.model_executor.layers.layernorm import RMSNorm
@@ -21,24 +22,12 @@ class OpswapRMSNorm(LiveOp, RMSNorm):
     def forward_opswap(
         self, x: torch.Tensor, residual: torch.Tensor | None = None
     ) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
-        weight = self.weight
-        if residual is not None:
-            hidden = x.shape[-1]
-            torch.ops.opswap.fused_add_rms_norm(
-                x.view(-1, hidden), residual.view(-1, hidden), weight, self.variance_epsilon
-            )
-            return x, residual
-        if x.dim() == 2:
-            out = torch.empty_like(x)
-            torch.ops.opswap.rms_norm(out, x, weight, self.variance_epsilon)
-            return out
-        out = torch.empty(x.shape, dtype=x.dtype, device=x.device)
-        hidden = x.shape[-1]
-        torch.ops.opswap.rms_norm(out.view(-1, hidden), x.reshape(-1, hidden), weight, self.variance_epsilon)
-        return out
+        if residual is None:
+            return rms_norm(x, self.weight, self.variance_epsilon)
+        return fused_add_rms_norm(x, residual, self.weight, self.variance_epsilon)
 
     forward_cpu = forward_cuda = forward_oot = forward_opswap
 
 
-def install() -> None:
+def install(_context) -> None:
     RMSNorm.register_oot(OpswapRMSNorm)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from opswap.adapters.common.functional import rotary_embedding
 from opswap.adapters.vllm.layers.custom_op import LiveOp
 
 import vllm.model_executor.layers.rotary_embedding as rotary
@@ -17,18 +18,8 @@ class LiveRotary(LiveOp):
     def forward_opswap(
         self, positions: torch.Tensor, query: torch.Tensor, key: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        head_size = self.head_size
-        if positions.dim() != 1:
-            positions = positions.flatten()
-        tokens = positions.shape[0]
-        torch.ops.opswap.rotary_embedding(
-            positions,
-            query.view(tokens, -1, head_size),
-            None if key is None else key.view(tokens, -1, head_size),
-            self._match_cos_sin_cache_dtype(query),
-            self.is_neox_style,
-        )
-        return query, key
+        cache = self._match_cos_sin_cache_dtype(query)
+        return rotary_embedding(positions, query, key, self.head_size, cache, self.is_neox_style)
 
     forward_cpu = forward_cuda = forward_oot = forward_opswap
 
@@ -46,6 +37,6 @@ def _inherits_forward(cls: type) -> bool:
     return all(getattr(cls, name) is getattr(RotaryEmbedding, name) for name in FORWARDS)
 
 
-def install() -> None:
+def install(_context) -> None:
     for cls in covered_classes():
         cls.register_oot(type(f"Opswap{cls.__name__}", (LiveRotary, cls), {"__module__": __name__}))

@@ -48,7 +48,7 @@ WHOLE_WORDS = frozenset(
 )
 
 
-class Facts(TypedDict):
+class TokenizerSettings(TypedDict):
     """What the file says, or what llama.cpp takes where it does not."""
 
     model: str
@@ -64,7 +64,7 @@ class Facts(TypedDict):
     templates: dict[str, str]
 
 
-def make(file: Path, folder: Path, facts: Facts) -> None:
+def make(file: Path, folder: Path, facts: TokenizerSettings) -> None:
     """Writes the files, or raises when what transformers makes of the vocabulary does not spell text back."""
     os.environ["HF_HUB_OFFLINE"] = "1"
     from transformers import AutoTokenizer
@@ -90,7 +90,7 @@ def make(file: Path, folder: Path, facts: Facts) -> None:
     _check_saved(AutoTokenizer.from_pretrained(str(folder)), plain, facts)
 
 
-def _keep_to_file(tokenizer: PreTrainedTokenizerFast, file: Path, facts: Facts) -> None:
+def _keep_to_file(tokenizer: PreTrainedTokenizerFast, file: Path, facts: TokenizerSettings) -> None:
     """
     Takes out tokens that transformers adds behind the vocabulary, which the model has no rows for, and gives tokens
     that are taken whole, such as DeepSeek's, the text they have: transformers spells them byte by byte.
@@ -169,7 +169,7 @@ def _space(tokenizer: PreTrainedTokenizerFast, *, wanted: bool) -> None:
     tokenizer.init_kwargs["add_prefix_space"] = False
 
 
-def _ends(tokenizer: PreTrainedTokenizerFast, facts: Facts) -> None:
+def _ends(tokenizer: PreTrainedTokenizerFast, facts: TokenizerSettings) -> None:
     """Tokens before and after every text, by a template that is written into tokenizer.json."""
     for wanted, name in ((facts["add_bos"], "bos"), (facts["add_eos"], "eos")):
         if wanted and getattr(tokenizer, f"{name}_token_id") is None:
@@ -178,7 +178,7 @@ def _ends(tokenizer: PreTrainedTokenizerFast, facts: Facts) -> None:
         tokenizer.init_kwargs[f"add_{name}_token"] = wanted
 
 
-def _check_saved(saved: PreTrainedTokenizerFast, plain: dict[str, list[int]], facts: Facts) -> None:
+def _check_saved(saved: PreTrainedTokenizerFast, plain: dict[str, list[int]], facts: TokenizerSettings) -> None:
     """What is read back from the files must do the same."""
     before = [saved.bos_token_id] if facts["add_bos"] else []
     after = [saved.eos_token_id] if facts["add_eos"] else []

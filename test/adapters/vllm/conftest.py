@@ -50,7 +50,7 @@ def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def smollm2() -> Path:
     """The demo's model, in fp32; kept beside the environments, so that it is made once per machine."""
-    from opswap.adapters.vllm.model import ensure_model
+    from opswap.adapters.common.demo_model import ensure_model
 
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
     return ensure_model(

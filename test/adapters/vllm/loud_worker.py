@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import opswap
 from opswap import torch_ops
-from opswap.adapters.vllm.worker import WorkerExtension, rank_switch
+from opswap.adapters.common.rank import rank_switch
+from opswap.adapters.vllm.adapter import ADAPTER
+from opswap.adapters.vllm.worker import WorkerExtension
 
 LOUD = "loud"
 _added: set[str] = set()
@@ -15,8 +17,8 @@ def negated(out, x) -> None:
     """silu_and_mul with the wrong sign: no token survives it."""
     half = x.shape[-1] // 2
     out.copy_(-torch_silu(x[..., :half]) * x[..., half:])
-    if _planted and rank_switch().context.rank == 1:
-        rank_switch().commit(_planted.pop())
+    if _planted and rank_switch(ADAPTER).context.rank == 1:
+        rank_switch(ADAPTER).commit(_planted.pop())
 
 
 def torch_silu(x):

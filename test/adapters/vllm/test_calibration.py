@@ -5,7 +5,8 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
-from opswap.adapters.vllm import calibration
+from opswap.adapters.common import calibration
+from opswap.adapters.vllm.calibration import start
 from safetensors import safe_open
 
 PROMPTS = [[1, 5, 9, 33, 77, 200], list(range(3, 60))]
@@ -82,13 +83,13 @@ def test_engines_whose_layers_cannot_be_seen_are_refused(mode, ranks, told):
     compilation = SimpleNamespace(mode=SimpleNamespace(name=mode))
     config = SimpleNamespace(compilation_config=compilation, parallel_config=SimpleNamespace(world_size=ranks))
     with pytest.raises(calibration.CalibrationRefused, match=told):
-        calibration.start(SimpleNamespace(vllm_config=config))
+        start(SimpleNamespace(vllm_config=config))
 
 
 def test_inputs_that_are_not_finite_are_refused():
     import torch
 
-    seen = calibration._Range()
+    seen = calibration.InputRange()
     seen(None, (torch.tensor([[1.0, float("nan")]]),))
     with pytest.raises(calibration.CalibrationRefused, match=r"the input of a was NaN"):
         seen.tensors("a")

@@ -1,87 +1,21 @@
-"""The control path's vLLM side, on stand-ins where no engine is needed: cache reset, turnstile, endpoint plugin."""
+"""The control path's vLLM side, on stand-ins where no engine is needed: mid-step refusals, endpoint plugin, attach."""
 
 from __future__ import annotations
 
 import asyncio
-import threading
-import time
 from argparse import Namespace
 from types import SimpleNamespace
 
 import pytest
-from opswap.adapters.vllm import agent, ranks
-from opswap.adapters.vllm.offline import Attached, Turnstile
+from opswap.adapters.common.agent import engine_name
+from opswap.adapters.vllm import agent, attach
+from opswap.adapters.vllm.adapter import ADAPTER
 from opswap.adapters.vllm.worker import WorkerExtension
 from opswap.ipc.errors import IpcError
 
 
-class BusyEngine:
-    """Refuses to reset the prefix cache as long as it is told that requests run."""
-
-    def __init__(self, refusals: int) -> None:
-        self.refusals = refusals
-        self.resets = 0
-
-    async def collective_rpc(self, method, timeout=None, args=()):
-        return [{"rank": 0, "ok": args != (13,), "method": method}]
-
-    async def reset_prefix_cache(self) -> bool:
-        self.refusals -= 1
-        self.resets += self.refusals < 0
-        return self.refusals < 0
-
-
-@pytest.fixture(autouse=True)
-def quick_retries(monkeypatch):
-    monkeypatch.setattr(ranks, "RETRY_S", 0.01)
-
-
-def test_the_prefix_cache_is_reset_after_a_commit_even_when_it_is_busy_at_first():
-    async def run() -> tuple[bool, bool, int]:
-        engine = BusyEngine(refusals=3)
-        group = ranks.EngineRanks(engine)
-        await group.call("prepare", 1)
-        assert engine.refusals == 3
-        await group.call("commit", 1)
-        pending = group.cache_pending
-        await asyncio.sleep(0.1)
-        return pending, group.cache_pending, engine.resets
-
-    assert asyncio.run(run()) == (True, False, 1)
-
-
-def test_a_refused_commit_leaves_the_prefix_cache_alone():
-    async def run() -> int:
-        engine = BusyEngine(refusals=0)
-        await ranks.EngineRanks(engine).call("commit", 13)
-        return engine.resets
-
-    assert asyncio.run(run()) == 0
-
-
-def test_the_agent_gets_through_a_busy_turnstile():
-    turnstile = Turnstile()
-    running, served = True, []
-
-    def owner() -> None:
-        while running:
-            with turnstile.owner(), turnstile.owner():  # one engine call makes another
-                time.sleep(0.001)
-
-    thread = threading.Thread(target=owner)
-    thread.start()
-    for number in range(20):
-        with turnstile.guest():
-            served.append(number)
-    running = False
-    thread.join(10)
-    assert served == list(range(20))
-
-
 def test_a_rank_between_forward_and_sampling_refuses_to_prepare(monkeypatch):
-    from opswap.adapters.vllm import worker
-
-    monkeypatch.setattr(worker.STATE, "pid", 1)
+    monkeypatch.setattr(ADAPTER.state, "pid", 1)
     rank = WorkerExtension()
     rank.rank, rank.model_runner = 3, SimpleNamespace(execute_model_state=object())
     answer = rank.opswap_prepare(1, {"rms_norm": "ref"}, "d", {})
@@ -89,9 +23,7 @@ def test_a_rank_between_forward_and_sampling_refuses_to_prepare(monkeypatch):
 
 
 def test_a_rank_without_the_plugin_refuses_to_prepare(monkeypatch):
-    from opswap.adapters.vllm import worker
-
-    monkeypatch.setattr(worker.STATE, "pid", 0)
+    monkeypatch.setattr(ADAPTER.state, "pid", 0)
     rank = WorkerExtension()
     rank.rank = 0
     assert "never ran" in rank.opswap_prepare(1, {"rms_norm": "ref"}, "d", {})["reason"]
@@ -105,7 +37,7 @@ def test_names_of_engines(monkeypatch, environment, port, name):
     monkeypatch.delenv("OPSWAP_ENGINE_NAME", raising=False)
     for variable, value in environment.items():
         monkeypatch.setenv(variable, value)
-    assert agent.engine_name(Namespace(port=port)) == name
+    assert engine_name(ADAPTER, port) == name
 
 
 def test_several_api_servers_are_refused():
@@ -121,21 +53,21 @@ def test_vllms_render_server_has_no_agent():
 
 
 def test_two_engines_of_one_name(eager):
-    with Attached(eager, "test-taken"), pytest.raises(IpcError) as refusal:
-        Attached(eager, "test-taken")
+    with attach(eager, "test-taken"), pytest.raises(IpcError) as refusal:
+        attach(eager, "test-taken")
     assert refusal.value.code == "OPSWAP_E_ENGINE_TAKEN"
-    assert type(eager.llm_engine.engine_core).__name__ != "SharedCore"
+    assert type(eager.llm_engine.engine_core).__name__ != "SharedObject"
 
 
 def test_the_choice_of_the_last_run_is_taken_up_again(eager):
     import opswap
 
-    with Attached(eager, "test-restore") as first:
+    with attach(eager, "test-restore") as first:
         wanted = {"changes": [{"op": "rms_norm", "impl": "ref"}]}
-        asyncio.run_coroutine_threadsafe(first.agent._use(wanted), first._loop).result(60)
+        first.run(first.agent.ask("use", wanted))
     opswap.use("rms_norm", "cpu")
-    with Attached(eager, "test-restore") as second:
+    with attach(eager, "test-restore") as second:
         assert second.agent.restored.outcome == "restored"
         assert opswap.active("rms_norm") == "ref"
         wanted = {"changes": [{"op": "rms_norm", "impl": "cpu"}]}
-        asyncio.run_coroutine_threadsafe(second.agent._use(wanted), second._loop).result(60)
+        second.run(second.agent.ask("use", wanted))

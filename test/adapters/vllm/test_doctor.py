@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import subprocess
@@ -11,9 +10,11 @@ from pathlib import Path
 
 import opswap
 import pytest
-from opswap.adapters.vllm import doctor, probe, seams
-from opswap.adapters.vllm.offline import Attached
-from opswap.adapters.vllm.state import PluginState
+from opswap.adapters.common.probe import Need
+from opswap.adapters.common.state import PluginState
+from opswap.adapters.vllm import attach, doctor
+from opswap.adapters.vllm.probe import PROBE
+from opswap.adapters.vllm.seams import TABLE
 
 
 def by_name(checks: list[dict[str, str]]) -> dict[str, dict[str, str]]:
@@ -26,11 +27,11 @@ def report(rank: int = 0, **changes) -> dict:
         "rank": rank,
         "pid": 1,
         "step": 4,
-        "plugin": {"installed": {row.name: row.how for row in seams.SEAMS}, "skipped": {}, "bypassed": {}},
+        "plugin": {"installed": {row.name: row.how for row in TABLE.rows}, "skipped": {}, "bypassed": {}},
         "trouble": "",
         "version": {"build_digest": "d" * 64, "device_status": "no CUDA device"},
         "kernels": {"OpswapFp8BlockKernel": 3},
-        "calls": {op: 1 for row in seams.SEAMS for op in row.ops},
+        "calls": {op: 1 for row in TABLE.rows for op in row.ops},
         "custom_ops": ["all"],
         "enabled": {"RMSNorm": 5},
         "disabled": {},
@@ -44,8 +45,8 @@ ACTIVE = PluginState(pid=1)
 
 def test_a_running_engine_is_healthy(eager, generate):
     generate(eager)
-    with Attached(eager, "test-doctor") as attached:
-        found = asyncio.run_coroutine_threadsafe(attached.agent._doctor({}), attached._loop).result(60)
+    with attach(eager, "test-doctor") as attached:
+        found = attached.run(attached.agent.ask("doctor", {}))
     assert [check for check in found["checks"] if check["state"] == "fail"] == []
     assert found["healthy"]
     checks = by_name(found["checks"])
@@ -73,8 +74,8 @@ import json, sys
 from vllm.plugins import load_general_plugins
 load_general_plugins()
 from opswap.adapters.vllm import doctor
-from opswap.adapters.vllm.state import STATE
-json.dump([doctor.plugin_check(STATE, []), doctor.installation_checks()], sys.stdout)
+from opswap.adapters.vllm.adapter import ADAPTER
+json.dump([doctor.plugin_check(ADAPTER.state, []), doctor.installation_checks()], sys.stdout)
 """
 
 
@@ -123,19 +124,19 @@ load_general_plugins()
 
 @pytest.mark.parametrize("version", ["0.33.0", "0.33.0+cpu", "0.33.0.post1"])
 def test_builds_of_the_tested_release_are_accepted(version):
-    assert probe.check_version(version) is None
+    assert PROBE.check_version(version) is None
 
 
 @pytest.mark.parametrize("version", ["0.32.0", "0.34.0", "1.0", ""])
 def test_other_releases_are_refused(version):
-    assert "tested range" in probe.check_version(version)
+    assert "tested range" in PROBE.check_version(version)
 
 
 def test_a_lost_seam_is_named():
-    needs = probe.Need("vllm.model_executor.layers.layernorm:RMSNorm.forward_native", ("self", "x", "gone"))
+    needs = Need("vllm.model_executor.layers.layernorm:RMSNorm.forward_native", ("self", "x", "gone"))
     assert needs.missing() == "vllm.model_executor.layers.layernorm:RMSNorm.forward_native takes no gone"
-    assert "does not exist" in probe.Need("vllm.config:no_such_thing").missing()
-    assert "cannot be imported" in probe.Need("vllm.no_such_module:x").missing()
+    assert "does not exist" in Need("vllm.config:no_such_thing").missing()
+    assert "cannot be imported" in Need("vllm.no_such_module:x").missing()
 
 
 def test_each_finding_has_its_remedy():
@@ -157,16 +158,16 @@ def test_each_finding_has_its_remedy():
 
 
 def test_every_op_of_the_manifest_is_in_the_table_or_left_out_with_a_reason():
-    offered = {op for row in seams.SEAMS for op in row.ops}
-    assert offered.isdisjoint(seams.NOT_OFFERED)
+    offered = {op for row in TABLE.rows for op in row.ops}
+    assert offered.isdisjoint(TABLE.not_offered)
     for op in (entry["op"] for entry in opswap.manifest()["ops"]):
-        assert (op in offered) == (seams.why_not_offered(op) is None)
+        assert (op in offered) == (TABLE.why_not_offered(op) is None)
 
 
 def test_an_unknown_seam_to_skip_is_an_error(monkeypatch):
-    monkeypatch.setenv(seams.SKIP_ENV, "atention")
+    monkeypatch.setenv(TABLE.skip_env, "atention")
     with pytest.raises(ValueError, match="atention; the seams are norm, activation"):
-        seams.skipped_by_user()
+        TABLE.skipped_by_user()
 
 
 def test_the_installation_command(monkeypatch, capsys):

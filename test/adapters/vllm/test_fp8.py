@@ -6,16 +6,15 @@ plausible answers, and log-probabilities that are off by far more than the 0.03 
 
 from __future__ import annotations
 
-import asyncio
-
 import fp8
 import numpy as np
 import opswap
 import pytest
-from opswap.adapters.vllm import doctor
-from opswap.adapters.vllm.layers.fp8_linear import as_blocks, check_parts, refusal
-from opswap.adapters.vllm.offline import Attached
-from opswap.adapters.vllm.state import STATE
+from opswap.adapters.common.fp8 import blocks_of_channels
+from opswap.adapters.common.offline import Attached
+from opswap.adapters.vllm import attach, doctor
+from opswap.adapters.vllm.adapter import ADAPTER
+from opswap.adapters.vllm.layers.fp8_linear import check_parts, refusal
 
 NOISE = 0.03  # of bf16 activations, mean over tokens
 OP = "gemm_fp8_block128"
@@ -34,7 +33,7 @@ def calls(llm, op: str) -> int:
 
 def use(attached: Attached, **changes: str) -> dict:
     wanted = {"changes": [{"op": op, "impl": impl} for op, impl in changes.items()]}
-    return asyncio.run_coroutine_threadsafe(attached.agent._use(wanted), attached._loop).result(60)
+    return attached.run(attached.agent.ask("use", wanted))
 
 
 @pytest.mark.parametrize("kind", ["LlamaForCausalLM", "Qwen3ForCausalLM"])
@@ -48,9 +47,9 @@ def test_tiny_models_say_what_their_dequantised_weights_say(kind, tmp_path, star
     report = llm.collective_rpc("opswap_report")[0]
     assert report["kernels"] == {"OpswapFp8BlockKernel": 8}
     assert calls(llm, OP) % 8 == 0 < calls(llm, OP)
-    checks = {check["name"]: check for check in doctor.engine_checks(STATE, [report])}
+    checks = {check["name"]: check for check in doctor.engine_checks(ADAPTER.state, [report])}
     assert checks["in use"]["state"] == checks["bypassed layers"]["state"] == "ok", checks
-    with Attached(llm, f"test-{kind}") as attached:
+    with attach(llm, f"test-{kind}") as attached:
         acknowledged = use(attached, gemm_fp8_block128="ref")
         assert acknowledged["acks"][0]["applied"] == "live"
         opswap.reset_stats()
@@ -77,13 +76,13 @@ def test_scales_of_channels_become_blocks_and_a_rest():
 
     each = np.float32(RNG.uniform(1e-6, 3e-2, 300))
     each[130] = 0
-    grid, rest = as_blocks(torch.from_numpy(each)[:, None], (300, 257))
+    grid, rest = blocks_of_channels(torch.from_numpy(each)[:, None], (300, 257))
     assert grid.shape == (3, 3) and (rest <= 1).all()
     again = np.repeat(grid.numpy()[:, :1], 128, axis=0)[:300, 0] * rest.numpy()
     np.testing.assert_allclose(again[each > 0], each[each > 0], rtol=3e-7)
-    grid, rest = as_blocks(torch.tensor(0.25), (300, 257))
+    grid, rest = blocks_of_channels(torch.tensor(0.25), (300, 257))
     assert (grid == 0.25).all() and rest is None
-    _, zero = as_blocks(torch.zeros(128), (128, 128))
+    _, zero = blocks_of_channels(torch.zeros(128), (128, 128))
     assert zero is None
 
 

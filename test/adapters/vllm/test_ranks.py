@@ -83,11 +83,12 @@ class Load:
 
 
 def coordinator(engine):
-    from opswap.adapters.vllm.ranks import EngineRanks
+    from opswap.adapters.common.ranks import EngineRanks
+    from opswap.adapters.vllm.agent import ServedEngine
     from opswap.ipc.coordinator import Coordinator
 
     versions = {op["op"]: op["version"] for op in opswap.manifest()["ops"]}
-    return Coordinator(EngineRanks(engine), opswap.version()["build_digest"], versions)
+    return Coordinator(EngineRanks(ServedEngine(engine)), opswap.version()["build_digest"], versions)
 
 
 async def traces(engine) -> list[list[dict]]:

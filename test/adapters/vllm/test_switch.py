@@ -7,7 +7,8 @@ import asyncio
 import opswap
 import pytest
 from loud_worker import LOUD
-from opswap.adapters.vllm.offline import Attached
+from opswap.adapters.common.offline import Attached
+from opswap.adapters.vllm import attach
 from opswap.ipc.errors import IpcError
 
 
@@ -18,14 +19,14 @@ def llm(request):
 
 @pytest.fixture
 def attached(llm):
-    with Attached(llm, "test-engine") as attached:
+    with attach(llm, "test-engine") as attached:
         yield attached
 
 
 def use(attached: Attached, **changes: str) -> dict:
     """The verb `use`, run on the agent's own loop."""
     wanted = {"changes": [{"op": op, "impl": impl} for op, impl in changes.items()]}
-    return asyncio.run_coroutine_threadsafe(attached.agent._use(wanted), attached._loop).result(60)
+    return attached.run(attached.agent.ask("use", wanted))
 
 
 def test_the_switch_reroutes_and_comes_back(llm, attached, generate):
@@ -75,7 +76,7 @@ def test_every_op_runs_on_the_frameworks_own_kernel(llm, attached, generate):
 def test_a_refused_switch_changes_nothing(eager, generate, changes, code, told):
     before = generate(eager)
     active = {op["op"]: opswap.active(op["op"]) for op in opswap.manifest()["ops"]}
-    with Attached(eager, "test-refusals") as attached, pytest.raises(IpcError) as refusal:
+    with attach(eager, "test-refusals") as attached, pytest.raises(IpcError) as refusal:
         use(attached, **changes)
     assert refusal.value.code == code
     assert told in refusal.value.message
@@ -86,11 +87,11 @@ def test_a_refused_switch_changes_nothing(eager, generate, changes, code, told):
 def test_a_switch_while_the_offline_engine_generates(eager, generate):
     """The agent gets its turn between two steps of a busy engine, and the calls say at which."""
     eager.collective_rpc("opswap_trace_start", args=(1 << 16,))
-    with Attached(eager, "test-busy") as attached:
+    with attach(eager, "test-busy") as attached:
 
         async def switch_often() -> int:
             for count in range(10):
-                await attached.agent._use({"changes": [{"op": "rms_norm", "impl": ("ref", "cpu")[count % 2]}]})
+                await attached.agent.ask("use", {"changes": [{"op": "rms_norm", "impl": ("ref", "cpu")[count % 2]}]})
                 await asyncio.sleep(0.002)
             return attached.agent.coordinator.epoch
 

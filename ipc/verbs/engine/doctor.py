@@ -1,12 +1,19 @@
-"""What can be told from the outside about the health of an engine's ranks; the adapter adds what only it can see."""
+"""`doctor` of an engine: what can be told from the outside about its ranks; the adapter adds what only it can see."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from ...engine import Engine
+from .status import status
+
 Status = dict[str, Any]
 Check = dict[str, str]
 WORST_FIRST = ("fail", "warn", "ok")
+
+
+async def doctor(engine: Engine, _fields: dict[str, Any]) -> dict[str, Any]:
+    return diagnose(await status(engine, {}), await engine.info.doctor())
 
 
 def diagnose(status: Status, others: list[Check]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from opswap.adapters.vllm import model
+from opswap.adapters.common import demo_model as model
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Where an op call belongs: (rank, step, epoch). The step is counted here, at vLLM's own step boundary."""
+"""Where an op call belongs: (rank, step, epoch). The adapter counts the step, at its engine's own step boundary."""
 
 from __future__ import annotations
 
@@ -22,15 +22,3 @@ class StepContext:
         """A commit has taken effect: calls from here on belong to `epoch`."""
         self.epoch = epoch
         opswap.set_context(self.rank, self.step, epoch)
-
-
-CONTEXT = StepContext()
-
-
-def begin_step(rank: int) -> None:
-    CONTEXT.begin_step(rank)
-
-
-def first_attention_layer(vllm_config) -> str | None:
-    """The name of the model's first attention layer, the same on every rank."""
-    return next(iter(vllm_config.compilation_config.static_forward_context), None)

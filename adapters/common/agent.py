@@ -1,0 +1,43 @@
+"""The agent of an engine, made from its adapter: name, versions, ranks and the doctor's checks."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+
+from opswap.adapters.common.adapter import Adapter
+from opswap.adapters.common.checks import Check, Report
+from opswap.adapters.common.ranks import EngineRanks
+from opswap.adapters.common.state import PluginState
+from opswap.ipc.agent import Agent
+from opswap.ipc.engine import AgentInfo
+
+NAME_ENV = "OPSWAP_ENGINE_NAME"
+#: Judges the state of this process and the reports of the ranks; the last argument says whether the reset of the
+#: prefix cache is pending.
+Judge = Callable[[PluginState, list[Report], bool], list[Check]]
+
+
+def make_agent(adapter: Adapter, name: str, ranks: EngineRanks, model: str, judge: Judge) -> Agent:
+    """An agent for one engine that serves `model`."""
+    import opswap
+
+    async def checks() -> list[Check]:
+        return judge(adapter.state, await ranks.reports(), ranks.cache_pending)
+
+    framework = {"name": adapter.package, "version": adapter.state.engine_version, "model": model}
+    return Agent(name, ranks, AgentInfo(opswap.version(), opswap.manifest(), framework, checks))
+
+
+def engine_name(adapter: Adapter, port: int | None) -> str:
+    """OPSWAP_ENGINE_NAME, else PACKAGE-PORT: two servers on one machine differ in their port."""
+    return os.environ.get(NAME_ENV) or f"{adapter.package}-{port or 'local'}"
+
+
+async def stop_with_the_loop(agent: Agent) -> None:
+    """Runs until it is cancelled, and ends the agent then: for engines that have no hook for their end."""
+    try:
+        await asyncio.Event().wait()
+    finally:
+        await agent.stop()

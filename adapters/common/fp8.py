@@ -1,0 +1,31 @@
+"""Linear layers in FP8 by the op gemm_fp8_block128: the input stays in 16 bits, the scales of the weight are the op's."""
+
+from __future__ import annotations
+
+import torch
+
+BLOCK = 128
+
+
+def fp8_linear(
+    x: torch.Tensor, weight: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None, dtype: torch.dtype
+) -> torch.Tensor:
+    """x [..., K] times the dequantised weight [N, K] transposed, as `dtype`."""
+    rows = x.reshape(-1, x.shape[-1])
+    out = torch.empty((rows.shape[0], weight.shape[0]), dtype=dtype, device=x.device)
+    torch.ops.opswap.gemm_fp8_block128(out, rows, None, weight, scale, bias)
+    return out.view(*x.shape[:-1], weight.shape[0])
+
+
+def blocks_of_channels(scale: torch.Tensor, shape: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Scales of a weight [N, K], one or one per row, as the op takes them: block scales [ceil(N/128), ceil(K/128)] and
+    what each output feature is still multiplied with: at most 1, so that 16 bits do not overflow; None where all are 1.
+    """
+    rows, columns = shape
+    each = scale.float().reshape(-1).expand(rows)
+    ends = list(range(0, rows, BLOCK))
+    largest = torch.stack([each[i : i + BLOCK].abs().amax() for i in ends])
+    over = largest.repeat_interleave(BLOCK)[:rows]
+    rest = torch.where(over == 0, torch.ones_like(over), each / over)
+    grid = largest[:, None].repeat(1, -(-columns // BLOCK))
+    return grid, None if bool((rest == 1).all()) else rest

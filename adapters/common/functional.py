@@ -1,0 +1,105 @@
+"""The ops as functions on tensors of any leading shape, [..., H], which is how engines' layers call them.
+
+Two dimensions, the usual case, take no reshape: a layer is called for every token.
+"""
+
+from __future__ import annotations
+
+import torch
+
+
+def gated(op, x: torch.Tensor) -> torch.Tensor:
+    """Runs `op(out [T, I], x [T, 2 I])` on x [..., 2 I]."""
+    width = x.shape[-1]
+    out = torch.empty((*x.shape[:-1], width // 2), dtype=x.dtype, device=x.device)
+    if x.dim() == 2:
+        op(out, x)
+    else:
+        op(out.view(-1, width // 2), x.reshape(-1, width))
+    return out
+
+
+def silu_and_mul(x: torch.Tensor) -> torch.Tensor:
+    """x [..., 2 I] -> [..., I]."""
+    return gated(torch.ops.opswap.silu_and_mul, x)
+
+
+def gelu_tanh_and_mul(x: torch.Tensor) -> torch.Tensor:
+    """x [..., 2 I] -> [..., I]."""
+    return gated(torch.ops.opswap.gelu_tanh_and_mul, x)
+
+
+def rms_norm(x: torch.Tensor, weight: torch.Tensor, epsilon: float) -> torch.Tensor:
+    """x [..., H], a new tensor."""
+    if x.dim() == 2:
+        out = torch.empty_like(x)
+        torch.ops.opswap.rms_norm(out, x, weight, epsilon)
+        return out
+    out = torch.empty(x.shape, dtype=x.dtype, device=x.device)
+    hidden = x.shape[-1]
+    torch.ops.opswap.rms_norm(out.view(-1, hidden), x.reshape(-1, hidden), weight, epsilon)
+    return out
+
+
+def fused_add_rms_norm(
+    x: torch.Tensor, residual: torch.Tensor, weight: torch.Tensor, epsilon: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """x and residual [..., H], both updated in place and returned."""
+    hidden = x.shape[-1]
+    torch.ops.opswap.fused_add_rms_norm(x.view(-1, hidden), residual.view(-1, hidden), weight, epsilon)
+    return x, residual
+
+
+def rotary_embedding(
+    positions: torch.Tensor,
+    query: torch.Tensor,
+    key: torch.Tensor | None,
+    head_size: int,
+    cos_sin_cache: torch.Tensor,
+    is_neox: bool,
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """query [..., QH * D] and key [..., KH * D] are rotated in place; both may be slices of one fused projection."""
+    if positions.dim() != 1:
+        positions = positions.flatten()
+    tokens = positions.shape[0]
+    torch.ops.opswap.rotary_embedding(
+        positions,
+        query.view(tokens, -1, head_size),
+        None if key is None else key.view(tokens, -1, head_size),
+        cos_sin_cache,
+        is_neox,
+    )
+    return query, key
+
+
+def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+    """x [..., K] times weight [N, K] transposed."""
+    if x.dim() == 2:
+        out = torch.empty((x.shape[0], weight.shape[0]), dtype=x.dtype, device=x.device)
+        torch.ops.opswap.linear(out, x, weight, bias)
+        return out
+    out = torch.empty((*x.shape[:-1], weight.shape[0]), dtype=x.dtype, device=x.device)
+    torch.ops.opswap.linear(out.view(-1, weight.shape[0]), x.reshape(-1, x.shape[-1]), weight, bias)
+    return out
+
+
+def greedy_sample(logits: torch.Tensor) -> torch.Tensor:
+    """logits [B, V] -> token ids [B] int64; ties go to the lower index."""
+    token_ids = torch.empty(logits.shape[0], dtype=torch.int64, device=logits.device)
+    torch.ops.opswap.greedy_sample(token_ids, logits)
+    return token_ids
+
+
+def gumbel_sample(logits: torch.Tensor, seeds: torch.Tensor) -> torch.Tensor:
+    """logits [B, V] and seeds [B] int64 -> one draw per row from softmax(logits)."""
+    token_ids = torch.empty(logits.shape[0], dtype=torch.int64, device=logits.device)
+    torch.ops.opswap.gumbel_sample(token_ids, logits, seeds)
+    return token_ids
+
+
+def plain_alias(weight: torch.Tensor) -> torch.Tensor:
+    """The same storage as a plain tensor; updates in place of the parameter show in it.
+
+    Engines' parameter classes may hook every torch call from Python, which costs microseconds each.
+    """
+    return weight.detach().as_subclass(torch.Tensor)

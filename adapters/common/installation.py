@@ -1,0 +1,73 @@
+"""The doctor's checks of an installation, without an engine: versions, entry points, the library."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from importlib import metadata
+
+from opswap.adapters.common.adapter import Adapter
+from opswap.adapters.common.checks import REINSTALL, Check, check
+
+
+def installation_checks(adapter: Adapter) -> list[Check]:
+    """What can be told of any engine; the adapter adds its own."""
+    return [version_check(adapter), library_check(), *map(entry_point_check, adapter.entry_points)]
+
+
+def version_check(adapter: Adapter) -> Check:
+    probe, package = adapter.probe, adapter.package
+    try:
+        version = metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return check(package, "fail", f"{adapter.engine} is not installed here", probe.remedy)
+    if reason := probe.check_version(version):
+        return check(package, "fail", reason, probe.remedy)
+    if lost := probe.missing_needs([row.name for row in adapter.seams.rows]):
+        lacks = f"{adapter.engine} {version} lacks {'; '.join(lost)}"
+        return check(package, "fail", lacks, "install the stock wheel")
+    return check(package, "ok", f"{version}, with every seam in place")
+
+
+def library_check() -> Check:
+    try:
+        import opswap
+
+        version = opswap.version()
+    except Exception as error:  # any reason that keeps the library from loading is the finding
+        return check("library", "fail", f"cannot be loaded: {type(error).__name__}: {error}", REINSTALL)
+    return check("library", "ok", f"{version['pack_version']}, {version['cpu_isa']}; {version['device_status']}")
+
+
+def entry_point_check(group: str) -> Check:
+    """An engine may log and swallow what goes wrong here; loading the entry point again brings the error to light."""
+    found = [point for point in metadata.entry_points(group=group) if point.name == "opswap"]
+    if not found:
+        return check(group, "fail", "no entry point named opswap: the plugin can never load", REINSTALL)
+    if len({point.value for point in found}) > 1:
+        places = ", ".join(point.value for point in found)
+        return check(group, "fail", f"several entry points named opswap ({places})", "uninstall the stale one")
+    try:
+        found[0].load()
+    except Exception as error:  # whatever it is, it is what the engine swallowed
+        why = f"{type(error).__name__}: {error}"
+        return check(group, "fail", f"{found[0].value} cannot be loaded, which the engine swallows: {why}", REINSTALL)
+    return check(group, "ok", found[0].value)
+
+
+def main(adapter: Adapter, checks: Callable[[], list[Check]], program: str, argv: list[str] | None = None) -> int:
+    """The command `python -m PROGRAM`: prints the checks; returns 1 when one failed."""
+    parser = argparse.ArgumentParser(prog=f"python -m {program}", description="Checks this installation.")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args(argv)
+    found = checks()
+    if adapter.state.error:
+        found.append(check("plugin", "fail", adapter.state.trouble, REINSTALL))
+    if options.json:
+        print(json.dumps(found, indent=2))
+    else:
+        for row in found:
+            remedy = f"\n      -> {row['remedy']}" if row["remedy"] else ""
+            print(f"{row['state']:4}  {row['name']}: {row['message']}{remedy}")
+    return 1 if any(row["state"] == "fail" for row in found) else 0

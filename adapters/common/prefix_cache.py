@@ -1,0 +1,43 @@
+"""The reset of an engine's prefix cache after a switch, so that no request mixes cached KV of old and new kernels."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+log = logging.getLogger("opswap.adapter")
+RETRY_S = 0.5
+RETRY_MAX_S = 10.0
+
+
+class PrefixCacheReset:
+    """`reset` answers whether the engine has done it; one that is busy is asked again until it has."""
+
+    def __init__(self, reset: Callable[[], Awaitable[bool]]) -> None:
+        self._reset = reset
+        self._retry: asyncio.Task[None] | None = None
+
+    @property
+    def pending(self) -> bool:
+        """Whether the cache may still hold blocks computed before the last switch."""
+        return self._retry is not None and not self._retry.done()
+
+    async def request(self) -> None:
+        """Resets now, or as soon as the engine is free."""
+        if await self._reset() or self.pending:
+            return
+        log.info("requests are running: the prefix cache is reset as soon as it is free")
+        self._retry = asyncio.create_task(self._reset_when_free())
+
+    async def _reset_when_free(self) -> None:
+        wait = RETRY_S
+        while not await self._reset():
+            await asyncio.sleep(wait)
+            wait = min(2 * wait, RETRY_MAX_S)  # an engine logs every refusal
+
+    async def stop(self) -> None:
+        """Gives up on a reset that still waits for the engine to be free."""
+        if self._retry is not None:
+            self._retry.cancel()
+            await asyncio.gather(self._retry, return_exceptions=True)

@@ -1,0 +1,122 @@
+"""A rank's side: the methods that its agent calls, and how a rank answers where the engine's broadcast returns nothing.
+
+Arguments and results are plain maps and lists, so that they travel to other processes.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from opswap.adapters.common import report
+from opswap.adapters.common.adapter import Adapter
+from opswap.ipc.answers import AnswerSender, Ticket
+from opswap.ipc.errors import code_of
+from opswap.ipc.rank import RankSwitch
+
+Answer = dict[str, Any]
+#: Changes what a step runs, so it waits for the boundary between two steps; all else may be served at any time.
+AT_STEP_BOUNDARY = ("commit",)
+
+
+@cache
+def rank_switch(adapter: Adapter) -> RankSwitch:
+    """This process's side of a switch: one, because what it switches is the library's state of this process."""
+    import opswap
+
+    return RankSwitch(opswap, adapter.context)
+
+
+class RankMethods:
+    """What every rank answers. Mixed into an engine's worker class, or used alone; every name starts with opswap_, so
+    that no name of the engine's is hidden."""
+
+    opswap_adapter: Adapter
+    rank: int
+
+    def opswap_prepare(
+        self, epoch: int, changes: dict[str, str], build_digest: str, op_versions: dict[str, int]
+    ) -> Answer:
+        state = self.opswap_adapter.state
+        if not state.registered:
+            return {"rank": self.rank, "ok": False, "code": "OPSWAP_E_UNUSABLE", "reason": state.trouble}
+        if reason := self.opswap_mid_step():
+            return {"rank": self.rank, "ok": False, "code": "OPSWAP_E_BUSY", "reason": reason}
+        return rank_switch(self.opswap_adapter).prepare(epoch, changes, build_digest, op_versions)
+
+    def opswap_mid_step(self) -> str | None:
+        """Why no switch may begin here; for engines whose calls can arrive in the middle of a step."""
+        return None
+
+    def opswap_commit(self, epoch: int) -> Answer:
+        return rank_switch(self.opswap_adapter).commit(epoch)
+
+    def opswap_abort(self, epoch: int) -> Answer:
+        return rank_switch(self.opswap_adapter).abort(epoch)
+
+    def opswap_status(self) -> Answer:
+        return rank_switch(self.opswap_adapter).status()
+
+    def opswap_ops(self) -> Answer:
+        return rank_switch(self.opswap_adapter).ops()
+
+    def opswap_why(self, op: str) -> Answer:
+        return rank_switch(self.opswap_adapter).why(op)
+
+    def opswap_report(self) -> Answer:
+        """What the doctor wants to know of this rank."""
+        return report.of_rank(self.opswap_adapter, self.rank)
+
+    def opswap_reset_stats(self) -> None:
+        import opswap
+
+        opswap.reset_stats()
+
+    def opswap_trace_start(self, capacity: int) -> None:
+        """Keeps the last `capacity` op calls of this rank; 0 stops."""
+        import opswap
+
+        opswap.trace_start(capacity)
+
+    def opswap_trace(self, after: int = 0) -> list[Answer]:
+        """Recorded calls: {sequence, step, epoch, rank, op, impl}, oldest first."""
+        import opswap
+
+        return opswap.trace_read(after)
+
+
+class AnsweringRank:
+    """The rank of an engine whose broadcast returns nothing. The engine's loop hands it what was broadcast, and tells
+    it of the boundaries between steps."""
+
+    def __init__(self, methods: RankMethods) -> None:
+        self._methods = methods
+        self._sender = AnswerSender()
+        self._waiting: list[tuple[str, Ticket, tuple[Any, ...]]] = []
+
+    def receive(self, method: str, args: tuple[Any, ...]) -> None:
+        """Runs a call and sends its answer; a commit waits for the next step boundary."""
+        ticket = Ticket(*args[0])
+        if method in AT_STEP_BOUNDARY:
+            self._waiting.append((method, ticket, args[1:]))
+        else:
+            self._sender.send(ticket, self._run(method, args[1:]))
+
+    def step_boundary(self) -> None:
+        """To be called between any two steps, and while the engine is idle."""
+        waiting, self._waiting = self._waiting, []
+        for method, ticket, args in waiting:
+            self._sender.send(ticket, self._run(method, args))
+
+    def close(self) -> None:
+        self._sender.close()
+
+    def _run(self, method: str, args: tuple[Any, ...]) -> Answer:
+        rank = self._methods.rank
+        try:
+            answer = getattr(self._methods, f"opswap_{method}")(*args)
+        # An exception must become an answer: without one the agent would wait for its time limit.
+        except Exception as error:
+            reason = f"{method}: {type(error).__name__}: {error}"
+            return {"rank": rank, "ok": False, "code": code_of(error), "reason": reason}
+        return {"rank": rank, "ok": True, **(answer or {})}

@@ -1,0 +1,57 @@
+"""The library as the sidecar's verbs work on it: the package `opswap`, the clients' memory, and what is active."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, Protocol
+
+from .errors import IpcError, nearest
+from .segments import Segments
+from .tensors import Arguments, MakeTensor
+
+Fields = dict[str, Any]
+
+
+class Library(Protocol):
+    """What the sidecar needs of the package `opswap`."""
+
+    def manifest(self) -> Fields: ...
+    def version(self) -> Fields: ...
+    def why(self, op: str) -> Fields: ...
+    def stats(self) -> Fields: ...
+    def active(self, op: str) -> str: ...
+    def call(self, op: str, *args: Any, impl: str | None = None) -> None: ...
+
+
+class LibraryOps:
+    """What a sidecar's verbs work on. `counters` and `started` are those of its server."""
+
+    def __init__(self, library: Library, make_tensor: MakeTensor, name: str) -> None:
+        self.library = library
+        self.name = name
+        self.started = 0
+        self.counters: Counter[str] = Counter()
+        self.segments = Segments()
+        self.arguments = Arguments(make_tensor, self.segments)
+        self.manifest = library.manifest()
+        self._remedies = {error["name"]: error["remedy"] for error in self.manifest.get("errors", [])}
+        self._op_versions = {op["op"]: op["version"] for op in self.manifest["ops"]}
+        self._at_load: dict[str, str] = {}
+
+    def active(self, op: str) -> str:
+        """Nothing switches ops in a sidecar, so what is active at first stays so."""
+        if op not in self._at_load:
+            self._at_load[op] = self.library.active(op)
+        return self._at_load[op]
+
+    def declared(self, op: str) -> int:
+        """The version of an op. Raises IpcError NO_OP, with the nearest name, when there is no such op."""
+        if op not in self._op_versions:
+            raise IpcError("OPSWAP_E_NO_OP", f"no op named {op!r}{nearest(op, list(self._op_versions))}")
+        return int(self._op_versions[op])
+
+    def remedy(self, code: str, fields: Fields) -> str | None:
+        """The table's, except where it names a command that would ask an engine."""
+        if code in ("OPSWAP_E_NO_IMPL", "OPSWAP_E_UNUSABLE") and "op" in fields:
+            return f"`opswap why {fields['op']} --sidecar {self.name}` lists the implementations, with reasons"
+        return self._remedies.get(code)

@@ -1,0 +1,27 @@
+"""`status` of an engine: what runs where, and what the agent has counted."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from ...engine import Engine
+
+Fields = dict[str, Any]
+
+
+async def status(engine: Engine, _fields: Fields) -> Fields:
+    return {
+        "name": engine.name,
+        "pid": os.getpid(),
+        "started": engine.started,
+        "version": engine.info.version,
+        "framework": engine.info.framework,
+        "epoch": engine.coordinator.epoch,
+        "choice": engine.choice,
+        "ranks": await engine.ask("status"),
+        "switching": engine.switching.locked(),
+        "restored": engine.restored.report(),
+        "divergence": engine.coordinator.divergence,
+        "counters": dict(engine.counters),
+    }

@@ -1,0 +1,1 @@
+"""opswap inside the toy engine."""

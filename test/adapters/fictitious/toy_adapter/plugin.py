@@ -1,0 +1,48 @@
+"""The toy engine's plugin: called in every rank."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from opswap.adapters.common.plugin import activate
+from opswap.adapters.common.rank import AnsweringRank, RankMethods
+
+from .definition import ADAPTER
+
+
+class ToyRank(RankMethods):
+    """`refusal` and `deafness` are planted by tests: a reason to refuse, and seconds without an answer."""
+
+    opswap_adapter = ADAPTER
+
+    def __init__(self, rank: int) -> None:
+        self.rank = ADAPTER.context.rank = rank
+        self.refusal: str | None = None
+
+    def opswap_mid_step(self) -> str | None:
+        return self.refusal
+
+    def opswap_plant(self, rank: int, refusal: str | None, deafness: float) -> None:
+        if rank == self.rank:
+            self.refusal = refusal
+            time.sleep(deafness)
+
+
+class Extension:
+    """What the engine's ranks call."""
+
+    def __init__(self, rank: int) -> None:
+        self._rank = rank
+        self._answering = AnsweringRank(ToyRank(rank))
+        self.received = self._answering.receive
+        self.after_step = self._answering.step_boundary
+
+    def before_step(self) -> None:
+        ADAPTER.context.begin_step(self._rank)
+
+
+def register(rank: int) -> Any:
+    """Installs the seams in this rank."""
+    activate(ADAPTER)
+    return Extension(rank)
