@@ -1,4 +1,4 @@
-"""Linear layers in FP8 by the op gemm_fp8_block128: the input stays in 16 bits, the scales of the weight are the op's."""
+"""Linear layers in FP8 by the op gemm_fp8_block128: the input stays in 16 bits, the weight has the scales."""
 
 from __future__ import annotations
 
