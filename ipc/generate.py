@@ -28,6 +28,7 @@ SCALARS = {
     "bool": "boolean",
     "null": "null",
     "json": "unknown",
+    "bytes": "Uint8Array",
 }
 
 
@@ -95,6 +96,7 @@ def zod_type(field: Spec, limits: Spec) -> str:
             "float": f"z.number(){zod_checks(field, 'value')}",
             "bool": "z.boolean()",
             "null": "z.null()",
+            "bytes": f"z.instanceof(Uint8Array).check(z.refine((b) => b.length <= {field.get('max')}))",
             "json": "z.unknown()",
         }[kind]
     else:

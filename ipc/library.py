@@ -20,7 +20,9 @@ class Library(Protocol):
     def why(self, op: str) -> Fields: ...
     def stats(self) -> Fields: ...
     def active(self, op: str) -> str: ...
-    def call(self, op: str, *args: Any, impl: str | None = None) -> None: ...
+    def call(self, op: str, *args: Any, impl: str | None = None, plan: bytes = b"") -> None: ...
+    def plan(self, op: str, *args: Any, impl: str | None = None) -> bytes: ...
+    def Quantized(self, data: Any, scale: Any, layout: str) -> Any: ...
 
 
 class LibraryOps:
@@ -35,6 +37,7 @@ class LibraryOps:
         self.arguments = Arguments(make_tensor, self.segments)
         self.manifest = library.manifest()
         self._remedies = {error["name"]: error["remedy"] for error in self.manifest.get("errors", [])}
+        self._specs = {op["op"]: op for op in self.manifest["ops"]}
         self._op_versions = {op["op"]: op["version"] for op in self.manifest["ops"]}
         self._at_load: dict[str, str] = {}
 
@@ -49,6 +52,20 @@ class LibraryOps:
         if op not in self._op_versions:
             raise IpcError("OPSWAP_E_NO_OP", f"no op named {op!r}{nearest(op, list(self._op_versions))}")
         return int(self._op_versions[op])
+
+    def quantised(self, op: str, args: list[Any], layouts: dict[str, str]) -> list[Any]:
+        """The arguments, with data and scale of each named one as one. Raises IpcError ARGUMENT where there is none."""
+        self.declared(op)
+        index = {a["name"]: i for i, a in enumerate(self._specs[op]["args"])}
+        scales = {row["data"]: row["scale"] for row in self._specs[op].get("quantized", [])}
+        for name, layout in layouts.items():
+            if name not in scales:
+                raise IpcError("OPSWAP_E_ARGUMENT", f"{op} takes no quantised {name!r}{nearest(name, list(scales))}")
+            data, scale = index[name], index[scales[name]]
+            if max(data, scale) >= len(args):
+                raise IpcError("OPSWAP_E_COUNT", f"{op}: got {len(args)} arguments of {len(index)}")
+            args[data], args[scale] = self.library.Quantized(args[data], args[scale], layout), None
+        return args
 
     def remedy(self, code: str, fields: Fields) -> str | None:
         """The table's, except where it names a command that would ask an engine."""

@@ -88,6 +88,17 @@ def _string(low: int, high: int, pattern: str | None) -> Validator:
     return check
 
 
+def _bytes(high: int) -> Validator:
+    def check(value: Any) -> bytes:
+        if type(value) is not bytes:
+            raise FieldError(f"expected bytes; got {shown(value)}")
+        if len(value) > high:
+            raise FieldError(f"expected at most {high} bytes; got {len(value)}")
+        return value
+
+    return check
+
+
 def _list(item: Validator, low: int, high: int) -> Validator:
     def check(value: Any) -> list[Any]:
         if type(value) not in (list, tuple):
@@ -192,6 +203,7 @@ def _plain(field: Field) -> Validator:
         "float": lambda: _number(low, high),
         "bool": lambda: _exactly(bool, "true or false"),
         "null": lambda: _exactly(type(None), "null"),
+        "bytes": lambda: _bytes(high or LIMITS["string"]),
         "json": lambda: lambda value: value,
         "map": lambda: _map(_validator(field["of"]), high or LIMITS["list"]),
         "enum": lambda: _enum(field["values"]),

@@ -2,6 +2,8 @@
 // set for `cpu`; OPSWAP_ISA names the namespace of the pass, so no two passes share a symbol.
 #pragma once
 
+#include <cstring>
+
 #include "check.h"
 #include "pool.h"
 #include "registry.h"
@@ -21,6 +23,35 @@ namespace opswap {
   [[maybe_unused]] static opswap_status op##_##impl([[maybe_unused]] const op##_args &a, \
                                                     [[maybe_unused]] const opswap_exec &exec)
 
+// What the `cpu` implementation works out once per shape, in a struct of its own that starts with its version:
+//   OPSWAP_CPU_PLAN(op, Plan) { plan = ...; return OPSWAP_OK; }
+// Behind OPSWAP_CPU(op), where `planned(exec, plan)` reads the plan of the call, if there is one. It may come from another
+// process: check it before it is used.
+template <class Args, class Plan, opswap_status (*make)(const Args &, Plan &)>
+bool with_plan(ImplRecord &record) {
+  record.plan_size = [](const void *, const opswap_exec &) { return sizeof(Plan); };
+  record.plan = [](const void *args, const opswap_exec &, void *out) {
+    Plan plan;
+    const opswap_status status = make(*static_cast<const Args *>(args), plan);
+    std::memcpy(out, &plan, sizeof plan);
+    return status;
+  };
+  return true;
+}
+
+template <class Plan>
+bool planned(const opswap_exec &exec, Plan &plan) {
+  if (!exec.plan) return false;
+  std::memcpy(&plan, exec.plan, sizeof plan);
+  return true;
+}
+
+#define OPSWAP_CPU_PLAN_(op, Plan)                                          \
+  static opswap_status op##_cpu_plan(const op##_args &a, Plan &plan);       \
+  [[maybe_unused]] static const bool op##_cpu_has_plan =                    \
+      with_plan<op##_args, Plan, op##_cpu_plan>(op##_cpu_record);           \
+  static opswap_status op##_cpu_plan(const op##_args &a, Plan &plan)
+
 // Values that op.json cannot state, e.g. page ids in use; `return fail(OPSWAP_E_VALUE, ...)`.
 #define OPSWAP_CHECK_(op)                                                                       \
   static opswap_status op##_check(const op##_args &a);                                          \
@@ -32,11 +63,13 @@ namespace opswap {
 #if defined(OPSWAP_PASS_REF)
 #define OPSWAP_REF(op) OPSWAP_REGISTER_(op, ref, 0)
 #define OPSWAP_CPU(op) OPSWAP_UNUSED_(op, cpu)
+#define OPSWAP_CPU_PLAN(op, Plan) [[maybe_unused]] static opswap_status op##_cpu_plan(const op##_args &a, Plan &plan)
 #define OPSWAP_COMPOSED(op) OPSWAP_REGISTER_(op, composed, 10)
 #define OPSWAP_CHECK(op) OPSWAP_CHECK_(op)
 #else
 #define OPSWAP_REF(op) OPSWAP_UNUSED_(op, ref)
 #define OPSWAP_CPU(op) OPSWAP_REGISTER_(op, cpu, 10)
+#define OPSWAP_CPU_PLAN(op, Plan) OPSWAP_CPU_PLAN_(op, Plan)
 #define OPSWAP_COMPOSED(op) OPSWAP_UNUSED_(op, composed)
 #define OPSWAP_CHECK(op) [[maybe_unused]] static opswap_status op##_check(const op##_args &a)
 #endif

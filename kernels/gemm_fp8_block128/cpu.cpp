@@ -37,19 +37,28 @@ OPSWAP_REF(gemm_fp8_block128) {
 }
 
 template <class Math, class X>
-static opswap_status run(const gemm_fp8_block128_args &a) {
-  return a.M <= kFewMost ? few<Math, X>(a) : many<Math, X>(a);
+static opswap_status run(const gemm_fp8_block128_args &a, const GemmPlan &plan) {
+  return plan.few ? few<Math, X>(a, plan.grain) : many<Math, X>(a, plan.grain);
 }
 
 // bf16 holds every code, so pairs of it serve codes as well; fp16 needs float32.
 OPSWAP_CPU(gemm_fp8_block128) {
+  GemmPlan plan = gemm_plan(a);
+  if (planned(exec, plan))
+    if (const char *why = gemm_plan_refusal(plan, a))
+      return fail(OPSWAP_E_PLAN, "gemm_fp8_block128: the plan %s; make another with opswap_plan", why);
   return with_input(a, [&]<class X>(X) {
 #if defined(__AVX512F__)
     if constexpr (!std::is_same_v<X, fp16>)
-      if (bf16_usable()) return run<Bf16Pairs, X>(a);
+      if (bf16_usable()) return run<Bf16Pairs, X>(a, plan);
 #endif
-    return run<Floats, X>(a);
+    return run<Floats, X>(a, plan);
   });
+}
+
+OPSWAP_CPU_PLAN(gemm_fp8_block128, GemmPlan) {
+  plan = gemm_plan(a);
+  return OPSWAP_OK;
 }
 
 }  // namespace opswap::OPSWAP_ISA

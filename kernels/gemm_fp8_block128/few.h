@@ -3,12 +3,10 @@
 #pragma once
 
 #include "common/lanes.h"
-#include "input.h"
+#include "plan.h"
 
 namespace opswap::OPSWAP_ISA {
 
-constexpr int kFewMost = 8;          // rows of the input; more are faster as a matrix product
-constexpr int64_t kFewOutputs = 64;  // outputs of one task; they share their blocks' scales
 constexpr int few_rows(int m) { return m == 1 ? 16 : m == 2 ? 8 : m <= 4 ? 4 : 2; }  // sums for a transposition
 constexpr int few_at_once(int m) { return m <= 2 ? 1 : 2; }  // rows of weights that share the loads of the input
 
@@ -75,10 +73,10 @@ inline void few_write(const gemm_fp8_block128_args &a, const float *sums, int64_
 }
 
 template <class Math, int M>
-inline opswap_status few_blocks(const gemm_fp8_block128_args &a, const uint32_t *x) {
+inline opswap_status few_blocks(const gemm_fp8_block128_args &a, const uint32_t *x, int64_t grain) {
   constexpr int G = few_rows(M), R = few_at_once(M);
   const int64_t tasks = (a.N + kFewOutputs - 1) / kFewOutputs;
-  return parallel_try(tasks, 1 + 32768 / (kFewOutputs * (a.K + 1)), [&](int64_t begin, int64_t end) {
+  return parallel_try(tasks, grain, [&](int64_t begin, int64_t end) {
     float *scale = static_cast<float *>(scratch(1, size_t(a.B1 * M + 1) * sizeof(float)));
     if (!scale) return false;
     for (int64_t n0 = begin * kFewOutputs; n0 < end * kFewOutputs && n0 < a.N; n0 += kFewOutputs) {
@@ -95,14 +93,14 @@ inline opswap_status few_blocks(const gemm_fp8_block128_args &a, const uint32_t 
 }
 
 template <class Math, class X>
-inline opswap_status few(const gemm_fp8_block128_args &a) {
+inline opswap_status few(const gemm_fp8_block128_args &a, int64_t grain) {
   const int64_t words = padded(a.K) / Math::kPerWord;
   uint32_t *x = static_cast<uint32_t *>(scratch(0, size_t(a.M * words + 16) * 4));
   if (!x) return fail(OPSWAP_E_MEMORY, "gemm_fp8_block128: no memory for %lld inputs", (long long)(a.M * a.K));
   for (int64_t m = 0; m < a.M; ++m) widen_row<Math>(x + m * words, row<X>(a.input, m), a.K);
   opswap_status status{OPSWAP_OK};
   const auto pick = [&]<int... M>(std::integer_sequence<int, M...>) {
-    ((a.M == M + 1 ? void(status = few_blocks<Math, M + 1>(a, x)) : void()), ...);
+    ((a.M == M + 1 ? void(status = few_blocks<Math, M + 1>(a, x, grain)) : void()), ...);
   };
   pick(std::make_integer_sequence<int, kFewMost>{});
   return status;

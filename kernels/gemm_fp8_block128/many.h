@@ -4,12 +4,10 @@
 #pragma once
 
 #include "common/tile.h"
-#include "input.h"
+#include "plan.h"
 
 namespace opswap::OPSWAP_ISA {
 
-constexpr int64_t kTaskN = 64;   // rows of weights of one task: half a block
-constexpr int64_t kTaskM = 256;  // rows of the input whose sums one task keeps
 constexpr int64_t kPackBytes = 8 << 20;
 
 // What multiply() does with a tile's sums: times the scale of their column, added to what is there.
@@ -102,9 +100,9 @@ inline void many_task(const gemm_fp8_block128_args &a, const Packed &x, int64_t 
 }
 
 template <class Math>
-inline opswap_status many_packed(const gemm_fp8_block128_args &a, const Packed &x) {
+inline opswap_status many_packed(const gemm_fp8_block128_args &a, const Packed &x, int64_t grain) {
   const int64_t across = (x.count + kTaskM - 1) / kTaskM, blocks = (a.N + kTaskN - 1) / kTaskN;
-  return parallel_try(blocks * across, 1, [&](int64_t begin, int64_t end) {
+  return parallel_try(blocks * across, grain, [&](int64_t begin, int64_t end) {
     const int64_t floats = kTaskN * kTaskM + kTaskM + kTaskN * kBlock;
     float *work = static_cast<float *>(scratch(1, size_t(floats) * sizeof(float)));
     if (!work) return false;
@@ -118,7 +116,7 @@ inline opswap_status many_packed(const gemm_fp8_block128_args &a, const Packed &
 }
 
 template <class Math, class X>
-inline opswap_status many(const gemm_fp8_block128_args &a) {
+inline opswap_status many(const gemm_fp8_block128_args &a, int64_t grain) {
   const int64_t words = padded(a.K) / Math::kPerWord;
   int64_t most = kPackBytes / 4 / (words + 1) / kTaskM * kTaskM;
   most = most < kTaskM ? kTaskM : most;
@@ -128,7 +126,7 @@ inline opswap_status many(const gemm_fp8_block128_args &a) {
     const Packed x{static_cast<uint32_t *>(scratch(0, bytes)), words, m0, count};
     if (!x.data) return fail(OPSWAP_E_MEMORY, "gemm_fp8_block128: no memory for %zu bytes of packed input", bytes);
     if (opswap_status e = pack<Math, X>(a, x)) return e;
-    if (opswap_status e = many_packed<Math>(a, x)) return e;
+    if (opswap_status e = many_packed<Math>(a, x, grain)) return e;
   }
   return OPSWAP_OK;
 }

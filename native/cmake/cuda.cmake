@@ -1,21 +1,24 @@
-# Each room's sm90.cu, once per instance, into the one library: by nvcc for sm_90a with the CUDA runtime linked
+# Each room's CUDA files, once per instance, into the one library: by nvcc for sm_90a with the CUDA runtime linked
 # statically and no link to libcuda, or by g++ against the emulator. Sets OPSWAP_CUDA_{LIBRARIES,DEFINITIONS,INCLUDES}
 # and adds to OPSWAP_OBJECTS.
 execute_process(COMMAND ${CMAKE_COMMAND} -E env "PYTHONPATH=${OPSWAP_ROOT}/native" PYTHONDONTWRITEBYTECODE=1
-    "${OPSWAP_PYTHON}" -m gen "${OPSWAP_ROOT}" instances
-  OUTPUT_VARIABLE instances OUTPUT_STRIP_TRAILING_WHITESPACE COMMAND_ERROR_IS_FATAL ANY)
-string(REPLACE "\n" ";" OPSWAP_INSTANCES "${instances}")
-file(GLOB OPSWAP_KERNELS CONFIGURE_DEPENDS "${OPSWAP_ROOT}/kernels/*/sm90.cu")
+    "${OPSWAP_PYTHON}" -m gen "${OPSWAP_ROOT}" objects
+  OUTPUT_VARIABLE objects OUTPUT_STRIP_TRAILING_WHITESPACE COMMAND_ERROR_IS_FATAL ANY)
+string(REPLACE "\n" ";" OPSWAP_CUDA_OBJECTS "${objects}")
+file(GLOB OPSWAP_KERNELS CONFIGURE_DEPENDS "${OPSWAP_ROOT}/kernels/*/*.cu"
+  "${OPSWAP_ROOT}/kernels/*/*/*.cu")
 set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${OPSWAP_ROOMS})
 
-# Splits `room|instance|scalar|namespace` and says what the compiler is told of an instance.
-macro(opswap_read_instance line)
+# Splits `room|instance|scalar|namespace|source|object` and says what the compiler is told of an object.
+macro(opswap_read_object line)
   string(REPLACE "|" ";" parts "${line}")
   list(GET parts 0 room)
   list(GET parts 1 pass)
   list(GET parts 2 scalar)
   list(GET parts 3 namespace)
-  set(source "${OPSWAP_ROOT}/kernels/${room}/sm90.cu")
+  list(GET parts 4 source)
+  set(source "${OPSWAP_ROOT}/${source}")
+  list(GET parts 5 name)
   set(definitions OPSWAP_PASS=${namespace} "OPSWAP_OP=\"${room}\"")
   if(scalar)
     list(APPEND definitions OPSWAP_SCALAR=${scalar})
@@ -36,9 +39,9 @@ if(OPSWAP_EMULATE)
   target_include_directories(room_headers PRIVATE ${OPSWAP_INCLUDES})
   target_compile_options(room_headers PRIVATE ${OPSWAP_EMULATED_FLAGS})
   target_precompile_headers(room_headers PRIVATE ${OPSWAP_EMULATED_HEADERS} <error.h> <kernel_launch.h> <types.h>)
-  foreach(line ${OPSWAP_INSTANCES})
-    opswap_read_instance("${line}")
-    set(target room_${room}_${pass})
+  foreach(line ${OPSWAP_CUDA_OBJECTS})
+    opswap_read_object("${line}")
+    string(REPLACE "." "_" target "room_${name}")
     add_library(${target} OBJECT "${source}")
     set_source_files_properties("${source}" PROPERTIES LANGUAGE CXX)
     add_dependencies(${target} opswap_generate)
@@ -112,14 +115,14 @@ endforeach()
 set(folder "${CMAKE_CURRENT_BINARY_DIR}/sm90")
 file(MAKE_DIRECTORY "${folder}")
 file(WRITE "${folder}/nvcc-version" "${nvcc_version}\n")
-foreach(line ${OPSWAP_INSTANCES})
-  opswap_read_instance("${line}")
-  set(object "${folder}/${room}.${pass}.o")
+foreach(line ${OPSWAP_CUDA_OBJECTS})
+  opswap_read_object("${line}")
+  set(object "${folder}/${name}.o")
   list(TRANSFORM definitions PREPEND -D)
   add_custom_command(OUTPUT "${object}"
-    COMMAND "${OPSWAP_PYTHON}" "${CMAKE_CURRENT_LIST_DIR}/logged.py" "${folder}/${room}.${pass}.ptxas" ${CMAKE_CXX_COMPILER_LAUNCHER} "${nvcc}" ${flags} ${definitions} -MD -MF "${object}.d" -MT "${object}" -c "${source}" -o "${object}"
+    COMMAND "${OPSWAP_PYTHON}" "${CMAKE_CURRENT_LIST_DIR}/logged.py" "${folder}/${name}.ptxas" ${CMAKE_CXX_COMPILER_LAUNCHER} "${nvcc}" ${flags} ${definitions} -MD -MF "${object}.d" -MT "${object}" -c "${source}" -o "${object}"
     DEPENDS "${source}" opswap_generate "${CMAKE_CURRENT_LIST_DIR}/cuda.cmake" "${OPSWAP_NVCC_FLAGS}" "${CMAKE_CURRENT_LIST_DIR}/logged.py"
-    DEPFILE "${object}.d" COMMENT "Compiling ${room} for sm_90a (${pass})" VERBATIM)
+    DEPFILE "${object}.d" COMMENT "Compiling ${name} for sm_90a" VERBATIM)
   set_source_files_properties("${object}" PROPERTIES EXTERNAL_OBJECT ON GENERATED ON)
   list(APPEND OPSWAP_OBJECTS "${object}")
 endforeach()

@@ -10,7 +10,8 @@ endif()
 set(OPSWAP_GEN_DIR "${CMAKE_CURRENT_BINARY_DIR}/gen")
 file(GLOB OPSWAP_ROOMS CONFIGURE_DEPENDS "${OPSWAP_ROOT}/kernels/*/op.json")
 file(GLOB OPSWAP_ROOM_SOURCES CONFIGURE_DEPENDS "${OPSWAP_ROOT}/kernels/*/cpu.cpp"
-  "${OPSWAP_ROOT}/kernels/*/sm90.cu" "${OPSWAP_ROOT}/kernels/*/*.h")
+  "${OPSWAP_ROOT}/kernels/*/*.cu" "${OPSWAP_ROOT}/kernels/*/*/*.cu" "${OPSWAP_ROOT}/kernels/*/*.h"
+  "${OPSWAP_ROOT}/kernels/*/*/*.h")
 file(GLOB OPSWAP_CORE CONFIGURE_DEPENDS "${OPSWAP_ROOT}/native/core/*.cpp")
 file(GLOB OPSWAP_GENERATOR CONFIGURE_DEPENDS "${OPSWAP_ROOT}/native/gen/*.py" "${OPSWAP_ROOT}/native/core/*"
   "${OPSWAP_ROOT}/native/include/*.h")

@@ -1,8 +1,9 @@
 // opswap_call and its relatives: find, check, run the active implementation, count.
 #include <cstring>
 
-#include "check.h"
+#include "bound.h"
 #include "device.h"
+#include "plan.h"
 #include "registry.h"
 #include "trace.h"
 
@@ -11,22 +12,6 @@ using namespace opswap;
 namespace {
 
 constexpr opswap_exec kDefaultExec = {sizeof(opswap_exec), 0, nullptr, nullptr, 0, nullptr, 0, nullptr};
-
-struct Bound {
-  alignas(16) unsigned char args[kArgsRoom];
-  const ArgsBase &base() const { return *reinterpret_cast<const ArgsBase *>(args); }
-};
-
-opswap_status bind(const Op &op, const opswap_arg *args, int32_t nargs, Bound &bound) {
-  if (nargs != op.spec->nargs) [[unlikely]]
-    return cold::count(op.spec->name, nargs, op.spec->nargs);
-  if (!args) [[unlikely]]
-    return fail(OPSWAP_E_NULL, "%s: the argument array is null", op.spec->name);
-  if (opswap_status e = op.spec->bind(args, bound.args)) [[unlikely]]
-    return e;
-  if (op.check && bound.base().device_type == kDLCPU) return op.check(bound.args);
-  return OPSWAP_OK;
-}
 
 // nullptr, or why this implementation cannot run these arguments.
 const char *refusal(const Impl &impl, const Bound &bound) {
@@ -56,17 +41,25 @@ opswap_status check_workspace(const Op &op, const Impl &impl, const Bound &bound
   return OPSWAP_OK;
 }
 
-opswap_status run(const Op &op, Impl &impl, const Bound &bound, const opswap_arg *args, int32_t nargs,
-                  const opswap_exec &exec) {
-  if (const char *reason = refusal(impl, bound)) [[unlikely]]
-    return refuse(op, impl, reason);
-  if (impl.external) return impl.external_fn(impl.external_ctx, args, nargs, &exec);
+opswap_status start(const Op &op, Impl &impl, const Bound &bound, const opswap_exec &exec) {
+  if (impl.external) return impl.external_fn(impl.external_ctx, bound.given, op.spec->nargs, &exec);
   if (impl.record->workspace)
     if (opswap_status e = check_workspace(op, impl, bound, exec)) [[unlikely]]
       return e;
   if (impl.device_type != kDLCUDA) return impl.record->run(bound.args, exec);
   const DeviceScope scope(bound.base().device_id);
   return scope.status() ? scope.status() : impl.record->run(bound.args, exec);
+}
+
+[[gnu::cold]] opswap_status start_planned(const Op &op, Impl &impl, const Bound &bound, opswap_exec exec) {
+  if (opswap_status e = open_plan(op, impl, bound, exec)) return e;
+  return start(op, impl, bound, exec);
+}
+
+opswap_status run(const Op &op, Impl &impl, const Bound &bound, const opswap_exec &exec) {
+  if (const char *reason = refusal(impl, bound)) [[unlikely]]
+    return refuse(op, impl, reason);
+  return exec.plan ? start_planned(op, impl, bound, exec) : start(op, impl, bound, exec);
 }
 
 opswap_status resolve(const char *name, const opswap_exec *exec, Op *&op, Impl *&impl) {
@@ -109,10 +102,10 @@ opswap_status opswap_call(const char *name, const opswap_arg *args, int32_t narg
   opswap_status status;
   if (impl->stats.count()) {
     const uint64_t start = ticks_now();
-    status = run(*op, *impl, bound, args, nargs, x);
+    status = run(*op, *impl, bound, x);
     impl->stats.time(ticks_now() - start);
   } else {
-    status = run(*op, *impl, bound, args, nargs, x);
+    status = run(*op, *impl, bound, x);
   }
   if (status) [[unlikely]]
     impl->stats.errors.fetch_add(1, std::memory_order_relaxed);
@@ -130,10 +123,11 @@ opswap_status opswap_plan(const char *name, const opswap_arg *args, int32_t narg
   if (opswap_status e = bind(*op, args, nargs, bound)) return e;
   impl = taker(*op, *impl, bound, exec);
   const size_t room = *size;
-  *size = impl->record && impl->record->plan_size ? impl->record->plan_size(bound.args, x) : 0;
+  *size = plan_size(*impl, bound, x);
   if (!buf || !*size) return OPSWAP_OK;
   if (room < *size) return fail(OPSWAP_E_BUFFER, "opswap_plan: %s needs %zu bytes, got %zu", name, *size, room);
-  return impl->record->plan(bound.args, x, buf);
+  if (const char *reason = refusal(*impl, bound)) return refuse(*op, *impl, reason);
+  return make_plan(*op, *impl, bound, x, buf);
 }
 
 opswap_status opswap_workspace_size(const char *name, const opswap_arg *args, int32_t nargs, const opswap_exec *exec,

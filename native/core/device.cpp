@@ -1,5 +1,7 @@
 #include "device.h"
 
+#include "kernel_launch.h"
+
 #include <algorithm>
 #include <cstdio>
 #include <string>
@@ -50,6 +52,7 @@ std::string error_text(cudaError_t e) {
 struct Devices {
   std::string status;
   std::vector<std::string> refusals;  // per device, "" when it can run the kernels
+  std::vector<int64_t> sms;           // per device
 
   Devices() {
     int count = 0;
@@ -72,10 +75,12 @@ struct Devices {
   void examine(int id, std::string &usable, std::string &others) {
     cudaDeviceProp p{};
     std::string &refusal = refusals.emplace_back();
+    int64_t &count = sms.emplace_back(1);
     if (cudaError_t e = cudaGetDeviceProperties(&p, id)) {
       cudaGetLastError();
       refusal = "device " + std::to_string(id) + ": " + error_text(e);
     } else {
+      count = p.multiProcessorCount;
       const std::string name = "device " + std::to_string(id) + " is " + p.name + " (sm_" + std::to_string(p.major) +
                                std::to_string(p.minor);
       if (p.major == kMajor && p.minor == kMinor) {
@@ -102,6 +107,13 @@ const char *device_refusal(int32_t id) {
   if (d.refusals.empty()) return d.status.c_str();
   if (id < 0 || size_t(id) >= d.refusals.size()) return "there is no CUDA device of this number";
   return d.refusals[size_t(id)].empty() ? nullptr : d.refusals[size_t(id)].c_str();
+}
+
+int64_t device_sms() {
+  int id = 0;
+  if (cudaGetDevice(&id)) cudaGetLastError();
+  const std::vector<int64_t> &sms = devices().sms;
+  return size_t(id) < sms.size() ? sms[size_t(id)] : 1;
 }
 
 DeviceScope::DeviceScope(int32_t id) {

@@ -108,9 +108,28 @@ opswap_status check_geometry(const Kernel &kernel, const Geometry &g) {
 
 #ifdef OPSWAP_EMULATE
 
+namespace {
+
+// The card that OPSWAP_EMULATE_DEVICE names; nullptr: no such.
+const emu::Device *emulated_device() {
+  const char *name = std::getenv("OPSWAP_EMULATE_DEVICE");
+  if (!name) return &emu::kDevices[0];
+  for (const emu::Device &device : emu::kDevices)
+    if (!std::strcmp(device.name, name)) return &device;
+  return nullptr;
+}
+
+}  // namespace
+
+int64_t device_sms() {
+  const emu::Device *device = emulated_device();
+  return device ? device->sms : 1;
+}
+
 // OPSWAP_EMULATE_SEED picks the order of threads and of asynchronous work, for each launch anew.
 opswap_status launch_emulated(const Kernel &kernel, const Geometry &g, const std::function<void()> &body) {
   if (opswap_status e = check_geometry(kernel, g)) return e;
+  if (!emulated_device()) return launch_failed(kernel, g, kNotStarted, "OPSWAP_EMULATE_DEVICE needs to be H100 or H20");
   if (!g.grid.count()) return OPSWAP_OK;
   const char *seed = std::getenv("OPSWAP_EMULATE_SEED");
   emu::options().seed = seed ? std::strtoull(seed, nullptr, 10) : 0;

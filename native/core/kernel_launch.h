@@ -9,8 +9,8 @@
 
 namespace opswap {
 
-// SMs that a persistent kernel's grid is sized for without a budget: an H100's or H200's; a smaller card takes turns.
-constexpr int64_t kSms = 132;
+// SMs of the device that is current, which is that of the call; the device is asked once.
+int64_t device_sms();
 
 struct Extent {
   int64_t x = 1, y = 1, z = 1;

@@ -19,11 +19,19 @@ using CanFn = const char *(*)(const void *args);  // nullptr, or the reason why 
 using SizeFn = size_t (*)(const void *args, const opswap_exec &exec);
 using PlanFn = opswap_status (*)(const void *args, const opswap_exec &exec, void *plan);
 
+// Two tensor arguments that may be given as one quantised argument, in the place of the first; indices of arguments.
+struct QuantizedSpec {
+  const char *layout;
+  int32_t data, scale;
+};
+
 // One op as the generator writes it.
 struct OpSpec {
   const char *name;
   int32_t nargs;
   BindFn bind;
+  const QuantizedSpec *quantized;
+  int32_t nquantized;
 };
 
 // What real cards have shown of an implementation (evidence/); all null for one that needs none.
@@ -64,6 +72,7 @@ struct RegisterCheck {
 };
 
 constexpr int kMaxImpls = 16;
+constexpr int32_t kMostArgs = 32;
 constexpr size_t kArgsRoom = 1024;  // bytes on the stack for one generated argument struct
 
 // One implementation as the registry runs it.

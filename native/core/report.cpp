@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 
+#include "bound.h"
 #include "device.h"
 #include "registry.h"
 #include "trace.h"
@@ -47,13 +48,12 @@ std::string refusal(const Op &op, const Impl &impl, const opswap_arg *args, int3
     const char *reason = cuda ? device_refusal(0) : nullptr;
     return reason ? reason : "";
   }
-  alignas(16) unsigned char bound[kArgsRoom];
-  if (nargs != op.spec->nargs) return "the number of arguments is not the op's";
-  if (op.spec->bind(args, bound)) return opswap_last_error();
-  const ArgsBase &base = *reinterpret_cast<ArgsBase *>(bound);
+  Bound bound;
+  if (bind(op, args, nargs, bound)) return opswap_last_error();
+  const ArgsBase &base = bound.base();
   if (base.device_type != impl.device_type) return "the tensors are on another device";
   const char *reason = cuda ? device_refusal(base.device_id) : nullptr;
-  if (!reason && impl.record->can) reason = impl.record->can(bound);
+  if (!reason && impl.record->can) reason = impl.record->can(bound.args);
   return reason ? reason : "";
 }
 

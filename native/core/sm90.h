@@ -1,4 +1,4 @@
-// The instances of a room's sm90.cu, one per dtype, as the generated glue sees them.
+// The instances of a room's kernels, one per dtype, as the generated glue sees them.
 #pragma once
 
 #include "registry.h"
@@ -35,7 +35,7 @@ ImplRecord sm90_record(const char *op, const Evidence &evidence) {
           .can = [](const void *args) -> const char * {
             const Args &a = *static_cast<const Args *>(args);
             const Sm90<Args> instance = pick(a);
-            if (!instance.run) return "sm90.cu has no instance for this dtype";
+            if (!instance.run) return "its kernels have no instance for this dtype";
             return instance.can ? instance.can(a) : nullptr;
           },
           .workspace = [](const void *args, const opswap_exec &exec) -> size_t {

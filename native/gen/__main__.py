@@ -1,6 +1,6 @@
 """python -m gen ROOT build DIR   writes the C++ of a build
-python -m gen ROOT instances   prints what each sm90.cu is compiled for, for CMake
-python -m gen ROOT evidence    prints what the committed evidence says of each sm90.cu, with the digest of its sources
+python -m gen ROOT objects     prints what each CUDA file is compiled for, for CMake
+python -m gen ROOT evidence    prints what the committed evidence says of each room with kernels, and its digest
 python -m gen ROOT commit      writes the generated files that are committed
 python -m gen ROOT check       exits 1 when a committed file differs from what would be generated"""
 
@@ -50,8 +50,8 @@ def main(argv: list[str]) -> int:
     manifest = spec.manifest(root, ops)
     if verb == "build":
         write(Path(argv[2]), built(root, ops, manifest))
-    elif verb == "instances":
-        sys.stdout.write(sm90.instance_list(ops))
+    elif verb == "objects":
+        sys.stdout.write(sm90.object_list(ops, root))
     elif verb == "evidence":
         sys.stdout.write(evidence.report(root, ops))
     elif verb == "commit":

@@ -183,6 +183,19 @@ def chunks(text: str, size: int = 8000) -> str:
     return "\n".join(json.dumps(text[i : i + size], ensure_ascii=True) for i in range(0, len(text), size))
 
 
+def quantized_table(op: Op) -> list[str]:
+    """Which arguments may be given as one quantised argument."""
+    index = {a["name"]: i for i, a in enumerate(op.args)}
+    rows = [f'{{"{q["layout"]}", {index[q["data"]]}, {index[q["scale"]]}}}' for q in op.data.get("quantized", [])]
+    return [f"static constexpr QuantizedSpec k_{op.name}_quantized[] = {{{', '.join(rows)}}};"] if rows else []
+
+
+def op_row(op: Op) -> str:
+    count = len(op.data.get("quantized", []))
+    table = f"k_{op.name}_quantized" if count else "nullptr"
+    return f'{{"{op.name}", {len(op.args)}, bind_{op.name}::bind, {table}, {count}}}'
+
+
 def registry_source(root: Path, ops: list[Op], manifest: dict) -> str:
     lines = [f'#include "{o.name}.gen.h"' for o in ops]
     lines += [
@@ -197,7 +210,9 @@ def registry_source(root: Path, ops: list[Op], manifest: dict) -> str:
     for op in ops:
         lines += bind(op)
     lines += sm90.glue_of_all(ops, root)
-    rows = ",\n".join(f'    {{"{o.name}", {len(o.args)}, bind_{o.name}::bind}}' for o in ops)
+    for op in ops:
+        lines += quantized_table(op)
+    rows = ",\n".join(f"    {op_row(o)}" for o in ops)
     pack = manifest["pack"]
     lines += [
         f"const OpSpec kOps[] = {{\n{rows}}};",

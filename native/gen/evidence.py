@@ -150,7 +150,7 @@ def _refusal(data: dict, op: Op, digest: str) -> str | None:
 
 def report(root: Path, ops: list[Op]) -> str:
     lines = []
-    for op in (o for o in ops if o.sm90.exists()):
+    for op in (o for o in ops if o.kernel_files):
         found = standing(root, op)
         text = f"experimental: {found.experimental}" if found.experimental else f"correct on {', '.join(found.correct)}"
         lines.append(f"{op.name}|{kernel_digest(root, op)}|{text}")

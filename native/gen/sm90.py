@@ -1,4 +1,4 @@
-"""Which instances a room's sm90.cu is compiled for, and the glue that makes one implementation of them."""
+"""Which instances a room's CUDA files are compiled for, and the glue that makes one implementation of them."""
 
 from __future__ import annotations
 
@@ -6,37 +6,25 @@ import json
 from pathlib import Path
 
 from .evidence import Standing, standing
-from .spec import Op
-
-#: Element types of kernels/common/device by dtype.
-SCALARS = {
-    "float32": "float",
-    "bfloat16": "bf16",
-    "float16": "fp16",
-    "float8_e4m3fn": "e4m3",
-    "float8_e5m2": "e5m2",
-    "float64": "double",
-}
-
-
-def type_variable(op: Op) -> str | None:
-    """The first type variable of floating dtypes only: sm90.cu is compiled once per value of it. Where integers are
-    among them too, the room moves bits, and their width is enough."""
-    return next((t for t, dtypes in op.data["types"].items() if all(d in SCALARS for d in dtypes)), None)
+from .spec import SCALARS, Op
 
 
 def instances(op: Op) -> list[tuple[str, str]]:
     """(innermost namespace, C++ type of `Scalar`) of each compilation; a room of bits has one without `Scalar`."""
-    variable = type_variable(op)
-    if variable is None:
-        return [("sm90_all", "")]
-    return [(f"sm90_{d}", SCALARS[d]) for d in op.data["types"][variable]]
+    dtypes = [d for of in op.data["instances"].values() for d in of]
+    return [(f"sm90_{d}", SCALARS[d]) for d in dtypes] or [("sm90_all", "")]
 
 
-def instance_list(ops: list[Op]) -> str:
-    """For builds: one `room|instance|scalar|namespace` per line."""
-    found = [(o, name, scalar) for o in ops if o.sm90.exists() for name, scalar in instances(o)]
-    return "\n".join(f"{o.name}|{name}|{scalar}|{scope(o, name)}" for o, name, scalar in found) + "\n"
+def object_list(ops: list[Op], root: Path) -> str:
+    """For builds: one `room|instance|scalar|namespace|source|object` per compiled file of each instance."""
+    lines = []
+    for op in ops:
+        for file in op.kernel_files:
+            part = "" if file.parent == op.path.parent else f".{file.stem}"
+            for name, scalar in instances(op):
+                fields = (op.name, name, scalar, scope(op, name), file.relative_to(root), f"{op.name}.{name}{part}")
+                lines.append("|".join(map(str, fields)))
+    return "\n".join(lines) + "\n"
 
 
 def scope(op: Op, namespace: str) -> str:
@@ -75,7 +63,7 @@ def glue(op: Op, root: Path) -> list[str]:
     made = instances(op)
     lines = [line for namespace, _ in made for line in declare(op, namespace)]
     lines.append(f"static Sm90<{op.name}_args> {op.name}_instance(const {op.name}_args &a) {{")
-    variable = type_variable(op)
+    variable = next(iter(op.data["instances"]), None)
     if variable is None:
         lines += [f"  return {members(op, made[0][0])};"]
     else:
@@ -94,5 +82,5 @@ def glue(op: Op, root: Path) -> list[str]:
 
 
 def glue_of_all(ops: list[Op], root: Path) -> list[str]:
-    rooms = [o for o in ops if o.sm90.exists()]
+    rooms = [o for o in ops if o.kernel_files]
     return ["#ifdef OPSWAP_WITH_SM90", *(line for o in rooms for line in glue(o, root)), "#endif"] if rooms else []

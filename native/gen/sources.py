@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from pathlib import Path
 
@@ -23,10 +24,10 @@ def _find(root: Path, near: Path, name: str) -> Path | None:
     return next((p.resolve() for p in places if p.is_file()), None)
 
 
-def closure(root: Path, start: Path) -> list[Path]:
-    """`start` and every file of the checkout that it includes, however far."""
+def closure(root: Path, *starts: Path) -> list[Path]:
+    """The files and every file of the checkout that they include, however far."""
     seen: list[Path] = []
-    waiting = [start.resolve()]
+    waiting = [start.resolve() for start in starts]
     while waiting:
         path = waiting.pop()
         if path in seen:
@@ -38,9 +39,9 @@ def closure(root: Path, start: Path) -> list[Path]:
 
 
 def kernel_digest(root: Path, op: Op) -> str:
-    """sha256 over the op's declaration and the closure of its sm90.cu."""
-    digest = hashlib.sha256(op.hash.encode())
-    for path in closure(root.resolve(), op.sm90):
+    """sha256 over the op's declaration, its instances and the closure of its CUDA files."""
+    digest = hashlib.sha256(f"{op.hash}\0{json.dumps(op.data['instances'])}".encode())
+    for path in closure(root.resolve(), *op.kernel_files):
         name = path.relative_to(root.resolve())
         digest.update(f"\0{name}\0{stripped(path.read_text())}".encode())
     return digest.hexdigest()

@@ -19,8 +19,19 @@ ARG_KEYS = {
 }  # fmt: skip
 OP_KEYS = {
     "op", "version", "summary", "source", "types", "args", "require", "tolerance", "toggle_class", "composes",
-    "cases", "bench", "floor",
+    "cases", "bench", "floor", "instances", "quantized",
 }  # fmt: skip
+
+
+#: Element types of kernels/common/device by dtype.
+SCALARS = {
+    "float32": "float",
+    "bfloat16": "bf16",
+    "float16": "fp16",
+    "float8_e4m3fn": "e4m3",
+    "float8_e5m2": "e5m2",
+    "float64": "double",
+}
 
 
 class SpecError(Exception):
@@ -48,9 +59,8 @@ class Op:
         return [a for a in self.args if a["kind"] == "tensor"]
 
     @property
-    def sm90(self) -> Path:
-        """The room's CUDA kernels; not every room has them."""
-        return self.path.parent / "sm90.cu"
+    def kernel_files(self) -> list[Path]:
+        return kernel_files(self.path.parent)
 
     @property
     def schema(self) -> str:
@@ -61,6 +71,13 @@ class Op:
         """Digest of everything a caller relies on: name, version, arguments."""
         text = json.dumps([self.name, self.data["version"], self.data["types"], self.args], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def kernel_files(room: Path) -> list[Path]:
+    """The CUDA files of a room that are compiled: `sm90.cu`, or every .cu of `sm90/`; not every room has kernels."""
+    single, folder = room / "sm90.cu", sorted((room / "sm90").glob("*.cu"))
+    require(not (single.exists() and folder), room, "has kernels in sm90.cu and in sm90/; needs them in one of the two")
+    return [single] if single.exists() else folder
 
 
 def torch_schema(op: Op) -> str:
@@ -140,6 +157,29 @@ def check_floor(op: Op) -> None:
         require(not loose, op.path, f"floor '{text}' uses {sorted(loose)}, which no shape has")
 
 
+def check_quantized(op: Op) -> None:
+    """Two tensors that a caller may give as one quantised argument: {"layout": id, "data": name, "scale": name}."""
+    names = {a["name"] for a in op.tensors}
+    for row in op.data.get("quantized", []):
+        require(set(row) == {"layout", "data", "scale"}, op.path, "quantized needs layout, data and scale")
+        lost = {row["data"], row["scale"]} - names
+        require(not lost, op.path, f"quantized names {sorted(lost)}, which is no tensor")
+
+
+def check_instances(op: Op) -> None:
+    """What kernels are compiled for: once for each dtype of one type variable, or once, in rooms that move bits."""
+    there = "instances" in op.data
+    need = "needs the key 'instances'" if op.kernel_files else "has the key 'instances', but no kernels"
+    require(there == bool(op.kernel_files), op.path, need)
+    instances = op.data.get("instances", {})
+    require(len(instances) <= 1, op.path, f"instances names {sorted(instances)}, needs at most one type variable")
+    for variable, dtypes in instances.items():
+        known = op.data["types"].get(variable, [])
+        require(bool(known), op.path, f"instances names '{variable}', which is no type variable")
+        lost = [d for d in dtypes if d not in known or d not in SCALARS]
+        require(bool(dtypes) and not lost, op.path, f"instances of {variable} has {lost}, needs some of {known}")
+
+
 def check_op(op: Op, dtypes: set[str]) -> None:
     data, path = op.data, op.path
     unknown = set(data) - OP_KEYS
@@ -153,6 +193,8 @@ def check_op(op: Op, dtypes: set[str]) -> None:
     for arg in op.args:
         check_arg(op, arg, dtypes)
     check_floor(op)
+    check_instances(op)
+    check_quantized(op)
     names = [a["name"] for a in op.args]
     require(len(names) == len(set(names)), path, "two arguments have one name")
     require(bool(op.tensors) and not op.args[0].get("optional"), path, "the first argument needs to be a given tensor")
@@ -221,7 +263,18 @@ def build_digest(root: Path) -> str:
 def manifest(root: Path, ops: list[Op]) -> dict:
     """What the library carries and every reader sees (docs/manifest.md)."""
     version = json.loads((root / "package.json").read_text())["version"]
-    keep = ("version", "summary", "source", "types", "args", "require", "tolerance", "toggle_class", "composes")
+    keep = (
+        "version",
+        "summary",
+        "source",
+        "types",
+        "args",
+        "require",
+        "tolerance",
+        "toggle_class",
+        "composes",
+        "quantized",
+    )
     return {
         "schema": 1,
         "pack": {"name": "opswap", "version": version, "build_digest": build_digest(root)},

@@ -1,4 +1,4 @@
-// libopswap with each sm90.cu on the emulator: never shipped, for tests and the roofline.
+// libopswap with all kernels on the emulator: never shipped, for tests and the roofline.
 import { dirname, join } from "node:path";
 import { cmakeBuild } from "./cmake.mjs";
 import { findCompiler } from "./compiler.mjs";

@@ -90,7 +90,7 @@ def test_a_failed_case_or_an_untried_dtype_keeps_it_experimental(root: Path) -> 
 def test_the_digest_follows_what_is_compiled_and_nothing_else(root: Path) -> None:
     before = kernel_digest(root, op(root))
     header = root / "kernels/common/device/vec.h"
-    assert header.resolve() in closure(root, op(root).sm90)
+    assert header.resolve() in closure(root, *op(root).kernel_files)
     text = header.read_text()
     try:
         header.write_text("// another remark\n" + text)
@@ -99,7 +99,7 @@ def test_the_digest_follows_what_is_compiled_and_nothing_else(root: Path) -> Non
         assert kernel_digest(root, op(root)) != before
     finally:
         header.write_text(text)
-    assert root.resolve() / "kernels/rms_norm/cpu.cpp" not in closure(root, op(root).sm90)
+    assert root.resolve() / "kernels/rms_norm/cpu.cpp" not in closure(root, *op(root).kernel_files)
     assert stripped('a /* x */ b  // "c"\n"// d"') == 'a b "// d"'
 
 

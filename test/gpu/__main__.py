@@ -70,7 +70,9 @@ def obstacles(kind: str) -> list[str]:
 
 
 def ops_with_kernels() -> list[str]:
-    return sorted(path.parent.name for path in ROOT.glob("kernels/*/sm90.cu"))
+    from gen.spec import kernel_files
+
+    return sorted(path.parent.name for path in ROOT.glob("kernels/*/op.json") if kernel_files(path.parent))
 
 
 def environment(site: Path) -> dict[str, str]:
@@ -205,7 +207,7 @@ def main(argv: list[str]) -> int:
     BUILD.mkdir(parents=True, exist_ok=True)
     unknown = sorted(set(asked.ops) - set(ops_with_kernels()))
     if unknown:
-        say(f"no sm90.cu in {', '.join(unknown)}; there are {', '.join(ops_with_kernels())}")
+        say(f"no kernels in {', '.join(unknown)}; there are {', '.join(ops_with_kernels())}")
         return 2
     ready = prepare(asked)
     if ready is None:

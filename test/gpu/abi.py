@@ -146,8 +146,16 @@ class Library:
         self._check(self._lib.opswap_workspace_size(name, args.array, len(args.array), c.byref(run), c.byref(size)))
         return size.value
 
-    def call(self, op: str, args: Arguments, impl: str, stream: int = 0, workspace: tuple[int, int] = (0, 0)) -> None:
-        run = Exec(c.sizeof(Exec), 0, stream, workspace[0], workspace[1], None, 0, impl.encode())
+    def call(
+        self,
+        op: str,
+        args: Arguments,
+        impl: str,
+        stream: int = 0,
+        workspace: tuple[int, int] = (0, 0),
+        sm_budget: int = 0,
+    ) -> None:
+        run = Exec(c.sizeof(Exec), sm_budget, stream, workspace[0], workspace[1], None, 0, impl.encode())
         self._check(self._lib.opswap_call(op.encode(), args.array, len(args.array), c.byref(run)))
 
     def why(self, op: str, args: Arguments | None = None) -> dict:

@@ -64,16 +64,15 @@ class Plain:
         return out
 
     def _cu(self, line: str) -> Path:
-        room, instance, scalar, namespace = line.split("|")
-        out = self._folder / f"{room}.{instance}.o"
+        room, _, scalar, namespace, source, name = line.split("|")
+        out = self._folder / f"{name}.o"
         flags = (self._root / "native/cmake/nvcc.flags").read_text().replace("@CXX@", CXX).split()
         names = [
             f"-DOPSWAP_PASS={namespace}",
             f'-DOPSWAP_OP="{room}"',
             *([f"-DOPSWAP_SCALAR={scalar}"] if scalar else []),
         ]
-        source = self._root / "kernels" / room / "sm90.cu"
-        _run([self._nvcc, *flags, *names, *self._includes, "-c", str(source), "-o", str(out)])
+        _run([self._nvcc, *flags, *names, *self._includes, "-c", str(self._root / source), "-o", str(out)])
         return out
 
     def build(self) -> Path:
@@ -81,7 +80,7 @@ class Plain:
         self._generate("build", str(self._gen))
         sources = [*sorted((self._root / "native/core").glob("*.cpp")), self._gen / "registry.gen.cpp"]
         with ThreadPoolExecutor(os.cpu_count() or 2) as pool:
-            kernels = pool.map(self._cu, self._generate("instances").split())
+            kernels = pool.map(self._cu, self._generate("objects").split())
             objects = [*pool.map(self._cpp, sources), *kernels]
         library = self._folder / "libopswap.so"
         folders = [self._cuda / p for p in ("lib64", "lib", "targets/x86_64-linux/lib")]

@@ -19,6 +19,7 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
+from gen.spec import kernel_files
 
 ROOT = Path(__file__).resolve().parents[2]
 GUARD = 64  # elements on each side of every written tensor that nobody may touch
@@ -47,6 +48,11 @@ class Room:
     @property
     def module(self) -> ModuleType:
         return _load(self.path / "ref.py")
+
+    @property
+    def kernel_files(self) -> list[Path]:
+        """Its CUDA files; none where it has no kernels."""
+        return kernel_files(self.path)
 
     def type_choices(self) -> list[dict[str, str]]:
         """Every combination of dtypes that the op declares."""

@@ -109,10 +109,10 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--library", type=Path, help="libopswap.so built for the emulator")
     parser.add_argument("--json", type=Path, default=ROOT / "build/roofline.json")
     asked = parser.parse_args(argv)
-    known = {room.name: room for room in rooms() if (room.path / "sm90.cu").exists()}
+    known = {room.name: room for room in rooms() if room.kernel_files}
     unknown = sorted(set(asked.ops) - set(known))
     if unknown:
-        print(f"no sm90.cu in {', '.join(unknown)}; there are {', '.join(known)}")
+        print(f"no kernels in {', '.join(unknown)}; there are {', '.join(known)}")
         return 2
     counted = Counted(asked.library) if asked.library else None
     most = MOST_BYTES["quick" if asked.quick else "full"]

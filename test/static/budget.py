@@ -21,11 +21,11 @@ def objects_folder(root: Path) -> Path:
     return root / "build/native-work/sm90"
 
 
-def instances(root: Path) -> list[tuple[str, str]]:
-    """(op, instance) of every object of a build."""
-    command = [sys.executable, "-m", "gen", str(root), "instances"]
+def objects(root: Path) -> list[tuple[str, str, str]]:
+    """(op, instance, object's name) of every object of a build."""
+    command = [sys.executable, "-m", "gen", str(root), "objects"]
     out = subprocess.run(command, cwd=root / "native", check=True, capture_output=True, text=True).stdout
-    return [tuple(line.split("|")[:2]) for line in out.split()]
+    return [(row[0], row[1], row[5]) for row in (line.split("|") for line in out.split())]
 
 
 def nvcc_release(root: Path) -> str:
@@ -33,7 +33,8 @@ def nvcc_release(root: Path) -> str:
 
 
 def read_all(root: Path, cuobjdump: Path) -> list[Kernel]:
-    return [k for op, instance in instances(root) for k in read(op, instance, objects_folder(root), cuobjdump)]
+    found = (read(*of, objects_folder(root), cuobjdump) for of in objects(root))
+    return sorted((k for kernels in found for k in kernels), key=lambda k: (k.op, k.instance, k.name))
 
 
 def table(release: str, kernels: list[Kernel]) -> str:

@@ -106,9 +106,8 @@ def _product(words: str) -> int:
     return min(count, MAX_THREADS)
 
 
-def read(op: str, instance: str, folder: Path, cuobjdump: Path) -> list[Kernel]:
-    """The kernels of `folder`/op.instance.o, by name."""
-    stem = f"{op}.{instance}"
+def read(op: str, instance: str, stem: str, folder: Path, cuobjdump: Path) -> list[Kernel]:
+    """The kernels of the object `stem` of an instance, by name."""
     log = (folder / f"{stem}.ptxas").read_text()
     opcodes = _opcodes(_run(cuobjdump, "-sass", folder / f"{stem}.o"))
     bounds = _launch_bounds(_run(cuobjdump, "-elf", folder / f"{stem}.o"))

@@ -28,6 +28,8 @@ std::map<cudaEvent_t, Event> events;
 std::map<const void *, std::string> kernels;
 std::string done;
 cudaError_t last = cudaSuccess;
+unsigned blocks = 0;        // along x, of the last launch
+constexpr int kSms = 78;  // an H20's
 
 void run(Stream &s) {
   while (!s.work.empty()) {
@@ -55,6 +57,8 @@ std::string text_of(const void *handle) { return std::to_string(reinterpret_cast
 
 PLAYED void played_run(cudaStream_t stream) { run(streams[stream]); }
 PLAYED void played_capture(cudaStream_t stream) { streams[stream].captured = true; }
+PLAYED unsigned played_blocks() { return blocks; }
+PLAYED int played_sms() { return kSms; }
 PLAYED const char *played_done() { return done.c_str(); }
 PLAYED void played_reset() { streams.clear(), events.clear(), done.clear(), last = cudaSuccess; }
 
@@ -101,6 +105,7 @@ PLAYED cudaError_t cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from
 
 PLAYED cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t *config, const void *function, void **) {
   if (!kernels.count(function)) return said(cudaErrorInvalidDeviceFunction);
+  blocks = config->gridDim.x;
   give(config->stream, "kernel on " + text_of(config->stream), [] {});
   return cudaSuccess;
 }
@@ -114,7 +119,7 @@ PLAYED cudaError_t cudaGetDeviceProperties(cudaDeviceProp *p, int) {
   *p = {};
   std::strcpy(p->name, "played");
   p->major = 9;
-  p->multiProcessorCount = 132;
+  p->multiProcessorCount = kSms;
   return cudaSuccess;
 }
 PLAYED cudaError_t cudaGetLastError() {

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import opswap
 import pytest
+from gen.spec import kernel_files
+from ops.rooms import rooms
 from static import budget
 from static.objects import Kernel, broken_claims, faults, read_cost
 
@@ -24,10 +26,10 @@ def kernels() -> list[Kernel]:
 
 
 def test_every_room_with_kernels_is_read() -> None:
-    rooms = {path.parent.name for path in ROOT.glob("kernels/*/sm90.cu")}
-    assert rooms
-    assert {k.op for k in kernels()} == rooms
-    assert {(k.op, k.instance) for k in kernels()} == set(budget.instances(ROOT))
+    names = {room.name for room in rooms() if room.kernel_files}
+    assert names
+    assert {k.op for k in kernels()} == names
+    assert {(k.op, k.instance) for k in kernels()} == {of[:2] for of in budget.objects(ROOT)}
 
 
 def test_no_kernel_spills_or_keeps_anything_in_local_memory() -> None:
@@ -37,8 +39,8 @@ def test_no_kernel_spills_or_keeps_anything_in_local_memory() -> None:
 
 def test_claimed_instructions_are_there() -> None:
     broken = {}
-    for op, instance in budget.instances(ROOT):
-        source = (ROOT / "kernels" / op / "sm90.cu").read_text()
+    for op, instance in sorted({of[:2] for of in budget.objects(ROOT)}):
+        source = "\n".join(path.read_text() for path in kernel_files(ROOT / "kernels" / op))
         own = [k for k in kernels() if (k.op, k.instance) == (op, instance)]
         if texts := broken_claims(source, own):
             broken[f"{op}/{instance}"] = texts
@@ -56,6 +58,6 @@ def test_the_committed_budget_is_what_was_compiled() -> None:
 
 def test_compilations_fit_a_small_machine() -> None:
     logs = {path.stem: path.read_text() for path in budget.objects_folder(ROOT).glob("*.ptxas")}
-    assert {tuple(name.split(".")) for name in logs} >= {(op, instance) for op, instance in budget.instances(ROOT)}
+    assert set(logs) >= {name for _, _, name in budget.objects(ROOT)}
     large = {name: cost.megabytes for name, log in logs.items() if (cost := read_cost(log)).megabytes > MOST_MEGABYTES}
     assert large == {}

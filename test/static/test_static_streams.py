@@ -44,6 +44,17 @@ class Played:
     def done(self) -> list[str]:
         return self._lib.played_done().decode().splitlines()
 
+    @property
+    def sms(self) -> int:
+        return self._lib.played_sms()
+
+    def norm(self, out: np.ndarray, x: np.ndarray, weight: np.ndarray, sm_budget: int) -> int:
+        """Blocks of one rms_norm."""
+        rows = [Memory(a.ctypes.data, "float32", a.shape, (a.shape[-1], 1)[-a.ndim :], CUDA) for a in (out, x, weight)]
+        args = self.library.pack("rms_norm", [*rows, 1e-6])
+        self.library.call("rms_norm", args, "sm90", CALL, sm_budget=sm_budget)
+        return self._lib.played_blocks()
+
     def copy(self, out: Memory, source: Memory) -> None:
         self.library.call("copy", self.library.pack("copy", [out, source]), "sm90", CALL)
 
@@ -87,6 +98,14 @@ def produced() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def test_nothing_else_of_cuda_is_called(played: Played) -> None:
     """All rooms link, with no undefined name, against a runtime that has nothing that waits or allocates."""
     assert played.library.device_status.startswith("cuda: device 0 is played (sm_90")
+
+
+def test_grids_are_sized_for_the_sms_of_the_device(played: Played) -> None:
+    """Enough rows that every block has some; with a budget of SMs, for as many."""
+    x, weight, out = np.ones((100_000, 64), np.float32), np.ones(64, np.float32), np.zeros((100_000, 64), np.float32)
+    blocks = {budget: played.norm(out, x, weight, budget) for budget in (0, 1, 7)}
+    assert blocks == {0: played.sms * blocks[1], 1: blocks[1], 7: 7 * blocks[1]}
+    assert played.sms == 78 and blocks[1] > 0
 
 
 def test_the_copy_sees_what_the_call_stream_was_given_before(played: Played) -> None:

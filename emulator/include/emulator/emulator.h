@@ -10,6 +10,13 @@
 
 namespace opswap::emu {
 
+// A card that the emulator stands for: evidence/devices.json has the same figures, with their sources.
+struct Device {
+  const char *name;
+  int64_t sms;
+};
+constexpr Device kDevices[] = {{"H100", 132}, {"H20", 78}};
+
 struct Options {
   // Order of threads; bit 0: copies complete as late as they can, bit 1: so do matrix products, bit 2: a block of a
   // cluster goes as far as it can before the next one.

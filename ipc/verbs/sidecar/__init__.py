@@ -8,6 +8,7 @@ from typing import Any
 from ...library import LibraryOps
 from .call import call
 from .ops import manifest, ops, why
+from .plan import plan
 from .status import status
 
 Fields = dict[str, Any]
@@ -18,4 +19,5 @@ VERBS: dict[str, Callable[[LibraryOps, Fields], Fields]] = {
     "why": why,
     "manifest": manifest,
     "call": call,
+    "plan": plan,
 }

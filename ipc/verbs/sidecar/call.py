@@ -10,12 +10,18 @@ from ...library import LibraryOps
 Fields = dict[str, Any]
 
 
+def _planned(fields: Fields) -> Fields:
+    return {"plan": fields["plan"]} if fields.get("plan") else {}
+
+
 def call(ops: LibraryOps, fields: Fields) -> Fields:
     op, impl = fields["op"], fields.get("impl")
     args, held = ops.arguments.unpack(fields["args"])
+    if layouts := fields.get("layouts"):
+        args = ops.quantised(op, args, layouts)
     ran = impl or ops.active(op)
     before = time.perf_counter_ns()
-    ops.library.call(op, *args, impl=ran)
+    ops.library.call(op, *args, impl=ran, **_planned(fields))
     elapsed = time.perf_counter_ns() - before
     del held
     return {"op": op, "impl": ran, "elapsed_ns": elapsed}

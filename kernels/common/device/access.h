@@ -51,7 +51,7 @@ inline auto with_word(int64_t bytes, Body &&body) {
 }
 
 // SMs that a call's blocks are counted for.
-inline int64_t sms_of(const opswap_exec &exec) { return exec.sm_budget > 0 ? exec.sm_budget : kSms; }
+inline int64_t sms_of(const opswap_exec &exec) { return exec.sm_budget > 0 ? exec.sm_budget : device_sms(); }
 
 // Blocks along x take tokens; those along y share a token's columns while there are fewer tokens than SMs. A thread
 // holds up to `held` columns at once.

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "opswap.h"
@@ -71,6 +72,22 @@ struct TensorRef {
   TensorRef(const TensorRef &) = delete;
 };
 
+// Data and scale in a layout, as one argument; keeps both.
+struct QuantizedRef {
+  opswap_quantized value{};
+  py::object data, scale;
+  std::string layout;
+
+  QuantizedRef(const py::object &data_, const py::object &scale_, std::string layout_)
+      : data(data_), scale(scale_), layout(std::move(layout_)) {
+    value.struct_size = sizeof value;
+    value.data = &data.cast<TensorRef &>().dl;
+    value.scale = &scale.cast<TensorRef &>().dl;
+    value.layout = layout.c_str();
+  }
+  QuantizedRef(const QuantizedRef &) = delete;
+};
+
 opswap_arg to_arg(const py::handle &value) {
   opswap_arg arg{};
   if (value.is_none()) {
@@ -90,6 +107,9 @@ opswap_arg to_arg(const py::handle &value) {
   } else if (py::isinstance<TensorRef>(value)) {
     arg.tag = OPSWAP_TENSOR;
     arg.v.tensor = &value.cast<TensorRef &>().dl;
+  } else if (py::isinstance<QuantizedRef>(value)) {
+    arg.tag = OPSWAP_QUANTIZED;
+    arg.v.quantized = &value.cast<QuantizedRef &>().value;
   } else {
     throw Failure{"OPSWAP_E_ARGUMENT", "an argument is a " + std::string(py::str(py::type::of(value))) +
                                            ", needs a tensor, int, float, bool, str or None"};
@@ -131,9 +151,11 @@ opswap_exec exec_of(const std::optional<std::string> &impl, int32_t sm_budget) {
 
 // `stream` is a cudaStream_t.
 void call(const std::string &op, const py::sequence &values, const std::optional<std::string> &impl, uintptr_t stream,
-          const TensorRef *workspace, int32_t sm_budget) {
+          const TensorRef *workspace, int32_t sm_budget, const std::string_view plan) {
   const std::vector<opswap_arg> args = to_args(values);
   opswap_exec exec = exec_of(impl, sm_budget);
+  if (!plan.empty()) exec.plan = plan.data();
+  exec.plan_size = plan.size();
   exec.stream = reinterpret_cast<void *>(stream);
   if (workspace) {
     if (workspace->shape.size() != 1 || workspace->strides[0] != 1 || workspace->dl.dtype.bits != 8)
@@ -149,6 +171,17 @@ void call(const std::string &op, const py::sequence &values, const std::optional
     if (status) message = opswap_last_error();
   }
   if (status) throw Failure{opswap_status_name(status), message};
+}
+
+py::bytes plan(const std::string &op, const py::sequence &values, const std::optional<std::string> &impl,
+               int32_t sm_budget) {
+  const std::vector<opswap_arg> args = to_args(values);
+  const opswap_exec exec = exec_of(impl, sm_budget);
+  size_t size = 0;
+  check(opswap_plan(op.c_str(), args.data(), int32_t(args.size()), &exec, nullptr, &size));
+  std::string bytes(size, '\0');
+  if (size) check(opswap_plan(op.c_str(), args.data(), int32_t(args.size()), &exec, bytes.data(), &size));
+  return py::bytes(bytes);
 }
 
 size_t workspace_size(const std::string &op, const py::sequence &values, const std::optional<std::string> &impl,
@@ -226,7 +259,8 @@ void define_calls(py::module_ &m) {
   m.def("version", &version);
   m.def("check_abi", &check_abi);
   m.def("call", &call, py::arg("op"), py::arg("args"), py::arg("impl") = py::none(), py::arg("stream") = 0,
-        py::arg("workspace").none(true) = nullptr, py::arg("sm_budget") = 0);
+        py::arg("workspace").none(true) = nullptr, py::arg("sm_budget") = 0, py::arg("plan") = std::string_view());
+  m.def("plan", &plan, py::arg("op"), py::arg("args"), py::arg("impl") = py::none(), py::arg("sm_budget") = 0);
   m.def("workspace_size", &workspace_size, py::arg("op"), py::arg("args"), py::arg("impl") = py::none(),
         py::arg("sm_budget") = 0);
   m.def("why", &why, py::arg("op"), py::arg("args") = py::none());
@@ -258,6 +292,9 @@ PYBIND11_MODULE(_opswap, m) {
            py::arg("device_type") = int32_t(kDLCPU), py::arg("device_id") = 0)
       .def_readonly("read_only", &TensorRef::read_only)
       .def_readonly("copied", &TensorRef::copied);
+  py::class_<QuantizedRef>(m, "Quantized")
+      .def(py::init<const py::object &, const py::object &, std::string>(), py::arg("data"), py::arg("scale"),
+           py::arg("layout"));
   m.def("from_dlpack", &from_dlpack);
   define_calls(m);
   opswap_torch::define(m, [](const std::string &code, const std::string &message) { throw Failure{code, message}; });

@@ -94,10 +94,25 @@ struct Frame {
   }
 };
 
-// Runs on the device's current stream; a workspace is torch's memory, which that stream uses again only afterwards.
-opswap_status call_on_device(const Frame &frame) {
+// The plan that calls of one op take on this thread, while Python's `planned` is entered.
+struct Plan {
+  std::string op, bytes;
+};
+thread_local Plan plan;
+
+opswap_exec exec_for(const Slot &slot) {
   opswap_exec exec{};
   exec.struct_size = sizeof exec;
+  if (plan.op == slot.op) {
+    exec.plan = plan.bytes.data();
+    exec.plan_size = plan.bytes.size();
+  }
+  return exec;
+}
+
+// Runs on the device's current stream; a workspace is torch's memory, which that stream uses again only afterwards.
+opswap_status call_on_device(const Frame &frame) {
+  opswap_exec exec = exec_for(frame.slot);
   if (!shim.current_stream || shim.current_stream(frame.device, &exec.stream))
     throw std::runtime_error("OPSWAP_E_DEVICE: " + frame.slot.op + ": torch gives no stream of CUDA device " +
                              std::to_string(frame.device));
@@ -117,9 +132,16 @@ opswap_status call_on_device(const Frame &frame) {
   return frame.call(&exec);
 }
 
+opswap_status call_on_host(const Frame &frame) {
+  if (plan.op.empty()) [[likely]]
+    return frame.call(nullptr);
+  opswap_exec exec = exec_for(frame.slot);
+  return frame.call(&exec);
+}
+
 void run(const Slot &slot, StableIValue *stack, uint64_t inputs) {
   const Frame frame(slot, stack, inputs);
-  if (opswap_status status = frame.device < 0 ? frame.call(nullptr) : call_on_device(frame)) [[unlikely]]
+  if (opswap_status status = frame.device < 0 ? call_on_host(frame) : call_on_device(frame)) [[unlikely]]
     refuse(status);
 }
 
@@ -264,6 +286,7 @@ void define(py::module_ &m, Fail fail) {
   m.def("torch_open", [fail](const std::string &path, const std::string &cuda) { return open(path, cuda, fail); });
   m.def("torch_bind", [fail](const std::string &op, const std::vector<std::string> &kinds,
                              const std::vector<std::string> &keys) { bind(op, kinds, keys, fail); });
+  m.def("torch_plan", [](const std::string &op, const py::bytes &bytes) { plan = {op, std::string(bytes)}; });
   m.def("torch_external", [fail](const std::string &op, const std::string &impl, const std::string &qualified,
                                  const std::string &absent) { add_external(op, impl, qualified, absent, fail); });
 }

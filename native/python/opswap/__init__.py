@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any
 
 from opswap import _opswap
-from opswap._arrays import argument, stream_handle, stream_of, to_native
+from opswap._arrays import Quantized, argument, stream_handle, stream_of, to_native
 from opswap.converter import convert
 from opswap.errors import OpswapError
 
@@ -20,6 +20,7 @@ Tensor = _opswap.Tensor  # memory by address: Tensor(data, dtype, shape, strides
 
 __all__ = [
     "OpswapError",
+    "Quantized",
     "Tensor",
     "active",
     "call",
@@ -27,6 +28,7 @@ __all__ = [
     "get_threads",
     "manifest",
     "op_spec",
+    "plan",
     "reset_stats",
     "set_context",
     "set_threads",
@@ -89,20 +91,28 @@ def _pack(op: str, values: list[Any], stream: int = 0, writes: bool = False) -> 
 
 
 def call(
-    op: str, *args: Any, impl: str | None = None, stream: Any = None, workspace: Any = None, sm_budget: int = 0
+    op: str,
+    *args: Any,
+    impl: str | None = None,
+    stream: Any = None,
+    workspace: Any = None,
+    sm_budget: int = 0,
+    plan: bytes = b"",
 ) -> None:
     """Runs an op on host or device memory, in place of its written arguments.
 
     Args:
         op: name of the op.
-        args: numpy arrays (ml_dtypes.bfloat16 included), torch tensors, DLPack or CUDA arrays, scalars, None; trailing
-            arguments that have a default may be left out. What is written must be memory that may be: no read-only
+        args: numpy arrays (ml_dtypes.bfloat16 included), torch tensors, DLPack or CUDA arrays, scalars, None; a
+            `Quantized` where the op takes one, with None for its scale; trailing arguments that have a default may be
+            left out. What is written must be memory that may be: no read-only
             array, no lazily negated tensor.
         impl: run this implementation whatever is active.
         stream: for device memory, a handle or a stream object; None: the one that the arguments name (torch's current
             stream), else CUDA's default stream. Device work may still be going on when the call returns.
         workspace: a dense uint8 array of at least `workspace_size` bytes where the arguments are.
         sm_budget: SMs that a persistent kernel may use; 0: all.
+        plan: what `plan` gave for these shapes, dtypes and scalars; empty: the implementation works it out.
 
     Raises:
         OpswapError: with the library's code; nothing has been written.
@@ -110,7 +120,15 @@ def call(
     values = _with_defaults(op, args)
     handle = stream_of(values) if stream is None else stream_handle(stream)
     room = None if workspace is None else to_native(f"{op}: workspace", workspace, handle, written=True)
-    _opswap.call(op, _pack(op, values, handle, writes=True), impl, handle, room, sm_budget)
+    _opswap.call(op, _pack(op, values, handle, writes=True), impl, handle, room, sm_budget, plan)
+
+
+def plan(op: str, *args: Any, impl: str | None = None, sm_budget: int = 0) -> bytes:
+    """What an implementation works out once for these shapes, dtypes and scalars, for later calls of the same library.
+
+    Empty where the implementation (the active one, or `impl`) makes no plans.
+    """
+    return _opswap.plan(op, _pack(op, _with_defaults(op, args)), impl, sm_budget)
 
 
 def workspace_size(op: str, *args: Any, impl: str | None = None, sm_budget: int = 0) -> int:

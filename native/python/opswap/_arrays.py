@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from typing import Any
 
 from opswap import _opswap
@@ -23,6 +24,15 @@ TYPESTR["b1"] = "bool"
 BIG_ENDIAN = ">" if sys.byteorder == "little" else "<"
 
 
+@dataclass(frozen=True)
+class Quantized:
+    """Codes and scales as one argument: `data` and `scale` as the op has them, `layout` as docs/layouts.md names it."""
+
+    data: Any
+    scale: Any
+    layout: str
+
+
 def argument(op: str, spec: dict[str, Any], value: Any, stream: int = 0, writes: bool = False) -> Any:
     """What the library takes for this argument of `op`; with `writes` it must be writable where op.json says so.
 
@@ -32,6 +42,9 @@ def argument(op: str, spec: dict[str, Any], value: Any, stream: int = 0, writes:
     what = f"{op}: {spec['name']}"
     if value is None or isinstance(value, str):
         return value
+    if isinstance(value, Quantized):
+        data, scale = (to_native(f"{what}: {part}", getattr(value, part), stream) for part in ("data", "scale"))
+        return _opswap.Quantized(data, scale, value.layout)
     if spec["kind"] != "tensor":
         value = number(what, spec["kind"], value)
     elif _is_numpys("generic", value):
@@ -136,7 +149,8 @@ def stream_of(values: list[Any]) -> int:
     Raises:
         OpswapError: OPSWAP_E_ARGUMENT when two arguments name different ones.
     """
-    found = {s for v in values if not isinstance(v, SCALARS) and (s := _named_stream(v)) is not None}
+    arrays = [v.data if isinstance(v, Quantized) else v for v in values if not isinstance(v, SCALARS)]
+    found = {s for v in arrays if (s := _named_stream(v)) is not None}
     if len(found) > 1:
         raise OpswapError("OPSWAP_E_ARGUMENT", f"the arguments belong to {len(found)} streams; say which by stream=")
     return found.pop() if found else 0

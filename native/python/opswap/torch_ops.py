@@ -5,7 +5,8 @@ The kernels are boxed functions over torch's stable C shim; this module only def
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,20 @@ def register_impl(op: str, name: str, fn: Callable[..., None] | None, absent_rea
     library.define(spec["schema"].replace(op, own, 1))
     library.impl(own, _with_defaults(spec, fn), "CompositeExplicitAutograd")
     _opswap.torch_external(op, name, f"opswap_ext::{own}", "")
+
+
+@contextmanager
+def planned(op: str, plan: bytes) -> Iterator[None]:
+    """Calls of torch.ops.opswap.<op> from this thread take `plan`, which `opswap.plan` made for their arguments.
+
+    Raises, in the call: RuntimeError with OPSWAP_E_PLAN when it was made for others.
+    """
+    opswap.op_spec(op)
+    _opswap.torch_plan(op, plan)
+    try:
+        yield
+    finally:
+        _opswap.torch_plan("", b"")
 
 
 def _with_defaults(spec: dict[str, Any], fn: Callable[..., None]) -> Callable[..., None]:

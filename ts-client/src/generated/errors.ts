@@ -71,8 +71,8 @@ export const LIBRARY_ERRORS = {
     remedy: "call again with the size that was returned",
   },
   OPSWAP_E_WORKSPACE: {
-    meaning: "the workspace or plan is missing or too small",
-    remedy: "ask opswap_workspace_size or opswap_plan first",
+    meaning: "the workspace is missing or too small",
+    remedy: "ask opswap_workspace_size first",
   },
   OPSWAP_E_MEMORY: {
     meaning: "memory could not be allocated",
@@ -97,6 +97,14 @@ export const LIBRARY_ERRORS = {
   OPSWAP_E_READ_ONLY: {
     meaning: "a written tensor is in memory that must not be written",
     remedy: "pass an array that may be written, e.g. a copy",
+  },
+  OPSWAP_E_PLAN: {
+    meaning: "a plan does not fit the call",
+    remedy: "make another with opswap_plan for these arguments and this implementation, or pass none",
+  },
+  OPSWAP_E_LAYOUT: {
+    meaning: "a quantised argument is in another layout than the op takes",
+    remedy: "convert the weights to the layout that the message names (opswap convert)",
   },
 } as const;
 

@@ -485,11 +485,17 @@ export interface CallRequest {
   impl?: string | undefined;
   /** in manifest order */
   args: CallArg[];
+  /** layouts of quantised arguments, by the name of the argument with their data; another layout than the op's is refused */
+  layouts?: Record<string, string> | undefined;
+  /** what `plan` answered for arguments of these shapes, dtypes and scalars */
+  plan?: Uint8Array | undefined;
 }
 export const callRequest = once((): Schema<CallRequest> => z.object({
   op: z.string().check(z.minLength(1), z.maxLength(128)),
   impl: z.optional(z.string().check(z.minLength(1), z.maxLength(128))),
   args: z.array(callArg()).check(z.maxLength(64)),
+  layouts: z.optional(z.record(z.string(), z.string().check(z.maxLength(64)))),
+  plan: z.optional(z.instanceof(Uint8Array).check(z.refine((b) => b.length <= 65536))),
 }));
 
 /** Answer to `call`. */
@@ -505,6 +511,36 @@ export const callResult = once((): Schema<CallResult> => z.object({
   op: z.string().check(z.maxLength(4096)),
   impl: z.string().check(z.maxLength(4096)),
   elapsed_ns: z.int().check(z.minimum(0)),
+}));
+
+/** What an implementation works out once for a shape, to be sent with later calls. */
+export interface PlanRequest {
+  /** op */
+  op: string;
+  /** plan for this implementation */
+  impl?: string | undefined;
+  /** in manifest order */
+  args: CallArg[];
+}
+export const planRequest = once((): Schema<PlanRequest> => z.object({
+  op: z.string().check(z.minLength(1), z.maxLength(128)),
+  impl: z.optional(z.string().check(z.minLength(1), z.maxLength(128))),
+  args: z.array(callArg()).check(z.maxLength(64)),
+}));
+
+/** Answer to `plan`. */
+export interface PlanResult {
+  /** op */
+  op: string;
+  /** implementation that it is for */
+  impl: string;
+  /** empty where the implementation makes none */
+  plan: Uint8Array;
+}
+export const planResult = once((): Schema<PlanResult> => z.object({
+  op: z.string().check(z.maxLength(4096)),
+  impl: z.string().check(z.maxLength(4096)),
+  plan: z.instanceof(Uint8Array).check(z.refine((b) => b.length <= 65536)),
 }));
 
 /** What a server sends for each request. */
@@ -555,6 +591,7 @@ export interface Verbs {
   doctor: { request: DoctorRequest; result: DoctorResult };
   manifest: { request: ManifestRequest; result: ManifestResult };
   call: { request: CallRequest; result: CallResult };
+  plan: { request: PlanRequest; result: PlanResult };
 }
 export type Verb = keyof Verbs;
 
@@ -568,12 +605,13 @@ export const RESULTS: { [V in Verb]: () => Schema<Verbs[V]["result"]> } = {
   doctor: doctorResult,
   manifest: manifestResult,
   call: callResult,
+  plan: planResult,
 };
 
 /** Verbs that each service answers. */
 export const SERVICES: Record<Service, readonly Verb[]> = {
   engine: ["hello", "status", "ops", "why", "use", "doctor", "manifest"],
-  sidecar: ["hello", "status", "ops", "why", "manifest", "call"],
+  sidecar: ["hello", "status", "ops", "why", "manifest", "call", "plan"],
 };
 
 /** What each error of the protocol means, and what to do. */

@@ -1,0 +1,13 @@
+// The scale of a whole tensor, which its rows are then quantised by.
+#pragma once
+
+#include "quantize_fp8.gen.h"
+
+#include "common/sm90/room.h"
+
+namespace opswap::OPSWAP_PASS {
+
+// Writes a.scale [1].
+opswap_status scale_of_tensor(const quantize_fp8_args &a, const opswap_exec &exec);
+
+}  // namespace opswap::OPSWAP_PASS
