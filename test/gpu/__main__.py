@@ -22,7 +22,6 @@ from gpu.abi import ROOT
 
 BUILD = ROOT / "build/gpu"
 PATHS = [ROOT / "test", ROOT / "native", ROOT / "kernels"]
-SANITIZED = ("rms_norm", "copy", "quantize_fp8", "grouped_topk")  # one of each kind of kernel
 NEEDED = {"numpy": "numpy", "ml_dtypes": "ml_dtypes"}
 
 
@@ -71,6 +70,11 @@ def obstacles(kind: str) -> list[str]:
 
 def ops_with_kernels() -> list[str]:
     return sorted(path.parent.name for path in ROOT.glob("kernels/*/sm90.cu"))
+
+
+def is_sanitized(op: str) -> bool:
+    """Whether its op.json asks for it: one op of each kind of kernel does."""
+    return json.loads((ROOT / "kernels" / op / "op.json").read_text()).get("sanitize", False)
 
 
 def environment(site: Path) -> dict[str, str]:
@@ -137,13 +141,13 @@ class Suite:
             say(f"  {outcome.op}: {len(timed.timings)} cases timed {timed.ended}".rstrip())
 
     def sanitize(self, ops: list[str]) -> list[str]:
-        """compute-sanitizer over the smallest case of a few ops; a line for each trouble."""
+        """compute-sanitizer over the smallest case of the ops that ask for it; a line for each trouble."""
         program = shutil.which("compute-sanitizer")
         if program is None:
             say("  compute-sanitizer: not here, so no kernel was run under it")
             return []
         troubles = []
-        for op in [op for op in ops if op in SANITIZED]:
+        for op in filter(is_sanitized, ops):
             for tool in ("memcheck", "racecheck", "synccheck"):
                 under = (program, "--tool", tool, "--error-exitcode", "9")
                 _, ended = self.work(op, "smallest", min(self.left, self.asked.op_seconds), under)
