@@ -1,6 +1,6 @@
 """The GPU suite: every op with CUDA kernels, checked and timed on a card, with evidence of it. Works offline.
 
-npm run gpu [-- OP ...] or: PYTHONPATH=test:native:kernels python3 -m gpu [OP ...]
+npm run gpu [-- OP ...] or: PYTHONPATH=test:native python3 -m gpu [OP ...]
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 from gpu.abi import ROOT
 
 BUILD = ROOT / "build/gpu"
-PATHS = [ROOT / "test", ROOT / "native", ROOT / "kernels"]
+PATHS = [ROOT / "test", ROOT / "native"]
 NEEDED = {"numpy": "numpy", "ml_dtypes": "ml_dtypes"}
 
 
