@@ -4,7 +4,7 @@ import { delimiter, join } from "node:path";
 import { endWithParent, exitOf } from "./exec.mjs";
 import { root } from "./paths.mjs";
 
-const FOLDERS = ["test", "native", "kernels"].map((folder) => join(root, folder));
+const FOLDERS = ["test", "native"].map((folder) => join(root, folder));
 
 /**
  * Runs `python -m name`, with what the caller's PYTHONPATH adds behind the project's folders.

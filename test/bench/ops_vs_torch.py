@@ -1,5 +1,5 @@
-"""`npm run bench -- ops_vs_torch`: every op against torch eager on the `bench` list of its
-op.json, both sides interleaved in one process.
+"""`npm run bench -- ops_vs_torch`: every op against torch eager on the `bench` list of its op.json, both sides
+interleaved in one process. A room's peer.py holds torch's side; rooms without one are left out, and said.
 
 `--ops A,B` and `--dtypes bfloat16,float32` select, `--seconds N` is spent on each case, `--json FILE` keeps the result.
 Times are the best of many short rounds of each side in turn; both sides run on torch's own OpenMP team. With
@@ -22,9 +22,10 @@ from typing import Any
 import opswap
 import opswap.torch_ops
 import torch
-from _torch_peers import PEERS, Pair
 
-ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from ops.rooms import Room, rooms
+
 Call = Callable[[], Any]
 
 
@@ -32,7 +33,7 @@ def clock() -> float:
     return time.thread_time() if torch.get_num_threads() == 1 else time.perf_counter()
 
 
-def best_times(pair: Pair, seconds: float) -> tuple[float, float]:
+def best_times(pair: Any, seconds: float) -> tuple[float, float]:
     """Seconds per call of each side: rounds of about 10 ms in turn, so that a busy machine slows both alike."""
     sides = [pair.ours, pair.theirs]
     rounds = []
@@ -71,9 +72,9 @@ def dims_text(case: dict[str, Any]) -> str:
     return f"{case['model']} " + " ".join(parts)
 
 
-def run_case(op: str, dtype: str, case: dict[str, Any], seconds: float) -> dict[str, Any]:
+def run_case(room: Room, dtype: str, case: dict[str, Any], seconds: float) -> dict[str, Any]:
     torch.manual_seed(0)
-    pair = PEERS[op](case, getattr(torch, dtype))
+    op, pair = room.name, room.peer.cpu_pair(case, getattr(torch, dtype))
     pair.check()
     ours, theirs = best_times(pair, seconds)
     result = {"op": op, "dtype": dtype, **case, "opswap_us": ours * 1e6, "torch_us": theirs * 1e6}
@@ -111,9 +112,23 @@ def machine() -> dict[str, Any]:
     }
 
 
+def chosen(names: str | None) -> list[Room]:
+    """The rooms named, or all that have a pair; those without one are said."""
+    every = {room.name: room for room in rooms()}
+    asked = names.split(",") if names else list(every)
+    if unknown := [name for name in asked if name not in every]:
+        sys.exit(f"no op {', '.join(unknown)}; there are {', '.join(every)}")
+    without = [name for name in asked if not hasattr(every[name].peer, "cpu_pair")]
+    if without:
+        print(f"left out, no cpu_pair in a peer.py of theirs: {', '.join(without)}", file=sys.stderr)
+    if names and without == asked:
+        sys.exit(2)
+    return [every[name] for name in asked if name not in without]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--ops", default=",".join(PEERS))
+    parser.add_argument("--ops", help="every op with a pair when none is named")
     parser.add_argument("--dtypes", default="bfloat16,float32")
     parser.add_argument("--seconds", type=float, default=0.3)
     parser.add_argument("--threads", type=int, default=0, help="0: every CPU this process may use")
@@ -123,10 +138,10 @@ def main() -> None:
     opswap.set_threads(args.threads)
     torch.set_num_threads(opswap.get_threads())
     cases = [
-        run_case(op, dtype, case, args.seconds)
-        for op in args.ops.split(",")
+        run_case(room, dtype, case, args.seconds)
+        for room in chosen(args.ops)
         for dtype in args.dtypes.split(",")
-        for case in json.loads((ROOT / "kernels" / op / "op.json").read_text())["bench"]
+        for case in room.spec["bench"]
     ]
     text = json.dumps({"machine": machine(), **summary(cases), "cases": cases}, indent=1)
     args.json.write_text(text + "\n") if args.json else print(text)

@@ -11,15 +11,21 @@ from __future__ import annotations
 import argparse
 import ctypes
 import json
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from statistics import median
 from typing import Any
 
 import opswap
 import torch
-from _torch_peers import fp8_outputs, size, to_fp8
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from ops.rooms import ROOT, Room
+
+PEER = Room(ROOT / "kernels/quantize_fp8").peer
+size = PEER.size
 LIBC = ctypes.CDLL(None)
 DTYPES = (torch.bfloat16, torch.float16, torch.float32)
 
@@ -32,13 +38,13 @@ def seconds(call: Callable[[], Any]) -> float:
 
 def measure(dtype: torch.dtype, rows: int, columns: int, rounds: int) -> dict[str, float]:
     x = torch.randn(rows, columns).to(dtype)
-    copied, (out, scale) = torch.empty_like(x), fp8_outputs(rows, columns)
+    copied, (out, scale) = torch.empty_like(x), PEER.fp8_outputs(rows, columns)
     zeros = torch.zeros_like(x)
     sides = (
         lambda: opswap.call("quantize_fp8", out, scale, x),
         lambda: ctypes.memmove(copied.data_ptr(), x.data_ptr(), size(x)),
         lambda: LIBC.memchr(ctypes.c_void_p(zeros.data_ptr()), 1, ctypes.c_size_t(size(x))),
-        lambda: to_fp8(x),
+        lambda: PEER.to_fp8(x),
     )
     for side in sides:
         side()

@@ -1,6 +1,6 @@
 """The GPU suite: every op with CUDA kernels, checked and timed on a card, with evidence of it. Works offline.
 
-npm run gpu [-- OP ...] or: PYTHONPATH=test:native:kernels python3 -m gpu [OP ...]
+npm run gpu [-- OP ...] or: PYTHONPATH=test:native python3 -m gpu [OP ...]
 """
 
 from __future__ import annotations
@@ -21,8 +21,7 @@ from pathlib import Path
 from gpu.abi import ROOT
 
 BUILD = ROOT / "build/gpu"
-PATHS = [ROOT / "test", ROOT / "native", ROOT / "kernels"]
-SANITIZED = ("rms_norm", "copy", "quantize_fp8", "grouped_topk")  # one of each kind of kernel
+PATHS = [ROOT / "test", ROOT / "native"]
 NEEDED = {"numpy": "numpy", "ml_dtypes": "ml_dtypes"}
 
 
@@ -73,6 +72,11 @@ def ops_with_kernels() -> list[str]:
     from gen.spec import kernel_files
 
     return sorted(path.parent.name for path in ROOT.glob("kernels/*/op.json") if kernel_files(path.parent))
+
+
+def is_sanitized(op: str) -> bool:
+    """Whether its op.json asks for it: one op of each kind of kernel does."""
+    return json.loads((ROOT / "kernels" / op / "op.json").read_text()).get("sanitize", False)
 
 
 def environment(site: Path) -> dict[str, str]:
@@ -139,13 +143,13 @@ class Suite:
             say(f"  {outcome.op}: {len(timed.timings)} cases timed {timed.ended}".rstrip())
 
     def sanitize(self, ops: list[str]) -> list[str]:
-        """compute-sanitizer over the smallest case of a few ops; a line for each trouble."""
+        """compute-sanitizer over the smallest case of the ops that ask for it; a line for each trouble."""
         program = shutil.which("compute-sanitizer")
         if program is None:
             say("  compute-sanitizer: not here, so no kernel was run under it")
             return []
         troubles = []
-        for op in [op for op in ops if op in SANITIZED]:
+        for op in filter(is_sanitized, ops):
             for tool in ("memcheck", "racecheck", "synccheck"):
                 under = (program, "--tool", tool, "--error-exitcode", "9")
                 _, ended = self.work(op, "smallest", min(self.left, self.asked.op_seconds), under)

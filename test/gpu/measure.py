@@ -119,7 +119,7 @@ class Bench:
 
     def time(self, values: dict[str, Any], floor: Floor) -> dict[str, Any]:
         copies = self._copies(values)
-        rivals = [baselines(self._room.name, v) for v in copies]
+        rivals = [baselines(self._room, v) for v in copies]
         contenders = {IMPLEMENTATION: Graph([self._ours(v) for v in copies])}
         contenders.update({name: Graph([r[name] for r in rivals]) for name in rivals[0]})
         times = self._rounds(contenders)

@@ -19,7 +19,6 @@ from gpu import report
 from gpu.__main__ import BUILD, PATHS
 from gpu.abi import ROOT, Library
 from gpu.backend import model_of
-from gpu.baselines import LIBRARIES
 from gpu.builder import Plain
 from gpu.examine import norm_limit, relative_norm
 
@@ -110,13 +109,6 @@ def test_it_needs_neither_pytest_nor_the_package() -> None:
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, PATHS))}
     ran = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
-
-
-def test_absent_baselines_are_named_with_their_wheels() -> None:
-    code = "from gpu.baselines import missing; print('\\n'.join(missing()))"
-    env = {**os.environ, "PYTHONPATH": str(ROOT / "test")}
-    ran = subprocess.run([sys.executable, "-S", "-c", code], env=env, capture_output=True, text=True, check=True)
-    assert [line.split()[1].rstrip(":") for line in ran.stdout.splitlines()] == list(LIBRARIES.values())
 
 
 def card_outcome(root: Path) -> report.Outcome:

@@ -54,6 +54,12 @@ class Room:
         """Its CUDA files; none where it has no kernels."""
         return kernel_files(self.path)
 
+    @property
+    def peer(self) -> ModuleType | None:
+        """What the benches time the op against; not every room has it. It needs torch."""
+        path = self.path / "peer.py"
+        return _load(path) if path.exists() else None
+
     def type_choices(self) -> list[dict[str, str]]:
         """Every combination of dtypes that the op declares."""
         types = self.spec["types"]
@@ -67,10 +73,10 @@ def _read_json(path: Path) -> dict:
 
 @cache
 def _load(path: Path) -> ModuleType:
-    shared = str(path.parents[1])  # where references find what they share, in kernels/common
+    shared = str(path.parents[1])  # where rooms find what they share, in kernels/common
     if shared not in sys.path:
         sys.path.append(shared)
-    spec = importlib.util.spec_from_file_location(f"ref_{path.parent.name}", path)
+    spec = importlib.util.spec_from_file_location(f"{path.stem}_{path.parent.name}", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

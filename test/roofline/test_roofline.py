@@ -129,7 +129,7 @@ def test_what_the_emulator_ran_is_in_the_row(tmp_path: Path) -> None:
 
 
 def run(*args: str) -> list[dict]:
-    paths = os.pathsep.join(str(ROOT / p) for p in ("test", "native", "kernels"))
+    paths = os.pathsep.join(str(ROOT / p) for p in ("test", "native"))
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([paths, os.environ.get("PYTHONPATH", "")])}
     ran = subprocess.run(
         [sys.executable, "-m", "roofline", *args], env=env, capture_output=True, text=True, check=False

@@ -1,0 +1,17 @@
+"""What attention_decode is timed against: torch's attention over gathered keys and values."""
+
+from __future__ import annotations
+
+import torch
+from common.peer import Case, Pair, ops
+from common.peer_paged import Pages
+
+
+def cpu_pair(case: Case, dtype: torch.dtype) -> Pair:
+    p = Pages.of(case, dtype, case["lens"])
+    return Pair(
+        lambda: ops.attention_decode.default(p.out, None, p.query, *p.caches, p.table, p.lens, p.scale, -1, 0.0),
+        p.torch_decode(),
+        p.out,
+        *p.work(case, case["lens"]),
+    )

@@ -1,0 +1,53 @@
+"""What a room's peer.py is made of: pairs for the bench on a CPU, baselines for the suite on a GPU.
+
+A peer.py has `cpu_pair(case, dtype) -> Pair`, or `GPU_BASELINES`, a list of `Baseline`, or both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+Case = dict[str, Any]  # an entry of the list `bench` of op.json
+Values = dict[str, Any]  # the op's arguments by name
+Run = Callable[[], Any]
+ops = torch.ops.opswap
+
+
+@dataclass
+class Pair:
+    """The op's call and torch's, how to see that they agree, and what the op must at least move and compute."""
+
+    ours: Run
+    theirs: Run
+    result: torch.Tensor | None = None  # what ours wrote; None where the sides cannot be compared
+    bytes: int = 0
+    flops: int = 0
+
+    def check(self) -> None:
+        if self.result is None:
+            return
+        self.ours()
+        theirs = self.theirs()
+        tolerance = {torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 1e-1}.get(self.result.dtype, 0)
+        scale = max(1.0, theirs.abs().max().item())
+        torch.testing.assert_close(
+            self.result.double(), theirs.double().view_as(self.result), rtol=tolerance, atol=tolerance * scale
+        )
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What a kernel is timed against on a GPU: a module's call on the op's own arguments."""
+
+    prepare: Callable[[Values], Run]
+    module: str = "torch"  # what `prepare` imports
+    wheel: str = "torch"  # where the module comes from; also the baseline's name in tables and evidence
+
+
+def size(*tensors: torch.Tensor) -> int:
+    """Bytes of the tensors together."""
+    return sum(t.numel() * t.element_size() for t in tensors)

@@ -1,0 +1,15 @@
+"""What silu_and_mul is timed against: torch's activation and product."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from common.peer import Case, Pair, ops
+from common.peer_activation import gated_baseline, gated_pair
+
+
+def cpu_pair(case: Case, dtype: torch.dtype) -> Pair:
+    return gated_pair(ops.silu_and_mul.default, F.silu, case, dtype)
+
+
+GPU_BASELINES = [gated_baseline(F.silu)]
