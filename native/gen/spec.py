@@ -168,9 +168,8 @@ def check_quantized(op: Op) -> None:
 
 def check_instances(op: Op) -> None:
     """What kernels are compiled for: once for each dtype of one type variable, or once, in rooms that move bits."""
-    there = "instances" in op.data
-    need = "needs the key 'instances'" if op.kernel_files else "has the key 'instances', but no kernels"
-    require(there == bool(op.kernel_files), op.path, need)
+    there = "instances" in op.data or not op.kernel_files
+    require(there, op.path, "has kernels and needs the key 'instances': the dtypes that they are compiled for")
     instances = op.data.get("instances", {})
     require(len(instances) <= 1, op.path, f"instances names {sorted(instances)}, needs at most one type variable")
     for variable, dtypes in instances.items():
