@@ -1,5 +1,5 @@
 import * as z from "zod/mini";
-import { OpswapError } from "./errors.js";
+import { OpswapError } from "../types/errors.js";
 
 /** The newest manifest that this reader knows. */
 export const MANIFEST_SCHEMA = 1;

@@ -1,4 +1,4 @@
-import { OpswapError } from "./errors.js";
+import { OpswapError } from "../types/errors.js";
 
 /** Bytes of an element, by the manifest's dtype names. */
 const ITEM_BYTES: Record<string, number> = {

@@ -1,7 +1,8 @@
-import { type ManifestArgument, type ManifestOp, OpswapError } from "../client/index.js";
+import type { ManifestArgument, ManifestOp } from "../client/index.js";
 import { didYouMean } from "../client/nearest.js";
 import { namesIn, parse } from "../shapes/expression.js";
 import { type FileTensor, isTensorFile, readTensor } from "../tensorfile/index.js";
+import { OpswapError } from "../types/errors.js";
 
 /** A tensor that is made for the call, of zeros. */
 export const ZEROS = Symbol("zeros");

@@ -1,8 +1,8 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { Command } from "commander";
-import { OpswapError } from "../client/index.js";
-import { errnoName } from "../client/system-error.js";
 import { pythonEnvironment } from "../python-environment.js";
+import { OpswapError } from "../types/errors.js";
+import { errnoName } from "../types/system-error.js";
 import { type Context, EXIT, type ExitCode, examples } from "./context.js";
 import { whole } from "./whole.js";
 

@@ -1,6 +1,6 @@
 import type { Command, CommanderError } from "commander";
-import { OpswapError } from "../client/index.js";
 import { nearest } from "../client/nearest.js";
+import { OpswapError } from "../types/errors.js";
 
 /** A command line that is wrong, in the form that every refusal has. */
 export function usageError(message: string, remedy?: string): OpswapError {

@@ -1,7 +1,7 @@
 import { render } from "ink-testing-library";
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { OpswapError } from "../client/index.js";
 import { clientOf, ranks, SWITCHED, status, WHY } from "../testing/console-fixtures.js";
+import { OpswapError } from "../types/errors.js";
 import { App } from "./app.js";
 import { type Connect, Session } from "./session.js";
 

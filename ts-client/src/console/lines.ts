@@ -1,6 +1,6 @@
-import { switchLines } from "../commands/use.js";
-import { groupRanks } from "../commands/why.js";
 import { age } from "../view/format.js";
+import { groupRanks } from "../view/rank-groups.js";
+import { switchLines } from "../view/switch-lines.js";
 import type { Mode, State } from "./state.js";
 
 /** A look older than this is marked: the numbers on the screen are not the engine's any more. */

@@ -1,4 +1,5 @@
-import { type OpswapClient, OpswapError } from "../client/index.js";
+import type { OpswapClient } from "../client/index.js";
+import { OpswapError } from "../types/errors.js";
 import type { Action, Failure } from "./state.js";
 
 /** Makes a client; fails with an OpswapError when there is nobody. */

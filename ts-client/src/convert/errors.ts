@@ -1,6 +1,6 @@
-import { OpswapError } from "../client/errors.js";
-import { errnoName, isFull, systemError } from "../client/system-error.js";
 import type { CONVERT_ERRORS } from "../generated/errors.js";
+import { OpswapError } from "../types/errors.js";
+import { errnoName, isFull, systemError } from "../types/system-error.js";
 
 export { errnoName, isFull };
 

@@ -1,9 +1,10 @@
-import { connectEngine, type OpswapClient, OpswapError } from "../client/index.js";
-import { errorLines } from "../commands/errors.js";
-import { opLines } from "../commands/ops.js";
-import { switchLines } from "../commands/use.js";
+import { connectEngine, type OpswapClient } from "../client/index.js";
 import type { RankOps } from "../generated/messages.js";
+import { OpswapError } from "../types/errors.js";
+import { errorLines } from "../view/error-lines.js";
 import { count } from "../view/format.js";
+import { opLines } from "../view/op-lines.js";
+import { switchLines } from "../view/switch-lines.js";
 import { type Answer, ask, compare, QUESTION } from "./ask.js";
 import { DemoError, Server, type Setup } from "./server.js";
 

@@ -1,4 +1,4 @@
-import { OpswapError } from "../client/errors.js";
+import { OpswapError } from "../types/errors.js";
 
 const SIGNS = ["||", "&&", "==", "!=", "<=", ">=", "<", ">", "+", "-", "*", "/", "%"] as const;
 export type Sign = (typeof SIGNS)[number];

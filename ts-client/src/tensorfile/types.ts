@@ -1,4 +1,4 @@
-import { OpswapError } from "../client/index.js";
+import { OpswapError } from "../types/errors.js";
 
 /** A tensor as a file holds it: row-major bytes. */
 export interface FileTensor {

@@ -9,7 +9,7 @@ import {
   openSource,
   type Plan,
 } from "../../convert/index.js";
-import { LEFT_OUT, planView } from "../../convert/plan-view.js";
+import { LEFT_OUT, planView } from "../../convert/plan/plan-view.js";
 import { verdictLines } from "../../convert/readers/verdicts.js";
 import { bytes, count } from "../../view/format.js";
 import { table } from "../../view/table.js";

@@ -1,13 +1,13 @@
 import { closeSync, openSync, readSync } from "node:fs";
 import { loadNative } from "../../native.js";
-import type { Calibration } from "../calibration.js";
-import type { BlockScheme, Scheme } from "../formats/types.js";
-import type { ConvertJob } from "../native-job.js";
-import type { Located, PlannedTensor } from "../plan-file.js";
-import { storedAs } from "../stored-as.js";
-import type { FoldReport } from "../tensor-report.js";
+import type { BlockScheme, ConvertJob } from "../../types/convert-job.js";
+import { weighted } from "../formats/types.js";
+import type { Located } from "../source/source.js";
+import { storedAs } from "../source/stored-as.js";
+import type { Calibration } from "./calibration.js";
 import { channelScales, floored, gather, type NormFactors, normFactors, STEPS, spread } from "./factors.js";
-import type { Fold, Folded } from "./folds.js";
+import type { FoldReport } from "./fold-report.js";
+import type { Fold, Folded } from "./types.js";
 
 /** Which exponent a fold gets, and the weighted error of its codes without scales and with them. */
 interface Found {
@@ -20,6 +20,11 @@ interface Found {
 interface Factors {
   from: { columnFactors?: Float32Array; rowFactors?: Float32Array; add?: number; after?: number };
   columns: Float64Array;
+}
+
+/** A tensor with the scales of channels that it makes or reads. */
+interface Scalable {
+  folds: readonly Folded[];
 }
 
 type Scaled = Pick<ConvertJob, "scaled" | "columnFactors" | "rowFactors" | "add" | "after" | "importance">;
@@ -37,7 +42,7 @@ export class Scaling {
   }
 
   /** What a tensor's elements are multiplied by. */
-  async of({ folds }: PlannedTensor, threads: number): Promise<Scaled> {
+  async of({ folds }: Scalable, threads: number): Promise<Scaled> {
     const scaled: Scaled = { scaled: true };
     for (const { fold, role } of folds) {
       const { from, columns } = this.#factors(fold, (await this.#search(fold, threads)).step);
@@ -48,7 +53,7 @@ export class Scaling {
   }
 
   /** What the report says of a tensor's folds. */
-  async report({ folds }: PlannedTensor, threads: number): Promise<FoldReport[]> {
+  async report({ folds }: Scalable, threads: number): Promise<FoldReport[]> {
     return Promise.all(folds.map((one) => this.#reportOne(one, threads)));
   }
 
@@ -120,11 +125,6 @@ export class Scaling {
     if (!values) throw new Error(`${measured.name} has lost its statistics`);
     return floored(values);
   }
-}
-
-/** With --awq, clipping weighs errors as well. */
-export function weighted<S extends Scheme>(scheme: S): S {
-  return "clipped" in scheme && scheme.clipped ? { ...scheme, weighted: true } : scheme;
 }
 
 const normJob = ({ factors: columnFactors, add, after }: NormFactors) => ({ columnFactors, add, after });

@@ -1,10 +1,10 @@
-import { isExpert } from "../fused.js";
-import { isHeadTied, moduleOf } from "../modules.js";
-import { architecturesOf } from "../readers/layers.js";
-import { layersFor, type Reader } from "../readers/readers.js";
+import type { Reader } from "../options/choices.js";
+import { architecturesOf, layersFor } from "../readers/layers.js";
 import type { Facts } from "../readers/types.js";
 import { type Verdict, verdictsOf } from "../readers/verdicts.js";
-import { allTensors, openSource } from "../source.js";
+import { isExpert, isHeadTied, moduleOf } from "../source/layer-names.js";
+import { openSource } from "../source/open.js";
+import { allTensors } from "../source/source.js";
 import { type Finding, findingsOf } from "./findings.js";
 import { type Said, saidBy } from "./layout.js";
 

@@ -1,9 +1,10 @@
-import type { Located } from "../plan-file.js";
-import { decide, isFloat, isStacked, policyRules } from "../policy.js";
+import { decide, isFloat, policyRules } from "../policy/policy.js";
 import type { Layers } from "../readers/layers.js";
 import { sglang } from "../readers/sglang.js";
 import { transformers } from "../readers/transformers.js";
 import { vllm } from "../readers/vllm.js";
+import { isStacked } from "../source/layer-names.js";
+import type { Located } from "../source/source.js";
 import type { Said } from "./layout.js";
 
 /** What is wrong in a checkpoint, whoever reads it. */

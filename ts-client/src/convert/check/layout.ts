@@ -1,6 +1,6 @@
 import { z } from "zod";
-import { withReadBlock } from "../quantization-blocks.js";
-import type { Source } from "../source.js";
+import { withReadBlock } from "../source/quantization-blocks.js";
+import type { Source } from "../source/source.js";
 
 const args = z.object({
   num_bits: z.number().optional(),

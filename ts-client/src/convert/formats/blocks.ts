@@ -1,4 +1,4 @@
-import type { FusedGroup } from "../fused.js";
+import type { FusedGroup } from "./types.js";
 
 export const BLOCK = 128;
 

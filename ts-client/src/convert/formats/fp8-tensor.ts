@@ -1,4 +1,5 @@
-import type { BlockScheme, Format } from "./types.js";
+import type { BlockScheme } from "../../types/convert-job.js";
+import type { Format } from "./types.js";
 
 export const FP8_TENSOR: BlockScheme = { code: "e4m3", blockRows: 0, blockColumns: 0, scale: "F32" };
 

@@ -8,7 +8,8 @@ import type { Format } from "./types.js";
 import { w4a8Vllm, w4a8VllmMixed } from "./w4a8-vllm.js";
 import { w4a8Sglang, w4a8Trtllm } from "./w4afp8.js";
 
-export type { Format, Scheme } from "./types.js";
+export type { Scheme } from "../../types/convert-job.js";
+export type { Format } from "./types.js";
 export { bf16 };
 
 export const FORMATS: readonly Format[] = [

@@ -1,9 +1,7 @@
+import { ALIGN, alignedScales } from "../source/aligned-scales.js";
 import { BLOCK, blockObstacle, blocksOf } from "./blocks.js";
 import { FP8_BLOCK } from "./fp8-block128.js";
 import type { Format, LoaderFiles, Modules } from "./types.js";
-
-/** A 16-byte unit of float32, in which tensor maps count. */
-const ALIGN = 4;
 
 /** Layouts of opswap's own kernels: engines that look for their own quant_method refuse them at once. */
 const told = (layout: string, { kept }: Modules): LoaderFiles => ({
@@ -57,5 +55,3 @@ export const fp8Block128Pad4: Format = {
   },
   files: (modules) => told("fp8_block128_pad4", modules),
 };
-
-export const alignedScales = (across: number) => Math.ceil(across / ALIGN) * ALIGN;

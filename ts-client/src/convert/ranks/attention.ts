@@ -1,5 +1,5 @@
 import type { Format } from "../formats/types.js";
-import type { NewTensor } from "../safetensors/layout.js";
+import type { NewTensor } from "../source/safetensors/layout.js";
 
 /** A tensor whose bytes are known. */
 export interface Beside {

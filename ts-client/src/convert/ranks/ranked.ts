@@ -1,7 +1,7 @@
 import { convertError } from "../errors.js";
 import type { Format } from "../formats/index.js";
-import type { ConvertOptions } from "../plan.js";
-import type { Source } from "../source.js";
+import type { ConvertOptions } from "../options/options.js";
+import type { Source } from "../source/source.js";
 import { checkRanks } from "./check.js";
 import { type RankedModel, rankedModel } from "./model.js";
 

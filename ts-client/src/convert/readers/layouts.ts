@@ -1,4 +1,4 @@
-import { isExpert } from "../fused.js";
+import { isExpert } from "../source/layer-names.js";
 import type { Facts, Matrix, Problem } from "./types.js";
 
 /** Layouts whose config.json speaks compressed-tensors. */

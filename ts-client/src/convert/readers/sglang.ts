@@ -1,4 +1,4 @@
-import { isExpert } from "../fused.js";
+import { isExpert } from "../source/layer-names.js";
 import { experts, ownLayout, problemOf, W4AFP8 } from "./layouts.js";
 import { RULES } from "./rules.js";
 import type { Facts, Problem, ReaderRules } from "./types.js";

@@ -1,6 +1,6 @@
 import { convertError } from "../errors.js";
+import { READERS, type Reader } from "../options/choices.js";
 import { ENGINES, type Engine, layersOf } from "./layers.js";
-import { READERS, type Reader } from "./readers.js";
 import { sglang } from "./sglang.js";
 import { transformers } from "./transformers.js";
 import { trtllm } from "./trtllm.js";
