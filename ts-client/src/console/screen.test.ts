@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { opFacts } from "../generated/ops.js";
 import { ranks, status, WHY } from "../testing/console-fixtures.js";
-import { wishOf } from "./keys.js";
+import { commandFor } from "./keys.js";
 import { lastTop, screenLines } from "./screen.js";
 import { INITIAL, type Mode, reduce, type State } from "./state.js";
 
@@ -81,8 +81,8 @@ describe("a low screen", () => {
     let state = look(80, 8, { kind: "help" });
     const down = { input: "", pageDown: true };
     for (let i = 0; i < 20; i++) {
-      const wish = wishOf(state, down);
-      if (wish.type === "show") state = reduce(state, wish.action);
+      const command = commandFor(state, down);
+      if (command.type === "show") state = reduce(state, command.action);
     }
     expect(state.top).toBe(lastTop(state, 0));
     expect(words(texts(state))).toContain("leaves out EPOCH, P99, MEAN and CALLS, in this order.");
