@@ -16,7 +16,7 @@ import { policyCommand } from "./convert/policy.js";
 import { repackCommand } from "./convert/repack.js";
 import { runCommand } from "./convert/run.js";
 import { verifyCommand } from "./convert/verify.js";
-import { refuseStranger } from "./usage.js";
+import { refuseUnknownVerb } from "./usage.js";
 
 const LAYOUTS = `
 Layouts:
@@ -53,7 +53,7 @@ export function convertCommand(context: Context): Command {
   for (const verb of verbs) command.addCommand(verb(context));
   return command.hook("preAction", (_convert, action) => {
     // A slip in a verb would be read as SOURCE.
-    if (!existsSync(action.args[0] ?? ".")) refuseStranger(command, "opswap convert");
+    if (!existsSync(action.args[0] ?? ".")) refuseUnknownVerb(command, "opswap convert");
     if (action.opts<Output>().untilEof) endWithInput();
   });
 }

@@ -1,7 +1,7 @@
 /** The converter as a library: `convert(source, output, options)`, or its parts. */
 
 export type { Nonfinite } from "../types/convert-job.js";
-export { type Checked, check } from "./check/check.js";
+export { type CheckResult, check } from "./check/check.js";
 export { type DiffEntry, diff } from "./check/diff.js";
 export { inspect } from "./check/inspect.js";
 export { FORMATS } from "./formats/index.js";
@@ -49,8 +49,8 @@ export async function convert(
 ): Promise<Report> {
   const { threads, restart, tokenizer, checksums = true, ...chosen } = options;
   const plan = makePlan(openSource(source, tokenizer), { ...DEFAULTS, ...chosen });
-  const how = { checksums, ...(threads ? { threads } : {}), ...(restart ? { restart } : {}) };
-  const report = await run(plan, output, how, emit);
+  const runOptions = { checksums, ...(threads ? { threads } : {}), ...(restart ? { restart } : {}) };
+  const report = await run(plan, output, runOptions, emit);
   checkVerdict(await verify(plan, output, threads, emit), output);
   return report;
 }

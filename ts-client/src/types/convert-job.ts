@@ -23,7 +23,7 @@ export type Scheme = BlockScheme | { code: Exclude<Code, BlockScheme["code"]> };
 export type Nonfinite = "refuse" | "keep" | "zero";
 
 /** How numbers lie in a file; offsets and shapes say the rest. */
-export interface Lie {
+export interface PlaneLayout {
   /** What is stored: a type of safetensors, or half a byte: U4, I4, E2M1. */
   element: string;
   /** Codes that share a word of 32 bits: neighbours of a line, of lines, or eight of a line in AWQ's order. */
@@ -37,7 +37,7 @@ export interface Lie {
 }
 
 /** Numbers in a file; one grid for all slices has 0 lines. */
-export interface JobPlane extends Lie {
+export interface JobPlane extends PlaneLayout {
   offset: number;
 }
 

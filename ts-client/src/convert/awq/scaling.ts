@@ -10,7 +10,7 @@ import type { FoldReport } from "./fold-report.js";
 import type { Fold, Folded } from "./types.js";
 
 /** Which exponent a fold gets, and the weighted error of its codes without scales and with them. */
-interface Found {
+interface SearchResult {
   step: number;
   before: number;
   after: number;
@@ -35,7 +35,7 @@ type Scaled = Pick<ConvertJob, "scaled" | "columnFactors" | "rowFactors" | "add"
  */
 export class Scaling {
   readonly #calibration: Calibration | null;
-  readonly #found = new Map<Fold, Promise<Found>>();
+  readonly #found = new Map<Fold, Promise<SearchResult>>();
 
   constructor(calibration: Calibration | null) {
     this.#calibration = calibration;
@@ -68,7 +68,7 @@ export class Scaling {
     };
   }
 
-  #search(fold: Fold, threads: number): Promise<Found> {
+  #search(fold: Fold, threads: number): Promise<SearchResult> {
     const known = this.#found.get(fold);
     if (known !== undefined) return known;
     const search = this.#best(fold, threads);
@@ -77,7 +77,7 @@ export class Scaling {
     return search;
   }
 
-  async #best(fold: Fold, threads: number): Promise<Found> {
+  async #best(fold: Fold, threads: number): Promise<SearchResult> {
     const before = await this.#error(fold, fold.scheme, 0, threads);
     const best = { step: 0, before, after: Number.POSITIVE_INFINITY };
     const scheme = weighted(fold.scheme);

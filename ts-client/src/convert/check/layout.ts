@@ -21,7 +21,7 @@ type Block = z.infer<typeof block>;
 const config = z.object({ quantization_config: block });
 
 /** How a checkpoint says that it is quantised. */
-export interface Said {
+export interface DeclaredQuantization {
   /** Layout id of this converter; null where readers' rules here do not speak of it. */
   layout: string | null;
   /** In the words of its own config.json. */
@@ -31,15 +31,15 @@ export interface Said {
 }
 
 /** What config.json, or a file beside it that engines look at, says. */
-export function saidBy(source: Source): Said {
+export function declaredQuantization(source: Source): DeclaredQuantization {
   const found = config.safeParse(withReadBlock(source.config)).data?.quantization_config;
-  if (found === undefined) return unsaid(source);
+  if (found === undefined) return undeclared(source);
   const kept = found.ignore ?? found.ignored_layers ?? found.modules_to_not_convert ?? [];
   const listless = found.quant_method === "w4afp8";
   return { layout: layoutOf(found), method: found.quant_method, kept: listless ? null : kept };
 }
 
-function unsaid({ side, leftOut }: Source): Said {
+function undeclared({ side, leftOut }: Source): DeclaredQuantization {
   const names = new Set([...side, ...leftOut].map(({ name }) => name));
   if (names.has("quant_cfg.json"))
     return { layout: "w4a8_g128_trtllm", method: "quant_cfg.json", kept: null };

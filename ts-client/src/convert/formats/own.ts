@@ -4,7 +4,7 @@ import { FP8_BLOCK } from "./fp8-block128.js";
 import type { Format, LoaderFiles, Modules } from "./types.js";
 
 /** Layouts of opswap's own kernels: engines that look for their own quant_method refuse them at once. */
-const told = (layout: string, { kept }: Modules): LoaderFiles => ({
+const opswapConfig = (layout: string, { kept }: Modules): LoaderFiles => ({
   config: {
     quant_method: "opswap",
     layout,
@@ -27,7 +27,7 @@ export const fp8Channel: Format = {
     data: { name, dtype: "F8_E4M3", shape },
     scale: { name: `${name}_scale`, dtype: "F32", shape: [shape[0] ?? 0, 1] },
   }),
-  files: (modules) => told("fp8_channel", modules),
+  files: (modules) => opswapConfig("fp8_channel", modules),
 };
 
 export const fp8Block128Pad4: Format = {
@@ -53,5 +53,5 @@ export const fp8Block128Pad4: Format = {
       scale: { name: `${name}_scale_inv`, dtype: "F32", shape: [down, alignedScales(across)] },
     };
   },
-  files: (modules) => told("fp8_block128_pad4", modules),
+  files: (modules) => opswapConfig("fp8_block128_pad4", modules),
 };

@@ -52,9 +52,9 @@ export function makePlan(opened: Source, given: ConvertOptions): Plan {
   const calibration = given.calibration === null ? null : Calibration.open(given.calibration, layers.groups);
   const inputScale = inputScales(format, decided, calibration);
   const byName = new Map(decided.map((one) => [one.tensor.name, one]));
-  const how = { scales: options.scales, inputScale };
-  const folding = options.awq ? foldingOf(source, decided, format, calibration, how) : null;
-  const encode = { ...how, folds: folding?.byTensor ?? new Map(), groups: layers.groups };
+  const scaling = { scales: options.scales, inputScale };
+  const folding = options.awq ? foldingOf(source, decided, format, calibration, scaling) : null;
+  const encode = { ...scaling, folds: folding?.byTensor ?? new Map(), groups: layers.groups };
   const files = ranked
     ? planRanks(source.files, byName, { ...ranked, format, encode })
     : planFiles(source.files, byName, format, encode);
@@ -82,9 +82,9 @@ function repackPlan(source: Source, options: ConvertOptions, format: Format): Pl
   return sized(plain, options, format, { ...made, folding: null }, calibration, { others, inputs });
 }
 
-type Made = Modules & Pick<Plan, "matrices" | "folding"> & { files: PlannedFile[] };
+type PlannedOutput = Modules & Pick<Plan, "matrices" | "folding"> & { files: PlannedFile[] };
 /** What only repack has: files beside the weights, and numbers from the source's data. */
-interface More {
+interface RepackExtras {
   others: Record<string, unknown>;
   inputs: Record<string, number>;
 }
@@ -93,14 +93,14 @@ function sized(
   source: Source,
   options: ConvertOptions,
   format: Format,
-  { files, ...made }: Made,
+  { files, ...made }: PlannedOutput,
   calibration: Calibration | null,
-  more?: More,
+  extras?: RepackExtras,
 ): Plan {
   const loader = format.files(made);
   const { config } = loader;
   const indexed = source.indexed && options.tensorParallel === null; // ranks have tensors of the same names
-  const others = { ...loader.others, ...more?.others };
+  const others = { ...loader.others, ...extras?.others };
   const extra = Object.entries(others).map(([name, value]) => ({
     name,
     text: `${JSON.stringify(value, null, 2)}\n`,
@@ -126,7 +126,7 @@ function sized(
   const texts = [plan.config ?? "", ...extra.map(({ text }) => text)];
   const small = index + sum(texts, (text) => Buffer.byteLength(text)) + sum(plan.side, (file) => file.bytes);
   const outputBytes = sum(files, (file) => file.layout.bytes) + small;
-  const fingerprint = fingerprintOf(source, options, format, calibration, more?.inputs);
+  const fingerprint = fingerprintOf(source, options, format, calibration, extras?.inputs);
   return { ...plan, outputBytes, fingerprint };
 }
 

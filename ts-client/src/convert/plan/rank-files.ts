@@ -1,6 +1,6 @@
-import type { Encoding, Format } from "../formats/types.js";
+import type { Constant, Encoding, Format } from "../formats/types.js";
 import type { Decided } from "../policy/decision.js";
-import { attentionScales, type Beside } from "../ranks/attention.js";
+import { attentionScales } from "../ranks/attention.js";
 import type { Parameter, RankedModel } from "../ranks/model.js";
 import { type Share, shareOf } from "../ranks/slice.js";
 import { bitsOf, bytesOf } from "../source/safetensors/dtypes.js";
@@ -11,7 +11,7 @@ import { encodingOf, type FileOptions } from "./files.js";
 import type { PlannedFile, PlannedTensor } from "./types.js";
 
 /** What decides how a source is cut. */
-export interface Cutting {
+export interface RankOptions {
   model: RankedModel;
   ranks: number;
   format: Format;
@@ -19,18 +19,18 @@ export interface Cutting {
 }
 
 /** A tensor's share with its encoding. */
-interface Piece {
+interface EncodedShare {
   one: Decided;
   share: Share;
   encoding: Encoding;
 }
 
 /** A parameter of one rank: the pieces that it is made of, and the tensors that they make. */
-interface Made {
-  pieces: readonly Piece[];
+interface RankParameter {
+  pieces: readonly EncodedShare[];
   data: NewTensor;
   scale: NewTensor | null;
-  beside: readonly Beside[];
+  beside: readonly Constant[];
 }
 
 /**
@@ -40,9 +40,9 @@ interface Made {
 export function planRanks(
   files: readonly SourceFile[],
   decided: ReadonlyMap<string, Decided>,
-  cutting: Cutting,
+  options: RankOptions,
 ): PlannedFile[] {
-  const { model, ranks, format } = cutting;
+  const { model, ranks, format } = options;
   return files.flatMap((file, part) => {
     const here = model.parameters.filter(
       ({ members: [first] }) => decided.get(first?.name ?? "")?.file === file,
@@ -55,7 +55,7 @@ export function planRanks(
         "opswap.layout_version": String(format.version),
         "opswap.rank": `${rank} of ${ranks}`,
       };
-      const made = here.map((parameter) => makeParameter(parameter, decided, cutting, rank));
+      const made = here.map((parameter) => makeParameter(parameter, decided, options, rank));
       const created = made.flatMap(({ data, scale, beside }) => [
         data,
         ...(scale ? [scale] : []),
@@ -75,9 +75,9 @@ export function planRanks(
 function makeParameter(
   parameter: Parameter,
   decided: ReadonlyMap<string, Decided>,
-  { model, ranks, format, encode }: Cutting,
+  { model, ranks, format, encode }: RankOptions,
   rank: number,
-): Made {
+): RankParameter {
   const pieces = parameter.members.map(({ name, cut }) => {
     const one = decided.get(name);
     if (one === undefined) throw new Error(`${name} was checked to be there`);
@@ -110,7 +110,11 @@ function stacked(name: string, parts: readonly NewTensor[], padding: number): Ne
 }
 
 /** Where each piece goes: its codes, and its rows of scales, lie behind those of the piece before. */
-function planned({ pieces, data, scale, beside }: Made, layout: FileLayout, rank: number): PlannedTensor[] {
+function planned(
+  { pieces, data, scale, beside }: RankParameter,
+  layout: FileLayout,
+  rank: number,
+): PlannedTensor[] {
   const places = new Map(layout.placed.map((one) => [one.name, one]));
   const at = (name: string): Placed => {
     const found = places.get(name);

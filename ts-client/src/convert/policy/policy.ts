@@ -24,14 +24,14 @@ export interface PolicyRule {
   why?(tensor: SourceTensor): string;
 }
 
-interface Kept {
+interface KeepRule {
   pattern: RegExp;
   why: string;
   layer: boolean;
 }
 
 /** What is no linear layer of the language model, by the words of its name. */
-const KEPT: readonly Kept[] = [
+const KEPT: readonly KeepRule[] = [
   {
     pattern:
       /(^|\.)(wte|wpe|shared\.weight$|\w*(?<!un)embed(ding)?s?(_\w+)?(\.|$)|\w*relative_attention_bias\.)/,

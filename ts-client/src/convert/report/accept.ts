@@ -27,8 +27,8 @@ export interface AcceptOptions {
 
 /** Measures an output that is whole and not yet at its place; refuses it where it is worse than was asked for. */
 export async function accept(source: string, folder: string, options: AcceptOptions): Promise<void> {
-  const { acceptance, ...how } = options;
-  const found = await perplexity(source, folder, how);
+  const { acceptance, ...measuring } = options;
+  const found = await perplexity(source, folder, measuring);
   const limit = acceptance.relative ? acceptance.limit * found.before : acceptance.limit;
   if (found.after < limit) return;
   throw convertError(

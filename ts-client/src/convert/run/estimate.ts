@@ -2,8 +2,8 @@ import { closeSync, existsSync, fsyncSync, openSync, unlinkSync } from "node:fs"
 import path from "node:path";
 import type { Plan, PlannedFile, PlannedTensor } from "../plan/types.js";
 import { sum } from "../sum.js";
-import { defaultThreads, howFor } from "./run.js";
-import { type How, work } from "./work.js";
+import { defaultThreads, workContextFor } from "./run.js";
+import { type WorkContext, work } from "./work.js";
 
 /** What a sample of the conversion says about all of it. Files that lie in the page cache read faster than others. */
 export interface Estimate {
@@ -23,8 +23,8 @@ export async function estimate(plan: Plan, output: string, threads = defaultThre
   const target = unnamedFile(existing(path.resolve(output)));
   try {
     const started = performance.now();
-    const how: How = { ...howFor(plan, threads), nonfinite: "zero" };
-    for (const { file, tensor } of sample) await convertOne(file, tensor, target, how);
+    const context: WorkContext = { ...workContextFor(plan, threads), nonfinite: "zero" };
+    for (const { file, tensor } of sample) await convertOne(file, tensor, target, context);
     fsyncSync(target);
     const seconds = (performance.now() - started) / 1000;
     const sampled = sum(sample, ({ tensor: { source } }) => source.end - source.begin);
@@ -50,10 +50,15 @@ function sampleOf(plan: Plan): { file: PlannedFile; tensor: PlannedTensor }[] {
   });
 }
 
-async function convertOne(file: PlannedFile, tensor: PlannedTensor, target: number, how: How): Promise<void> {
+async function convertOne(
+  file: PlannedFile,
+  tensor: PlannedTensor,
+  target: number,
+  context: WorkContext,
+): Promise<void> {
   const source = openSync(tensor.from.path, "r");
   try {
-    await work("write", file, tensor, { source, target }, how);
+    await work("write", file, tensor, { source, target }, context);
   } finally {
     closeSync(source);
   }

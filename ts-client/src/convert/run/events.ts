@@ -1,13 +1,13 @@
 import type { TensorReport } from "../report/tensor-report.js";
 
 /** A part, and a pool of workers, are a "run". */
-export type Doing = "run" | "merge" | "verify";
+export type Operation = "run" | "merge" | "verify";
 
 /** What a conversion tells while it runs; `--json` prints each as a line. */
 export type ConvertEvent =
   | {
       event: "begin";
-      doing: Doing;
+      doing: Operation;
       output: string;
       tensors: number;
       source_bytes: number;
@@ -21,6 +21,6 @@ export type ConvertEvent =
   /** A source file is what a digest that came with it says. */
   | { event: "checked"; file: string; sha256: string; from: string }
   | { event: "publish"; output: string }
-  | { event: "end"; doing: Doing; output: string; seconds: number; already_done: boolean };
+  | { event: "end"; doing: Operation; output: string; seconds: number; already_done: boolean };
 
 export type Emit = (event: ConvertEvent) => void;

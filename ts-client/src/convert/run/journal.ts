@@ -17,7 +17,7 @@ const line = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("checked"), file: z.string() }),
 ]);
 type Line = z.infer<typeof line>;
-export type Begin = Omit<z.infer<typeof begin>, "kind">;
+export type JournalHeader = Omit<z.infer<typeof begin>, "kind">;
 
 /**
  * A list of what is done, one JSON line each. A line that a kill cut short is as if it had never been. The file is
@@ -27,16 +27,16 @@ export class Journal {
   readonly done = new Map<string, TensorReport>();
   /** Source files that were compared with digests that came with them. */
   readonly checked = new Set<string>();
-  readonly #first: Begin;
+  readonly #first: JournalHeader;
   readonly #fds: number[];
 
-  private constructor(fd: number, first: Begin) {
+  private constructor(fd: number, first: JournalHeader) {
     this.#fds = [fd];
     this.#first = first;
   }
 
   /** Opens the journal of this conversion, begun or not; refuses that of another. */
-  static open(file: string, first: Begin): Journal {
+  static open(file: string, first: JournalHeader): Journal {
     const fd = openSync(file, "a+");
     lock(fd, file);
     const journal = new Journal(fd, first);
@@ -108,7 +108,7 @@ function tryJson(text: string): unknown {
   }
 }
 
-function checkSame(head: Line, first: Begin): void {
+function checkSame(head: Line, first: JournalHeader): void {
   if (head.kind !== "begin" || head.fingerprint !== first.fingerprint)
     throw convertError("OPSWAP_E_STALE", "the unfinished output is of another source, or of other options");
   const changed = Object.entries(first.modified).find(([name, time]) => head.modified[name] !== time);

@@ -42,7 +42,7 @@ const grid = { path: file, offset: 77, element: "I8", pitch: 24, lines: 550, row
 const down = { ...grid, byColumns: true, pitch: high, lines: 24, rows: 1 };
 const groups = Int32Array.from({ length: wide }, (_, i) => (i * 7) % 24);
 const bf16: Scheme = { code: "bf16" };
-const lies: [string, Scheme, Partial<ConvertJob>][] = [
+const layouts: [string, Scheme, Partial<ConvertJob>][] = [
   ["halves of bytes", bf16, { codes: straight, zero: 8, scales: grid }],
   ["halves to blocks", FP8_BLOCK, { codes: straight, zero: 8, scales: grid }],
   ["two slices", bf16, { codes: { ...straight, lines: 550 }, slices: 2, scales: { ...grid, lines: 275 } }],
@@ -65,9 +65,9 @@ const lies: [string, Scheme, Partial<ConvertJob>][] = [
   ],
 ];
 
-it.each(lies)("%s are the same on every instruction set, in every mode", async (_, scheme, lie) => {
+it.each(layouts)("%s are the same on every instruction set, in every mode", async (_, scheme, layout) => {
   const native = loadNative();
-  const given = { ...job, scheme, ...lie };
+  const given = { ...job, scheme, ...layout };
   const first = await native.convertTensor({ ...given, isa: "portable" });
   expect(await native.convertTensor({ ...given, threads: 3 })).toEqual(first);
   for (const isa of ["avx2", "avx512"]) {

@@ -1,17 +1,17 @@
 import { asRefusal } from "../../types/refusal.js";
 import { makePlan } from "../plan/plan.js";
 import { openSource } from "../source/open.js";
-import { type Task, type Told, task } from "./pool.js";
+import { type Task, task, type WorkerMessage } from "./pool.js";
 import { runPart } from "./run.js";
 
-const tell = (told: Told) => process.send?.(told);
+const tell = (message: WorkerMessage) => process.send?.(message);
 
-async function work({ source, output, options, tokenizer, part, ...how }: Task): Promise<void> {
+async function work({ source, output, options, tokenizer, part, ...partOptions }: Task): Promise<void> {
   const plan = makePlan(openSource(source, tokenizer), options);
-  await runPart(plan, output, part, how, (event) => tell({ event }));
+  await runPart(plan, output, part, partOptions, (event) => tell({ event }));
 }
 
-function describe(error: unknown): Told {
+function describe(error: unknown): WorkerMessage {
   const { code, message, remedy } = asRefusal(error);
   return { error: { code, message, remedy } };
 }

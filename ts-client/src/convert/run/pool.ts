@@ -21,7 +21,9 @@ export const task = z.object({
 export type Task = z.infer<typeof task>;
 
 /** What a worker tells. */
-export type Told = { event: ConvertEvent } | { error: { code: string; message: string; remedy: string } };
+export type WorkerMessage =
+  | { event: ConvertEvent }
+  | { error: { code: string; message: string; remedy: string } };
 
 /**
  * Converts `source`, which `plan` is of, with `workers` processes, each a part, and merges. A kill of this process ends them; the same command,
@@ -78,9 +80,10 @@ function startWorker(one: Task, emit: Emit): Running {
   child.send(one);
   const ended = new Promise<void>((done, fail) => {
     let error: unknown;
-    child.on("message", (told: Told) => {
-      if ("error" in told) error = new OpswapError(told.error.code, told.error.message, told.error);
-      else if (told.event.event !== "begin" && told.event.event !== "end") emit(told.event);
+    child.on("message", (message: WorkerMessage) => {
+      if ("error" in message)
+        error = new OpswapError(message.error.code, message.error.message, message.error);
+      else if (message.event.event !== "begin" && message.event.event !== "end") emit(message.event);
     });
     child.on("error", fail);
     child.on("close", (code, signal) => {

@@ -13,14 +13,14 @@ import { sum } from "../sum.js";
 import { finished, readSame } from "./already.js";
 import { Amaxes } from "./amaxes.js";
 import { checkSpace } from "./check-space.js";
-import type { Doing, Emit } from "./events.js";
-import { type Begin, Journal } from "./journal.js";
+import type { Emit, Operation } from "./events.js";
+import { Journal, type JournalHeader } from "./journal.js";
 import { OpenSources } from "./open-sources.js";
 import { checkComplete, countOf, filesOf, type Part } from "./parts.js";
 import { publish } from "./publish.js";
 import { SourceChecks } from "./source-checks.js";
 import { checkApart, Staging, syncFolder } from "./staging.js";
-import { checkResult, type Files, type How, work } from "./work.js";
+import { checkResult, type Files, type WorkContext, work } from "./work.js";
 
 export interface RunOptions {
   threads?: number;
@@ -42,7 +42,7 @@ export function defaultThreads(): number {
 }
 
 /** Tells how a run ended, and how long it took from now. */
-function ending(doing: Doing, output: string, emit: Emit): (already: boolean) => void {
+function ending(doing: Operation, output: string, emit: Emit): (already: boolean) => void {
   const started = performance.now();
   return (already) =>
     emit({
@@ -166,13 +166,13 @@ async function convertPart(
   }
 }
 
-function firstLine(plan: Plan): Begin {
+function firstLine(plan: Plan): JournalHeader {
   const modified = Object.fromEntries(plan.source.files.map((file) => [file.name, file.modified]));
   return { fingerprint: plan.fingerprint, modified };
 }
 
 /** What is found once for all tensors starts empty. */
-export function howFor({ options, calibration }: Plan, threads = defaultThreads()): How {
+export function workContextFor({ options, calibration }: Plan, threads = defaultThreads()): WorkContext {
   const { nonfinite } = options;
   return { nonfinite, threads, amaxes: new Amaxes(), scaling: new Scaling(calibration) };
 }
@@ -183,7 +183,7 @@ class Run {
   readonly #plan: Plan;
   readonly #staging: Staging;
   readonly #journal: Journal;
-  readonly #how: How;
+  readonly #context: WorkContext;
   readonly #checks: SourceChecks;
   readonly #emit: Emit;
 
@@ -191,7 +191,7 @@ class Run {
     this.#plan = plan;
     this.#staging = staging;
     this.#journal = journal;
-    this.#how = howFor(plan, options.threads);
+    this.#context = workContextFor(plan, options.threads);
     this.#checks = new SourceChecks(plan, journal, options.checksums ?? true);
     this.#emit = emit;
   }
@@ -266,7 +266,7 @@ class Run {
         file,
         tensor,
         { source: -1, target },
-        this.#how,
+        this.#context,
       );
       const same =
         dataDigest === entry.data_digest && (tensor.scale === null || scaleDigest === entry.scale_digest);
@@ -283,9 +283,9 @@ class Run {
   }
 
   async #tensor(file: PlannedFile, tensor: PlannedTensor, files: Files): Promise<void> {
-    const result = await work("write", file, tensor, files, this.#how);
+    const result = await work("write", file, tensor, files, this.#context);
     checkResult(tensor, result, this.#plan.options.nonfinite);
-    const folds = await this.#how.scaling.report(tensor, this.#how.threads);
+    const folds = await this.#context.scaling.report(tensor, this.#context.threads);
     const report = reportOf(tensor, result, folds);
     this.#journal.add(report);
     this.#emit({ event: "tensor", file: file.name, report });

@@ -1,12 +1,12 @@
 import type { Plan, PlannedFile } from "../plan/types.js";
-import { checkDigest, type Expected, expectedDigests } from "../source/checksums.js";
+import { checkDigest, type ExpectedDigest, expectedDigests } from "../source/checksums.js";
 import type { Emit } from "./events.js";
 import type { Journal } from "./journal.js";
 
 /** Compares sources with the digests that came with them while they are converted. */
 export class SourceChecks {
   readonly #journal: Journal;
-  readonly #expected: ReadonlyMap<string, Expected>;
+  readonly #expected: ReadonlyMap<string, ExpectedDigest>;
   /** The tensor that is read first of each source file: only one part of many has it. */
   readonly #first = new Map<string, string>();
 

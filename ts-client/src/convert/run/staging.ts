@@ -36,19 +36,19 @@ export class Staging {
   }
 
   /** Takes the staging folder of `target`, new or left over, for itself or with others that share it. */
-  static take(target: string, how: { restart?: boolean; shared?: boolean } = {}): Staging {
+  static take(target: string, options: { restart?: boolean; shared?: boolean } = {}): Staging {
     const folder = `${target}.partial`;
     mkdirSync(path.dirname(target), { recursive: true });
     for (;;) {
       mkdirSync(folder, { recursive: true });
       const fd = openSync(folder, "r");
-      lock(fd, folder, how.shared);
+      lock(fd, folder, options.shared);
       // The one who held it may have published or removed it in between.
       if (!isSame(fd, folder)) {
         closeSync(fd);
         continue;
       }
-      if (how.restart)
+      if (options.restart)
         for (const name of readdirSync(folder)) rmSync(path.join(folder, name), { recursive: true });
       mkdirSync(path.join(folder, OWN), { recursive: true });
       return new Staging(target, folder, fd);

@@ -9,8 +9,8 @@ import { INDEX } from "../source/side-files.js";
 import { holds, piecesOf } from "../text/text-file.js";
 import type { Emit } from "./events.js";
 import { OpenSources } from "./open-sources.js";
-import { howFor } from "./run.js";
-import { checkResult, type How, work } from "./work.js";
+import { workContextFor } from "./run.js";
+import { checkResult, type WorkContext, work } from "./work.js";
 
 export interface Difference {
   file: string;
@@ -39,8 +39,8 @@ export async function verify(
   emit({ event: "begin", doing: "verify", output, tensors, ...sizes });
   const verdict: Verdict = { tensors: 0, bytes: 0, differences: textDifferences(plan, output) };
   try {
-    const how = howFor(plan, threads);
-    for (const file of plan.files) await verifyFile(file, output, how, verdict, emit);
+    const context = workContextFor(plan, threads);
+    for (const file of plan.files) await verifyFile(file, output, context, verdict, emit);
   } catch (error) {
     throw asIoError(error);
   }
@@ -75,7 +75,7 @@ function textDifferences(plan: Plan, output: string): Difference[] {
 async function verifyFile(
   file: PlannedFile,
   output: string,
-  how: How,
+  context: WorkContext,
   verdict: Verdict,
   emit: Emit,
 ): Promise<void> {
@@ -93,8 +93,8 @@ async function verifyFile(
       return void differs(null, "has another header");
     for (const tensor of file.tensors) {
       const files = { source: sources.of(tensor.from), target };
-      const result = await work("verify", file, tensor, files, how);
-      checkResult(tensor, result, how.nonfinite);
+      const result = await work("verify", file, tensor, files, context);
+      checkResult(tensor, result, context.nonfinite);
       const what = difference(tensor, result, target);
       if (what !== undefined) differs(tensor.name, what);
       verdict.tensors++;

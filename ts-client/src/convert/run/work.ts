@@ -14,7 +14,7 @@ export interface Files {
   target: number;
 }
 
-export interface How {
+export interface WorkContext {
   nonfinite: Nonfinite;
   threads: number;
   amaxes: Amaxes;
@@ -27,27 +27,27 @@ export async function work(
   file: PlannedFile,
   tensor: PlannedTensor,
   files: Files,
-  how: How,
+  context: WorkContext,
 ): Promise<ConvertResult> {
   const { scheme } = tensor;
   const { dtype, begin, end, rowPitch } = tensor.source;
   const sourceOffset = tensor.from.header.dataStart + begin;
   const bytes = !("blockRows" in scheme) && scheme.code !== "bf16" && !FLOATS.has(dtype);
   try {
-    const amax = mode === "digest" ? 0 : await how.amaxes.of(tensor, how.threads);
-    const scaled = await scaledAs(mode, tensor, how);
+    const amax = mode === "digest" ? 0 : await context.amaxes.of(tensor, context.threads);
+    const scaled = await scaledAs(mode, tensor, context);
     return await loadNative().convertTensor({
       mode,
       scheme,
       element: bytes ? "bytes" : dtype,
-      nonfinite: how.nonfinite,
+      nonfinite: context.nonfinite,
       ...files,
       sourceOffset,
       dataOffset: tensor.data.offset,
       scaleOffset: tensor.scale?.offset ?? 0,
       ...(bytes ? { rows: 1, columns: end - begin } : extentOf(tensor)),
       amax,
-      threads: how.threads,
+      threads: context.threads,
       ...(tensor.padded === undefined ? {} : { targetColumns: tensor.padded }),
       ...(rowPitch === undefined ? {} : { sourceColumns: rowPitch }),
       ...(scheme.code === "copy" ? {} : storedAs(tensor.source, sourceOffset)),
@@ -59,9 +59,9 @@ export async function work(
 }
 
 /** Tiles are cut in the same way whether or not the factors are needed. */
-async function scaledAs(mode: ConvertJob["mode"], tensor: PlannedTensor, how: How) {
+async function scaledAs(mode: ConvertJob["mode"], tensor: PlannedTensor, context: WorkContext) {
   if (tensor.folds.length === 0) return {};
-  return mode === "digest" ? { scaled: true } : how.scaling.of(tensor, how.threads);
+  return mode === "digest" ? { scaled: true } : context.scaling.of(tensor, context.threads);
 }
 
 /** Rows and columns as the native part sees them: one row where rows do not matter. */

@@ -6,7 +6,7 @@ import { DIGEST_LISTS } from "./known-files.js";
 import type { Source, SourceFile } from "./source.js";
 
 /** A digest that came with a file, and what says so. */
-export interface Expected {
+export interface ExpectedDigest {
   sha256: string;
   from: string;
 }
@@ -17,9 +17,9 @@ const LINE = /^([0-9a-fA-F]{64})(?:[ \t]+\*?(?:\.\/)?(.+))?$/;
 const CHUNK_BYTES = 1 << 20;
 
 /** Digests that a source brings: its own lists, the names in a Hugging Face cache, and what its downloader noted; by path. */
-export function expectedDigests({ folder, files }: Source): Map<string, Expected> {
+export function expectedDigests({ folder, files }: Source): Map<string, ExpectedDigest> {
   const listed = readLists(folder);
-  const found = files.flatMap((file): [string, Expected][] => {
+  const found = files.flatMap((file): [string, ExpectedDigest][] => {
     const name = path.basename(file.path);
     const one = listed.get(name) ?? fromCache(file) ?? fromDownload(folder, name);
     return one === undefined ? [] : [[file.path, one]];
@@ -27,8 +27,8 @@ export function expectedDigests({ folder, files }: Source): Map<string, Expected
   return new Map(found);
 }
 
-function readLists(folder: string): Map<string, Expected> {
-  const all = new Map<string, Expected>();
+function readLists(folder: string): Map<string, ExpectedDigest> {
+  const all = new Map<string, ExpectedDigest>();
   for (const list of readdirSync(folder)
     .filter((name) => DIGEST_LISTS.test(name))
     .sort()) {
@@ -50,13 +50,13 @@ function readLists(folder: string): Map<string, Expected> {
 }
 
 /** In a Hugging Face cache a file is a link to a blob, and a large blob's name is its digest. */
-function fromCache(file: SourceFile): Expected | undefined {
+function fromCache(file: SourceFile): ExpectedDigest | undefined {
   const blob = path.basename(realpathSync(file.path));
   return SHA256.test(blob) ? { sha256: blob, from: "the cache's name of it" } : undefined;
 }
 
 /** `hf download --local-dir` notes the server's etag, which is the digest of a large file. */
-function fromDownload(folder: string, name: string): Expected | undefined {
+function fromDownload(folder: string, name: string): ExpectedDigest | undefined {
   const note = path.join(folder, ".cache/huggingface/download", `${name}.metadata`);
   if (!existsSync(note)) return undefined;
   const etag = readFileSync(note, "utf8").split("\n")[1]?.trim() ?? "";
@@ -66,7 +66,7 @@ function fromDownload(folder: string, name: string): Expected | undefined {
 /** Reads a file and refuses it when it is not what its digest says. */
 export async function checkDigest(
   file: SourceFile,
-  { sha256, from }: Expected,
+  { sha256, from }: ExpectedDigest,
   signal: AbortSignal,
 ): Promise<void> {
   const hash = createHash("sha256");

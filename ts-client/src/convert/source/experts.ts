@@ -42,7 +42,7 @@ export function splitStacked(tensor: SourceTensor, model: ExpertModel): Split | 
 /** Rows of plain elements, or of codes with scales and nothing else. */
 function isCut({ stored = {} }: SourceTensor, { modelType = "" }: ExpertModel): boolean {
   const { scales, slices, ...more } = stored;
-  return !TURNED.test(modelType) && Object.keys(more).length === 0 && scales?.lie === undefined;
+  return !TURNED.test(modelType) && Object.keys(more).length === 0 && scales?.layout === undefined;
 }
 
 function sliceOf(tensor: SourceTensor, name: string, expert: number, row: number, high: number) {

@@ -43,7 +43,7 @@ export type Standing =
 const LAYOUT_WHY = "says how the source was quantised; the output is what its config.json says";
 
 /** By the name that a file has in its folder. */
-export function standingOf(name: string): Standing {
+export function roleOf(name: string): Standing {
   const why = LEFT_OUT.find(([pattern]) => pattern.test(name))?.[1];
   if (why !== undefined) return { kind: "left out", why };
   if (OF_LAYOUT.test(name)) return { kind: "of the layout", why: LAYOUT_WHY };

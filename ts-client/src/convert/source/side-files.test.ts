@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
-import { standingOf } from "./known-files.js";
+import { roleOf } from "./known-files.js";
 import { sideFiles } from "./side-files.js";
 
 const dir = mkdtempSync(path.join(tmpdir(), "oc"));
@@ -32,7 +32,7 @@ describe("a file beside the weights", () => {
     "recipe.yaml",
     "gptq_config.json",
   ])("%s tells of the source's layout", (name) => {
-    expect(standingOf(name).kind).toBe("of the layout");
+    expect(roleOf(name).kind).toBe("of the layout");
   });
 
   it.each([
@@ -54,7 +54,7 @@ describe("a file beside the weights", () => {
     "spiece.model",
     "1_Pooling/config.json",
   ])("%s goes along", (name) => {
-    expect(standingOf(path.basename(name)).kind).toBe("carried");
+    expect(roleOf(path.basename(name)).kind).toBe("carried");
   });
 
   it.each([
@@ -70,11 +70,11 @@ describe("a file beside the weights", () => {
     "SHA256SUMS",
     "model.fp8.safetensors.index.json",
   ])("%s is left out", (name) => {
-    expect(standingOf(name).kind).toBe("left out");
+    expect(roleOf(name).kind).toBe("left out");
   });
 
   it.each(["notes.dat", "lookup.json", "sparse_linear.npy"])("%s is not known", (name) => {
-    expect(standingOf(name).kind).toBe("unknown");
+    expect(roleOf(name).kind).toBe("unknown");
   });
 });
 

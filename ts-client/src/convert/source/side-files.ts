@@ -1,6 +1,6 @@
 import { type Dirent, readdirSync, statSync } from "node:fs";
 import path from "node:path";
-import { isWeights, standingOf } from "./known-files.js";
+import { isWeights, roleOf } from "./known-files.js";
 
 export const INDEX = "model.safetensors.index.json";
 export const REPORT = "conversion.json";
@@ -47,10 +47,10 @@ export function sideFiles(folder: string, names: readonly string[], known: Reado
       continue;
     }
     const one = { name, path: file, bytes: stat.size };
-    const standing = standingOf(path.basename(name));
-    if ("why" in standing) leftOut.push({ name, why: standing.why });
-    else side.push(standing.kind === "unknown" ? { ...one, unknown: true } : one);
-    if (standing.kind === "of the layout") ofLayout.push(one);
+    const role = roleOf(path.basename(name));
+    if ("why" in role) leftOut.push({ name, why: role.why });
+    else side.push(role.kind === "unknown" ? { ...one, unknown: true } : one);
+    if (role.kind === "of the layout") ofLayout.push(one);
   }
   return { side, leftOut, ofLayout };
 }

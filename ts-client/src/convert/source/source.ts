@@ -1,4 +1,4 @@
-import type { Lie } from "../../types/convert-job.js";
+import type { PlaneLayout } from "../../types/convert-job.js";
 import type { KeyFate } from "./gguf/keys.js";
 import type { TensorEntry } from "./safetensors/header.js";
 import type { LeftOutFile, SideFile } from "./side-files.js";
@@ -16,7 +16,7 @@ export interface Stored {
   /** Matrices of equal size one below the other, each with scales of its own. */
   slices?: number;
   /** How codes lie, where not row after row. */
-  codes?: Lie;
+  codes?: PlaneLayout;
   /** What is taken from codes first: for each block, and of all of them. */
   zeros?: ScaleGrid;
   zero?: number;
@@ -39,7 +39,7 @@ export interface ScaleGrid extends PartTensor {
   /** How many of each row are scales, where the rest fills it up. */
   used?: number;
   /** How they lie, where not row after row. */
-  lie?: Lie;
+  layout?: PlaneLayout;
   /** Rows of the first block that come before the tensor, which was cut out of a larger one. */
   first?: number;
 }

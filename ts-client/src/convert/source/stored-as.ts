@@ -1,4 +1,4 @@
-import type { ConvertJob, JobGrid, Lie } from "../../types/convert-job.js";
+import type { ConvertJob, JobGrid, PlaneLayout } from "../../types/convert-job.js";
 import { readGroups } from "./scales.js";
 import type { ScaleGrid, SourceTensor } from "./source.js";
 
@@ -30,13 +30,13 @@ export function storedAs({ name, stored = {}, shape }: SourceTensor, offset: num
 const ELEMENTS: Readonly<Record<string, string>> = { F8_E8M0: "E8M0", U8: "E8M0" };
 
 function gridOf(grid: ScaleGrid, height: number, width: number): JobGrid {
-  const { path, offset, rows, columns, lie, first } = grid;
+  const { path, offset, rows, columns, layout, first } = grid;
   const before = first === undefined ? {} : { first };
-  return { path, offset, rows, columns, ...before, ...(lie ?? plainLie(grid, height, width)) };
+  return { path, offset, rows, columns, ...before, ...(layout ?? rowMajorLayout(grid, height, width)) };
 }
 
 /** Row after row, of each slice; one grid for all slices has no lines of its own. */
-function plainLie(grid: ScaleGrid, height: number, width: number): Lie {
+function rowMajorLayout(grid: ScaleGrid, height: number, width: number): PlaneLayout {
   const { tensor, rows, columns, used, first = 0 } = grid;
   const element = ELEMENTS[tensor.dtype] ?? tensor.dtype;
   const across = Math.max(1, Math.ceil(width / columns));

@@ -22,11 +22,11 @@ interface Move {
 /** By the name of the tensor; null where the other dialect has none. */
 export type Moves = Map<string, Move | null>;
 
-type Moved = { tensor: SourceTensor; move: Move };
+type MovedTensor = { tensor: SourceTensor; move: Move };
 
 /** Lays out a file in the order of the layers' names, which is what convert makes of a source in that order. */
 export function planMoves(file: SourceFile, format: Format, moves: Moves): PlannedFile {
-  const there = file.header.tensors.flatMap((tensor): Moved[] => {
+  const there = file.header.tensors.flatMap((tensor): MovedTensor[] => {
     const move = moves.get(tensor.name);
     return move === null ? [] : [{ tensor, move: move ?? copyOf(tensor) }];
   });
@@ -59,7 +59,7 @@ const copyOf = (tensor: SourceTensor): Move => ({
 });
 
 function plannedTensor(
-  { tensor, move }: Moved,
+  { tensor, move }: MovedTensor,
   from: SourceFile,
   format: Format,
   layout: ReadonlyMap<string, Placed>,

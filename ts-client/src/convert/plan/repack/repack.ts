@@ -15,7 +15,7 @@ import { parseJson } from "../../text/python-json.js";
 import type { PlannedFile } from "../types.js";
 import { type Moves, planMoves, type Recode } from "./files.js";
 import { checkMeaning, checkNoneLeft } from "./stored-config.js";
-import { type Stored, storedLayers } from "./stored-layers.js";
+import { type StoredLayer, storedLayers } from "./stored-layers.js";
 
 /** Static scales that a dialect has no place for; they find their way back from here. */
 export const INPUT_SCALES = "input_scales.json";
@@ -81,7 +81,7 @@ export function repacks(source: Source, format: Format): boolean {
 /** What convert would not have written, engines would load wrongly in another dialect too. */
 function checkGroups(
   tensors: readonly Located[],
-  layers: readonly Stored[],
+  layers: readonly StoredLayer[],
   groups: readonly Group[],
   format: Format,
 ): void {
@@ -107,7 +107,7 @@ function checkGroups(
 /** Input scales by weight: those of the source, or else the given ones; refuses where the format lacks one. */
 function knownInputs(
   source: Source,
-  layers: readonly Stored[],
+  layers: readonly StoredLayer[],
   format: Format,
   calibration: Calibration | null,
 ): Map<string, number> {
@@ -153,7 +153,7 @@ function toldInputs({ ofLayout }: Source): Readonly<Record<string, number>> {
   );
 }
 
-function moveLayer(layer: Stored, format: Format, inputScale: number, moves: Moves): void {
+function moveLayer(layer: StoredLayer, format: Format, inputScale: number, moves: Moves): void {
   const { weight, codes, scale, beside } = layer;
   const target = format.encode(weight, { scales: "amax", inputScale: () => inputScale });
   const code = codeFrom(layer, target, format);
@@ -165,7 +165,7 @@ function moveLayer(layer: Stored, format: Format, inputScale: number, moves: Mov
   for (const { tensor } of beside) moves.set(tensor.name, null);
 }
 
-function codeFrom({ weight, scheme: from, action }: Stored, target: Encoding, format: Format): Recode {
+function codeFrom({ weight, scheme: from, action }: StoredLayer, target: Encoding, format: Format): Recode {
   const to = target.scheme;
   if ("blockRows" in to && from.blockRows === to.blockRows && from.blockColumns === to.blockColumns) {
     if (from.code === to.code) return "copy";

@@ -9,7 +9,7 @@ import type { Located } from "../../source/source.js";
 import { allTensors, type ScaleGrid, type Source } from "../../source/source.js";
 
 /** A quantised matrix as a checkpoint has it. */
-export interface Stored {
+export interface StoredLayer {
   /** Its name and shape before it was packed. */
   weight: TensorEntry;
   /** Of the layout that it has. */
@@ -29,7 +29,7 @@ const CODES = /\.weight(_packed)?$/;
 const LONGEST_CONSTANT = 16;
 
 /** Every quantised matrix of a checkpoint whose layout a format knows. */
-export function storedLayers(tensors: readonly Located[]): Stored[] {
+export function storedLayers(tensors: readonly Located[]): StoredLayer[] {
   const byName = new Map(tensors.map((one) => [one.tensor.name, one]));
   return tensors.flatMap((codes) => storedLayer(codes, byName) ?? []);
 }
@@ -39,7 +39,7 @@ export function checkNotPacked(source: Source, format: Format, repacks: () => bo
   if (!isInt4(format.encode(EXPERT, PLAIN).scheme)) return;
   const tensors = allTensors(source);
   if (!tensors.some(({ tensor: { name, dtype } }) => /^I(8|32)$/.test(dtype) && CODES.test(name))) return;
-  const again = ({ weight, scheme }: Stored) =>
+  const again = ({ weight, scheme }: StoredLayer) =>
     scheme.code !== "e4m3" && isInt4(format.encode(weight, PLAIN).scheme);
   const packed = storedLayers(tensors).find(again);
   if (packed === undefined) return;
@@ -57,7 +57,7 @@ const EXPERT = { name: "experts.0.w1.weight", dtype: "BF16", shape: [256, 256], 
 const PLAIN: EncodeOptions = { scales: "amax", inputScale: () => 0 };
 const isInt4 = (scheme: Scheme) => "blockRows" in scheme && scheme.code !== "e4m3";
 
-function storedLayer(codes: Located, byName: ReadonlyMap<string, Located>): Stored | undefined {
+function storedLayer(codes: Located, byName: ReadonlyMap<string, Located>): StoredLayer | undefined {
   const { name, dtype, shape } = codes.tensor;
   const columns = (shape[1] ?? 0) * (PACKED[dtype] ?? 0);
   if (shape.length !== 2 || columns === 0 || !CODES.test(name)) return undefined;

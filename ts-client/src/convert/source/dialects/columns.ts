@@ -1,4 +1,4 @@
-import type { Lie } from "../../../types/convert-job.js";
+import type { PlaneLayout } from "../../../types/convert-job.js";
 import type { Located, ScaleGrid, Stored } from "../source.js";
 import { ORIGINAL, partOf, type Reading } from "./reading.js";
 import { groupsOf } from "./scale-grid.js";
@@ -53,15 +53,15 @@ function takeAwq(reading: Reading, layer: Layer): void {
   const { codes, scales, zeros } = layer;
   const [columns = 0, words = 0] = codes.tensor.shape;
   const rows = 8 * words;
-  const lie: Lie = { element: "U4", packing: "awq", byColumns: true, pitch: rows, lines: columns };
+  const layout: PlaneLayout = { element: "U4", packing: "awq", byColumns: true, pitch: rows, lines: columns };
   const grid = gridOf(reading, layer, [rows, columns]);
   if (zeros === undefined || zeros.tensor.shape.join() !== `${scales.tensor.shape[0]},${words}`)
     throw reading.wrong(codes, "has no qzeros of its groups and rows", ORIGINAL, "OPSWAP_E_SOURCE");
   const lines = scales.tensor.shape[0] ?? 0;
   take(reading, layer, [rows, columns], 4, {
-    codes: lie,
+    codes: layout,
     scales: grid,
-    zeros: { ...grid, ...partOf(zeros), lie: { ...lie, lines } },
+    zeros: { ...grid, ...partOf(zeros), layout: { ...layout, lines } },
   });
 }
 
@@ -81,7 +81,7 @@ function takeGptq(reading: Reading, layer: Layer): void {
     scales: grid,
     ...(zeros === undefined
       ? { zero: 2 ** (bits - 1) }
-      : { zeros: { ...grid, ...partOf(zeros), lie: { ...line, lines } }, zero: zerosAsTheyAre ? 0 : 1 }),
+      : { zeros: { ...grid, ...partOf(zeros), layout: { ...line, lines } }, zero: zerosAsTheyAre ? 0 : 1 }),
     ...(groups === undefined ? {} : { groups: groupsOf(reading, groups, shape) }),
   });
 }
@@ -105,6 +105,6 @@ function gridOf(reading: Reading, { codes, scales }: Layer, shape: readonly numb
       ORIGINAL,
       "OPSWAP_E_SOURCE",
     );
-  const lie = { element: scales.tensor.dtype, byColumns: true, pitch: rows, lines };
-  return { ...partOf(scales), rows: 1, columns: size, lie };
+  const layout = { element: scales.tensor.dtype, byColumns: true, pitch: rows, lines };
+  return { ...partOf(scales), rows: 1, columns: size, layout };
 }

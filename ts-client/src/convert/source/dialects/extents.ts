@@ -3,7 +3,7 @@ import { alignedScales } from "../aligned-scales.js";
 export type Block = readonly [number, number];
 
 /** How scales fit a tensor: what of it shares one, and how many of a row are scales where more are stored. */
-export interface Fit {
+export interface ScaleExtent {
   rows: number;
   columns: number;
   slices: number;
@@ -20,7 +20,7 @@ export function fitOf(
   scales: readonly number[],
   weight: readonly number[],
   block: Block | undefined,
-): Fit | undefined {
+): ScaleExtent | undefined {
   const columns = weight.at(-1) ?? 1;
   const all = weight.reduce((product, extent) => product * extent, 1);
   if (all === 0) return undefined;
@@ -46,10 +46,10 @@ function inMatrix(
   columns: number,
   block: Block | undefined,
   slices: number,
-): Fit | undefined {
+): ScaleExtent | undefined {
   const [down = 1, across = 1, ...more] = shape;
   if (more.some((extent) => extent !== 1)) return undefined;
-  const serving = (high: number, wide: number, used?: number): Fit => ({
+  const serving = (high: number, wide: number, used?: number): ScaleExtent => ({
     rows: high,
     columns: wide,
     slices,

@@ -1,4 +1,4 @@
-import type { Lie } from "../../../types/convert-job.js";
+import type { PlaneLayout } from "../../../types/convert-job.js";
 import type { Located } from "../source.js";
 import { ORIGINAL, partOf, type Reading } from "./reading.js";
 
@@ -24,10 +24,10 @@ export function takeMxfp4(reading: Reading): void {
 function takeBlocks(reading: Reading, codes: Located, scales: Located, name: string): void {
   const [slices = 0, lines = 0, groups = 0] = codes.tensor.shape;
   const columns = GROUP * groups;
-  const lie: Lie = { element: "E2M1", byColumns: true, pitch: columns, lines };
-  const own: Lie = { element: "E8M0", byColumns: true, pitch: groups, lines };
-  const grid = { ...partOf(scales), rows: GROUP, columns: 1, lie: own };
+  const layout: PlaneLayout = { element: "E2M1", byColumns: true, pitch: columns, lines };
+  const own: PlaneLayout = { element: "E8M0", byColumns: true, pitch: groups, lines };
+  const grid = { ...partOf(scales), rows: GROUP, columns: 1, layout: own };
   const shape = [slices, columns, lines];
-  reading.take(codes, { name, dtype: "MXFP4", shape }, { codes: lie, scales: grid, slices });
+  reading.take(codes, { name, dtype: "MXFP4", shape }, { codes: layout, scales: grid, slices });
   reading.leave(name, [scales]);
 }

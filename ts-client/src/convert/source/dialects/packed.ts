@@ -1,4 +1,4 @@
-import type { Lie } from "../../../types/convert-job.js";
+import type { PlaneLayout } from "../../../types/convert-job.js";
 import { readPart } from "../scales.js";
 import type { Located, ScaleGrid, Stored } from "../source.js";
 import { ORIGINAL, partOf, type Reading } from "./reading.js";
@@ -19,7 +19,7 @@ export function takePacked(reading: Reading): void {
   }
 }
 
-interface Beside {
+interface PackedParts {
   name: string;
   scale: Located;
   zeros: Located | undefined;
@@ -28,7 +28,7 @@ interface Beside {
 }
 
 /** What lies beside codes named X_packed, or X. */
-function besideOf(reading: Reading, codes: Located, name: string): Beside {
+function partsOf(reading: Reading, codes: Located, name: string): PackedParts {
   const part = (what: string) => reading.named(`${name}_${what}`);
   const scale = part("scale");
   if (scale === undefined)
@@ -42,16 +42,16 @@ function besideOf(reading: Reading, codes: Located, name: string): Beside {
 }
 
 function takeWords(reading: Reading, codes: Located): void {
-  const beside = besideOf(reading, codes, codes.tensor.name.replace(/_packed$/, ""));
-  const { shape, bits } = unpacked(reading, codes, beside);
+  const parts = partsOf(reading, codes, codes.tensor.name.replace(/_packed$/, ""));
+  const { shape, bits } = unpacked(reading, codes, parts);
   const [rows = 0, words = 0] = codes.tensor.shape.slice(-2);
   const pitch = (words * WORD) / bits;
-  const lie: Lie = { element: ELEMENTS[bits] ?? "", pitch, lines: rows };
-  takeInts(reading, codes, beside, { shape, lie, offset: 2 ** (bits - 1), bits });
+  const layout: PlaneLayout = { element: ELEMENTS[bits] ?? "", pitch, lines: rows };
+  takeInts(reading, codes, parts, { shape, layout, offset: 2 ** (bits - 1), bits });
 }
 
 /** The shape before packing, and the bits of a code. */
-function unpacked(reading: Reading, codes: Located, { shape: told }: Beside) {
+function unpacked(reading: Reading, codes: Located, { shape: told }: PackedParts) {
   const stored = codes.tensor.shape;
   const words = stored.at(-1) ?? 0;
   const { bits = 4 } = reading.quantization;
@@ -77,18 +77,18 @@ function readShape(reading: Reading, part: Located): number[] {
 
 interface Ints {
   shape: readonly number[];
-  lie: Lie;
+  layout: PlaneLayout;
   /** What is added to codes so that none is below 0. */
   offset: number;
   bits: number;
 }
 
 /** Integers with scales, zeros where they have any, and groups of columns that are no neighbours. */
-function takeInts(reading: Reading, codes: Located, beside: Beside, ints: Ints): void {
-  const { name, scale, zeros, groups, shape: told } = beside;
+function takeInts(reading: Reading, codes: Located, parts: PackedParts, ints: Ints): void {
+  const { name, scale, zeros, groups, shape: told } = parts;
   const { slices, ...scales } = groupScales(reading, codes, scale, ints.shape);
   const stored: Stored = {
-    codes: ints.lie,
+    codes: ints.layout,
     scales,
     ...zerosOf(reading, codes, zeros, scales, ints),
     ...(groups === undefined ? {} : { groups: groupsOf(reading, groups, ints.shape) }),
@@ -122,12 +122,12 @@ function zerosOf(
   const [high = 1, wide = 1] = stored.slice(-2);
   const grid = { ...partOf(zeros), rows, columns };
   if (dtype === "I8" && high * wide === down * across)
-    return { zero: offset, zeros: { ...grid, lie: { element: "I8", pitch: across, lines: down } } };
+    return { zero: offset, zeros: { ...grid, layout: { element: "I8", pitch: across, lines: down } } };
   if (dtype === "I32" && wide === across && high === Math.ceil((down * bits) / WORD))
     return {
       zeros: {
         ...grid,
-        lie: { element: ELEMENTS[bits] ?? "", packing: "across", pitch: across, lines: down },
+        layout: { element: ELEMENTS[bits] ?? "", packing: "across", pitch: across, lines: down },
       },
     };
   throw reading.wrong(
@@ -143,15 +143,15 @@ export function takeBytes(reading: Reading): void {
     const { name, dtype, shape } = one.tensor;
     const scaled = dtype === "I8" && shape.length > 1 && reading.named(`${name}_scale`) !== undefined;
     if (!scaled || reading.isTaken(name)) continue;
-    const beside = besideOf(reading, one, name);
+    const parts = partsOf(reading, one, name);
     const [rows = 0, columns = 0] = shape.slice(-2);
-    const lie = { element: "I8", pitch: columns, lines: rows };
-    if (beside.zeros ?? beside.groups) takeInts(reading, one, beside, { shape, lie, offset: 0, bits: 8 });
-    else takePlain(reading, one, beside);
+    const layout = { element: "I8", pitch: columns, lines: rows };
+    if (parts.zeros ?? parts.groups) takeInts(reading, one, parts, { shape, layout, offset: 0, bits: 8 });
+    else takePlain(reading, one, parts);
   }
 }
 
-function takePlain(reading: Reading, codes: Located, { name, scale }: Beside): void {
+function takePlain(reading: Reading, codes: Located, { name, scale }: PackedParts): void {
   const { slices, ...scales } = groupScales(reading, codes, scale, codes.tensor.shape);
   reading.take(codes, codes.tensor, { scales, ...(slices === 1 ? {} : { slices }) });
   reading.leave(name, [scale]);
@@ -161,11 +161,11 @@ const MX_GROUP = 32;
 
 /** MX's FP4, two to a byte, with an exponent for each 32. */
 function takeFp4(reading: Reading, codes: Located): void {
-  const beside = besideOf(reading, codes, codes.tensor.name.replace(/_packed$/, ""));
-  takeHalfBytes(reading, codes, { ...beside, element: "E2M1", dtype: "MXFP4", group: MX_GROUP });
+  const parts = partsOf(reading, codes, codes.tensor.name.replace(/_packed$/, ""));
+  takeHalfBytes(reading, codes, { ...parts, element: "E2M1", dtype: "MXFP4", group: MX_GROUP });
 }
 
-interface HalfBytes extends Pick<Beside, "name" | "scale"> {
+interface HalfBytes extends Pick<PackedParts, "name" | "scale"> {
   element: "E2M1" | "I4";
   dtype: string;
   group: number;
@@ -178,8 +178,8 @@ export function takeHalfBytes(reading: Reading, codes: Located, made: HalfBytes)
   const { slices, ...scales } = scalesOf(reading, codes, made.scale, shape, [1, made.group]);
   if (scales.columns !== made.group)
     throw reading.wrong(codes, `has no scale for each ${made.group} of its columns`, ORIGINAL);
-  const lie = { element: made.element, pitch: 2 * bytes, lines: rows };
-  const stored = { codes: lie, scales, ...(slices === 1 ? {} : { slices }) };
+  const layout = { element: made.element, pitch: 2 * bytes, lines: rows };
+  const stored = { codes: layout, scales, ...(slices === 1 ? {} : { slices }) };
   reading.take(codes, { name: made.name, dtype: made.dtype, shape }, stored);
   reading.leave(made.name, [made.scale]);
 }

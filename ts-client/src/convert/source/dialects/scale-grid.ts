@@ -1,5 +1,5 @@
 import type { Located, PartTensor, ScaleGrid } from "../source.js";
-import { type Block, type Fit, fitOf } from "./extents.js";
+import { type Block, fitOf, type ScaleExtent } from "./extents.js";
 import { ORIGINAL, partOf, type Reading } from "./reading.js";
 
 /** Types of scales that are read. */
@@ -16,7 +16,7 @@ export function scalesOf(
   scale: Located,
   shape: readonly number[],
   block?: Block,
-): ScaleGrid & Pick<Fit, "slices"> {
+): ScaleGrid & Pick<ScaleExtent, "slices"> {
   const { tensor } = scale;
   if (![...FLOATS, ...EXPONENTS].includes(tensor.dtype))
     throw reading.wrong(

@@ -11,11 +11,11 @@ export interface Facts {
   scalar: number;
 }
 
-type Fits = (value: MetadataValue, facts: Facts) => boolean;
+type IsHarmless = (value: MetadataValue, facts: Facts) => boolean;
 
 /** One value, or the same one for every layer. */
 const every =
-  (fits: (value: unknown, facts: Facts) => boolean): Fits =>
+  (fits: (value: unknown, facts: Facts) => boolean): IsHarmless =>
   (value, facts) =>
     Array.isArray(value)
       ? value.length > 0 && value.every((one) => fits(one, facts))
@@ -23,17 +23,17 @@ const every =
 
 const is = (...values: unknown[]) => every((value) => values.includes(value));
 const close = (a: number, b: number) => Math.abs(a - b) <= 1e-5 * Math.abs(b);
-const anything: Fits = () => true;
+const anything: IsHarmless = () => true;
 const headDim = every((value, facts) => value === facts.headDim);
 
 export interface Harmless {
   keys: RegExp;
-  fits: Fits;
+  fits: IsHarmless;
   /** What the value is to be, for a message; empty where it does not matter. */
   only: string;
 }
 
-const rule = (keys: RegExp, fits: Fits, only: string): Harmless => ({ keys, fits, only });
+const rule = (keys: RegExp, fits: IsHarmless, only: string): Harmless => ({ keys, fits, only });
 
 /** By keys without the architecture. */
 export const HARMLESS: readonly Harmless[] = [

@@ -9,7 +9,7 @@ import { readIndex, type WeightMap } from "./weight-map.js";
 
 const ENDING = ".safetensors";
 
-export interface Chosen {
+export interface CheckpointChoice {
   names: readonly string[];
   /** The index that tells them, and its name. */
   map: WeightMap | null;
@@ -19,7 +19,7 @@ export interface Chosen {
 }
 
 /** The one checkpoint that transformers would load from the folder; refuses where it cannot be told. */
-export function chooseCheckpoint(folder: string, given: string): Chosen {
+export function chooseCheckpoint(folder: string, given: string): CheckpointChoice {
   const all = readdirSync(folder).filter((name) => name.endsWith(ENDING));
   if (all.length === 0 && !existsSync(path.join(folder, INDEX))) throw nothingIn(folder, given);
   const group = groupIn(folder, given, all.sort());
