@@ -1,7 +1,7 @@
 """Collects what the converter wants to know of a model's activations: the range of each linear layer's input.
 
 `python -m opswap.adapters.vllm.calibration MODEL --text FILE --out FILE` runs vLLM offline; the worker's
-opswap_calibration_* do the same in a running engine. The file's form is in docs/convert.md.
+opswap_calibration_* do the same in a running engine. The file's form is in docs/convert-reference.md.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def write(out: Path, tensors: dict[str, Any], tokens: int, model: str) -> None:
 
 
 def model_digest(folder: Path) -> str:
-    """Tells one checkpoint from another without reading all of it (docs/convert.md)."""
+    """Tells one checkpoint from another without reading all of it (docs/convert-reference.md)."""
     digest = hashlib.sha256()
     files = sorted(folder.glob("*.safetensors"))
     if not files:

@@ -31,7 +31,7 @@ function withoutQuantization(text: string, known: boolean): string {
   throw convertError(
     "OPSWAP_E_CANNOT_CONVERT",
     `config.json has ${present.path.join(".")}${typeof method === "string" ? ` (${method})` : ""}: the source is quantised already, in a way that is not read`,
-    "give the checkpoint that this was made from; docs/convert.md lists what is read",
+    "give the checkpoint that this was made from; docs/convert-reference.md lists what is read",
   );
 }
 
