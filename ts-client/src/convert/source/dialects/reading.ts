@@ -69,7 +69,8 @@ export class Reading {
   }
 }
 
-export const ORIGINAL = "convert the checkpoint that this was made from; docs/convert-reference.md lists what is read";
+export const ORIGINAL =
+  "convert the checkpoint that this was made from; docs/convert-reference.md lists what is read";
 
 export function partOf({ file, tensor }: Located): PartTensor {
   return { tensor, path: file.path, offset: file.header.dataStart + tensor.begin };
