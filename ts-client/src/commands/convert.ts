@@ -6,7 +6,6 @@ import { examples } from "./context.js";
 import { allCommand } from "./convert/all.js";
 import { checkCommand } from "./convert/check.js";
 import { diffCommand } from "./convert/diff.js";
-import { endWithInput } from "./convert/input.js";
 import { inspectCommand } from "./convert/inspect.js";
 import { mergeCommand } from "./convert/merge.js";
 import type { Output } from "./convert/options.js";
@@ -15,6 +14,7 @@ import { planCommand } from "./convert/plan.js";
 import { policyCommand } from "./convert/policy.js";
 import { repackCommand } from "./convert/repack.js";
 import { runCommand } from "./convert/run.js";
+import { endWithInput } from "./convert/until-eof.js";
 import { verifyCommand } from "./convert/verify.js";
 import { refuseUnknownVerb } from "./usage.js";
 

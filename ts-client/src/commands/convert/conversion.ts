@@ -17,7 +17,7 @@ import {
   verify,
 } from "../../convert/index.js";
 import type { Context } from "../context.js";
-import { whole } from "../whole.js";
+import { countOption } from "../count-option.js";
 import {
   chosen,
   conversionOptions,
@@ -64,7 +64,7 @@ export function workOptions(command: Command): Command {
     )
     .addOption(
       new Option("--workers <n>", "convert with n processes of this machine")
-        .argParser(whole)
+        .argParser(countOption)
         .conflicts("restart"),
     );
 }

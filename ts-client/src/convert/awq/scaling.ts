@@ -2,8 +2,8 @@ import { closeSync, openSync, readSync } from "node:fs";
 import { loadNative } from "../../native.js";
 import type { BlockScheme, ConvertJob } from "../../types/convert-job.js";
 import { weighted } from "../formats/types.js";
+import { jobPlanes } from "../source/job-planes.js";
 import type { Located } from "../source/source.js";
-import { storedAs } from "../source/stored-as.js";
 import type { Calibration } from "./calibration.js";
 import { channelScales, floored, gather, type NormFactors, normFactors, STEPS, spread } from "./factors.js";
 import type { FoldReport } from "./fold-report.js";
@@ -153,7 +153,7 @@ async function weigh(
       rows: tensor.shape[0] ?? 0,
       columns: tensor.shape[1] ?? 0,
       threads,
-      ...storedAs(tensor, file.header.dataStart + tensor.begin),
+      ...jobPlanes(tensor, file.header.dataStart + tensor.begin),
       scaled: true,
       ...weights,
     });

@@ -5,8 +5,8 @@ import { type Verdict, verdictsOf } from "../readers/verdicts.js";
 import { isExpert, isHeadTied, moduleOf } from "../source/layer-names.js";
 import { openSource } from "../source/open.js";
 import { allTensors } from "../source/source.js";
+import { type DeclaredQuantization, declaredQuantization } from "./declared-quantization.js";
 import { type Finding, findingsOf } from "./findings.js";
-import { type DeclaredQuantization, declaredQuantization } from "./layout.js";
 
 /** What readers will do with a checkpoint, whoever wrote it. */
 export interface CheckResult extends Pick<DeclaredQuantization, "layout" | "method"> {

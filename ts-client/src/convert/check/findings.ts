@@ -5,7 +5,7 @@ import { transformers } from "../readers/transformers.js";
 import { vllm } from "../readers/vllm.js";
 import { isStacked } from "../source/layer-names.js";
 import type { Located } from "../source/source.js";
-import type { DeclaredQuantization } from "./layout.js";
+import type { DeclaredQuantization } from "./declared-quantization.js";
 
 /** What is wrong in a checkpoint, whoever reads it. */
 export interface Finding {

@@ -1,7 +1,7 @@
 import { bf16, type Format } from "../formats/index.js";
 import type { ConvertOptions } from "../options/options.js";
 import type { Decided, Decision } from "../policy/decision.js";
-import { keepUnfit } from "../policy/fused-groups.js";
+import { keepUnfitGroups } from "../policy/fused-groups.js";
 import { decide, decideRounding, policyRules, withLayers } from "../policy/policy.js";
 import { rankObstacle } from "../ranks/check.js";
 import type { Ranked } from "../ranks/ranked.js";
@@ -28,7 +28,7 @@ export function decideAll(
     decision: asInSource(source, located.tensor, one(located.tensor)),
   }));
   if (format !== bf16)
-    keepUnfit(
+    keepUnfitGroups(
       decided,
       layers.groups,
       ranked ? rankObstacle(format, ranked.model, ranked.ranks) : format.obstacle,

@@ -14,13 +14,13 @@ import { architecturesOf, layersFor } from "../readers/layers.js";
 import type { Facts } from "../readers/types.js";
 import { checkReader } from "../readers/verdicts.js";
 import { withScales } from "../source/dialects/fp8.js";
-import { readable } from "../source/dialects/readable.js";
+import { interpretCodes } from "../source/dialects/interpret-codes.js";
 import { withSingleExperts } from "../source/single-experts.js";
 import type { Source } from "../source/source.js";
 import { sum } from "../sum.js";
 import { outputConfig } from "./config.js";
 import { decideAll } from "./decide-all.js";
-import { planFiles } from "./files.js";
+import { planFiles } from "./lay-out-files.js";
 import { modulesOf } from "./modules.js";
 import { bytesOfIndex } from "./output-index.js";
 import { planRanks } from "./rank-files.js";
@@ -35,7 +35,7 @@ export function makePlan(opened: Source, given: ConvertOptions): Plan {
   const format = formatNamed(given.to);
   if (given.repack) return repackPlan(withScales(opened), given, format);
   checkNotPacked(opened, format, () => repacks(withScales(opened), format));
-  const read = readable(opened);
+  const read = interpretCodes(opened);
   const source = format === bf16 ? read : withSingleExperts(read);
   const options = { ...given, scales: scaleRule(format, given.scales) };
   checkNan(format, options.nonfinite);
@@ -60,7 +60,7 @@ export function makePlan(opened: Source, given: ConvertOptions): Plan {
     : planFiles(source.files, byName, format, encode);
   const matrices = format === bf16 ? [] : decided.filter(({ decision }) => decision.quantize);
   const made = { files, ...modules, matrices: matrices.map(({ tensor }) => tensor) };
-  return sized(source, options, format, { ...made, folding }, calibration);
+  return completePlan(source, options, format, { ...made, folding }, calibration);
 }
 
 function repackPlan(source: Source, options: ConvertOptions, format: Format): Plan {
@@ -79,7 +79,7 @@ function repackPlan(source: Source, options: ConvertOptions, format: Format): Pl
   const { groups } = layersFor(source, options.for);
   const calibration = options.calibration === null ? null : Calibration.open(options.calibration, groups);
   const { source: plain, others, inputs, ...made } = repack(source, format, calibration);
-  return sized(plain, options, format, { ...made, folding: null }, calibration, { others, inputs });
+  return completePlan(plain, options, format, { ...made, folding: null }, calibration, { others, inputs });
 }
 
 type PlannedOutput = Modules & Pick<Plan, "matrices" | "folding"> & { files: PlannedFile[] };
@@ -89,7 +89,7 @@ interface RepackExtras {
   inputs: Record<string, number>;
 }
 
-function sized(
+function completePlan(
   source: Source,
   options: ConvertOptions,
   format: Format,

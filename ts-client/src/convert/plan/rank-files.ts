@@ -7,7 +7,7 @@ import { bitsOf, bytesOf } from "../source/safetensors/dtypes.js";
 import { type FileLayout, layoutFile, type NewTensor, type Placed } from "../source/safetensors/layout.js";
 import { atRank, rankFile } from "../source/safetensors/rank-files.js";
 import type { SourceFile } from "../source/source.js";
-import { encodingOf, type FileOptions } from "./files.js";
+import { encodingOf, type FileOptions } from "./lay-out-files.js";
 import type { PlannedFile, PlannedTensor } from "./types.js";
 
 /** What decides how a source is cut. */

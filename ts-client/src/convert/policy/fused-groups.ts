@@ -7,7 +7,11 @@ import type { Decision } from "./decision.js";
 type Decided = { tensor: SourceTensor; decision: Decision };
 
 /** Keeps groups that a layout cannot have whole: engines give one fused matrix one precision, and all experts one. */
-export function keepUnfit(tensors: readonly Decided[], groups: readonly Group[], obstacle: Obstacle): void {
+export function keepUnfitGroups(
+  tensors: readonly Decided[],
+  groups: readonly Group[],
+  obstacle: Obstacle,
+): void {
   const byName = new Map(tensors.map((one) => [one.tensor.name, one]));
   for (const { tensor } of tensors) {
     const names = fusedNames(tensor.name, groups, (name) => byName.has(name));

@@ -2,8 +2,8 @@ import { closeSync, existsSync, fsyncSync, openSync, unlinkSync } from "node:fs"
 import path from "node:path";
 import type { Plan, PlannedFile, PlannedTensor } from "../plan/types.js";
 import { sum } from "../sum.js";
+import { convertTensor, type WorkContext } from "./convert-tensor.js";
 import { defaultThreads, workContextFor } from "./run.js";
-import { type WorkContext, work } from "./work.js";
 
 /** What a sample of the conversion says about all of it. Files that lie in the page cache read faster than others. */
 export interface Estimate {
@@ -58,7 +58,7 @@ async function convertOne(
 ): Promise<void> {
   const source = openSync(tensor.from.path, "r");
   try {
-    await work("write", file, tensor, { source, target }, context);
+    await convertTensor("write", file, tensor, { source, target }, context);
   } finally {
     closeSync(source);
   }

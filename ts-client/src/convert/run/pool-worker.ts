@@ -6,7 +6,14 @@ import { runPart } from "./run.js";
 
 const tell = (message: WorkerMessage) => process.send?.(message);
 
-async function work({ source, output, options, tokenizer, part, ...partOptions }: Task): Promise<void> {
+async function convertPart({
+  source,
+  output,
+  options,
+  tokenizer,
+  part,
+  ...partOptions
+}: Task): Promise<void> {
   const plan = makePlan(openSource(source, tokenizer), options);
   await runPart(plan, output, part, partOptions, (event) => tell({ event }));
 }
@@ -23,7 +30,7 @@ process.on("SIGXFSZ", () => {});
 const orphaned = () => process.exit(1);
 process.once("disconnect", orphaned);
 process.once("message", (given) => {
-  work(task.parse(given)).then(
+  convertPart(task.parse(given)).then(
     () => {
       process.off("disconnect", orphaned);
       process.disconnect();

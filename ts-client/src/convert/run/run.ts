@@ -10,17 +10,17 @@ import { makeReport, type Report } from "../report/report.js";
 import { reportOf } from "../report/tensor-report.js";
 import { headOf } from "../source/safetensors/layout.js";
 import { sum } from "../sum.js";
-import { finished, readSame } from "./already.js";
-import { Amaxes } from "./amaxes.js";
 import { checkSpace } from "./check-space.js";
+import { checkResult, convertTensor, type Files, type WorkContext } from "./convert-tensor.js";
 import type { Emit, Operation } from "./events.js";
+import { finishedOutput, finishedStaging } from "./finished-output.js";
 import { Journal, type JournalHeader } from "./journal.js";
 import { OpenSources } from "./open-sources.js";
 import { checkComplete, countOf, filesOf, type Part } from "./parts.js";
 import { publish } from "./publish.js";
+import { SharedAmax } from "./shared-amax.js";
 import { SourceChecks } from "./source-checks.js";
 import { checkApart, Staging, syncFolder } from "./staging.js";
-import { checkResult, type Files, type WorkContext, work } from "./work.js";
 
 export interface RunOptions {
   threads?: number;
@@ -59,7 +59,7 @@ export async function run(plan: Plan, target: string, options: RunOptions, emit:
   const output = path.resolve(target);
   const end = ending(options.mergeOnly ? "merge" : "run", output, emit);
   checkApart(plan.source.root, output);
-  const there = finished(plan, output);
+  const there = finishedOutput(plan, output);
   if (there !== undefined) {
     end(true);
     return there;
@@ -67,7 +67,7 @@ export async function run(plan: Plan, target: string, options: RunOptions, emit:
   const staging = Staging.take(output, options);
   try {
     const report =
-      readSame(plan, staging.folder) ?? (await convertInto(staging, plan, output, options, emit));
+      finishedStaging(plan, staging.folder) ?? (await convertInto(staging, plan, output, options, emit));
     await options.accept?.(staging.folder);
     emit({ event: "publish", output });
     staging.publish();
@@ -94,10 +94,10 @@ export async function runPart(
   const output = path.resolve(target);
   const end = ending("run", output, emit);
   checkApart(plan.source.root, output);
-  if (finished(plan, output) !== undefined) return end(true);
+  if (finishedOutput(plan, output) !== undefined) return end(true);
   const staging = Staging.take(output, { shared: true });
   try {
-    const already = readSame(plan, staging.folder) !== undefined;
+    const already = finishedStaging(plan, staging.folder) !== undefined;
     if (!already) await convertPart(staging, plan, part, options, emit);
     end(already);
   } catch (error) {
@@ -174,7 +174,7 @@ function firstLine(plan: Plan): JournalHeader {
 /** What is found once for all tensors starts empty. */
 export function workContextFor({ options, calibration }: Plan, threads = defaultThreads()): WorkContext {
   const { nonfinite } = options;
-  return { nonfinite, threads, amaxes: new Amaxes(), scaling: new Scaling(calibration) };
+  return { nonfinite, threads, sharedAmax: new SharedAmax(), scaling: new Scaling(calibration) };
 }
 
 const sync = promisify(fsync);
@@ -261,7 +261,7 @@ class Run {
         waiting.push(tensor);
         continue;
       }
-      const { dataDigest, scaleDigest } = await work(
+      const { dataDigest, scaleDigest } = await convertTensor(
         "digest",
         file,
         tensor,
@@ -283,7 +283,7 @@ class Run {
   }
 
   async #tensor(file: PlannedFile, tensor: PlannedTensor, files: Files): Promise<void> {
-    const result = await work("write", file, tensor, files, this.#context);
+    const result = await convertTensor("write", file, tensor, files, this.#context);
     checkResult(tensor, result, this.#plan.options.nonfinite);
     const folds = await this.#context.scaling.report(tensor, this.#context.threads);
     const report = reportOf(tensor, result, folds);

@@ -7,10 +7,10 @@ import type { Plan, PlannedFile, PlannedTensor } from "../plan/types.js";
 import { headOf } from "../source/safetensors/layout.js";
 import { INDEX } from "../source/side-files.js";
 import { holds, piecesOf } from "../text/text-file.js";
+import { checkResult, convertTensor, type WorkContext } from "./convert-tensor.js";
 import type { Emit } from "./events.js";
 import { OpenSources } from "./open-sources.js";
 import { workContextFor } from "./run.js";
-import { checkResult, type WorkContext, work } from "./work.js";
 
 export interface Difference {
   file: string;
@@ -93,7 +93,7 @@ async function verifyFile(
       return void differs(null, "has another header");
     for (const tensor of file.tensors) {
       const files = { source: sources.of(tensor.from), target };
-      const result = await work("verify", file, tensor, files, context);
+      const result = await convertTensor("verify", file, tensor, files, context);
       checkResult(tensor, result, context.nonfinite);
       const what = difference(tensor, result, target);
       if (what !== undefined) differs(tensor.name, what);

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { parseJsonText } from "../text/python-json.js";
-import { type ExpertModel, splitStacked } from "./experts.js";
 import type { Source, SourceFile } from "./source.js";
+import { type ExpertModel, splitStacked } from "./split-experts.js";
 
 const sizes = z.object({ hidden_size: z.number().optional(), model_type: z.string().optional() });
 const config = sizes.extend({ text_config: sizes.optional(), architectures: z.array(z.string()).optional() });

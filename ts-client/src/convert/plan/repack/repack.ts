@@ -3,7 +3,7 @@ import { OpswapError } from "../../../types/errors.js";
 import type { Calibration } from "../../awq/calibration.js";
 import { convertError } from "../../errors.js";
 import type { Encoding, Format } from "../../formats/types.js";
-import { keepUnfit } from "../../policy/fused-groups.js";
+import { keepUnfitGroups } from "../../policy/fused-groups.js";
 import { decide, policyRules } from "../../policy/policy.js";
 import type { Group, Layers } from "../../readers/layers.js";
 import { layersFor } from "../../readers/layers.js";
@@ -14,7 +14,7 @@ import { allTensors, type Source } from "../../source/source.js";
 import { parseJson } from "../../text/python-json.js";
 import type { PlannedFile } from "../types.js";
 import { type Moves, planMoves, type Recode } from "./files.js";
-import { checkMeaning, checkNoneLeft } from "./stored-config.js";
+import { checkMeaning, refuseUnknownCodes } from "./stored-config.js";
 import { type StoredLayer, storedLayers } from "./stored-layers.js";
 
 /** Static scales that a dialect has no place for; they find their way back from here. */
@@ -41,7 +41,7 @@ export function repack(source: Source, format: Format, calibration: Calibration 
   const tensors = allTensors(source);
   const layers = storedLayers(tensors);
   const taken = layers.flatMap(({ codes, scale, beside }) => [codes, scale, ...beside]);
-  checkNoneLeft(tensors, new Set(taken.map(({ tensor }) => tensor.name)));
+  refuseUnknownCodes(tensors, new Set(taken.map(({ tensor }) => tensor.name)));
   if (layers.length === 0)
     throw convertError(
       "OPSWAP_E_CANNOT_CONVERT",
@@ -94,7 +94,7 @@ function checkGroups(
     };
   });
   const before = new Set(decided.filter(({ decision }) => decision.quantize));
-  keepUnfit(decided, groups, format.obstacle);
+  keepUnfitGroups(decided, groups, format.obstacle);
   const unfit = [...before].find(({ decision }) => !decision.quantize);
   if (unfit === undefined) return;
   throw convertError(

@@ -40,7 +40,7 @@ const OF_CODES =
 const PACKED = new Set(["I8", "U8", "I32"]);
 
 /** Refuses codes of a layout that is not known: they would be copied beside a config.json that does not speak of them. */
-export function checkNoneLeft(tensors: readonly Located[], known: ReadonlySet<string>): void {
+export function refuseUnknownCodes(tensors: readonly Located[], known: ReadonlySet<string>): void {
   const left = tensors.find(({ tensor: { name, dtype, shape } }) => {
     const codes = /^F[468]_/.test(dtype) || (PACKED.has(dtype) && shape.length > 1);
     return (codes || OF_CODES.test(name)) && !known.has(name);

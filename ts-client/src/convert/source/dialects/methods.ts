@@ -1,5 +1,5 @@
 import { z } from "zod";
-import type { Facts } from "./facts.js";
+import type { Facts } from "./types.js";
 
 const json = z.record(z.string(), z.unknown());
 type Json = z.infer<typeof json>;

@@ -1,5 +1,5 @@
 import type { PlaneLayout } from "../../../types/convert-job.js";
-import { readPart } from "../scales.js";
+import { readPart } from "../read-part.js";
 import type { Located, ScaleGrid, Stored } from "../source.js";
 import { ORIGINAL, partOf, type Reading } from "./reading.js";
 import { groupsOf, scalesOf } from "./scale-grid.js";

@@ -3,8 +3,8 @@ import { z } from "zod";
 import { parseJsonText } from "../../text/python-json.js";
 import { withReadBlock } from "../quantization-blocks.js";
 import type { Source } from "../source.js";
-import type { Quantization } from "./facts.js";
 import { METHODS } from "./methods.js";
+import type { Quantization } from "./types.js";
 
 const json = z.record(z.string(), z.unknown());
 type Json = z.infer<typeof json>;

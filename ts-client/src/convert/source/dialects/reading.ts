@@ -1,7 +1,7 @@
 import { type ConvertCode, convertError } from "../../errors.js";
 import type { Located } from "../source.js";
 import { allTensors, type PartTensor, type Source, type SourceTensor, type Stored } from "../source.js";
-import type { Quantization } from "./facts.js";
+import type { Quantization } from "./types.js";
 
 /** What finds the codes of a source: each dialect takes its own, and what belongs to them. */
 export class Reading {

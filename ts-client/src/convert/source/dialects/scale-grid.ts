@@ -1,6 +1,6 @@
 import type { Located, PartTensor, ScaleGrid } from "../source.js";
-import { type Block, fitOf, type ScaleExtent } from "./extents.js";
 import { ORIGINAL, partOf, type Reading } from "./reading.js";
+import { type Block, fitOf, type ScaleExtent } from "./scale-extents.js";
 
 /** Types of scales that are read. */
 const FLOATS = ["F32", "BF16", "F16", "F64"];

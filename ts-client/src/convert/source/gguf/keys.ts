@@ -1,6 +1,6 @@
 /** What becomes of each metadata key: nothing is dropped in silence. */
 import { convertError } from "../../errors.js";
-import { type Facts, HARMLESS } from "./harmless.js";
+import { type Facts, HARMLESS } from "./harmless-keys.js";
 import type { MetadataValue } from "./values.js";
 
 export interface KeyFate {

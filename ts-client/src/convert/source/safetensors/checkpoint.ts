@@ -5,7 +5,7 @@ import { convertError } from "../../errors.js";
 import { parseJson } from "../../text/python-json.js";
 import { INDEX, sideFiles, walk } from "../side-files.js";
 import type { Source, SourceFile } from "../source.js";
-import { chooseCheckpoint } from "./choose.js";
+import { chooseCheckpoint } from "./choose-checkpoint.js";
 import { readHeader } from "./header.js";
 import { atRank, rankOf } from "./rank-files.js";
 import type { WeightMap } from "./weight-map.js";

@@ -4,9 +4,9 @@ import path from "node:path";
 import { afterAll, expect, it } from "vitest";
 import { loadNative } from "../../native.js";
 import { generator } from "../../testing/mutate-header.js";
-import { splitStacked } from "./experts.js";
+import { jobPlanes } from "./job-planes.js";
 import type { ScaleGrid, SourceTensor } from "./source.js";
-import { storedAs } from "./stored-as.js";
+import { splitStacked } from "./split-experts.js";
 
 const dir = mkdtempSync(path.join(tmpdir(), "oe"));
 const file = path.join(dir, "in");
@@ -57,7 +57,7 @@ async function bf16(tensor: SourceTensor): Promise<Buffer> {
     rows,
     columns,
     threads: 1,
-    ...storedAs(tensor, tensor.begin),
+    ...jobPlanes(tensor, tensor.begin),
   });
   const made = Buffer.alloc(2 * rows * columns);
   readSync(target, made, 0, made.length, 0);

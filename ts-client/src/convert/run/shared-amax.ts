@@ -2,11 +2,11 @@ import { closeSync, openSync } from "node:fs";
 import { loadNative } from "../../native.js";
 import { COPY } from "../formats/types.js";
 import type { PlannedTensor } from "../plan/types.js";
+import { jobPlanes } from "../source/job-planes.js";
 import type { Located } from "../source/source.js";
-import { storedAs } from "../source/stored-as.js";
 
 /** Largest weights of tensors that share one scale; each group is read once, before the first of it is encoded. */
-export class Amaxes {
+export class SharedAmax {
   readonly #known = new Map<string, number>();
 
   /** 0 for a tensor that has scales of its own. */
@@ -39,7 +39,7 @@ async function measure({ file, tensor }: Located, threads: number): Promise<numb
       rows: tensor.shape[0] ?? 0,
       columns: tensor.shape[1] ?? 0,
       threads,
-      ...storedAs(tensor, file.header.dataStart + tensor.begin),
+      ...jobPlanes(tensor, file.header.dataStart + tensor.begin),
     });
     return result.amax;
   } finally {

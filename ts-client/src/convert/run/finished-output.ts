@@ -4,7 +4,7 @@ import type { Plan } from "../plan/types.js";
 import { type Report, readReport } from "../report/report.js";
 
 /** The report of an output that this conversion made already; refuses any other. */
-export function finished(plan: Plan, output: string): Report | undefined {
+export function finishedOutput(plan: Plan, output: string): Report | undefined {
   if (!existsSync(output)) return undefined;
   if (statSync(output).isDirectory() && readdirSync(output).length === 0) return undefined;
   const report = statSync(output).isDirectory() ? readReport(output) : undefined;
@@ -14,7 +14,7 @@ export function finished(plan: Plan, output: string): Report | undefined {
 }
 
 /** A staging folder with its report is whole: the run was cut while it was published. */
-export function readSame(plan: Plan, folder: string): Report | undefined {
+export function finishedStaging(plan: Plan, folder: string): Report | undefined {
   const report = readReport(folder);
   if (report !== undefined && report.fingerprint !== plan.fingerprint)
     throw convertError("OPSWAP_E_STALE", `${folder} is the output of another conversion`);

@@ -3,8 +3,8 @@ import { existsSync, readdirSync } from "node:fs";
 import path from "node:path";
 import { convertError } from "../../errors.js";
 import { INDEX } from "../side-files.js";
-import { besideModel, isAdapter, SINGLE } from "./beside.js";
-import { type Group, groupsOf } from "./groups.js";
+import { type Group, groupsOf } from "./file-groups.js";
+import { besideModel, isAdapter, SINGLE } from "./other-weights.js";
 import { readIndex, type WeightMap } from "./weight-map.js";
 
 const ENDING = ".safetensors";

@@ -1,14 +1,14 @@
 import type { Source, SourceFile } from "../source.js";
+import { leave, withoutActivations } from "./activation-scales.js";
 import { takeColumns } from "./columns.js";
-import type { Quantization } from "./facts.js";
 import { takeFp8 } from "./fp8.js";
 import { takeHalves } from "./half-bytes.js";
-import { leave, withoutActivations } from "./left-out.js";
-import { checkNoneLeft } from "./leftovers.js";
 import { takeMxfp4 } from "./mxfp4.js";
 import { takeBytes, takePacked } from "./packed.js";
 import { quantizationOf } from "./quantization.js";
 import { Reading } from "./reading.js";
+import type { Quantization } from "./types.js";
+import { refuseUnknownCodes } from "./unknown-codes.js";
 
 /** Of these tools a checkpoint without codes is not what config.json says; others may quantise the cache alone. */
 const CODES_ALWAYS: ReadonlySet<string | null> = new Set(["awq", "gptq", "mxfp4", "w4afp8"]);
@@ -17,14 +17,14 @@ const CODES_ALWAYS: ReadonlySet<string | null> = new Set(["awq", "gptq", "mxfp4"
 const DIALECTS = [takeFp8, takeHalves, takePacked, takeBytes, takeColumns, takeMxfp4];
 
 /** A source as its weights are read: codes with what they are multiplied by, and without what no output holds. */
-export function readable(opened: Source): Source {
+export function interpretCodes(opened: Source): Source {
   if (opened.kind === "gguf") return opened;
   const quantization = quantizationOf(opened);
   const quantized = quantization.method !== null || anyCodes(opened);
   const source = withoutActivations(opened, quantized);
   const reading = new Reading(source, quantization);
   for (const take of dialectsOf(quantization)) take(reading);
-  checkNoneLeft(reading, quantized);
+  refuseUnknownCodes(reading, quantized);
   const fp8 = reading.found || (quantization.known && !CODES_ALWAYS.has(quantization.method));
   const files = source.files.map((file) => asRead(file, reading));
   return { ...source, files, fp8 };

@@ -1,4 +1,4 @@
-import type { Block } from "./extents.js";
+import type { Block } from "./scale-extents.js";
 
 /** What a checkpoint says of its quantisation. */
 export interface Quantization {

@@ -1,5 +1,5 @@
 import type { ConvertJob, JobGrid, PlaneLayout } from "../../types/convert-job.js";
-import { readGroups } from "./scales.js";
+import { readGroups } from "./read-part.js";
 import type { ScaleGrid, SourceTensor } from "./source.js";
 
 type StoredJob = Pick<
@@ -8,7 +8,7 @@ type StoredJob = Pick<
 >;
 
 /** How a source keeps a tensor, whose bytes begin at `offset`, for the native part. */
-export function storedAs({ name, stored = {}, shape }: SourceTensor, offset: number): Partial<StoredJob> {
+export function jobPlanes({ name, stored = {}, shape }: SourceTensor, offset: number): Partial<StoredJob> {
   const { heads, add, slices = 1, codes, scales, zeros, zero, groups } = stored;
   const columns = shape.at(-1) ?? 1;
   const rows = shape.slice(0, -1).reduce((product, extent) => product * extent, 1) / slices;

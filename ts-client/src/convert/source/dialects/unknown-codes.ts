@@ -15,7 +15,7 @@ const BYTES = new Set(["I8", "U8"]);
  * Refuses codes that no dialect took, and what belongs to codes that are not there: copied, they would be other weights,
  * or what no loader asks for.
  */
-export function checkNoneLeft(reading: Reading, quantized: boolean): void {
+export function refuseUnknownCodes(reading: Reading, quantized: boolean): void {
   const left = [...reading.all].filter(({ tensor }) => !reading.isTaken(tensor.name));
   const codes = left.find(({ tensor: { name, dtype, shape } }) => {
     const bytes = BYTES.has(dtype) && shape.length > 1 && /(^|\.)weight$/.test(name);

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, expect, it } from "vitest";
 import { OpswapError } from "../../../types/errors.js";
-import { chooseCheckpoint } from "./choose.js";
+import { chooseCheckpoint } from "./choose-checkpoint.js";
 
 const dir = mkdtempSync(path.join(tmpdir(), "oc"));
 afterAll(() => rmSync(dir, { recursive: true, force: true }));

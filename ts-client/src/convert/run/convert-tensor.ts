@@ -3,8 +3,8 @@ import type { ConvertFailure, ConvertJob, ConvertResult, Nonfinite } from "../..
 import type { Scaling } from "../awq/scaling.js";
 import { convertError, isFull } from "../errors.js";
 import type { PlannedFile, PlannedTensor } from "../plan/types.js";
-import { storedAs } from "../source/stored-as.js";
-import type { Amaxes } from "./amaxes.js";
+import { jobPlanes } from "../source/job-planes.js";
+import type { SharedAmax } from "./shared-amax.js";
 
 /** Elements that are looked at; others are bytes. */
 const FLOATS = new Set(["BF16", "F16", "F32", "F64", "F8_E5M2", "F8_E4M3"]);
@@ -17,12 +17,12 @@ export interface Files {
 export interface WorkContext {
   nonfinite: Nonfinite;
   threads: number;
-  amaxes: Amaxes;
+  sharedAmax: SharedAmax;
   scaling: Scaling;
 }
 
 /** Runs one tensor off the event loop. */
-export async function work(
+export async function convertTensor(
   mode: ConvertJob["mode"],
   file: PlannedFile,
   tensor: PlannedTensor,
@@ -34,7 +34,7 @@ export async function work(
   const sourceOffset = tensor.from.header.dataStart + begin;
   const bytes = !("blockRows" in scheme) && scheme.code !== "bf16" && !FLOATS.has(dtype);
   try {
-    const amax = mode === "digest" ? 0 : await context.amaxes.of(tensor, context.threads);
+    const amax = mode === "digest" ? 0 : await context.sharedAmax.of(tensor, context.threads);
     const scaled = await scaledAs(mode, tensor, context);
     return await loadNative().convertTensor({
       mode,
@@ -50,7 +50,7 @@ export async function work(
       threads: context.threads,
       ...(tensor.padded === undefined ? {} : { targetColumns: tensor.padded }),
       ...(rowPitch === undefined ? {} : { sourceColumns: rowPitch }),
-      ...(scheme.code === "copy" ? {} : storedAs(tensor.source, sourceOffset)),
+      ...(scheme.code === "copy" ? {} : jobPlanes(tensor.source, sourceOffset)),
       ...scaled,
     });
   } catch (error) {
