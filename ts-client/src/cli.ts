@@ -1,3 +1,4 @@
+/** The command line: finds the verb, parses its options, and turns what is thrown into a message and an exit code. */
 import { Command, CommanderError } from "commander";
 import { type Context, EXIT, type ExitCode, type Io } from "./commands/context.js";
 import { report } from "./commands/errors.js";

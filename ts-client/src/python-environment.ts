@@ -1,3 +1,4 @@
+/** Which Python this checkout uses, and with which environment variables a child of it is started. */
 import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";

@@ -1,3 +1,4 @@
+/** Arguments of a call, from names to the order that the op declares. */
 import type { CallResult } from "../generated/messages.js";
 import { type OpArgs, type OpName, opFacts } from "../generated/ops.js";
 import { OpswapError } from "../types/errors.js";

@@ -1,3 +1,4 @@
+/** A ZeroMQ connection to an agent or a sidecar. */
 import { createRequire } from "node:module";
 import type { Dealer } from "zeromq";
 import { LIMITS, PROTOCOL, RESULTS, type Verb, type Verbs } from "../generated/messages.js";

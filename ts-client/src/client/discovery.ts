@@ -1,3 +1,4 @@
+/** Finds running engines and sidecars by their cards in the runtime folder. */
 import { lstatSync, readdirSync, readFileSync, statSync } from "node:fs";
 import path from "node:path";
 import * as z from "zod/mini";

@@ -1,3 +1,4 @@
+/** Clients of opswap: of an engine, of a sidecar, and of the library in this process. */
 import type { OpswapClient } from "./types.js";
 import { type ConnectOptions, ZmqClient } from "./zmq.js";
 

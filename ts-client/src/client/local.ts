@@ -1,3 +1,4 @@
+/** The client of the library in this process. */
 import * as z from "zod/mini";
 import {
   type CallResult,

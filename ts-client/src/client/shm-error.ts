@@ -1,3 +1,4 @@
+/** Why a shared-memory segment cannot be made or opened. */
 import { statfsSync } from "node:fs";
 import { constants } from "node:os";
 import { asOpswapError, OpswapError } from "../types/errors.js";

@@ -1,3 +1,4 @@
+/** The client of an engine or a sidecar. */
 import type {
   CallArg,
   CallResult,

@@ -1,3 +1,4 @@
+/** `opswap convert`, with its own verbs in convert/. */
 import { existsSync } from "node:fs";
 import { Command } from "commander";
 import { FORMATS } from "../convert/index.js";

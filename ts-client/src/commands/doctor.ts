@@ -1,3 +1,4 @@
+/** `opswap doctor`. */
 import { Command } from "commander";
 import { discover } from "../client/index.js";
 import { withTarget } from "../client/target.js";

@@ -1,3 +1,4 @@
+/** `opswap manifest`. */
 import { Command } from "commander";
 import { declared } from "../client/index.js";
 import { withTarget } from "../client/target.js";

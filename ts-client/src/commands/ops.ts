@@ -1,3 +1,4 @@
+/** `opswap ops`. */
 import { Command } from "commander";
 import { withTarget } from "../client/target.js";
 import { opLines } from "../view/op-lines.js";

@@ -1,3 +1,4 @@
+/** `opswap sidecar`. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { Command } from "commander";
 import { pythonEnvironment } from "../python-environment.js";

@@ -1,3 +1,4 @@
+/** `opswap status`. */
 import { Command } from "commander";
 import { discover } from "../client/index.js";
 import { standingOf } from "../client/standing.js";

@@ -1,3 +1,4 @@
+/** `opswap use`. */
 import { Command, Option } from "commander";
 import { type Outcome, switchEverywhere } from "../client/switch-everywhere.js";
 import { withTarget } from "../client/target.js";

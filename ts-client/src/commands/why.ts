@@ -1,3 +1,4 @@
+/** `opswap why`. */
 import { Command } from "commander";
 import { withTarget } from "../client/target.js";
 import { whyLines } from "../view/why-lines.js";

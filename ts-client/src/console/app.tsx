@@ -1,3 +1,4 @@
+/** The console as an ink component: keys in, screen out, answers of the feed between them. */
 import { useApp, useInput, useStdout } from "ink";
 import { type Dispatch, type ReactNode, useCallback, useEffect, useReducer, useRef, useState } from "react";
 import type { Feed } from "../feed/feed.js";

@@ -1,3 +1,4 @@
+/** The table of the console's keys, from which the program, the help and the bottom line are made. */
 import type { Key as InkKey } from "ink";
 import { type Action, type State, selectedRow } from "./state.js";
 

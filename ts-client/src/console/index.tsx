@@ -1,3 +1,4 @@
+/** Runs the console on the terminal. */
 import { render } from "ink";
 import { type Connect, Feed } from "../feed/feed.js";
 import { App } from "./app.js";

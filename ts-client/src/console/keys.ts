@@ -1,3 +1,4 @@
+/** What each key asks for, by what is shown. */
 import type { Key as InkKey } from "ink";
 import { BINDINGS, type Key, type KeyCommand, show, stepOf } from "./bindings.js";
 import { lastTop } from "./screen.js";

@@ -1,3 +1,4 @@
+/** Texts of the console: title, health, hint, help and answers. */
 import { age } from "../view/format.js";
 import { LEFT_OUT } from "../view/op-columns.js";
 import { groupRanks } from "../view/rank-groups.js";

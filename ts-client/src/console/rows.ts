@@ -1,3 +1,4 @@
+/** Rows of the console's table: filtered, sorted, and cut to the screen. */
 import type { RankOps } from "../generated/messages.js";
 import { SORTABLE, type Sort } from "../view/op-columns.js";
 import { type OpRow, opRows, rankRows } from "../view/op-rows.js";

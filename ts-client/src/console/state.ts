@@ -1,3 +1,4 @@
+/** The state of the console, and how it changes. */
 import type { Seen } from "../feed/feed.js";
 import type { RankOps, RankRefusal, StatusResult, UseResult, WhyResult } from "../generated/messages.js";
 import { SORTABLE } from "../view/op-columns.js";

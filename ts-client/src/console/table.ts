@@ -1,3 +1,4 @@
+/** Lays out the console's table for a width. */
 import { shortNames } from "../view/fit.js";
 import { LEFT_OUT, SORTABLE, type Sort, type SortableColumn } from "../view/op-columns.js";
 import type { OpRow } from "../view/op-rows.js";

@@ -1,3 +1,4 @@
+/** `npm start`: serves a small model, asks it, switches an op live, and asks again. */
 import { connectEngine, type OpswapClient } from "../client/index.js";
 import type { RankOps } from "../generated/messages.js";
 import { OpswapError } from "../types/errors.js";

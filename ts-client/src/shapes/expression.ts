@@ -1,3 +1,4 @@
+/** Parses the expressions of op.json that say sizes and conditions. */
 import { OpswapError } from "../types/errors.js";
 
 const SIGNS = ["||", "&&", "==", "!=", "<=", ">=", "<", ">", "+", "-", "*", "/", "%"] as const;

@@ -1,3 +1,4 @@
+/** Reads and writes tensor files that are named on the command line. */
 import { accessSync, constants, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { OpswapError } from "../types/errors.js";

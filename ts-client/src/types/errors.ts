@@ -1,3 +1,4 @@
+/** OpswapError: every refusal, with its code, its message and what to do. */
 import { CONVERT_ERRORS, LIBRARY_ERRORS } from "../generated/errors.js";
 import { ERRORS, type RankRefusal } from "../generated/messages.js";
 

@@ -1,3 +1,4 @@
+/** Errors of the system, such as a full disk, as refusals with a remedy. */
 import { constants } from "node:os";
 import { OpswapError } from "./errors.js";
 

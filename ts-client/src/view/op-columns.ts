@@ -1,3 +1,4 @@
+/** The columns of tables of ops. */
 import { count, duration } from "./format.js";
 import type { OpRow } from "./op-rows.js";
 

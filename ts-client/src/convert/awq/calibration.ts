@@ -1,3 +1,4 @@
+/** Reads a file of statistics of the layers' inputs. */
 import { createHash } from "node:crypto";
 import { closeSync, existsSync, openSync, readSync } from "node:fs";
 import { convertError } from "../errors.js";

@@ -1,3 +1,4 @@
+/** Plans for --awq which layer gives its scale to which others. */
 import { z } from "zod";
 import type { BlockScheme } from "../../types/convert-job.js";
 import { convertError } from "../errors.js";

@@ -1,3 +1,4 @@
+/** Finds the scales of --awq by the least weighted error of the codes. */
 import { closeSync, openSync, readSync } from "node:fs";
 import { loadNative } from "../../native.js";
 import type { BlockScheme, ConvertJob } from "../../types/convert-job.js";

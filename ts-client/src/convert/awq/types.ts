@@ -1,3 +1,4 @@
+/** Folds: scales of --awq that go out of one tensor and into others. */
 import type { BlockScheme } from "../../types/convert-job.js";
 import type { Located, SourceTensor } from "../source/source.js";
 

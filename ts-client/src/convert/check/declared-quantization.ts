@@ -1,3 +1,4 @@
+/** How a checkpoint says that it is quantised: the layout, and the modules that it names as not quantised. */
 import { z } from "zod";
 import { withReadBlock } from "../source/quantization-blocks.js";
 import type { Source } from "../source/source.js";

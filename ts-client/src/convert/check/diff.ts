@@ -1,3 +1,4 @@
+/** Compares two checkpoints tensor by tensor. */
 import { closeSync, openSync } from "node:fs";
 import { loadNative } from "../../native.js";
 import { COPY } from "../formats/types.js";

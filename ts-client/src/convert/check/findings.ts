@@ -1,3 +1,4 @@
+/** Looks in a checkpoint for codes without scales, scales without codes, and layers that config.json names wrongly. */
 import { decide, isFloat, policyRules } from "../policy/policy.js";
 import type { Layers } from "../readers/layers.js";
 import { sglang } from "../readers/sglang.js";

@@ -1,3 +1,4 @@
+/** Lists what is in a checkpoint, by its headers. */
 import { existsSync } from "node:fs";
 import path from "node:path";
 import { readSummary } from "../report/report.js";

@@ -1,3 +1,4 @@
+/** Blocks of 128 x 128, and what a group of fused matrices must be to have them. */
 import type { FusedGroup } from "./types.js";
 
 export const BLOCK = 128;

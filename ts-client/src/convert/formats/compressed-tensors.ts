@@ -1,3 +1,4 @@
+/** The FP8 layouts of compressed-tensors, and its block of config.json. */
 import type { BlockScheme } from "../../types/convert-job.js";
 import { isExpert } from "../source/layer-names.js";
 import { BLOCK, blockObstacle, blocksOf } from "./blocks.js";

@@ -1,3 +1,4 @@
+/** The layout fp8_block128. */
 import type { BlockScheme } from "../../types/convert-job.js";
 import { BLOCK, blockObstacle, blocksOf } from "./blocks.js";
 import type { Format } from "./types.js";

@@ -1,3 +1,4 @@
+/** The layout fp8_tensor. */
 import type { BlockScheme } from "../../types/convert-job.js";
 import type { Format } from "./types.js";
 

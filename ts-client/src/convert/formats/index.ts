@@ -1,3 +1,4 @@
+/** All layouts that can be written, by id. */
 import { convertError } from "../errors.js";
 import { bf16 } from "./bf16.js";
 import { ctFp8Block, ctFp8Channel, ctFp8Tensor } from "./compressed-tensors.js";

@@ -1,3 +1,4 @@
+/** The layouts of opswap's own kernels. */
 import { ALIGN, alignedScales } from "../source/aligned-scales.js";
 import { BLOCK, blockObstacle, blocksOf } from "./blocks.js";
 import { FP8_BLOCK } from "./fp8-block128.js";

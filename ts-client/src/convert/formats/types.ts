@@ -1,3 +1,4 @@
+/** What a layout is: how it encodes a tensor, what it cannot have, and what it tells loaders. */
 import type { Scheme } from "../../types/convert-job.js";
 import type { ScaleRule } from "../options/choices.js";
 import type { TensorEntry } from "../source/safetensors/header.js";

@@ -1,3 +1,4 @@
+/** vLLM's two W4A8 layouts. */
 import { isExpert } from "../source/layer-names.js";
 import { blockObstacle } from "./blocks.js";
 import { blockGroup, compressedTensors, ctFp8Block, EXPERT_TARGETS, groupOf } from "./compressed-tensors.js";

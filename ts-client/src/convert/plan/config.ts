@@ -1,3 +1,4 @@
+/** config.json of an output: the source's, with the block of the new layout in place of the old one. */
 import { z } from "zod";
 import { convertError } from "../errors.js";
 import { bf16, type Format } from "../formats/index.js";

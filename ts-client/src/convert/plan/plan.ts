@@ -1,3 +1,4 @@
+/** Makes a plan from an opened source and the options. */
 import { createHash } from "node:crypto";
 import type { Nonfinite } from "../../types/convert-job.js";
 import { Calibration } from "../awq/calibration.js";
@@ -27,8 +28,6 @@ import { planRanks } from "./rank-files.js";
 import { repack, repacks } from "./repack/repack.js";
 import { checkNotPacked } from "./repack/stored-layers.js";
 import type { Plan, PlannedFile } from "./types.js";
-
-export type { PlannedFile, PlannedTensor } from "./types.js";
 
 /** Decides everything before the first byte is written; reads no weight. */
 export function makePlan(opened: Source, given: ConvertOptions): Plan {

@@ -1,3 +1,4 @@
+/** What `opswap convert policy` shows: the rules, and what they make of a source. */
 import { convertError } from "../errors.js";
 import { bf16, formatNamed } from "../formats/index.js";
 import { POLICIES } from "../options/choices.js";

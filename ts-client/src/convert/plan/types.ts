@@ -1,3 +1,4 @@
+/** A plan: every file and tensor of an output, decided before a weight is read. */
 import type { Scheme } from "../../types/convert-job.js";
 import type { Calibration } from "../awq/calibration.js";
 import type { Folded, Folding } from "../awq/types.js";

@@ -1,3 +1,4 @@
+/** Keeps matrices in their own precision where others that engines fuse with them cannot be quantised. */
 import type { FusedGroup, Obstacle } from "../formats/types.js";
 import type { Group } from "../readers/layers.js";
 import { expertsOf, fusedNames, isExpert, linearOf } from "../source/layer-names.js";

@@ -1,3 +1,4 @@
+/** Scales of attention that vLLM's own state has, and that files for ranks hold. */
 import type { Constant, Format } from "../formats/types.js";
 
 const SCALES = ["q", "k", "v", "prob"];

@@ -1,3 +1,4 @@
+/** Refuses a model that cannot be cut for so many tensor-parallel ranks. */
 import { convertError } from "../errors.js";
 import type { Format } from "../formats/index.js";
 import type { FusedGroup, Obstacle } from "../formats/types.js";

@@ -1,3 +1,4 @@
+/** Whether and how a source is cut for tensor-parallel ranks. */
 import { convertError } from "../errors.js";
 import type { Format } from "../formats/index.js";
 import type { ConvertOptions } from "../options/options.js";

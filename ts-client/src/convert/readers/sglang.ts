@@ -1,3 +1,4 @@
+/** What SGLang does not load right, and what to do. */
 import { isExpert } from "../source/layer-names.js";
 import { experts, ownLayout, problemOf, W4AFP8 } from "./layouts.js";
 import { RULES } from "./rules.js";

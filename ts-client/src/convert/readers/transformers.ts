@@ -1,3 +1,4 @@
+/** What transformers does not load right, and what to do. */
 import { CT, CT_BLOCKS, experts, isLlama4, ownLayout, problemOf, W4AFP8 } from "./layouts.js";
 import type { Facts, Matrix, Problem, ReaderRules } from "./types.js";
 

@@ -1,3 +1,4 @@
+/** What TensorRT-LLM does not load right, and what to do. */
 import { ownLayout, W4AFP8 } from "./layouts.js";
 import type { Facts, Problem, ReaderRules } from "./types.js";
 

@@ -1,3 +1,4 @@
+/** What each reader does with an output, by its rules. */
 import { convertError } from "../errors.js";
 import { READERS, type Reader } from "../options/choices.js";
 import { ENGINES, type Engine, layersOf } from "./layers.js";

@@ -1,3 +1,4 @@
+/** What vLLM does not load right, and what to do. */
 import { CT_BLOCKS, isLlama4, ownLayout, problemOf, W4AFP8 } from "./layouts.js";
 import { RULES } from "./rules.js";
 import type { Facts, Problem, ReaderRules } from "./types.js";

@@ -1,3 +1,4 @@
+/** conversion.html: the report as a page with tables and a picture of the error by layer. */
 import { perplexityWords } from "./perplexity-report.js";
 import type { Report } from "./report.js";
 import type { ScaledGroup } from "./scaled-groups.js";

@@ -1,3 +1,4 @@
+/** Measures the perplexity of source and output in Python, and writes it into the output's report. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, statSync } from "node:fs";

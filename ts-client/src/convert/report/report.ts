@@ -1,3 +1,4 @@
+/** conversion.json: makes, writes and reads the report of a conversion. */
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
 import path from "node:path";

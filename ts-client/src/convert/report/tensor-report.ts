@@ -1,3 +1,4 @@
+/** What the journal and the report say of one tensor. */
 import { z } from "zod";
 import type { ConvertResult } from "../../types/convert-job.js";
 import type { FoldReport } from "../awq/fold-report.js";

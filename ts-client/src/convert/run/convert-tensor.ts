@@ -1,3 +1,4 @@
+/** Converts one tensor through the native part, and explains its failures. */
 import { loadNative } from "../../native.js";
 import type { ConvertFailure, ConvertJob, ConvertResult, Nonfinite } from "../../types/convert-job.js";
 import type { Scaling } from "../awq/scaling.js";

@@ -1,3 +1,4 @@
+/** The journal of a run: which tensors are done, with their digests. */
 import { closeSync, existsSync, openSync, statSync, truncateSync, writeSync } from "node:fs";
 import { z } from "zod";
 import { convertError } from "../errors.js";

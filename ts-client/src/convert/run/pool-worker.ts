@@ -1,3 +1,4 @@
+/** A process of --workers: converts one part and tells its events. */
 import { asRefusal } from "../../types/refusal.js";
 import { makePlan } from "../plan/plan.js";
 import { openSource } from "../source/open.js";

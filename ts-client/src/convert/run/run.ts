@@ -1,3 +1,4 @@
+/** Converts what a plan says: a whole output, one part, or the merge of parts. */
 import { closeSync, constants, fsync, openSync, writeSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import path from "node:path";

@@ -1,3 +1,4 @@
+/** OUTPUT.partial: the locked folder in which an output grows. */
 import {
   closeSync,
   copyFileSync,

@@ -1,3 +1,4 @@
+/** Converts again in memory and compares every byte with an output. */
 import { closeSync, existsSync, openSync, readSync, statSync } from "node:fs";
 import path from "node:path";
 import type { ConvertResult } from "../../types/convert-job.js";

@@ -1,3 +1,4 @@
+/** Describes for the native part how a source stores a tensor: its codes, scales, zeros and groups. */
 import type { ConvertJob, JobGrid, PlaneLayout } from "../../types/convert-job.js";
 import { readGroups } from "./read-part.js";
 import type { ScaleGrid, SourceTensor } from "./source.js";

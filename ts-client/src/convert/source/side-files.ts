@@ -1,3 +1,4 @@
+/** Files beside the weights: which go along into the output, and why the others do not. */
 import { type Dirent, readdirSync, statSync } from "node:fs";
 import path from "node:path";
 import { isWeights, roleOf } from "./known-files.js";

@@ -1,3 +1,4 @@
+/** A source whose stacked experts are read as one tensor for each expert. */
 import { z } from "zod";
 import { parseJsonText } from "../text/python-json.js";
 import type { Source, SourceFile } from "./source.js";

@@ -1,3 +1,4 @@
+/** What a checkpoint is after it was opened: its files, their tensors, and how each is stored. */
 import type { PlaneLayout } from "../../types/convert-job.js";
 import type { KeyFate } from "./gguf/keys.js";
 import type { TensorEntry } from "./safetensors/header.js";

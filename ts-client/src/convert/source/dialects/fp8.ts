@@ -1,3 +1,4 @@
+/** FP8 weights in a source, with the scales that belong to them. */
 import type { Located, ScaleGrid, Source, Stored } from "../source.js";
 import { quantizationOf } from "./quantization.js";
 import { Reading } from "./reading.js";

@@ -1,3 +1,4 @@
+/** Reads the quantization_config of each tool that is known, by its quant_method. */
 import { z } from "zod";
 import type { Facts } from "./types.js";
 

@@ -1,3 +1,4 @@
+/** MXFP4 weights of GPT-OSS in a source. */
 import type { PlaneLayout } from "../../../types/convert-job.js";
 import type { Located } from "../source.js";
 import { ORIGINAL, partOf, type Reading } from "./reading.js";

@@ -1,3 +1,4 @@
+/** Integer and FP4 codes of compressed-tensors in a source, packed into words or bytes. */
 import type { PlaneLayout } from "../../../types/convert-job.js";
 import { readPart } from "../read-part.js";
 import type { Located, ScaleGrid, Stored } from "../source.js";

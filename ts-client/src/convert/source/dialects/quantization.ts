@@ -1,3 +1,4 @@
+/** What config.json, or a file beside it, says of how a source is quantised. */
 import { readFileSync } from "node:fs";
 import { z } from "zod";
 import { parseJsonText } from "../../text/python-json.js";

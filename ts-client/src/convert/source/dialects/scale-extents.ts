@@ -1,3 +1,4 @@
+/** Works out from shapes which rows and columns of a weight each of its scales serves. */
 import { alignedScales } from "../aligned-scales.js";
 
 export type Block = readonly [number, number];

@@ -1,3 +1,4 @@
+/** Reads numbers and strings of a GGUF file one after another, within its bounds. */
 import { readSync } from "node:fs";
 import { convertError } from "../../errors.js";
 

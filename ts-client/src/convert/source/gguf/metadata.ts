@@ -1,3 +1,4 @@
+/** Look-ups in a GGUF file's metadata, which refuse values of another type. */
 import { convertError } from "../../errors.js";
 import type { GgufHeader } from "./header.js";
 import type { MetadataValue } from "./values.js";

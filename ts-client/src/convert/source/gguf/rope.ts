@@ -1,3 +1,4 @@
+/** Rotary position settings of a GGUF file, as config.json says them. */
 import { convertError } from "../../errors.js";
 import type { Metadata } from "./metadata.js";
 

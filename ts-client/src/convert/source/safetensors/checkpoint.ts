@@ -1,3 +1,4 @@
+/** Opens a folder of safetensors, or one file, as a source. */
 import { existsSync, readFileSync, statSync } from "node:fs";
 import path from "node:path";
 import { z } from "zod";
