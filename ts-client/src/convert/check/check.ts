@@ -1,6 +1,6 @@
 import type { Reader } from "../options/choices.js";
 import { architecturesOf, layersFor } from "../readers/layers.js";
-import type { Facts } from "../readers/types.js";
+import type { OutputFacts } from "../readers/types.js";
 import { type Verdict, verdictsOf } from "../readers/verdicts.js";
 import { isExpert, isHeadTied, moduleOf } from "../source/layer-names.js";
 import { openSource } from "../source/open.js";
@@ -47,7 +47,7 @@ function factsOf(
   declared: DeclaredQuantization,
   tensors: ReturnType<typeof allTensors>,
   architectures: readonly string[],
-): Facts {
+): OutputFacts {
   const scaled = new Set(
     tensors.flatMap(({ tensor: { name } }) => (SCALE.test(name) ? [name.replace(SCALE, "")] : [])),
   );

@@ -12,7 +12,7 @@ import type { ConvertOptions } from "../options/options.js";
 import type { Decided } from "../policy/decision.js";
 import { rankedFor } from "../ranks/ranked.js";
 import { architecturesOf, layersFor } from "../readers/layers.js";
-import type { Facts } from "../readers/types.js";
+import type { OutputFacts } from "../readers/types.js";
 import { checkReader } from "../readers/verdicts.js";
 import { withScales } from "../source/dialects/fp8.js";
 import { interpretCodes } from "../source/dialects/interpret-codes.js";
@@ -137,7 +137,7 @@ export function factsOf({
   quantized,
   tiedHead,
   matrices,
-}: Omit<Plan, "fingerprint" | "outputBytes">): Facts {
+}: Omit<Plan, "fingerprint" | "outputBytes">): OutputFacts {
   const architectures = architecturesOf(source.config);
   return { layout: format.id, architectures, kept, quantized, tiedHead, matrices };
 }

@@ -7,7 +7,7 @@ export interface Matrix {
 }
 
 /** What readers' rules look at: what an output is, whoever wrote it. */
-export interface Facts extends Modules {
+export interface OutputFacts extends Modules {
   /** Layout id. */
   layout: string;
   architectures: readonly string[];
@@ -30,5 +30,5 @@ export interface ReaderRules {
   version: string;
   /** Whether its own code was seen loading: how this is known. */
   known: "loaded" | "read";
-  problems(facts: Facts): Problem[];
+  problems(facts: OutputFacts): Problem[];
 }

@@ -35,7 +35,7 @@ const CARRIED: readonly RegExp[] = [
 ];
 
 /** The stand of a file: it goes along, does not for a reason, tells of the source's layout, or is not known. */
-export type Standing =
+export type FileRole =
   | { kind: "carried" | "unknown" }
   | { kind: "left out"; why: string }
   | { kind: "of the layout"; why: string };
@@ -43,7 +43,7 @@ export type Standing =
 const LAYOUT_WHY = "says how the source was quantised; the output is what its config.json says";
 
 /** By the name that a file has in its folder. */
-export function roleOf(name: string): Standing {
+export function roleOf(name: string): FileRole {
   const why = LEFT_OUT.find(([pattern]) => pattern.test(name))?.[1];
   if (why !== undefined) return { kind: "left out", why };
   if (OF_LAYOUT.test(name)) return { kind: "of the layout", why: LAYOUT_WHY };

@@ -1,18 +1,18 @@
 /** Reads the quantization_config of each tool that is known, by its quant_method. */
 import { z } from "zod";
-import type { Facts } from "./types.js";
+import type { MethodFacts } from "./types.js";
 
 const json = z.record(z.string(), z.unknown());
 type Json = z.infer<typeof json>;
 const size = z.tuple([z.number().int().positive(), z.number().int().positive()]);
 
-const sizes = (block: Json): Facts => {
+const sizes = (block: Json): MethodFacts => {
   const sides = size.safeParse(block.weight_block_size).data;
   return sides === undefined ? {} : { block: sides };
 };
 
 /** What is read of each tool. */
-export const METHODS: Readonly<Record<string, (block: Json) => Facts>> = {
+export const METHODS: Readonly<Record<string, (block: Json) => MethodFacts>> = {
   fp8: sizes,
   fbgemm_fp8: () => ({}),
   opswap: () => ({}),
@@ -28,7 +28,7 @@ export const METHODS: Readonly<Record<string, (block: Json) => Facts>> = {
 const READ_ALGORITHMS = /^(FP8|FP8_PB_WO|FP8_BLOCK_SCALES|FP8_PER_CHANNEL_PER_TOKEN|MXFP8)$/i;
 
 /** hf_quant_config.json has the facts one level lower. */
-function fromModelopt(block: Json): Facts {
+function fromModelopt(block: Json): MethodFacts {
   const facts = { ...block, ...(json.safeParse(block.quantization).data ?? {}) } as Json;
   const layers = json.safeParse(facts.quantized_layers).data ?? {};
   const algorithms = [
@@ -42,7 +42,7 @@ function fromModelopt(block: Json): Facts {
 }
 
 /** Quark's FP8 is as others have it; its other types are packed in its own ways. */
-function fromQuark(block: Json): Facts {
+function fromQuark(block: Json): MethodFacts {
   const weight = json.safeParse(json.safeParse(block.global_quant_config).data?.weight).data;
   const dtype = String(weight?.dtype ?? "an unknown type");
   return dtype.startsWith("fp8") ? {} : { unread: `Quark as ${dtype}` };
@@ -63,7 +63,7 @@ const ct = z.object({
   transform_config: z.object({ config_groups: z.record(z.string(), z.unknown()).optional() }).nullish(),
 });
 
-function fromCompressedTensors(block: Json): Facts {
+function fromCompressedTensors(block: Json): MethodFacts {
   const parsed = ct.safeParse(block);
   if (!parsed.success) return { unread: `compressed-tensors with ${parsed.error.issues[0]?.path.join(".")}` };
   const {
@@ -103,7 +103,7 @@ const awq = z.object({
   q_group_size: z.number().optional(),
 });
 
-function fromAwq(block: Json): Facts {
+function fromAwq(block: Json): MethodFacts {
   const facts = awq.safeParse(block).data;
   if (facts === undefined || !/^gemm$/i.test(facts.version))
     return { unread: `AWQ as ${facts?.version ?? "another version"}` };
@@ -119,7 +119,7 @@ const gptq = z.object({
   is_marlin_format: z.boolean().nullish(),
 });
 
-function fromGptq(block: Json): Facts {
+function fromGptq(block: Json): MethodFacts {
   const facts = gptq.safeParse(block).data;
   if (facts === undefined) return { unread: "GPTQ without its number of bits" };
   const { bits, group_size: group, checkpoint_format: format, is_marlin_format: marlin } = facts;

@@ -18,4 +18,4 @@ export interface Quantization {
   zerosAsTheyAre?: boolean;
 }
 
-export type Facts = Omit<Quantization, "method" | "known">;
+export type MethodFacts = Omit<Quantization, "method" | "known">;

@@ -3,7 +3,7 @@ import type { Family } from "./families.js";
 import type { Metadata } from "./metadata.js";
 import type { MetadataValue } from "./values.js";
 
-export interface Facts {
+export interface ModelFacts {
   metadata: Metadata;
   family: Family;
   headDim: number;
@@ -11,11 +11,11 @@ export interface Facts {
   scalar: number;
 }
 
-type IsHarmless = (value: MetadataValue, facts: Facts) => boolean;
+type IsHarmless = (value: MetadataValue, facts: ModelFacts) => boolean;
 
 /** One value, or the same one for every layer. */
 const every =
-  (fits: (value: unknown, facts: Facts) => boolean): IsHarmless =>
+  (fits: (value: unknown, facts: ModelFacts) => boolean): IsHarmless =>
   (value, facts) =>
     Array.isArray(value)
       ? value.length > 0 && value.every((one) => fits(one, facts))

@@ -1,6 +1,6 @@
 /** What becomes of each metadata key: nothing is dropped in silence. */
 import { convertError } from "../../errors.js";
-import { type Facts, HARMLESS } from "./harmless-keys.js";
+import { HARMLESS, type ModelFacts } from "./harmless-keys.js";
 import type { MetadataValue } from "./values.js";
 
 export interface KeyFate {
@@ -31,7 +31,7 @@ const NOT_OURS =
   /^tokenizer\.(ggml\.((fim_(pre|suf|mid|pad|rep|sep)|prefix|suffix|middle)_token_id|token_type_count|remove_extra_whitespaces|precompiled_charsmap|added_tokens)|huggingface\.json)$/;
 
 /** The fate of every key; `given` says that the tokenizer is not made from the file. */
-export function fatesOf(facts: Facts, given: boolean): KeyFate[] {
+export function fatesOf(facts: ModelFacts, given: boolean): KeyFate[] {
   const { metadata } = facts;
   const own = `${metadata.architecture}.`;
   return [...metadata.entries].map(([key, value]) => {
@@ -43,7 +43,7 @@ export function fatesOf(facts: Facts, given: boolean): KeyFate[] {
 
 type Fate = Omit<KeyFate, "key">;
 
-function ownFate(name: string, value: MetadataValue, facts: Facts): Fate {
+function ownFate(name: string, value: MetadataValue, facts: ModelFacts): Fate {
   const { modelType, modelClass } = facts.family;
   const read =
     READ.test(name) ||
