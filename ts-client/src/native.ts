@@ -1,3 +1,4 @@
+/** Loads the native addon, and says what it offers. */
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import path from "node:path";

@@ -1,3 +1,4 @@
+/** The manifest of a library: its ops with their arguments, checked when it is read. */
 import * as z from "zod/mini";
 import { OpswapError } from "../types/errors.js";
 

@@ -1,3 +1,4 @@
+/** Shared-memory segments for tensors, kept in a pool and used again. */
 import type { Native } from "../native.js";
 import { OpswapError } from "../types/errors.js";
 import { startTime } from "./process.js";

@@ -1,3 +1,4 @@
+/** Asks a running server for its status, and tells when it gives none. */
 import type { StatusResult } from "../generated/messages.js";
 import { OpswapError } from "../types/errors.js";
 import type { DiscoveredService } from "./discovery.js";

@@ -1,3 +1,4 @@
+/** Switches an op on every running engine. */
 import type { Change, UseResult } from "../generated/messages.js";
 import { OpswapError } from "../types/errors.js";
 import { discover } from "./discovery.js";

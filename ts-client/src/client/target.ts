@@ -1,3 +1,4 @@
+/** Connects to what a command line names, and closes the connection afterwards. */
 import { connectEngine, connectLocal, connectSidecar } from "./index.js";
 import type { OpswapClient } from "./types.js";
 

@@ -1,3 +1,4 @@
+/** Sizes, strides and bytes of a tensor in memory. */
 import { OpswapError } from "../types/errors.js";
 
 /** Bytes of an element, by the manifest's dtype names. */

@@ -1,3 +1,4 @@
+/** The interface that every client has. */
 import type {
   CallResult,
   Change,

@@ -1,3 +1,4 @@
+/** Reads the NAME=VALUE words of `opswap call`. */
 import type { ManifestArgument, ManifestOp } from "../client/index.js";
 import { didYouMean } from "../client/nearest.js";
 import { namesIn, parse } from "../shapes/expression.js";

@@ -1,3 +1,4 @@
+/** What all verbs share: exit codes, output, and options that name an engine or a sidecar. */
 import { type Command, Option } from "commander";
 import type { Target } from "../client/target.js";
 

@@ -1,3 +1,4 @@
+/** Prints what was thrown, and chooses the exit code. */
 import type { OpswapError } from "../types/errors.js";
 import { asRefusal } from "../types/refusal.js";
 import { errorJson, errorLines } from "../view/error-lines.js";

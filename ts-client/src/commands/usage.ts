@@ -1,3 +1,4 @@
+/** Refusals of a command line that is wrong. */
 import type { Command, CommanderError } from "commander";
 import { nearest } from "../client/nearest.js";
 import { OpswapError } from "../types/errors.js";

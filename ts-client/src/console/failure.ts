@@ -1,3 +1,4 @@
+/** An error as the console shows it. */
 import { OpswapError } from "../types/errors.js";
 import type { Failure } from "./state.js";
 

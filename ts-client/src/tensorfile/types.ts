@@ -1,3 +1,4 @@
+/** A tensor of a file, and refusals of tensor files. */
 import { OpswapError } from "../types/errors.js";
 
 /** A tensor as a file holds it: row-major bytes. */

@@ -1,3 +1,4 @@
+/** Tests that every client has to pass, whatever its transport. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type OpswapClient, type OpTensor, run } from "../client/index.js";
 import { OpswapError } from "../types/errors.js";

@@ -1,3 +1,4 @@
+/** Reports of conversions for tests. */
 import { DEFAULTS } from "../convert/options/options.js";
 import type { Report } from "../convert/report/report.js";
 import type { TensorReport } from "../convert/report/tensor-report.js";

@@ -1,3 +1,4 @@
+/** What the doctor found, as lines for people. */
 import type { DoctorResult } from "../generated/messages.js";
 
 /** One line a check, what to do below those that are not well. */

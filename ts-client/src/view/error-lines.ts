@@ -1,3 +1,4 @@
+/** A refusal as people and as scripts read it. */
 import type { OpswapError } from "../types/errors.js";
 
 /** What a person reads: the sentence, what it leaves out of the ranks, what to do, and the code to search for. */

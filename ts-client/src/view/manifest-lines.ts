@@ -1,3 +1,4 @@
+/** The manifest as lines for people. */
 import type { Manifest, ManifestArgument, ManifestOp } from "../client/index.js";
 import { table } from "./table.js";
 

@@ -1,3 +1,4 @@
+/** The table that `opswap ops` prints. */
 import type { RankOps } from "../generated/messages.js";
 import { OP_COLUMNS } from "./op-columns.js";
 import { opRows, rankRows } from "./op-rows.js";

@@ -1,3 +1,4 @@
+/** Puts ranks together that answer the same. */
 import type { RankWhy } from "../generated/messages.js";
 
 /** Ranks that say the same are one group. */

@@ -1,3 +1,4 @@
+/** How servers stand, as lines for people. */
 import type { Standing } from "../client/standing.js";
 import type { StatusResult } from "../generated/messages.js";
 import { age } from "./format.js";

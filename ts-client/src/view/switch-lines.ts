@@ -1,3 +1,4 @@
+/** What a switch did, as lines for people. */
 import type { Outcome } from "../client/switch-everywhere.js";
 import type { UseResult } from "../generated/messages.js";
 

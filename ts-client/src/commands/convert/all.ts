@@ -1,3 +1,4 @@
+/** `opswap convert SOURCE OUTPUT`, without a verb. */
 import type { Command } from "commander";
 import type { Context } from "../context.js";
 import { converting } from "./conversion.js";

@@ -1,3 +1,4 @@
+/** `opswap convert check`. */
 import { Command, Option } from "commander";
 import { type CheckResult, check, READER_IDS, type Reader } from "../../convert/index.js";
 import { verdictLines } from "../../convert/readers/verdicts.js";

@@ -1,3 +1,4 @@
+/** What the verbs that convert share: options of the work, and the work itself. */
 import { Command, InvalidArgumentError, Option } from "commander";
 import { convertError } from "../../convert/errors.js";
 import {

@@ -1,3 +1,4 @@
+/** `opswap convert merge`. */
 import { Command } from "commander";
 import { makePlan, merge, openSource } from "../../convert/index.js";
 import { type Context, examples } from "../context.js";

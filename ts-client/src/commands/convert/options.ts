@@ -1,3 +1,4 @@
+/** Options that several verbs of `opswap convert` have. */
 import { type Command, Option } from "commander";
 import { type ConvertOptions, DEFAULTS, POLICIES, READER_IDS, SCALE_RULES } from "../../convert/index.js";
 import { countOption } from "../count-option.js";

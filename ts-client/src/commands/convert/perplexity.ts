@@ -1,3 +1,4 @@
+/** `opswap convert perplexity`. */
 import { Command, InvalidArgumentError } from "commander";
 import { type PerplexityOptions, perplexity } from "../../convert/index.js";
 import { perplexityWords } from "../../convert/report/perplexity-report.js";

@@ -1,3 +1,4 @@
+/** `opswap convert plan`. */
 import { Command, Option } from "commander";
 import {
   brokenConstraints,

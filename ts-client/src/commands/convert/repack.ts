@@ -1,3 +1,4 @@
+/** `opswap convert repack`. */
 import { Command, Option } from "commander";
 import { DEFAULTS } from "../../convert/index.js";
 import { type Context, examples } from "../context.js";

@@ -1,3 +1,4 @@
+/** `opswap convert run`. */
 import type { Command } from "commander";
 import { type Context, examples } from "../context.js";
 import { converting } from "./conversion.js";

@@ -1,3 +1,4 @@
+/** INT4 codes in groups of 128 columns, which all W4A8 layouts have. */
 import type { BlockScheme } from "../../types/convert-job.js";
 import type { ScaleRule } from "../options/choices.js";
 import type { FusedGroup } from "./types.js";

@@ -1,3 +1,4 @@
+/** The W4A8 layouts of SGLang and of TensorRT-LLM. */
 import { isExpert, linearOf } from "../source/layer-names.js";
 import type { TensorEntry } from "../source/safetensors/header.js";
 import { blockObstacle } from "./blocks.js";

@@ -1,3 +1,4 @@
+/** The options of a conversion and their defaults. */
 import type { Nonfinite } from "../../types/convert-job.js";
 import type { PolicyName, Reader, ScaleRule } from "./choices.js";
 

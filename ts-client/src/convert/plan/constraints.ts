@@ -1,3 +1,4 @@
+/** Rules of engines for layers that ranks share, and which of them a plan breaks. */
 import { z } from "zod";
 import { sglang } from "../readers/sglang.js";
 import type { Matrix } from "../readers/types.js";

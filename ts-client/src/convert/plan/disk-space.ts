@@ -1,3 +1,4 @@
+/** How many bytes a run needs on the disk, and how many are free. */
 import { statfsSync } from "node:fs";
 import type { Plan } from "./types.js";
 

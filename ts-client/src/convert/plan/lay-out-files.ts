@@ -1,3 +1,4 @@
+/** Lays out the files of an output: which tensors each has, how they are encoded, and where they lie. */
 import type { Scheme } from "../../types/convert-job.js";
 import type { Folded } from "../awq/types.js";
 import { bf16 } from "../formats/bf16.js";

@@ -1,3 +1,4 @@
+/** The layers that an output keeps and quantises, by the names that loaders ask for. */
 import type { Modules } from "../formats/types.js";
 import type { Decided } from "../policy/decision.js";
 import { isHeadTied, moduleOf } from "../source/layer-names.js";

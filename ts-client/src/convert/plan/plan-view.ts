@@ -1,3 +1,4 @@
+/** A plan as `opswap convert plan` shows it, for people and as JSON. */
 import { existsSync } from "node:fs";
 import path from "node:path";
 import { verdictsOf } from "../readers/verdicts.js";

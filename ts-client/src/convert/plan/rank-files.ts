@@ -1,3 +1,4 @@
+/** Lays out the files of tensor-parallel ranks. */
 import type { Constant, Encoding, Format } from "../formats/types.js";
 import type { Decided } from "../policy/decision.js";
 import { attentionScales } from "../ranks/attention.js";

@@ -1,3 +1,4 @@
+/** What a policy decides of a tensor. */
 import type { Located } from "../source/source.js";
 
 /** What happens to a tensor, and why. */

@@ -1,3 +1,4 @@
+/** Which tensors are quantised: the rules of a policy, in the order in which they are asked. */
 import { convertError } from "../errors.js";
 import type { PolicyName } from "../options/choices.js";
 import type { Layers } from "../readers/layers.js";

@@ -1,3 +1,4 @@
+/** The parameters of vLLM's models, and how tensor-parallel ranks share each. */
 import { z } from "zod";
 import { convertError } from "../errors.js";
 import type { Source } from "../source/source.js";

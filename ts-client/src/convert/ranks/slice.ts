@@ -1,3 +1,4 @@
+/** Which rows or columns of a tensor each tensor-parallel rank has. */
 import { bitsOf } from "../source/safetensors/dtypes.js";
 import type { SourceTensor } from "../source/source.js";
 import type { Cut, RankedModel } from "./model.js";

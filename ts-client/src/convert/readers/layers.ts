@@ -1,3 +1,4 @@
+/** Which layers each engine fuses, and which it builds unquantised, by architecture. */
 import { z } from "zod";
 import type { Reader } from "../options/choices.js";
 import type { Source } from "../source/source.js";

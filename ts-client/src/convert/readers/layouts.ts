@@ -1,3 +1,4 @@
+/** What the rules of several readers need: kinds of layouts and of tensors. */
 import { isExpert } from "../source/layer-names.js";
 import type { Matrix, OutputFacts, Problem } from "./types.js";
 

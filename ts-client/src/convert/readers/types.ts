@@ -1,3 +1,4 @@
+/** What the rules of a reader look at, and what they answer. */
 import type { Modules } from "../formats/types.js";
 
 /** A matrix that is quantised, by its shape before it was packed. */

@@ -1,3 +1,4 @@
+/** --accept: publishes an output only if its perplexity is good enough. */
 import { convertError } from "../errors.js";
 import { perplexity } from "./perplexity.js";
 import { perplexityWords } from "./perplexity-report.js";

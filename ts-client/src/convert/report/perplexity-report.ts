@@ -1,3 +1,4 @@
+/** What the report says of the perplexity. */
 import { z } from "zod";
 
 /** Of the model before and after, on some text. */

@@ -1,3 +1,4 @@
+/** What the report says of the scales of --awq, group by group. */
 import { z } from "zod";
 import type { TensorReport } from "./tensor-report.js";
 

@@ -1,3 +1,4 @@
+/** Refuses a run for which the disk has no room. */
 import { statSync } from "node:fs";
 import { convertError } from "../errors.js";
 import { spaceFor } from "../plan/disk-space.js";

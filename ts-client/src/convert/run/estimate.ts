@@ -1,3 +1,4 @@
+/** Estimates how long a conversion takes, from a sample. */
 import { closeSync, existsSync, fsyncSync, openSync, unlinkSync } from "node:fs";
 import path from "node:path";
 import type { Plan, PlannedFile, PlannedTensor } from "../plan/types.js";

@@ -1,3 +1,4 @@
+/** The events that a conversion tells while it runs. */
 import type { TensorReport } from "../report/tensor-report.js";
 
 /** A part, and a pool of workers, are a "run". */

@@ -1,3 +1,4 @@
+/** Recognises an output, or a staging folder, that the same conversion has finished already. */
 import { existsSync, readdirSync, statSync } from "node:fs";
 import { convertError } from "../errors.js";
 import type { Plan } from "../plan/types.js";

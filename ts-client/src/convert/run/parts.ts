@@ -1,3 +1,4 @@
+/** Parts of a conversion (--shard): which tensors each has, and whether all are done. */
 import { convertError } from "../errors.js";
 import type { Plan, PlannedFile, PlannedTensor } from "../plan/types.js";
 import { sum } from "../sum.js";

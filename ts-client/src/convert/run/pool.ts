@@ -1,3 +1,4 @@
+/** --workers: converts with several processes, each a part, and merges. */
 import { type ChildProcess, fork } from "node:child_process";
 import { z } from "zod";
 import { OpswapError } from "../../types/errors.js";

@@ -1,3 +1,4 @@
+/** Finds the digests that came with a source, and compares files with them. */
 import { createHash } from "node:crypto";
 import { createReadStream, existsSync, readdirSync, readFileSync, realpathSync } from "node:fs";
 import path from "node:path";

@@ -1,3 +1,4 @@
+/** Opens a folder or a file as a source. */
 import { existsSync, realpathSync, statSync } from "node:fs";
 import path from "node:path";
 import { convertError } from "../errors.js";

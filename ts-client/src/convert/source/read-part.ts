@@ -1,3 +1,4 @@
+/** Reads small tensors of a source into memory: scales, and the groups of columns. */
 import { closeSync, openSync, readSync } from "node:fs";
 import { convertError } from "../errors.js";
 import type { PartTensor, ScaleGrid } from "./source.js";

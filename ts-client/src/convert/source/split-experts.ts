@@ -1,3 +1,4 @@
+/** Cuts stacked experts into one tensor for each, without reading a byte. */
 import { bitsOf } from "./safetensors/dtypes.js";
 import type { ScaleGrid, SourceTensor } from "./source.js";
 

@@ -1,3 +1,4 @@
+/** Lays out the files of a repacked output. */
 import { COPY, type Constant, type Format } from "../../formats/types.js";
 import { layoutFile, type NewTensor, type Placed } from "../../source/safetensors/layout.js";
 import type { SourceFile, SourceTensor } from "../../source/source.js";

@@ -1,3 +1,4 @@
+/** Plans another layout of the same codes and scales. */
 import { z } from "zod";
 import { OpswapError } from "../../../types/errors.js";
 import type { Calibration } from "../../awq/calibration.js";

@@ -1,3 +1,4 @@
+/** Whether config.json and the tensors of a source are of a dialect that can be repacked. */
 import { z } from "zod";
 import { convertError } from "../../errors.js";
 import { withReadBlock } from "../../source/quantization-blocks.js";

@@ -1,3 +1,4 @@
+/** Finds the quantised layers of a source that is to be repacked. */
 import { closeSync, openSync, readSync } from "node:fs";
 import type { BlockScheme, Scheme } from "../../../types/convert-job.js";
 import { convertError } from "../../errors.js";

@@ -1,3 +1,4 @@
+/** Leaves out the scales of activations and of the key-value cache, which no output has. */
 import type { LeftOut, Source, SourceFile, SourceTensor } from "../source.js";
 
 /** Scales and zero points of what a layer reads or makes, and of the cache of keys and values. */

@@ -1,3 +1,4 @@
+/** AWQ and GPTQ weights in a source. */
 import type { PlaneLayout } from "../../../types/convert-job.js";
 import type { Located, ScaleGrid, Stored } from "../source.js";
 import { ORIGINAL, partOf, type Reading } from "./reading.js";

@@ -1,3 +1,4 @@
+/** Weights of 4 bits that are packed in pairs: W4A8 of SGLang and TensorRT-LLM, DeepSeek's FP4. */
 import { takeHalfBytes } from "./packed.js";
 import type { Reading } from "./reading.js";
 

@@ -1,3 +1,4 @@
+/** Reads a quantised source: each dialect takes the codes that it knows, and unknown ones are refused. */
 import type { Source, SourceFile } from "../source.js";
 import { leave, withoutActivations } from "./activation-scales.js";
 import { takeColumns } from "./columns.js";

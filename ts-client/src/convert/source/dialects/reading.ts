@@ -1,3 +1,4 @@
+/** What was found so far of a source's codes, as the dialects take them one after another. */
 import { type ConvertCode, convertError } from "../../errors.js";
 import type { Located } from "../source.js";
 import { allTensors, type PartTensor, type Source, type SourceTensor, type Stored } from "../source.js";

@@ -1,3 +1,4 @@
+/** Which block of a weight each of its scales serves, as the native part wants to know it. */
 import type { Located, PartTensor, ScaleGrid } from "../source.js";
 import { ORIGINAL, partOf, type Reading } from "./reading.js";
 import { type Block, fitOf, type ScaleExtent } from "./scale-extents.js";

@@ -1,3 +1,4 @@
+/** Refuses codes that no dialect took. */
 import type { Located } from "../source.js";
 import { ORIGINAL, type Reading } from "./reading.js";
 

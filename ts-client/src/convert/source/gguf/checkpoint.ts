@@ -1,3 +1,4 @@
+/** Opens a GGUF file, or its parts, as a source. */
 import { existsSync, readdirSync, statSync } from "node:fs";
 import path from "node:path";
 import { isDeepStrictEqual } from "node:util";

@@ -1,3 +1,4 @@
+/** Makes config.json from the metadata of a GGUF file. */
 import { convertError } from "../../errors.js";
 import type { SourceTensor } from "../source.js";
 import type { Family } from "./families.js";

@@ -1,3 +1,4 @@
+/** Architectures of GGUF that are read, and the names of their tensors. */
 import { convertError } from "../../errors.js";
 
 /** Names of a layer's tensors after `blk.N.`, and after `model.layers.N.`. */

@@ -1,3 +1,4 @@
+/** The tensors of a GGUF file by the names that engines use. */
 import { convertError } from "../../errors.js";
 import type { SourceTensor, Stored } from "../source.js";
 import { type Family, nameOf } from "./families.js";

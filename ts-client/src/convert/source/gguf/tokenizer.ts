@@ -1,3 +1,4 @@
+/** Makes the tokenizer's files from the vocabulary of a GGUF file, in Python. */
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
 import { homedir } from "node:os";

@@ -1,3 +1,4 @@
+/** Reads a metadata value of a GGUF file, of any type. */
 import type { Cursor } from "./cursor.js";
 
 /** An array that is not kept: vocabularies have hundreds of thousands of elements. */

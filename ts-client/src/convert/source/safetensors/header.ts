@@ -1,3 +1,4 @@
+/** Reads the header of a safetensors file, and refuses one that breaks a rule of the format. */
 import { createHash } from "node:crypto";
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import { z } from "zod";

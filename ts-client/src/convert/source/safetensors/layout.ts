@@ -1,3 +1,4 @@
+/** Lays out a new safetensors file and makes its header. */
 import { bitsOf, bytesOf } from "./dtypes.js";
 
 /** A tensor of a file to be written. */

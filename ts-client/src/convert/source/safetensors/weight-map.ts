@@ -1,3 +1,4 @@
+/** Reads an index of safetensors files. */
 import path from "node:path";
 import { z } from "zod";
 import { convertError } from "../../errors.js";
