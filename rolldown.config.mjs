@@ -35,7 +35,7 @@ const modules = defineConfig({
   input: {
     cli: source("run.ts"),
     native: source("native.ts"),
-    "pool-worker": source("convert/pool-worker.ts"),
+    "pool-worker": source("convert/run/pool-worker.ts"),
     "client/index": source("client/index.ts"),
     "convert/index": source("convert/index.ts"),
     "convert/formats/index": source("convert/formats/index.ts"),
@@ -46,7 +46,7 @@ const modules = defineConfig({
 
 /** What every verb needs, in one file. */
 const CORE =
-  /node_modules\/(commander|msgpackr)\/|src\/(client\/(?!local|args)|generated\/messages|version|native\.|view\/format|commands\/(context|errors)\.)/;
+  /node_modules\/(commander|msgpackr)\/|src\/(types\/|client\/(?!local|args|standing|switch-everywhere)|generated\/messages|version|native\.|view\/(format|error-lines)|commands\/(context|errors)\.)/;
 
 /** The command line as scripts, whose compiled code the launcher can keep. */
 const commandLine = defineConfig({

@@ -15,13 +15,13 @@ await runMain(async () => {
   const model = await ensureModel(engine);
   const setup = { engine, packages: pythonDir, model, log: join(logDir, "vllm-serve.log") };
   const { runDemo, DemoError } = await loadDemo();
-  const stage = {
+  const output = {
     say: (/** @type {string} */ line) => console.log(line),
     /** @template T @param {string} label @param {(note: (line: string) => void) => Promise<T>} work */
     step: (label, work) => step(label, (progress) => work((line) => progress.note(line))),
   };
   try {
-    await runDemo(setup, process.argv.includes("--once"), stage);
+    await runDemo(setup, process.argv.includes("--once"), output);
   } catch (error) {
     throw error instanceof DemoError ? new SetupError(error.message) : error;
   }

@@ -1,6 +1,6 @@
 """Collects what the converter wants to know of a model's activations: the range of each linear layer's input.
 
-An adapter says which layers those are and runs the text. The file's form is in docs/convert.md.
+An adapter says which layers those are and runs the text. The file's form is in docs/convert-reference.md.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def write(out: Path, tensors: dict[str, Any], tokens: int, model: str) -> None:
 
 
 def model_digest(folder: Path) -> str:
-    """Tells one checkpoint from another without reading all of it (docs/convert.md)."""
+    """Tells one checkpoint from another without reading all of it (docs/convert-reference.md)."""
     digest = hashlib.sha256()
     files = sorted(folder.glob("*.safetensors"))
     if not files:

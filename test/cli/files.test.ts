@@ -110,7 +110,8 @@ describe("a file that is read", () => {
 /** A sidecar in a namespace whose /dev/shm is as `mount` makes it, and a call to it; then what is left there. */
 function withShm(mount: string, call = CALL.join(" ")): { out: string; err: string; code: number | null } {
   return shell(`mkdir -p -m 700 $OPSWAP_RUNTIME_DIR; ${mount}
-    $OPSWAP sidecar 2> $D/said & S=$!
+    : > $D/said # here and not by the shell behind &, which may come after the first look into it
+    $OPSWAP sidecar 2>> $D/said & S=$!
     until grep -q answers $D/said; do kill -0 $S || exit 9; sleep 0.1; done
     $OPSWAP ${call}; echo "code $?"; ls /dev/shm; kill $S; wait $S`);
 }

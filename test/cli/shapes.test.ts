@@ -4,7 +4,7 @@ import path from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { main } from "../../ts-client/src/cli.js";
 import { connectLocal, declared, type ManifestOp } from "../../ts-client/src/client/index.js";
-import { type Given, ZEROS } from "../../ts-client/src/commands/call-arguments.js";
+import { type ArgumentValue, ZEROS } from "../../ts-client/src/commands/call-arguments.js";
 import { tensorsToMake } from "../../ts-client/src/commands/call-outputs.js";
 import { pythonEnvironment } from "../../ts-client/src/python-environment.js";
 import { evaluate } from "../../ts-client/src/shapes/evaluate.js";
@@ -58,8 +58,8 @@ const kindOf = (op: ManifestOp, name: string) =>
   op.args.find((argument) => argument.name === name)?.kind ?? "size";
 
 /** What a caller gives: every tensor that is not only written, and zeros for an optional one that is. */
-function givenOf(op: ManifestOp, { tensors, scalars, made }: Case): Map<string, Given> {
-  const given = new Map<string, Given>();
+function givenOf(op: ManifestOp, { tensors, scalars, made }: Case): Map<string, ArgumentValue> {
+  const given = new Map<string, ArgumentValue>();
   for (const [name, tensor] of Object.entries(tensors)) {
     const optional = op.args.find((argument) => argument.name === name)?.optional;
     if (tensor === null) given.set(name, null);

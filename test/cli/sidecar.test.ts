@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { writeFileSync } from "node:fs";
 import path from "node:path";
 import { afterAll, expect, it } from "vitest";
-import { discover, type Found } from "../../ts-client/src/client/index.js";
+import { type DiscoveredService, discover } from "../../ts-client/src/client/index.js";
 import { startTime } from "../../ts-client/src/client/process.js";
 import { formatNpy } from "../../ts-client/src/tensorfile/npy.js";
 import { cli, opswap, scratch } from "./harness.js";
@@ -39,7 +39,8 @@ async function stop(child: ChildProcess, signal: NodeJS.Signals): Promise<void> 
   await ended;
 }
 
-const named = (name: string): Found | undefined => discover(dir).find((found) => found.name === name);
+const named = (name: string): DiscoveredService | undefined =>
+  discover(dir).find((found) => found.name === name);
 
 it("a sidecar ends with the command that was killed, and its name is free", async () => {
   const first = await sidecar("--name", "first");

@@ -1,7 +1,7 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { headOf, layoutFile } from "../../ts-client/src/convert/safetensors/layout.js";
+import { headOf, layoutFile } from "../../ts-client/src/convert/source/safetensors/layout.js";
 import { generator } from "../../ts-client/src/testing/mutate-header.js";
 import { buildFaults, contents, convert, differing, readLog, scratch, writeShard } from "./harness.js";
 

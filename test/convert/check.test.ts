@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { check } from "../../ts-client/src/convert/check/check.js";
-import { headOf, layoutFile } from "../../ts-client/src/convert/safetensors/layout.js";
+import { headOf, layoutFile } from "../../ts-client/src/convert/source/safetensors/layout.js";
 
 const dir = mkdtempSync(path.join(tmpdir(), "op"));
 afterAll(() => rmSync(dir, { recursive: true, force: true }));

@@ -13,7 +13,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { findCompiler } from "../../scripts/lib/compiler.mjs";
-import { headOf, layoutFile } from "../../ts-client/src/convert/safetensors/layout.js";
+import { headOf, layoutFile } from "../../ts-client/src/convert/source/safetensors/layout.js";
 import { generator } from "../../ts-client/src/testing/mutate-header.js";
 import { cli } from "../cli/harness.js";
 

@@ -1,9 +1,10 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { filesOf, parsePart } from "../../ts-client/src/convert/parts.js";
-import { DEFAULTS, makePlan } from "../../ts-client/src/convert/plan.js";
-import { openSource } from "../../ts-client/src/convert/source.js";
+import { DEFAULTS } from "../../ts-client/src/convert/options/options.js";
+import { makePlan } from "../../ts-client/src/convert/plan/plan.js";
+import { filesOf, parsePart } from "../../ts-client/src/convert/run/parts.js";
+import { openSource } from "../../ts-client/src/convert/source/open.js";
 import {
   buildFaults,
   contents,

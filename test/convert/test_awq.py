@@ -1,4 +1,4 @@
-"""Activation-aware scales, worked out a second time in numpy from docs/convert.md: exponents, folds, codes, errors."""
+"""Activation-aware scales, worked out again in numpy from docs/convert-algorithms.md: exponents, folds, codes."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
+/** The command line: finds the verb, parses its options, and turns what is thrown into a message and an exit code. */
 import { Command, CommanderError } from "commander";
 import { type Context, EXIT, type ExitCode, type Io } from "./commands/context.js";
 import { report } from "./commands/errors.js";
-import { asUsageError, refuseStranger } from "./commands/usage.js";
+import { asUsageError, refuseUnknownVerb } from "./commands/usage.js";
 import { packageVersion } from "./version.js";
 
 type Verb = (context: Context) => Command;
@@ -41,12 +42,12 @@ async function program(context: Context, args: readonly string[]): Promise<Comma
     .version(packageVersion(), "-V, --version")
     .addHelpText("after", EXIT_CODES);
   for (const verb of await verbsFor(args)) root.addCommand(verb(context));
-  furnish(root, "opswap", context.io);
+  configure(root, "opswap", context.io);
   return root;
 }
 
 /** What every command does alike, those below others too. */
-function furnish(command: Command, called: string, io: Io): void {
+function configure(command: Command, called: string, io: Io): void {
   command.exitOverride((error) => {
     throw /^commander\.(help|version)/.test(error.code) ? error : asUsageError(error, called);
   });
@@ -57,10 +58,10 @@ function furnish(command: Command, called: string, io: Io): void {
     outputError: () => {},
   });
   command.addHelpText("before", () => {
-    refuseStranger(command, called);
+    refuseUnknownVerb(command, called);
     return "";
   });
-  for (const below of command.commands) furnish(below, `${called} ${below.name()}`, io);
+  for (const below of command.commands) configure(below, `${called} ${below.name()}`, io);
 }
 
 /** Runs one command line; never throws. */

@@ -1,13 +1,10 @@
+/** Loads the native addon, and says what it offers. */
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
-import { OpswapError } from "./client/errors.js";
-import type { OpTensor } from "./client/types.js";
-import type { ConvertJob, ConvertResult } from "./convert/native-job.js";
-
-/** What the generated argument types call a tensor. */
-export type TensorLike = OpTensor;
+import type { ConvertJob, ConvertResult } from "./types/convert-job.js";
+import { OpswapError } from "./types/errors.js";
 
 /** A tensor descriptor of the addon; keeps the buffer it was made from alive. */
 export interface NativeTensor {

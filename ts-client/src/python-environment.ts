@@ -1,8 +1,9 @@
+/** Which Python this checkout uses, and with which environment variables a child of it is started. */
 import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import * as z from "zod/mini";
-import { OpswapError } from "./client/index.js";
+import { OpswapError } from "./types/errors.js";
 
 const here = path.dirname(fileURLToPath(import.meta.url));
 /** The checkout, seen from dist/ or from ts-client/src/. */

@@ -73,7 +73,7 @@ def convert(source: PathLike, output: PathLike, *, on_event: OnEvent | None = No
     Args:
         source: a folder of safetensors, or one file.
         output: the folder to make; it appears whole.
-        on_event: called with each event (docs/convert.md).
+        on_event: called with each event (docs/convert-reference.md).
         options: those of the command line: `to="fp8_block128"`, `keep=["*.o_proj.weight"]`, `workers=4`, `for_="vllm"`.
 
     Raises:

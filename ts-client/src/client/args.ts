@@ -1,6 +1,7 @@
+/** Arguments of a call, from names to the order that the op declares. */
 import type { CallResult } from "../generated/messages.js";
 import { type OpArgs, type OpName, opFacts } from "../generated/ops.js";
-import { OpswapError } from "./errors.js";
+import { OpswapError } from "../types/errors.js";
 import type { Manifest, ManifestArgument, ManifestOp } from "./manifest.js";
 import { didYouMean } from "./nearest.js";
 import type { CallArgument, CallOptions, OpswapClient } from "./types.js";

@@ -1,7 +1,8 @@
+/** A ZeroMQ connection to an agent or a sidecar. */
 import { createRequire } from "node:module";
 import type { Dealer } from "zeromq";
 import { LIMITS, PROTOCOL, RESULTS, type Verb, type Verbs } from "../generated/messages.js";
-import { OpswapError } from "./errors.js";
+import { OpswapError } from "../types/errors.js";
 import { decode, encode } from "./wire.js";
 
 const HELLO_TIMEOUT_MS = 5_000;

@@ -1,11 +1,12 @@
+/** Finds running engines and sidecars by their cards in the runtime folder. */
 import { lstatSync, readdirSync, readFileSync, statSync } from "node:fs";
 import path from "node:path";
 import * as z from "zod/mini";
 import { PROTOCOL, type Service, service } from "../generated/messages.js";
-import { OpswapError } from "./errors.js";
+import { OpswapError } from "../types/errors.js";
+import { systemError } from "../types/system-error.js";
 import { didYouMean } from "./nearest.js";
 import { startTime } from "./process.js";
-import { systemError } from "./system-error.js";
 
 /** A name that may stand in a path: an engine's or a sidecar's. */
 export const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
@@ -23,7 +24,7 @@ const card = z.object({
 });
 
 /** An engine or a sidecar that has a card in the runtime folder. */
-export interface Found {
+export interface DiscoveredService {
   name: string;
   service: Service;
   pid: number;
@@ -46,7 +47,7 @@ export function runtimeDir(env: NodeJS.ProcessEnv = process.env): string {
 }
 
 /** Everything that has a card, dead ones included, in order of name. */
-export function discover(dir: string = runtimeDir()): Found[] {
+export function discover(dir: string = runtimeDir()): DiscoveredService[] {
   if (!isPrivate(dir)) return [];
   const cards = inFolder(dir, (at) => readdirSync(at)).filter(
     (file) => file.endsWith(".json") && NAME.test(file.slice(0, -5)),
@@ -55,7 +56,7 @@ export function discover(dir: string = runtimeDir()): Found[] {
 }
 
 /** The one server that `name` means; without a name there must be exactly one engine. */
-export function find(kind: Service, name?: string, dir: string = runtimeDir()): Found {
+export function find(kind: Service, name?: string, dir: string = runtimeDir()): DiscoveredService {
   const all = discover(dir).filter((entry) => entry.service === kind);
   const wanted = name === undefined ? all : all.filter((entry) => entry.name === name);
   const live = wanted.filter((entry) => entry.state !== "dead");
@@ -79,14 +80,14 @@ function howToStart(kind: Service, name?: string): string {
   return "start the engine with VLLM_PLUGINS=opswap; `opswap status` lists what is running, `opswap doctor` looks for why not";
 }
 
-function checked(found: Found): Found {
+function checked(found: DiscoveredService): DiscoveredService {
   if (found.protocol === PROTOCOL) return found;
   const message = `${found.name} speaks protocol ${found.protocol}, this client speaks ${PROTOCOL}`;
   throw new OpswapError("OPSWAP_E_PROTOCOL", message);
 }
 
 /** A card that cannot be read is left out: its server is writing it, or it is not a card. */
-function readCard(dir: string, name: string): Found[] {
+function readCard(dir: string, name: string): DiscoveredService[] {
   const file = path.join(dir, `${name}.json`);
   try {
     const { size, mtimeMs } = statSync(file);
@@ -101,7 +102,7 @@ function readCard(dir: string, name: string): Found[] {
   }
 }
 
-function health(pid: number, start: string, silentMs: number): Pick<Found, "state" | "reason"> {
+function health(pid: number, start: string, silentMs: number): Pick<DiscoveredService, "state" | "reason"> {
   if (startTime(pid) !== start) return { state: "dead", reason: `its process ${pid} has ended` };
   if (silentMs <= HUNG_AFTER_MS) return { state: "live", reason: "" };
   return {

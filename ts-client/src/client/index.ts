@@ -1,12 +1,14 @@
+/** Clients of opswap: of an engine, of a sidecar, and of the library in this process. */
 import type { OpswapClient } from "./types.js";
 import { type ConnectOptions, ZmqClient } from "./zmq.js";
 
+export { OpswapError } from "../types/errors.js";
+export type { OpTensor } from "../types/tensor.js";
 export { declared, missingArgument, packArguments, run } from "./args.js";
-export type { Found } from "./discovery.js";
+export type { DiscoveredService } from "./discovery.js";
 export { discover, runtimeDir } from "./discovery.js";
-export { OpswapError } from "./errors.js";
 export type { Manifest, ManifestArgument, ManifestOp } from "./manifest.js";
-export type { CallArgument, CallOptions, OpswapClient, OpTensor, UseOptions } from "./types.js";
+export type { CallArgument, CallOptions, OpswapClient, UseOptions } from "./types.js";
 export type { ConnectOptions } from "./zmq.js";
 
 /** The library in this process; needs no Python and no server. */

@@ -1,3 +1,4 @@
+/** The client of the library in this process. */
 import * as z from "zod/mini";
 import {
   type CallResult,
@@ -16,11 +17,12 @@ import {
   type WhyResult,
 } from "../generated/messages.js";
 import { loadNative, type Native, type NativeArgument, type NativeTensor } from "../native.js";
+import { asOpswapError, OpswapError } from "../types/errors.js";
+import type { OpTensor } from "../types/tensor.js";
 import { declared } from "./args.js";
-import { asOpswapError, OpswapError } from "./errors.js";
 import { type Manifest, readManifest } from "./manifest.js";
 import { layout } from "./tensor.js";
-import type { CallArgument, CallOptions, OpswapClient, OpTensor } from "./types.js";
+import type { CallArgument, CallOptions, OpswapClient } from "./types.js";
 
 const stats = z.object({ ops: z.array(opStats()) });
 const whyImpl = z.object({

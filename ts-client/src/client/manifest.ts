@@ -1,5 +1,6 @@
+/** The manifest of a library: its ops with their arguments, checked when it is read. */
 import * as z from "zod/mini";
-import { OpswapError } from "./errors.js";
+import { OpswapError } from "../types/errors.js";
 
 /** The newest manifest that this reader knows. */
 export const MANIFEST_SCHEMA = 1;

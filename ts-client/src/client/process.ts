@@ -1,3 +1,4 @@
+/** Tells one process from another that has the same number later. */
 import { readFileSync } from "node:fs";
 
 /**

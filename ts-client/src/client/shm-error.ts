@@ -1,7 +1,8 @@
+/** Why a shared-memory segment cannot be made or opened. */
 import { statfsSync } from "node:fs";
 import { constants } from "node:os";
-import { asOpswapError, OpswapError } from "./errors.js";
-import { errnoName } from "./system-error.js";
+import { asOpswapError, OpswapError } from "../types/errors.js";
+import { errnoName } from "../types/system-error.js";
 
 const SHM = "/dev/shm";
 const { ENOSPC, ENOMEM, EFBIG, ENOENT, ENOTDIR, EACCES, EPERM, EROFS, EMFILE, ENFILE } = constants.errno;

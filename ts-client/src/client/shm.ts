@@ -1,5 +1,6 @@
+/** Shared-memory segments for tensors, kept in a pool and used again. */
 import type { Native } from "../native.js";
-import { OpswapError } from "./errors.js";
+import { OpswapError } from "../types/errors.js";
 import { startTime } from "./process.js";
 import { segmentError, systemErrno } from "./shm-error.js";
 

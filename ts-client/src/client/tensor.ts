@@ -1,4 +1,5 @@
-import { OpswapError } from "./errors.js";
+/** Sizes, strides and bytes of a tensor in memory. */
+import { OpswapError } from "../types/errors.js";
 
 /** Bytes of an element, by the manifest's dtype names. */
 const ITEM_BYTES: Record<string, number> = {

@@ -1,3 +1,4 @@
+/** The interface that every client has. */
 import type {
   CallResult,
   Change,
@@ -8,19 +9,8 @@ import type {
   UseResult,
   WhyResult,
 } from "../generated/messages.js";
+import type { OpTensor } from "../types/tensor.js";
 import type { Manifest } from "./manifest.js";
-
-/** A tensor in memory that the client which made it can hand to an op without a copy. */
-export interface OpTensor {
-  readonly dtype: string;
-  readonly shape: readonly number[];
-  /** In elements. */
-  readonly strides: readonly number[];
-  /** The storage, from element 0 to the last one. Do not touch it after `release`. */
-  readonly bytes: Uint8Array;
-  /** Gives the memory back to the client's pool. */
-  release(): void;
-}
 
 /** Numbers that are integers may be given as number or bigint; null is an optional tensor that is not given. */
 export type CallArgument = OpTensor | number | bigint | boolean | string | null;

@@ -1,3 +1,4 @@
+/** Messages of the protocol as bytes (msgpack). */
 import { Packr } from "msgpackr/pack";
 import { Unpackr } from "msgpackr/unpack";
 import { type Reply, reply } from "../generated/messages.js";

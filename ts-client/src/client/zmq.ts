@@ -1,3 +1,4 @@
+/** The client of an engine or a sidecar. */
 import type {
   CallArg,
   CallResult,
@@ -10,13 +11,14 @@ import type {
   WhyResult,
 } from "../generated/messages.js";
 import { loadNative } from "../native.js";
+import { OpswapError } from "../types/errors.js";
+import type { OpTensor } from "../types/tensor.js";
 import { Connection } from "./connection.js";
-import { type Found, find } from "./discovery.js";
-import { OpswapError } from "./errors.js";
+import { type DiscoveredService, find } from "./discovery.js";
 import { type Manifest, readManifest } from "./manifest.js";
 import { type Segment, SegmentPool, type SharedMemory } from "./shm.js";
 import { layout } from "./tensor.js";
-import type { CallArgument, CallOptions, OpswapClient, OpTensor, UseOptions } from "./types.js";
+import type { CallArgument, CallOptions, OpswapClient, UseOptions } from "./types.js";
 
 const DEFAULT_TIMEOUT_MS = 10_000;
 const USE_TIMEOUT_MS = 30_000;
@@ -65,7 +67,7 @@ export class ZmqClient implements OpswapClient {
   readonly #memory: SharedMemory | undefined;
   #pool: SegmentPool | undefined;
 
-  private constructor(found: Found, options: ConnectOptions) {
+  private constructor(found: DiscoveredService, options: ConnectOptions) {
     this.service = found.service;
     this.name = found.name;
     this.#timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { ManifestOp } from "../client/index.js";
-import { type Given, readArguments, ZEROS } from "./call-arguments.js";
+import { type ArgumentValue, readArguments, ZEROS } from "./call-arguments.js";
 import { tensorsToMake } from "./call-outputs.js";
 
 const op: ManifestOp = {
@@ -23,7 +23,7 @@ const op: ManifestOp = {
 };
 const input = { dtype: "bfloat16", shape: [3, 8], bytes: new Uint8Array(48) };
 /** The words of a command line, read. */
-function words(given: Record<string, Given>, sizes: Record<string, number> = {}) {
+function words(given: Record<string, ArgumentValue>, sizes: Record<string, number> = {}) {
   return { given: new Map(Object.entries(given)), sizes: new Map(Object.entries(sizes)) };
 }
 

@@ -1,27 +1,29 @@
-import { type ManifestArgument, type ManifestOp, OpswapError } from "../client/index.js";
+/** Reads the NAME=VALUE words of `opswap call`. */
+import type { ManifestArgument, ManifestOp } from "../client/index.js";
 import { didYouMean } from "../client/nearest.js";
 import { namesIn, parse } from "../shapes/expression.js";
 import { type FileTensor, isTensorFile, readTensor } from "../tensorfile/index.js";
+import { OpswapError } from "../types/errors.js";
 
 /** A tensor that is made for the call, of zeros. */
 export const ZEROS = Symbol("zeros");
 
 /** What the command line gives for one argument: a tensor from a file or of zeros, a scalar, or null for none. */
-export type Given = FileTensor | typeof ZEROS | number | bigint | boolean | string | null;
+export type ArgumentValue = FileTensor | typeof ZEROS | number | bigint | boolean | string | null;
 
 export interface Arguments {
-  given: ReadonlyMap<string, Given>;
+  given: ReadonlyMap<string, ArgumentValue>;
   /** Sizes that are named outright, such as K=8. */
   sizes: ReadonlyMap<string, number>;
 }
 
-export function isTensor(given: Given | undefined): given is FileTensor {
+export function isTensor(given: ArgumentValue | undefined): given is FileTensor {
   return typeof given === "object" && given !== null;
 }
 
 /** Reads NAME=VALUE words; whether a value is a file, a scalar or a size follows from the op's declaration. */
 export function readArguments(op: ManifestOp, words: readonly string[]): Arguments {
-  const given = new Map<string, Given>();
+  const given = new Map<string, ArgumentValue>();
   const sizes = new Map<string, number>();
   const symbols = symbolsOf(op);
   for (const word of words) {
@@ -53,18 +55,18 @@ export function usage(message: string): OpswapError {
   });
 }
 
-function argumentValue(op: string, { name, kind }: ManifestArgument, value: string): Given {
+function argumentValue(op: string, { name, kind }: ManifestArgument, value: string): ArgumentValue {
   return kind === "tensor" ? tensorValue(op, name, value) : scalarValue(op, name, kind, value);
 }
 
-function tensorValue(op: string, name: string, value: string): Given {
+function tensorValue(op: string, name: string, value: string): ArgumentValue {
   if (value === "none") return null;
   if (value === "zeros") return ZEROS;
   if (isTensorFile(value)) return readTensor(value, name);
   throw usage(`${op}: ${name} is a tensor: expected FILE.npy, FILE.safetensors, zeros or none; got ${value}`);
 }
 
-function scalarValue(op: string, name: string, kind: string, value: string): Given {
+function scalarValue(op: string, name: string, kind: string, value: string): ArgumentValue {
   if (kind === "string") return value;
   if (kind === "bool" && /^(true|false)$/.test(value)) return value === "true";
   if (kind === "int" && /^-?\d+$/.test(value)) return BigInt(value);

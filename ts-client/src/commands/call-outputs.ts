@@ -1,8 +1,9 @@
-import { type ManifestArgument, type ManifestOp, missingArgument, OpswapError } from "../client/index.js";
+import { type ManifestArgument, type ManifestOp, missingArgument } from "../client/index.js";
 import { evaluate, type Value } from "../shapes/evaluate.js";
 import { namesIn, parse } from "../shapes/expression.js";
 import { scalarOf, sizesOf } from "../shapes/sizes.js";
 import type { FileTensor } from "../tensorfile/index.js";
+import { OpswapError } from "../types/errors.js";
 import { type Arguments, isTensor, usage, ZEROS } from "./call-arguments.js";
 
 /** The tensors that are made for a call, because it only writes them or asks for zeros: dtype and shape of each. */

@@ -1,3 +1,4 @@
+/** `opswap call`. */
 import { Command } from "commander";
 import {
   type CallArgument,

@@ -1,3 +1,4 @@
+/** `opswap console`. */
 import { Command } from "commander";
 import { connectEngine, connectLocal } from "../client/index.js";
 import { type Context, EXIT, examples, localOption } from "./context.js";

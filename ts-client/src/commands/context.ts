@@ -1,5 +1,6 @@
+/** What all verbs share: exit codes, output, and options that name an engine or a sidecar. */
 import { type Command, Option } from "commander";
-import { connectEngine, connectLocal, connectSidecar, type OpswapClient } from "../client/index.js";
+import type { Target } from "../client/target.js";
 
 /** Exit codes, as `opswap --help` lists them. */
 export const EXIT = { ok: 0, failed: 1, usage: 2, unreachable: 3 } as const;
@@ -19,10 +20,7 @@ export interface Context {
 }
 
 /** Options of verbs that talk to an engine, to a sidecar or to the library in this process. */
-export interface Target {
-  engine?: string;
-  sidecar?: string;
-  local?: boolean;
+export interface TargetOptions extends Target {
   json?: boolean;
 }
 
@@ -45,23 +43,6 @@ export function sidecarOption(command: Command): Command {
   return command.addOption(
     new Option("--sidecar <name>", "a running sidecar instead of an engine").conflicts(["engine", "local"]),
   );
-}
-
-function connect({ engine, sidecar, local }: Target): Promise<OpswapClient> {
-  if (local) return connectLocal();
-  return sidecar === undefined
-    ? connectEngine({ name: engine, atOnce: true })
-    : connectSidecar({ name: sidecar, atOnce: true });
-}
-
-/** Connects, works, and always closes. */
-export async function withTarget<T>(target: Target, work: (client: OpswapClient) => Promise<T>): Promise<T> {
-  const client = await connect(target);
-  try {
-    return await work(client);
-  } finally {
-    await client.close();
-  }
 }
 
 /** Prints the result as JSON, or as lines for people. */

@@ -1,19 +1,23 @@
+/** `opswap convert`, with its own verbs in convert/. */
 import { existsSync } from "node:fs";
 import { Command } from "commander";
 import { FORMATS } from "../convert/index.js";
 import type { Context } from "./context.js";
 import { examples } from "./context.js";
-import { allCommand, mergeCommand, repackCommand, runCommand } from "./convert/all.js";
+import { allCommand } from "./convert/all.js";
 import { checkCommand } from "./convert/check.js";
 import { diffCommand } from "./convert/diff.js";
-import { endWithInput } from "./convert/input.js";
 import { inspectCommand } from "./convert/inspect.js";
+import { mergeCommand } from "./convert/merge.js";
 import type { Output } from "./convert/options.js";
 import { perplexityCommand } from "./convert/perplexity.js";
 import { planCommand } from "./convert/plan.js";
 import { policyCommand } from "./convert/policy.js";
+import { repackCommand } from "./convert/repack.js";
+import { runCommand } from "./convert/run.js";
+import { endWithInput } from "./convert/until-eof.js";
 import { verifyCommand } from "./convert/verify.js";
-import { refuseStranger } from "./usage.js";
+import { refuseUnknownVerb } from "./usage.js";
 
 const LAYOUTS = `
 Layouts:
@@ -50,7 +54,7 @@ export function convertCommand(context: Context): Command {
   for (const verb of verbs) command.addCommand(verb(context));
   return command.hook("preAction", (_convert, action) => {
     // A slip in a verb would be read as SOURCE.
-    if (!existsSync(action.args[0] ?? ".")) refuseStranger(command, "opswap convert");
+    if (!existsSync(action.args[0] ?? ".")) refuseUnknownVerb(command, "opswap convert");
     if (action.opts<Output>().untilEof) endWithInput();
   });
 }

@@ -1,3 +1,4 @@
+/** Finds vLLM servers that run without opswap, for `opswap doctor`. */
 import { readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import type { Check } from "../generated/messages.js";

@@ -1,14 +1,18 @@
+/** `opswap doctor`. */
 import { Command } from "commander";
-import { discover, OpswapError } from "../client/index.js";
+import { discover } from "../client/index.js";
+import { withTarget } from "../client/target.js";
 import type { Check, DoctorResult } from "../generated/messages.js";
-import { type Context, EXIT, examples, show, type Target, targetOptions, withTarget } from "./context.js";
+import { OpswapError } from "../types/errors.js";
+import { doctorLines } from "../view/doctor-lines.js";
+import { type Context, EXIT, examples, show, type TargetOptions, targetOptions } from "./context.js";
 import { pluginChecks, vllmProcesses } from "./doctor-plugins.js";
 
 export function doctorCommand(context: Context): Command {
   const command = new Command("doctor")
     .description("check that the engine really runs opswap's ops, and that its ranks agree; exits 1 when not")
     .addHelpText("after", examples("doctor", "doctor --json"));
-  return targetOptions(command).action(async (options: Target) => {
+  return targetOptions(command).action(async (options: TargetOptions) => {
     const result = await examined(options);
     show(context.io, options.json, result, doctorLines);
     context.exitCode = result.healthy ? EXIT.ok : EXIT.failed;
@@ -16,7 +20,7 @@ export function doctorCommand(context: Context): Command {
 }
 
 /** The engine's own account, and what it cannot know: servers that run without opswap, whose code is not loaded there. */
-async function examined(options: Target): Promise<DoctorResult> {
+async function examined(options: TargetOptions): Promise<DoctorResult> {
   const others = options.local ? [] : leftOut();
   try {
     const { healthy, checks } = await withTarget(options, (client) => client.doctor());
@@ -35,13 +39,4 @@ function leftOut(): Check[] {
     process.env.VLLM_PLUGINS,
     vllmProcesses().filter(({ pid }) => !known.has(pid)),
   );
-}
-
-/** One line a check, what to do below those that are not well. */
-export function doctorLines({ healthy, checks }: DoctorResult): string[] {
-  const lines = checks.flatMap(({ name, state, message, remedy }) => [
-    `${state.padEnd(4)}  ${name}: ${message}`,
-    ...(remedy ? [`      ${remedy}`] : []),
-  ]);
-  return [...lines, healthy ? "healthy" : "NOT healthy"];
 }

@@ -1,5 +1,7 @@
-import type { OpswapError } from "../client/errors.js";
-import { asRefusal } from "../client/refusal.js";
+/** Prints what was thrown, and chooses the exit code. */
+import type { OpswapError } from "../types/errors.js";
+import { asRefusal } from "../types/refusal.js";
+import { errorJson, errorLines } from "../view/error-lines.js";
 import { EXIT, type ExitCode, type Io } from "./context.js";
 
 /** Codes that mean the command line names something that is not there. */
@@ -21,26 +23,6 @@ export function exitCodeOf(error: OpswapError): ExitCode {
   if (UNREACHABLE.has(error.code)) return EXIT.unreachable;
   const codes = error.ranks.length > 0 ? error.ranks.map((rank) => rank.code) : [error.code];
   return codes.every((code) => USAGE.has(code)) ? EXIT.usage : EXIT.failed;
-}
-
-/** What a person reads: the sentence, what it leaves out of the ranks, what to do, and the code to search for. */
-export function errorLines(error: OpswapError): string[] {
-  const remedy = error.remedy ? [`  ${error.remedy}`] : [];
-  return [`opswap: ${error.message} [${error.code}]`, ...rankLines(error), ...remedy];
-}
-
-/** The sentence often holds the ranks' reasons, and nothing is said twice. */
-function rankLines({ message, ranks }: OpswapError): string[] {
-  const reasons = new Set(ranks.map(({ reason }) => reason));
-  const told = [...reasons].every((reason) => message.includes(reason));
-  if (!told) return ranks.map(({ rank, reason }) => `  rank ${rank}: ${reason}`);
-  if (reasons.size !== 1) return [];
-  return [`  on rank${ranks.length === 1 ? "" : "s"} ${ranks.map(({ rank }) => rank).join(", ")}`];
-}
-
-/** What a script reads: a line, as every other thing that may be told before it. */
-export function errorJson({ code, message, remedy, ranks }: OpswapError): string {
-  return JSON.stringify({ error: { code, message, remedy, ranks } });
 }
 
 /** Prints what was thrown, as JSON where JSON is asked for, and says how to exit. */

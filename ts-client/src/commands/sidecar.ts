@@ -1,10 +1,11 @@
+/** `opswap sidecar`. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { Command } from "commander";
-import { OpswapError } from "../client/index.js";
-import { errnoName } from "../client/system-error.js";
 import { pythonEnvironment } from "../python-environment.js";
+import { OpswapError } from "../types/errors.js";
+import { errnoName } from "../types/system-error.js";
 import { type Context, EXIT, type ExitCode, examples } from "./context.js";
-import { whole } from "./whole.js";
+import { countOption } from "./count-option.js";
 
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
@@ -33,7 +34,7 @@ export function sidecarCommand(context: Context): Command {
   return new Command("sidecar")
     .description("run a sidecar, a process that runs ops on request, until it is interrupted")
     .option("-n, --name <name>", "its name; `opswap call` looks for sidecar", "sidecar")
-    .option("--threads <n>", "requests run at a time, 1 to 64; 4 when left out", whole)
+    .option("--threads <n>", "requests run at a time, 1 to 64; 4 when left out", countOption)
     .option("--variants <names...>", "frameworks whose own kernels it offers as well, such as vllm")
     .addHelpText("after", HELP)
     .addHelpText(

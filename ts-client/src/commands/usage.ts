@@ -1,6 +1,7 @@
+/** Refusals of a command line that is wrong. */
 import type { Command, CommanderError } from "commander";
-import { OpswapError } from "../client/index.js";
 import { nearest } from "../client/nearest.js";
+import { OpswapError } from "../types/errors.js";
 
 /** A command line that is wrong, in the form that every refusal has. */
 export function usageError(message: string, remedy?: string): OpswapError {
@@ -17,7 +18,7 @@ export function asUsageError({ message }: CommanderError, called: string): Opswa
  * Refuses a word that stands where a verb belongs. The parser answers `--help` before it looks at the word, and where
  * there is a default verb the word may be its argument, so only what is near to a verb is taken for a slip.
  */
-export function refuseStranger(command: Command, called: string): void {
+export function refuseUnknownVerb(command: Command, called: string): void {
   const isDefaulted = command.commands.some(isHidden);
   // A word behind an option may be its value, where there are options with values.
   const [first, second] = command.args.filter((given) => isDefaulted || !given.startsWith("-"));

@@ -1,6 +1,11 @@
+/** `opswap use`. */
 import { Command, Option } from "commander";
-import { discover, OpswapError } from "../client/index.js";
-import type { Change, UseResult } from "../generated/messages.js";
+import { type Outcome, switchEverywhere } from "../client/switch-everywhere.js";
+import { withTarget } from "../client/target.js";
+import type { Change } from "../generated/messages.js";
+import { OpswapError } from "../types/errors.js";
+import { errorLines } from "../view/error-lines.js";
+import { outcomeLines, switchLines } from "../view/switch-lines.js";
 import {
   type Context,
   EXIT,
@@ -9,19 +14,13 @@ import {
   examples,
   type Io,
   show,
-  type Target,
-  withTarget,
+  type TargetOptions,
 } from "./context.js";
-import { errorLines, exitCodeOf } from "./errors.js";
+import { exitCodeOf } from "./errors.js";
 
-interface Options extends Target {
+interface Options extends TargetOptions {
   allEngines?: boolean;
 }
-
-/** What happened on one engine. */
-export type Outcome =
-  | { engine: string; result: UseResult }
-  | { engine: string; error: { code: string; message: string; remedy: string } };
 
 export function useCommand(context: Context): Command {
   const command = new Command("use")
@@ -43,7 +42,7 @@ export function useCommand(context: Context): Command {
   });
 }
 
-async function one(io: Io, change: Change, options: Target): Promise<ExitCode> {
+async function one(io: Io, change: Change, options: TargetOptions): Promise<ExitCode> {
   try {
     const result = await withTarget(options, (client) => client.use([change]));
     show(io, options.json, result, switchLines);
@@ -57,42 +56,23 @@ async function one(io: Io, change: Change, options: Target): Promise<ExitCode> {
 }
 
 async function everywhere(io: Io, change: Change, options: Options): Promise<ExitCode> {
-  const engines = discover().filter((found) => found.service === "engine" && found.state !== "dead");
-  if (engines.length === 0) throw new OpswapError("OPSWAP_E_NOT_RUNNING", "no engine is running");
   const outcomes: Outcome[] = [];
   let worst: ExitCode = EXIT.ok;
-  for (const { name } of engines) {
-    try {
-      const result = await withTarget({ engine: name }, (client) => client.use([change]));
-      outcomes.push({ engine: name, result });
-    } catch (error) {
-      if (!(error instanceof OpswapError)) throw error;
-      outcomes.push({
-        engine: name,
-        error: { code: error.code, message: error.message, remedy: error.remedy },
-      });
-      if (!options.json) for (const line of errorLines(error)) io.err(`${name}: ${line}`);
-      worst = worst === EXIT.ok ? exitCodeOf(error) : EXIT.failed;
-    }
+  for await (const outcome of switchEverywhere([change])) {
+    outcomes.push(outcome);
+    if (!("error" in outcome)) continue;
+    const { engine, error } = outcome;
+    if (!options.json) for (const line of errorLines(error)) io.err(`${engine}: ${line}`);
+    worst = worst === EXIT.ok ? exitCodeOf(error) : EXIT.failed;
   }
-  show(io, options.json, outcomes, (all) => all.flatMap(outcomeLines));
+  if (options.json) io.out(JSON.stringify(outcomes.map(asJson), null, 2));
+  else for (const line of outcomes.flatMap(outcomeLines)) io.out(line);
   return worst;
 }
 
-function outcomeLines(outcome: Outcome): string[] {
-  if ("error" in outcome) return [`${outcome.engine}: not switched`];
-  return switchLines(outcome.result).map((line) => `${outcome.engine}: ${line}`);
-}
-
-/** One line for the switch and one for the acknowledgement of each rank. */
-export function switchLines({ changes, epoch, step, acks }: UseResult): string[] {
-  const what = changes.map(({ op, impl }) => `${op} -> ${impl}`).join(", ");
-  const ranks = acks.map((ack) => {
-    const before = Object.entries(ack.previous).map(([op, impl]) => `${op} was ${impl}`);
-    return `  rank ${ack.rank}: step ${ack.step}, epoch ${ack.epoch}, ${ack.applied}; ${before.join(", ")}`;
-  });
-  return [
-    `${what}: epoch ${epoch}, from step ${step} on ${acks.length} rank${acks.length === 1 ? "" : "s"}`,
-    ...ranks,
-  ];
+/** An error as scripts read it: an Error itself is `{}` in JSON. */
+function asJson(outcome: Outcome) {
+  if (!("error" in outcome)) return outcome;
+  const { code, message, remedy } = outcome.error;
+  return { engine: outcome.engine, error: { code, message, remedy } };
 }

@@ -1,15 +1,15 @@
 import { render } from "ink-testing-library";
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { OpswapError } from "../client/index.js";
+import { type Connect, Feed } from "../feed/feed.js";
 import { clientOf, ranks, SWITCHED, status, WHY } from "../testing/console-fixtures.js";
+import { OpswapError } from "../types/errors.js";
 import { App } from "./app.js";
-import { type Connect, Session } from "./session.js";
 
 let ended = () => {};
 afterEach(() => ended());
 
 function start(connect: Connect) {
-  const screen = render(<App session={new Session(connect)} intervalMs={20} colour={false} />);
+  const screen = render(<App feed={new Feed(connect, 20)} colour={false} />);
   ended = screen.unmount;
   const shows = (text: string | RegExp) => vi.waitFor(() => expect(screen.lastFrame()).toMatch(text), 5_000);
   return { ...screen, shows };

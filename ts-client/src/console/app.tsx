@@ -1,28 +1,30 @@
+/** The console as an ink component: keys in, screen out, answers of the feed between them. */
 import { useApp, useInput, useStdout } from "ink";
 import { type Dispatch, type ReactNode, useCallback, useEffect, useReducer, useRef, useState } from "react";
-import { keysOf, type Wish, wishOf } from "./keys.js";
-import { failureOf, type Session } from "./session.js";
+import type { Feed } from "../feed/feed.js";
+import type { KeyCommand } from "./bindings.js";
+import { failureOf } from "./failure.js";
+import { commandFor, keysOf } from "./keys.js";
 import { type Action, INITIAL, reduce, type Size, type State } from "./state.js";
 import { View } from "./view.js";
 
 interface AppProps {
-  session: Session;
-  intervalMs: number;
+  feed: Feed;
   colour: boolean;
 }
 
-export function App({ session, intervalMs, colour }: AppProps): ReactNode {
+export function App({ feed, colour }: AppProps): ReactNode {
   const { stdout } = useStdout();
   const { latest, dispatch } = useStore(stdout);
   const { exit } = useApp();
   const now = useClock();
   useSize(stdout, dispatch);
-  useLooks(session, intervalMs, dispatch);
+  useFeed(feed, dispatch);
   useInput((input, key) => {
     for (const one of keysOf(input, key)) {
-      const wish = wishOf(latest(), one);
-      if (wish.type === "quit") exit();
-      else void grant(wish, session, dispatch);
+      const command = commandFor(latest(), one);
+      if (command.type === "quit") exit();
+      else void execute(command, feed, dispatch);
     }
   });
   return <View state={latest()} now={now} colour={colour} />;
@@ -42,26 +44,26 @@ function useStore(stdout: NodeJS.WriteStream): { latest: () => State; dispatch: 
 }
 
 /** Does what a key asked for; what goes wrong is shown. */
-async function grant(wish: Wish, session: Session, dispatch: Dispatch<Action>): Promise<void> {
-  if (wish.type === "show") dispatch(wish.action);
-  if (wish.type === "why") await askWhy(wish.op, wish.choosing, session, dispatch);
-  if (wish.type === "switch") await switchOp(wish.op, wish.impl, session, dispatch);
+async function execute(command: KeyCommand, feed: Feed, dispatch: Dispatch<Action>): Promise<void> {
+  if (command.type === "show") dispatch(command.action);
+  if (command.type === "why") await askWhy(command.op, command.choosing, feed, dispatch);
+  if (command.type === "switch") await switchOp(command.op, command.impl, feed, dispatch);
 }
 
-async function askWhy(op: string, choosing: boolean, session: Session, dispatch: Dispatch<Action>) {
+async function askWhy(op: string, choosing: boolean, feed: Feed, dispatch: Dispatch<Action>) {
   dispatch({ type: "mode", mode: { kind: "impls", op, choosing, why: null, index: 0 } });
   try {
-    dispatch({ type: "why", why: await (await session.client()).why(op) });
+    dispatch({ type: "why", why: await (await feed.client()).why(op) });
   } catch (error) {
     const mode = { kind: "failed", title: `${op}: no answer`, failure: failureOf(error) } as const;
     dispatch({ type: "mode", mode });
   }
 }
 
-async function switchOp(op: string, impl: string, session: Session, dispatch: Dispatch<Action>) {
+async function switchOp(op: string, impl: string, feed: Feed, dispatch: Dispatch<Action>) {
   dispatch({ type: "mode", mode: { kind: "switching", op, impl } });
   try {
-    const result = await (await session.client()).use([{ op, impl }]);
+    const result = await (await feed.client()).use([{ op, impl }]);
     dispatch({ type: "mode", mode: { kind: "switched", result } });
   } catch (error) {
     const mode = { kind: "failed", title: `${op} was not switched`, failure: failureOf(error) } as const;
@@ -69,23 +71,14 @@ async function switchOp(op: string, impl: string, session: Session, dispatch: Di
   }
 }
 
-/** Looks, waits, looks again: a slow engine is never asked twice at a time. */
-function useLooks(session: Session, intervalMs: number, dispatch: Dispatch<Action>): void {
-  useEffect(() => {
-    let timer: NodeJS.Timeout | undefined;
-    let ended = false;
-    const look = async () => {
-      const action = await session.look();
-      if (ended) return;
-      dispatch(action);
-      timer = setTimeout(look, intervalMs);
-    };
-    void look();
-    return () => {
-      ended = true;
-      clearTimeout(timer);
-    };
-  }, [session, intervalMs, dispatch]);
+function useFeed(feed: Feed, dispatch: Dispatch<Action>): void {
+  useEffect(
+    () =>
+      feed.subscribe((event) =>
+        dispatch(event.type === "seen" ? event : { type: "lost", failure: failureOf(event.error) }),
+      ),
+    [feed, dispatch],
+  );
 }
 
 /** A second hand, so that "last seen" goes on while nothing comes. */

@@ -1,21 +1,10 @@
+/** What each key asks for, by what is shown. */
 import type { Key as InkKey } from "ink";
+import { BINDINGS, type Key, type KeyCommand, show, stepOf } from "./bindings.js";
 import { lastTop } from "./screen.js";
-import { type Action, type Mode, type State, selectedRow } from "./state.js";
+import type { Mode, State } from "./state.js";
 
-/** A key as ink reports it, in ink's own names: another name would not compile. */
-export type Key = { input: string } & Partial<InkKey>;
-
-/** What a key asks for: a change of what is shown, or something that the engine is asked. */
-export type Wish =
-  | { type: "show"; action: Action }
-  | { type: "why"; op: string; choosing: boolean }
-  | { type: "switch"; op: string; impl: string }
-  | { type: "quit" }
-  | { type: "nothing" };
-
-const NOTHING: Wish = { type: "nothing" };
-/** Title, health, head of the table, hint, and the line that stays empty. */
-const FRAME_LINES = 5;
+const NOTHING: KeyCommand = { type: "nothing" };
 
 /** Fast typing and pasting come as one piece of input: it is taken key by key. */
 export function keysOf(input: string, key: Partial<InkKey>): Key[] {
@@ -40,7 +29,8 @@ function keyOf(character: string): Key {
   return { input: String.fromCharCode(character.charCodeAt(0) + 0x60), ctrl: true };
 }
 
-export function wishOf(state: State, key: Key): Wish {
+/** What a key asks for where things stand. */
+export function commandFor(state: State, key: Key): KeyCommand {
   const { mode } = state;
   if (key.ctrl && key.input === "c") return { type: "quit" };
   // A letter with ctrl or alt is another key than the letter; ink sets `meta` for the escape key too.
@@ -53,54 +43,28 @@ export function wishOf(state: State, key: Key): Wish {
   return mode.kind === "table" ? tableKey(state, key) : textKey(state, key);
 }
 
-function show(action: Action): Wish {
-  return { type: "show", action };
-}
-
-function toTable(): Wish {
+function toTable(): KeyCommand {
   return show({ type: "mode", mode: { kind: "table" } });
 }
 
-/** How far a movement key goes; 0 for any other key. */
-function step({ size }: State, key: Key): number {
-  const page = Math.max(1, size.height - FRAME_LINES);
-  if (key.upArrow || key.input === "k") return -1;
-  if (key.downArrow || key.input === "j") return 1;
-  if (key.pageUp) return -page;
-  if (key.pageDown) return page;
-  if (key.home || key.input === "g") return Number.NEGATIVE_INFINITY;
-  return key.end || key.input === "G" ? Number.POSITIVE_INFINITY : 0;
+/** What the first binding of a key makes of it. */
+function tableKey(state: State, key: Key): KeyCommand {
+  for (const { command } of BINDINGS) {
+    const asked = command(key, state);
+    if (asked !== undefined) return asked;
+  }
+  return NOTHING;
 }
 
 /** Keys on a text that covers the table. */
-function textKey(state: State, key: Key): Wish {
-  const by = step(state, key);
+function textKey(state: State, key: Key): KeyCommand {
+  const by = stepOf(key, state);
   const last = lastTop(state, state.seen ?? 0);
   if (by !== 0) return show({ type: "scroll", top: Math.min(last, Math.max(0, state.top + by)) });
   return key.escape || key.return || key.input === "q" ? toTable() : NOTHING;
 }
 
-const TABLE_KEYS: Record<string, Action> = {
-  s: { type: "sort" },
-  S: { type: "reverse" },
-  r: { type: "ranks" },
-  "?": { type: "mode", mode: { kind: "help" } },
-};
-
-function tableKey(state: State, key: Key): Wish {
-  const by = step(state, key);
-  if (by !== 0) return show({ type: "move", by });
-  if (key.input === "q") return { type: "quit" };
-  if (key.escape) return show({ type: "unfilter", text: "" });
-  if (key.input === "/") return show({ type: "mode", mode: { kind: "filter", before: state.filter } });
-  const op = selectedRow(state)?.op;
-  if (op !== undefined && key.input === "w") return { type: "why", op, choosing: false };
-  if (op !== undefined && (key.input === "u" || key.return)) return { type: "why", op, choosing: true };
-  const action = TABLE_KEYS[key.input];
-  return action ? show(action) : NOTHING;
-}
-
-function filterKey(state: State, mode: Extract<Mode, { kind: "filter" }>, key: Key): Wish {
+function filterKey(state: State, mode: Extract<Mode, { kind: "filter" }>, key: Key): KeyCommand {
   if (key.return) return toTable();
   if (key.escape) return show({ type: "unfilter", text: mode.before });
   if (key.backspace || key.delete) return show({ type: "filter", text: state.filter.slice(0, -1) });
@@ -108,8 +72,8 @@ function filterKey(state: State, mode: Extract<Mode, { kind: "filter" }>, key: K
   return show({ type: "filter", text: state.filter + key.input });
 }
 
-function chooseKey(state: State, mode: Extract<Mode, { kind: "impls" }>, key: Key): Wish {
-  const by = step(state, key);
+function chooseKey(state: State, mode: Extract<Mode, { kind: "impls" }>, key: Key): KeyCommand {
+  const by = stepOf(key, state);
   if (by !== 0) return show({ type: "pick", by });
   if (key.escape || key.input === "q") return toTable();
   const rank = mode.why?.ranks[0];
@@ -118,7 +82,7 @@ function chooseKey(state: State, mode: Extract<Mode, { kind: "impls" }>, key: Ke
   return show({ type: "mode", mode: { kind: "confirm", op: mode.op, impl: impl.name, active: rank.active } });
 }
 
-function confirmKey(mode: Extract<Mode, { kind: "confirm" }>, key: Key): Wish {
+function confirmKey(mode: Extract<Mode, { kind: "confirm" }>, key: Key): KeyCommand {
   if (key.input === "y") return { type: "switch", op: mode.op, impl: mode.impl };
   return key.input === "n" || key.input === "q" || key.escape ? toTable() : NOTHING;
 }

@@ -1,9 +1,12 @@
-import { switchLines } from "../commands/use.js";
-import { groupRanks } from "../commands/why.js";
+/** Texts of the console: title, health, hint, help and answers. */
 import { age } from "../view/format.js";
+import { LEFT_OUT } from "../view/op-columns.js";
+import { groupRanks } from "../view/rank-groups.js";
+import { switchLines } from "../view/switch-lines.js";
+import { BINDINGS } from "./bindings.js";
 import type { Mode, State } from "./state.js";
 
-/** A look older than this is marked: the numbers on the screen are not the engine's any more. */
+/** An answer older than this is marked: the numbers on the screen are not the engine's any more. */
 const STALE_MS = 5_000;
 
 export type Tone = "plain" | "good" | "warn" | "bad" | "dim" | "title" | "selected";
@@ -53,32 +56,21 @@ export function hintLine(state: State): string {
   if (mode.kind === "impls" && mode.choosing) return "up/down choose, enter goes on, esc leaves";
   if (mode.kind !== "table") return "up/down scroll, esc goes back";
   const filter = state.filter ? `filter: ${state.filter} · ` : "";
-  return `${filter}? help  / filter  s sort  r ranks  w why  u switch  q quit`;
+  return `${filter}${BINDINGS.flatMap(({ hint }) => hint ?? []).join("  ")}`;
 }
 
-/** What each key does. */
-const KEYS: readonly (readonly [keys: string, does: string])[] = [
-  ["up, down, j, k", "move by one line"],
-  ["page up, page down", "move by one screen"],
-  ["home, end, g, G", "first, last line"],
-  ["/", "filter: words that op, implementation or rank (rank0) contain"],
-  ["s, S", "sort by the next column, turn the order round"],
-  ["r", "one row per rank, or all ranks in one row"],
-  ["w", "why: which implementations can run, and why not"],
-  ["u, enter", "switch the op, on every rank at one step or on none"],
-  ["esc", "back, or clear the filter"],
-  ["q, ctrl-c", "quit; nothing is undone by that"],
-];
 const KEYS_WIDTH = 20;
+/** EPOCH, P99, MEAN and CALLS. */
+const listed = (words: readonly string[]) => `${words.slice(0, -1).join(", ")} and ${words.at(-1)}`;
 const NOTES = [
   "CALLS are of all implementations, MEAN and P99 of the active one. A ! before ACTIVE: ranks differ.",
-  "A narrow screen leaves out EPOCH, P99, MEAN and CALLS, in this order.",
+  `A narrow screen leaves out ${listed(LEFT_OUT.map(({ head }) => head))}, in this order.`,
 ];
 
 function helpLines(): Line[] {
-  const keys = KEYS.map(([key, does]): Line => {
-    return { text: `${key.padEnd(KEYS_WIDTH)}${does}`, tone: "plain", hang: KEYS_WIDTH };
-  });
+  const keys = BINDINGS.flatMap(({ keys: named, does }): Line[] =>
+    named === null ? [] : [{ text: `${named.padEnd(KEYS_WIDTH)}${does}`, tone: "plain", hang: KEYS_WIDTH }],
+  );
   return [...keys, { text: "", tone: "plain" }, ...NOTES.map((text): Line => ({ text, tone: "plain" }))];
 }
 

@@ -1,24 +1,12 @@
+/** Rows of the console's table: filtered, sorted, and cut to the screen. */
 import type { RankOps } from "../generated/messages.js";
+import { SORTABLE, type Sort } from "../view/op-columns.js";
 import { type OpRow, opRows, rankRows } from "../view/op-rows.js";
-
-/** Columns that the table can be sorted by, in the order in which `s` goes through them. */
-export const SORTS = ["op", "rank", "active", "calls", "mean", "p99", "epoch"] as const;
-export type Sort = (typeof SORTS)[number];
 
 export interface Order {
   by: Sort;
   descending: boolean;
 }
-
-const KEYS: Record<Sort, (row: OpRow) => string | number> = {
-  op: (row) => row.op,
-  rank: (row) => row.rank ?? -1,
-  active: (row) => row.active,
-  calls: (row) => row.calls,
-  mean: (row) => row.meanNs,
-  p99: (row) => row.p99Ns,
-  epoch: (row) => row.epoch,
-};
 
 /** Identity of a row, which the selection follows when the order changes. */
 export function rowKey(row: OpRow): string {
@@ -46,7 +34,8 @@ function passes(row: OpRow, filter: string): boolean {
 
 /** Ties fall back to op and rank, so that rows do not jump about. */
 function compare(a: OpRow, b: OpRow, { by, descending }: Order): number {
-  const main = compareValues(KEYS[by](a), KEYS[by](b)) * (descending ? -1 : 1);
+  const value = SORTABLE.find(({ id }) => id === by)?.sort ?? (() => 0);
+  const main = compareValues(value(a), value(b)) * (descending ? -1 : 1);
   return main || compareValues(a.op, b.op) || (a.rank ?? -1) - (b.rank ?? -1);
 }
 

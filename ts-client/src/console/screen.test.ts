@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { opFacts } from "../generated/ops.js";
 import { ranks, status, WHY } from "../testing/console-fixtures.js";
-import { wishOf } from "./keys.js";
+import { commandFor } from "./keys.js";
 import { lastTop, screenLines } from "./screen.js";
 import { INITIAL, type Mode, reduce, type State } from "./state.js";
 
@@ -10,7 +10,7 @@ const REASON =
 const OPS = Object.keys(opFacts);
 
 /** A console that has looked at every op there is, on a terminal of this size. */
-function look(width: number, height: number, mode: Mode = { kind: "table" }): State {
+function screenOf(width: number, height: number, mode: Mode = { kind: "table" }): State {
   const [rank] = ranks();
   const one = rank?.ops[0];
   const all = rank && one ? [{ ...rank, ops: OPS.map((op) => ({ ...one, op })) }] : [];
@@ -52,65 +52,65 @@ function read(state: State): string[] {
 describe.each([40, 60, 80, 120])("a screen of %d columns", (width) => {
   it.each([1, 2, 3, 4, 6, 10, 24])("has no wider and no more lines than %d", (height) => {
     for (const mode of MODES) {
-      const lines = texts(look(width, height, mode));
+      const lines = texts(screenOf(width, height, mode));
       expect(lines.length, mode.kind).toBe(Math.max(1, height - 1));
       expect(Math.max(...lines.map((line) => line.length)), mode.kind).toBeLessThanOrEqual(width);
     }
   });
 
   it("shows every op under a name of its own", () => {
-    const rows = texts(look(width, OPS.length + 10)).filter((line) => /^[> ] \S+ +0 +cpu/.test(line));
+    const rows = texts(screenOf(width, OPS.length + 10)).filter((line) => /^[> ] \S+ +0 +cpu/.test(line));
     expect(new Set(rows.map((row) => row.slice(2).split(" ")[0])).size).toBe(OPS.length);
   });
 
   it("shows a long reason in full", () => {
-    expect(words(texts(look(width, 24, impls(false))))).toContain(REASON);
-    expect(words(texts(look(width, 24, impls(true))))).toContain(REASON);
+    expect(words(texts(screenOf(width, 24, impls(false))))).toContain(REASON);
+    expect(words(texts(screenOf(width, 24, impls(true))))).toContain(REASON);
     const failed: Mode = { kind: "failed", title: "no", failure: FAILURE };
-    expect(words(texts(look(width, 24, failed)))).toContain(`${REASON} [OPSWAP_E_REFUSED] ${REASON}`);
+    expect(words(texts(screenOf(width, 24, failed)))).toContain(`${REASON} [OPSWAP_E_REFUSED] ${REASON}`);
   });
 
   it("shows in full why a look failed", () => {
-    const lost = reduce(look(width, 24), { type: "lost", failure: FAILURE });
+    const lost = reduce(screenOf(width, 24), { type: "lost", failure: FAILURE });
     expect(words(texts(lost))).toContain(`STALE, last seen 0 s ago: ${REASON}`);
   });
 });
 
 describe("a low screen", () => {
   it("is scrolled to the end of the help and no further", () => {
-    let state = look(80, 8, { kind: "help" });
+    let state = screenOf(80, 8, { kind: "help" });
     const down = { input: "", pageDown: true };
     for (let i = 0; i < 20; i++) {
-      const wish = wishOf(state, down);
-      if (wish.type === "show") state = reduce(state, wish.action);
+      const command = commandFor(state, down);
+      if (command.type === "show") state = reduce(state, command.action);
     }
     expect(state.top).toBe(lastTop(state, 0));
     expect(words(texts(state))).toContain("leaves out EPOCH, P99, MEAN and CALLS, in this order.");
-    expect(words(texts(look(80, 8, { kind: "help" })))).toMatch(/\.\.\. \d+ more lines/);
+    expect(words(texts(screenOf(80, 8, { kind: "help" })))).toMatch(/\.\.\. \d+ more lines/);
   });
 
   it("lets every line be read", () => {
-    const whole = texts(look(60, 60, { kind: "help" })).filter((line) => line.trim() !== "");
-    const shown = read(look(60, 7, { kind: "help" }));
+    const whole = texts(screenOf(60, 60, { kind: "help" })).filter((line) => line.trim() !== "");
+    const shown = read(screenOf(60, 7, { kind: "help" }));
     expect(whole.length).toBeGreaterThan(10);
     expect(shown).toEqual(expect.arrayContaining(whole.slice(2)));
   });
 
   it("keeps the implementation that is chosen in sight", () => {
     for (const index of [0, 1, 2]) {
-      const state = look(40, 6, { ...impls(true), index } as Mode);
+      const state = screenOf(40, 6, { ...impls(true), index } as Mode);
       expect(texts(state).some((line) => line.startsWith(">"))).toBe(true);
     }
   });
 
   it("keeps the selected row in sight", () => {
-    const state = reduce(look(80, 5), { type: "move", by: Number.POSITIVE_INFINITY });
+    const state = reduce(screenOf(80, 5), { type: "move", by: Number.POSITIVE_INFINITY });
     expect(texts(state).filter((line) => line.startsWith("> "))).toHaveLength(1);
   });
 });
 
 it("keeps the column that a narrow table is sorted by", () => {
-  const byEpoch: State = { ...look(40, 24), order: { by: "epoch", descending: true } };
-  expect(texts(look(40, 24)).join("\n")).not.toContain("EPOCH");
+  const byEpoch: State = { ...screenOf(40, 24), order: { by: "epoch", descending: true } };
+  expect(texts(screenOf(40, 24)).join("\n")).not.toContain("EPOCH");
   expect(texts(byEpoch).join("\n")).toContain("EPOCHv");
 });

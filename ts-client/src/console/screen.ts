@@ -1,3 +1,4 @@
+/** The lines of the whole screen, for its size. */
 import { wrap } from "../view/fit.js";
 import { emptyLine, healthLine, hintLine, type Line, overlayLines, titleLine } from "./lines.js";
 import { visiblePart } from "./rows.js";

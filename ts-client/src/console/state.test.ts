@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { ranks, SWITCHED, status, WHY } from "../testing/console-fixtures.js";
-import { type Key, keysOf, type Wish, wishOf } from "./keys.js";
+import type { Key, KeyCommand } from "./bindings.js";
+import { commandFor, keysOf } from "./keys.js";
 import { emptyLine, healthLine, hintLine, overlayLines, titleLine } from "./lines.js";
 import { tableRows, visiblePart } from "./rows.js";
 import { INITIAL, type Mode, opNames, reduce, rowsOf, type State, selectedRow } from "./state.js";
@@ -11,12 +12,12 @@ const seen = reduce(INITIAL, { type: "seen", status: status(), ranks: ranks(), a
 /** Presses keys one after another; what a key wants from the engine is not done here. */
 function press(state: State, ...keys: (string | Partial<Key>)[]): State {
   return keys.reduce((now: State, key) => {
-    const wish = wishOf(now, typeof key === "string" ? { input: key } : { input: "", ...key });
-    return wish.type === "show" ? reduce(now, wish.action) : now;
+    const command = commandFor(now, typeof key === "string" ? { input: key } : { input: "", ...key });
+    return command.type === "show" ? reduce(now, command.action) : now;
   }, state);
 }
-function wish(state: State, key: string | Partial<Key>): Wish {
-  return wishOf(state, typeof key === "string" ? { input: key } : { input: "", ...key });
+function command(state: State, key: string | Partial<Key>): KeyCommand {
+  return commandFor(state, typeof key === "string" ? { input: key } : { input: "", ...key });
 }
 const tableOf = (state: State, width = 80) => layout(rowsOf(state), opNames(state), width, state.order);
 const names = (state: State) => rowsOf(state).map((row) => `${row.op}/${row.rank ?? "all"}`);
@@ -78,7 +79,7 @@ describe("keys", () => {
       { kind: "confirm", op: "linear", impl: "ref", active: "cpu" },
       { kind: "switching", op: "linear", impl: "ref" },
     ];
-    expect(modes.map((mode) => wish({ ...seen, mode }, ctrlC).type)).toEqual(modes.map(() => "quit"));
+    expect(modes.map((mode) => command({ ...seen, mode }, ctrlC).type)).toEqual(modes.map(() => "quit"));
   });
 
   it("does what the help says of each key", () => {
@@ -96,7 +97,7 @@ describe("keys", () => {
       "q, ctrl-c": ["q", { input: "c", ctrl: true }],
     };
     expect(help.slice(0, help.indexOf(""))).toEqual(Object.keys(does));
-    const asked = Object.values(does).map((keys) => keys.map((key) => described(wish(seen, key))));
+    const asked = Object.values(does).map((keys) => keys.map((key) => described(command(seen, key))));
     expect(asked).toEqual([
       ["move", "move", "move", "move"],
       ["move", "move"],
@@ -113,7 +114,7 @@ describe("keys", () => {
 });
 
 /** A wish in a word. */
-function described(wanted: Wish): string {
+function described(wanted: KeyCommand): string {
   if (wanted.type === "why") return wanted.choosing ? "why to choose" : "why";
   if (wanted.type !== "show") return wanted.type;
   return wanted.action.type === "mode" ? wanted.action.mode.kind : wanted.action.type;
@@ -157,19 +158,19 @@ describe("switch", () => {
   );
 
   it("asks why first, then for a choice, then for a yes", () => {
-    expect(wish(seen, "u")).toEqual({ type: "why", op: "linear", choosing: true });
+    expect(command(seen, "u")).toEqual({ type: "why", op: "linear", choosing: true });
     expect(overlayLines(choosing.mode)[1]?.text).toMatch(/^> ref +usable/);
     const confirming = press(choosing, { return: true });
     expect(overlayLines(confirming.mode)[0]?.text).toBe("Switch linear from cpu to ref on every rank?");
-    expect(wish(confirming, { return: true }).type).toBe("nothing");
-    expect(wish(confirming, "y")).toEqual({ type: "switch", op: "linear", impl: "ref" });
+    expect(command(confirming, { return: true }).type).toBe("nothing");
+    expect(command(confirming, "y")).toEqual({ type: "switch", op: "linear", impl: "ref" });
     expect(press(confirming, "n").mode.kind).toBe("table");
   });
 
   it("cannot be left while it is under way", () => {
     const state: State = { ...seen, mode: { kind: "switching", op: "linear", impl: "ref" } };
-    expect(wish(state, { escape: true }).type).toBe("nothing");
-    expect(wish(state, "q").type).toBe("nothing");
+    expect(command(state, { escape: true }).type).toBe("nothing");
+    expect(command(state, "q").type).toBe("nothing");
   });
 
   it("shows each rank's acknowledgement", () => {

@@ -1,5 +1,8 @@
+/** The state of the console, and how it changes. */
+import type { Seen } from "../feed/feed.js";
 import type { RankOps, RankRefusal, StatusResult, UseResult, WhyResult } from "../generated/messages.js";
-import { type Order, rowKey, SORTS, tableRows } from "./rows.js";
+import { SORTABLE } from "../view/op-columns.js";
+import { type Order, rowKey, tableRows } from "./rows.js";
 
 /** What the table is covered by, and what keys mean then. */
 export type Mode =
@@ -32,7 +35,7 @@ export interface State {
   ranks: RankOps[];
   /** When `ranks` came; null before. */
   seen: number | null;
-  /** Why the last look failed; null when it did not. */
+  /** Why the last answer failed; null when it did not. */
   lost: Failure | null;
   perRank: boolean;
   filter: string;
@@ -45,7 +48,7 @@ export interface State {
 }
 
 export type Action =
-  | { type: "seen"; status: StatusResult; ranks: RankOps[]; at: number }
+  | Seen
   | { type: "lost"; failure: Failure }
   | { type: "size"; size: Size }
   | { type: "move"; by: number }
@@ -96,7 +99,7 @@ export function selectedRow(state: State) {
 export function reduce(state: State, action: Action): State {
   switch (action.type) {
     case "seen":
-      return { ...state, status: action.status, ranks: action.ranks, seen: action.at, lost: null };
+      return seen(state, action);
     case "lost":
       return { ...state, lost: action.failure };
     case "move":
@@ -123,6 +126,11 @@ export function reduce(state: State, action: Action): State {
   }
 }
 
+/** What the feed leaves out is as it was. */
+function seen(state: State, { status, ranks, at }: Seen): State {
+  return { ...state, status: status ?? state.status, ranks: ranks ?? state.ranks, seen: at, lost: null };
+}
+
 function moved(state: State, by: number): State {
   const rows = rowsOf(state);
   const index = Math.min(Math.max(0, selectedIndex(state) + by), rows.length - 1);
@@ -131,7 +139,8 @@ function moved(state: State, by: number): State {
 }
 
 function nextSort({ by }: Order) {
-  return SORTS[(SORTS.indexOf(by) + 1) % SORTS.length] ?? "op";
+  const next = SORTABLE.findIndex(({ id }) => id === by) + 1;
+  return SORTABLE[next % SORTABLE.length]?.id ?? "op";
 }
 
 /** An answer about another op, or one that comes after the view was left, changes nothing. */

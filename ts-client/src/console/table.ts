@@ -1,39 +1,15 @@
+/** Lays out the console's table for a width. */
 import { shortNames } from "../view/fit.js";
-import { count, duration } from "../view/format.js";
+import { LEFT_OUT, SORTABLE, type Sort, type SortableColumn } from "../view/op-columns.js";
 import type { OpRow } from "../view/op-rows.js";
 import { toWidth } from "../view/table.js";
-import type { Order, Sort } from "./rows.js";
+import type { Order } from "./rows.js";
 
-interface Column {
-  head: string;
-  sort: Sort;
-  right: boolean;
-  /** Its cells may be cut to this. */
-  most?: number;
-  cell(row: OpRow): string;
-}
-
-const COLUMNS: readonly Column[] = [
-  {
-    head: "RANK",
-    sort: "rank",
-    right: true,
-    cell: (row) => (row.rank === null ? "all" : String(row.rank)),
-  },
-  {
-    head: "ACTIVE",
-    sort: "active",
-    right: false,
-    most: 14,
-    cell: (row) => (row.mixed ? `!${row.active}` : row.active),
-  },
-  { head: "CALLS", sort: "calls", right: true, cell: (row) => count(row.calls) },
-  { head: "MEAN", sort: "mean", right: true, cell: (row) => duration(row.meanNs) },
-  { head: "P99", sort: "p99", right: true, cell: (row) => duration(row.p99Ns) },
-  { head: "EPOCH", sort: "epoch", right: true, cell: (row) => String(row.epoch) },
-];
-/** Columns that a narrow screen leaves out, in this order. */
-const DISPENSABLE: readonly Sort[] = ["epoch", "p99", "mean", "calls"];
+/** The name of the op stands before them, in the room that they leave. */
+const COLUMNS: readonly SortableColumn[] = SORTABLE.filter(({ id }) => id !== "op");
+/** A sign before what is active says that ranks differ. */
+const cellOf = ({ id, cell }: SortableColumn, row: OpRow) =>
+  id === "active" && row.mixed ? `!${cell(row)}` : cell(row);
 /** The names of ops get this much before a column is left out. */
 const NAME_WIDTH = 19;
 const SIGN = 2;
@@ -59,33 +35,34 @@ export function layout(rows: readonly OpRow[], names: readonly string[], width: 
     head: line(
       " ",
       mark("OP", "op"),
-      cells(columns, ({ head, sort }) => mark(head, sort)),
+      cells(columns, ({ head, id }) => mark(head, id)),
     ),
     // The selected row is marked by a sign, not by colour alone.
     row: (row, selected) =>
       line(
         selected ? ">" : " ",
         short.get(row.op) ?? row.op,
-        cells(columns, (column) => column.cell(row)),
+        cells(columns, (column) => cellOf(column, row)),
       ),
   };
 }
 
-type Sized = Column & { size: number };
+type Sized = SortableColumn & { size: number };
 
 /** The columns that there is room for; the one that the table is sorted by stays. */
 function chosen(rows: readonly OpRow[], room: number, order: Order): Sized[] {
   let columns = COLUMNS.map((column): Sized => ({ ...column, size: sizeOf(column, rows) }));
-  for (const sort of DISPENSABLE.filter((one) => one !== order.by)) {
+  for (const { id } of LEFT_OUT.filter((one) => one.id !== order.by)) {
     if (columns.reduce((sum, { size }) => sum + size + 1, 0) <= room + 1) break;
-    columns = columns.filter((column) => column.sort !== sort);
+    columns = columns.filter((column) => column.id !== id);
   }
   return columns;
 }
 
 /** Room for every cell, and for the arrow behind the head. */
-function sizeOf({ head, most = Number.POSITIVE_INFINITY, cell }: Column, rows: readonly OpRow[]): number {
-  const longest = rows.reduce((size, row) => Math.max(size, cell(row).length), 0);
+function sizeOf(column: SortableColumn, rows: readonly OpRow[]): number {
+  const { head, most = Number.POSITIVE_INFINITY } = column;
+  const longest = rows.reduce((size, row) => Math.max(size, cellOf(column, row).length), 0);
   return Math.max(head.length + 1, Math.min(most, longest));
 }
 

@@ -1,3 +1,4 @@
+/** Draws the lines of the screen. */
 import { Box, Text } from "ink";
 import type { ReactNode } from "react";
 import type { Line, Tone } from "./lines.js";

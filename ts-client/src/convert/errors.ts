@@ -1,6 +1,7 @@
-import { OpswapError } from "../client/errors.js";
-import { errnoName, isFull, systemError } from "../client/system-error.js";
+/** Refusals of the converter: its own codes, and the system's errors as it reports them. */
 import type { CONVERT_ERRORS } from "../generated/errors.js";
+import { OpswapError } from "../types/errors.js";
+import { errnoName, isFull, systemError } from "../types/system-error.js";
 
 export { errnoName, isFull };
 

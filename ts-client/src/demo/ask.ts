@@ -1,3 +1,4 @@
+/** Asks the served model, and compares two answers token by token. */
 import { z } from "zod";
 import { DemoError, MODEL_NAME } from "./server.js";
 

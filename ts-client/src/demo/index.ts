@@ -1,9 +1,11 @@
-import { connectEngine, type OpswapClient, OpswapError } from "../client/index.js";
-import { errorLines } from "../commands/errors.js";
-import { opLines } from "../commands/ops.js";
-import { switchLines } from "../commands/use.js";
+/** `npm start`: serves a small model, asks it, switches an op live, and asks again. */
+import { connectEngine, type OpswapClient } from "../client/index.js";
 import type { RankOps } from "../generated/messages.js";
+import { OpswapError } from "../types/errors.js";
+import { errorLines } from "../view/error-lines.js";
 import { count } from "../view/format.js";
+import { opLines } from "../view/op-lines.js";
+import { switchLines } from "../view/switch-lines.js";
 import { type Answer, ask, compare, QUESTION } from "./ask.js";
 import { DemoError, Server, type Setup } from "./server.js";
 
@@ -22,24 +24,24 @@ const MUST_RUN = [
 const SWITCH = { op: "silu_and_mul", impl: "ref" };
 
 /** Shows progress and prints results. */
-export interface Stage {
+export interface DemoOutput {
   say(line: string): void;
   /** Runs a long part under a label; `note` shows what it is at. */
   step<T>(label: string, work: (note: (line: string) => void) => Promise<T>): Promise<T>;
 }
 
 /** Serves the model, asks, switches an op live, asks again; with `once` it ends then, else it stays up. */
-export async function runDemo(setup: Setup, once: boolean, stage: Stage): Promise<void> {
+export async function runDemo(setup: Setup, once: boolean, output: DemoOutput): Promise<void> {
   const server = await Server.start(setup);
   try {
-    await stage.step("vllm serve", (note) => server.ready(note));
+    await output.step("vllm serve", (note) => server.ready(note));
     const client = await connectEngine({ name: server.engine });
     try {
-      await show(server, client, stage);
+      await show(server, client, output);
     } finally {
       await client.close();
     }
-    if (!once) await stayUp(server, stage);
+    if (!once) await stayUp(server, output);
   } catch (error) {
     throw error instanceof OpswapError ? new DemoError(errorLines(error).join("\n")) : error;
   } finally {
@@ -47,37 +49,42 @@ export async function runDemo(setup: Setup, once: boolean, stage: Stage): Promis
   }
 }
 
-async function show(server: Server, client: OpswapClient, stage: Stage): Promise<void> {
-  const before = await answered(server, stage);
+async function show(server: Server, client: OpswapClient, output: DemoOutput): Promise<void> {
+  const before = await answered(server, output);
   if (!before.text.includes("Paris"))
     throw new DemoError(`expected an answer with Paris in it; got: ${before.text}`);
   const { ranks } = await client.ops();
-  stage.say("");
-  for (const line of opLines(ranks)) stage.say(line);
+  output.say("");
+  for (const line of opLines(ranks)) output.say(line);
   const idle = MUST_RUN.filter((op) => calls(ranks, op) === 0);
   if (idle.length > 0)
     throw new DemoError(`no call of ${idle.join(", ")} was counted; \`opswap doctor\` says why`);
-  await switchLive(server, client, before, stage);
+  await switchLive(server, client, before, output);
 }
 
-async function answered(server: Server, stage: Stage): Promise<Answer> {
+async function answered(server: Server, output: DemoOutput): Promise<Answer> {
   const answer = await ask(server.url);
-  stage.say("");
-  stage.say(`question: ${QUESTION}`);
-  stage.say(`answer:   ${answer.text}   (${answer.tokens.length} tokens in ${answer.seconds.toFixed(2)} s)`);
+  output.say("");
+  output.say(`question: ${QUESTION}`);
+  output.say(`answer:   ${answer.text}   (${answer.tokens.length} tokens in ${answer.seconds.toFixed(2)} s)`);
   return answer;
 }
 
-async function switchLive(server: Server, client: OpswapClient, before: Answer, stage: Stage): Promise<void> {
+async function switchLive(
+  server: Server,
+  client: OpswapClient,
+  before: Answer,
+  output: DemoOutput,
+): Promise<void> {
   const { op, impl } = SWITCH;
   const counted = calls((await client.ops(op)).ranks, op, impl);
   const result = await client.use([SWITCH]);
-  stage.say("");
-  for (const line of switchLines(result)) stage.say(line);
-  const after = await answered(server, stage);
+  output.say("");
+  for (const line of switchLines(result)) output.say(line);
+  const after = await answered(server, output);
   const used = calls((await client.ops(op)).ranks, op, impl) - counted;
   const { same, largest } = compare(before, after);
-  stage.say(
+  output.say(
     `${op} ran on ${impl} ${count(used)} times; answers ${same ? "agree token by token" : "DIFFER"}, log-probabilities within ${largest.toFixed(4)}`,
   );
   if (used === 0) throw new DemoError(`${op} was switched to ${impl}, but no call of it was counted`);
@@ -91,7 +98,7 @@ function calls(ranks: readonly RankOps[], op: string, impl?: string): number {
   return impls.reduce((sum, row) => sum + row.calls, 0);
 }
 
-async function stayUp(server: Server, stage: Stage): Promise<void> {
+async function stayUp(server: Server, output: DemoOutput): Promise<void> {
   const lines = [
     "",
     `vLLM serves on ${server.url}; try in another terminal, in this folder:`,
@@ -101,7 +108,7 @@ async function stayUp(server: Server, stage: Stage): Promise<void> {
     "  npx opswap doctor",
     "ctrl-c ends it.",
   ];
-  for (const line of lines) stage.say(line);
+  for (const line of lines) output.say(line);
   const interrupted = new Promise<void>((done) => process.once("SIGINT", done).once("SIGTERM", done));
   const outcome = await Promise.race([interrupted.then(() => "stop"), server.ended().then(() => "ended")]);
   if (outcome === "ended") throw new DemoError("vllm serve ended by itself");

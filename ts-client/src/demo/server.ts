@@ -1,3 +1,4 @@
+/** Starts `vllm serve` for the demo, and ends it. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, openSync, readFileSync } from "node:fs";
 import { createServer } from "node:net";

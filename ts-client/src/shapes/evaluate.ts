@@ -1,3 +1,4 @@
+/** Evaluates the expressions of op.json, and solves one for a size. */
 import { type Expression, namesIn, type Sign } from "./expression.js";
 
 /** Integers are bigint and floats are number, so that division does what C++ does. */

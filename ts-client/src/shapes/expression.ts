@@ -1,4 +1,5 @@
-import { OpswapError } from "../client/errors.js";
+/** Parses the expressions of op.json that say sizes and conditions. */
+import { OpswapError } from "../types/errors.js";
 
 const SIGNS = ["||", "&&", "==", "!=", "<=", ">=", "<", ">", "+", "-", "*", "/", "%"] as const;
 export type Sign = (typeof SIGNS)[number];

@@ -1,3 +1,4 @@
+/** Works out the sizes of an op's tensors that a call does not give. */
 import type { ManifestArgument, ManifestOp } from "../client/index.js";
 import { evaluate, solveFor, type Value } from "./evaluate.js";
 import { type Expression, namesIn, parse } from "./expression.js";

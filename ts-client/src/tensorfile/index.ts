@@ -1,7 +1,8 @@
+/** Reads and writes tensor files that are named on the command line. */
 import { accessSync, constants, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import path from "node:path";
-import { OpswapError } from "../client/errors.js";
-import { systemError } from "../client/system-error.js";
+import { OpswapError } from "../types/errors.js";
+import { systemError } from "../types/system-error.js";
 import { checkNpy, formatNpy, parseNpy } from "./npy.js";
 import { formatSafetensors, parseSafetensors } from "./safetensors.js";
 import { type FileTensor, fileError } from "./types.js";

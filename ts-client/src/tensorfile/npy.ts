@@ -1,3 +1,4 @@
+/** numpy's .npy files. */
 import { elements, type FileTensor, fileError } from "./types.js";
 
 const MAGIC = Buffer.from("\x93NUMPY", "latin1");

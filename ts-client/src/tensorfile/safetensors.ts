@@ -1,3 +1,4 @@
+/** Safetensors files of tensors that `opswap call` reads and writes. */
 import { z } from "zod";
 import { elements, type FileTensor, fileError } from "./types.js";
 

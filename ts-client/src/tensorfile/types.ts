@@ -1,4 +1,5 @@
-import { OpswapError } from "../client/index.js";
+/** A tensor of a file, and refusals of tensor files. */
+import { OpswapError } from "../types/errors.js";
 
 /** A tensor as a file holds it: row-major bytes. */
 export interface FileTensor {

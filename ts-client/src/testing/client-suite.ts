@@ -1,5 +1,7 @@
+/** Tests that every client has to pass, whatever its transport. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type OpswapClient, OpswapError, type OpTensor, run } from "../client/index.js";
+import { type OpswapClient, type OpTensor, run } from "../client/index.js";
+import { OpswapError } from "../types/errors.js";
 
 /** Tests that a transport cannot pass, and why. */
 export interface Skip {

@@ -1,3 +1,4 @@
+/** Answers of an engine for tests of the console and the feed. */
 import type { OpswapClient } from "../client/index.js";
 import type { RankOps, StatusResult, UseResult, WhyResult } from "../generated/messages.js";
 

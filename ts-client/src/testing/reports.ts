@@ -1,6 +1,7 @@
-import { DEFAULTS } from "../convert/plan.js";
-import type { Report } from "../convert/report.js";
-import type { TensorReport } from "../convert/tensor-report.js";
+/** Reports of conversions for tests. */
+import { DEFAULTS } from "../convert/options/options.js";
+import type { Report } from "../convert/report/report.js";
+import type { TensorReport } from "../convert/report/tensor-report.js";
 
 export function tensor(name: string, sqnr: number | null): TensorReport {
   const quality = {

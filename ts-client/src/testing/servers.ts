@@ -1,3 +1,4 @@
+/** Sidecars and engines that tests start and end. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";

@@ -1,3 +1,4 @@
+/** Counters of ops as rows of a table, by rank or over all ranks. */
 import type { ImplStats, RankOps } from "../generated/messages.js";
 
 /** One op as one line: on one rank, or over all of them. */

@@ -1,5 +1,6 @@
+/** `opswap convert check`. */
 import { Command, Option } from "commander";
-import { type Checked, check, READER_IDS, type Reader } from "../../convert/index.js";
+import { type CheckResult, check, READER_IDS, type Reader } from "../../convert/index.js";
 import { verdictLines } from "../../convert/readers/verdicts.js";
 import { count } from "../../view/format.js";
 import { type Context, EXIT, examples, show } from "../context.js";
@@ -26,7 +27,7 @@ export function checkCommand(context: Context): Command {
   });
 }
 
-function lines({ layout, method, architectures, tensors, findings, readers }: Checked): string[] {
+function lines({ layout, method, architectures, tensors, findings, readers }: CheckResult): string[] {
   const what = layout ?? `a layout of ${method}, of which no reader's rules are known here`;
   const found = findings.flatMap(({ kind, tensors: names, problem, remedy }) => [
     `${kind}: ${count(names.length)} tensors ${problem}`,

@@ -1,3 +1,4 @@
+/** `opswap convert diff`. */
 import { Command } from "commander";
 import { defaultThreads, diff } from "../../convert/index.js";
 import { table } from "../../view/table.js";

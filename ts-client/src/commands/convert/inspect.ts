@@ -1,3 +1,4 @@
+/** `opswap convert inspect`. */
 import { Command } from "commander";
 import { type Inspection, inspect } from "../../convert/index.js";
 import { bytes, count } from "../../view/format.js";

@@ -1,6 +1,7 @@
+/** Options that several verbs of `opswap convert` have. */
 import { type Command, Option } from "commander";
 import { type ConvertOptions, DEFAULTS, POLICIES, READER_IDS, SCALE_RULES } from "../../convert/index.js";
-import { whole } from "../whole.js";
+import { countOption } from "../count-option.js";
 
 /** Options that decide what is written. */
 export function conversionOptions(command: Command): Command {
@@ -42,7 +43,7 @@ function ranksOption(command: Command): Command {
       "--tensor-parallel <n>",
       "files for each of n ranks, for vLLM's --load-format sharded_state; Llama, Qwen2 and Qwen3",
     )
-      .argParser(whole)
+      .argParser(countOption)
       .default(DEFAULTS.tensorParallel, "one checkpoint for any number"),
   );
 }
@@ -93,7 +94,7 @@ export interface Threads {
 }
 
 export function threadsOption(command: Command): Command {
-  return command.option("--threads <n>", "threads that read, quantise and write", whole);
+  return command.option("--threads <n>", "threads that read, quantise and write", countOption);
 }
 
 export interface Output {

@@ -1,6 +1,7 @@
+/** `opswap convert perplexity`. */
 import { Command, InvalidArgumentError } from "commander";
 import { type PerplexityOptions, perplexity } from "../../convert/index.js";
-import { perplexityWords } from "../../convert/perplexity-report.js";
+import { perplexityWords } from "../../convert/report/perplexity-report.js";
 import { type Context, examples, show } from "../context.js";
 import { untilEofOption } from "./options.js";
 

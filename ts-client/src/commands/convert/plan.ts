@@ -1,3 +1,4 @@
+/** `opswap convert plan`. */
 import { Command, Option } from "commander";
 import {
   brokenConstraints,
@@ -9,12 +10,12 @@ import {
   openSource,
   type Plan,
 } from "../../convert/index.js";
-import { LEFT_OUT, planView } from "../../convert/plan-view.js";
+import { LEFT_OUT, planView } from "../../convert/plan/plan-view.js";
 import { verdictLines } from "../../convert/readers/verdicts.js";
 import { bytes, count } from "../../view/format.js";
 import { table } from "../../view/table.js";
 import { type Context, examples, show } from "../context.js";
-import { whole } from "../whole.js";
+import { countOption } from "../count-option.js";
 import { chosen, conversionOptions, repackOption, type Tokenizer, untilEofOption } from "./options.js";
 
 type View = ReturnType<typeof planView> & { time: Estimate | null };
@@ -57,7 +58,7 @@ export function planCommand(context: Context): Command {
 const ranksOf = ({ tp, tensorParallel }: Options) => (tensorParallel === null ? tp : [tensorParallel]);
 
 function ranks(text: string): number[] {
-  return text.split(",").map(whole);
+  return text.split(",").map(countOption);
 }
 
 function lines(plan: Plan, view: View): string[] {

@@ -1,3 +1,4 @@
+/** `opswap convert policy`. */
 import { Command } from "commander";
 import { type ConvertOptions, openSource, type PolicyView, policyView } from "../../convert/index.js";
 import { bytes, count } from "../../view/format.js";

@@ -1,5 +1,5 @@
-import { asRefusal } from "../../client/refusal.js";
 import type { ConvertEvent, Emit } from "../../convert/index.js";
+import { asRefusal } from "../../types/refusal.js";
 import type { Context } from "../context.js";
 import { debug, exitCodeOf } from "../errors.js";
 import type { Output } from "./options.js";

@@ -1,3 +1,4 @@
+/** `opswap convert verify`. */
 import { Command } from "commander";
 import {
   type ConvertOptions,

@@ -1,44 +1,14 @@
+/** Plans for --awq which layer gives its scale to which others. */
 import { z } from "zod";
-import type { Calibration } from "../calibration.js";
+import type { BlockScheme } from "../../types/convert-job.js";
 import { convertError } from "../errors.js";
-import type { BlockScheme } from "../formats/types.js";
-import { isExpert } from "../fused.js";
-import type { Decided, Located } from "../plan-file.js";
-import { parseJsonText } from "../python-json.js";
-import type { Source, SourceTensor } from "../source.js";
+import type { Decided } from "../policy/decision.js";
+import { isExpert } from "../source/layer-names.js";
+import type { Located, Source, SourceTensor } from "../source/source.js";
+import { parseJsonText } from "../text/python-json.js";
+import type { Calibration } from "./calibration.js";
 import { FAMILIES, type Family, type NormRule, type RowRule } from "./families.js";
-
-/** One scale for each channel that `from` makes: divided out of it, and multiplied into the columns that read it. */
-export interface Fold {
-  kind: "norm" | "rows";
-  /** A norm, or a matrix whose rows are the channels. */
-  from: Located;
-  plusOne: boolean;
-  /** All that reads the channels, quantised or not. */
-  into: readonly Located[];
-  /** Those that get codes: the scale is the one of their least error. */
-  searched: readonly Located[];
-  /** How their codes are made. */
-  scheme: BlockScheme;
-  /** Whose statistics are those of the channels. */
-  measured: SourceTensor;
-  /** Channels come in heads of `width`, each of which `repeat` heads of columns read. */
-  repeat: number;
-  width: number;
-}
-
-/** A fold as one of its tensors has it. */
-export interface Folded {
-  fold: Fold;
-  role: "from" | "into";
-}
-
-export interface Folding {
-  folds: readonly Fold[];
-  /** Quantised matrices that keep their columns, and why. */
-  unscaled: readonly { name: string; why: string }[];
-  byTensor: ReadonlyMap<string, readonly Folded[]>;
-}
+import type { Fold, Folded, Folding } from "./types.js";
 
 const LAYER = /^(?<layer>(.*\.)?layers\.\d+\.)(?<module>.+)\.[^.]+$/;
 const FLOATS = new Set(["BF16", "F16", "F32"]);

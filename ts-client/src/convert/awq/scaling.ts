@@ -1,16 +1,17 @@
+/** Finds the scales of --awq by the least weighted error of the codes. */
 import { closeSync, openSync, readSync } from "node:fs";
 import { loadNative } from "../../native.js";
-import type { Calibration } from "../calibration.js";
-import type { BlockScheme, Scheme } from "../formats/types.js";
-import type { ConvertJob } from "../native-job.js";
-import type { Located, PlannedTensor } from "../plan-file.js";
-import { storedAs } from "../stored-as.js";
-import type { FoldReport } from "../tensor-report.js";
+import type { BlockScheme, ConvertJob } from "../../types/convert-job.js";
+import { weighted } from "../formats/types.js";
+import { jobPlanes } from "../source/job-planes.js";
+import type { Located } from "../source/source.js";
+import type { Calibration } from "./calibration.js";
 import { channelScales, floored, gather, type NormFactors, normFactors, STEPS, spread } from "./factors.js";
-import type { Fold, Folded } from "./folds.js";
+import type { FoldReport } from "./fold-report.js";
+import type { Fold, Folded } from "./types.js";
 
 /** Which exponent a fold gets, and the weighted error of its codes without scales and with them. */
-interface Found {
+interface SearchResult {
   step: number;
   before: number;
   after: number;
@@ -22,6 +23,11 @@ interface Factors {
   columns: Float64Array;
 }
 
+/** A tensor with the scales of channels that it makes or reads. */
+interface Scalable {
+  folds: readonly Folded[];
+}
+
 type Scaled = Pick<ConvertJob, "scaled" | "columnFactors" | "rowFactors" | "add" | "after" | "importance">;
 
 /**
@@ -30,14 +36,14 @@ type Scaled = Pick<ConvertJob, "scaled" | "columnFactors" | "rowFactors" | "add"
  */
 export class Scaling {
   readonly #calibration: Calibration | null;
-  readonly #found = new Map<Fold, Promise<Found>>();
+  readonly #found = new Map<Fold, Promise<SearchResult>>();
 
   constructor(calibration: Calibration | null) {
     this.#calibration = calibration;
   }
 
   /** What a tensor's elements are multiplied by. */
-  async of({ folds }: PlannedTensor, threads: number): Promise<Scaled> {
+  async of({ folds }: Scalable, threads: number): Promise<Scaled> {
     const scaled: Scaled = { scaled: true };
     for (const { fold, role } of folds) {
       const { from, columns } = this.#factors(fold, (await this.#search(fold, threads)).step);
@@ -48,7 +54,7 @@ export class Scaling {
   }
 
   /** What the report says of a tensor's folds. */
-  async report({ folds }: PlannedTensor, threads: number): Promise<FoldReport[]> {
+  async report({ folds }: Scalable, threads: number): Promise<FoldReport[]> {
     return Promise.all(folds.map((one) => this.#reportOne(one, threads)));
   }
 
@@ -63,7 +69,7 @@ export class Scaling {
     };
   }
 
-  #search(fold: Fold, threads: number): Promise<Found> {
+  #search(fold: Fold, threads: number): Promise<SearchResult> {
     const known = this.#found.get(fold);
     if (known !== undefined) return known;
     const search = this.#best(fold, threads);
@@ -72,7 +78,7 @@ export class Scaling {
     return search;
   }
 
-  async #best(fold: Fold, threads: number): Promise<Found> {
+  async #best(fold: Fold, threads: number): Promise<SearchResult> {
     const before = await this.#error(fold, fold.scheme, 0, threads);
     const best = { step: 0, before, after: Number.POSITIVE_INFINITY };
     const scheme = weighted(fold.scheme);
@@ -122,11 +128,6 @@ export class Scaling {
   }
 }
 
-/** With --awq, clipping weighs errors as well. */
-export function weighted<S extends Scheme>(scheme: S): S {
-  return "clipped" in scheme && scheme.clipped ? { ...scheme, weighted: true } : scheme;
-}
-
 const normJob = ({ factors: columnFactors, add, after }: NormFactors) => ({ columnFactors, add, after });
 
 type Weights = Required<Pick<ConvertJob, "columnFactors" | "importance">>;
@@ -153,7 +154,7 @@ async function weigh(
       rows: tensor.shape[0] ?? 0,
       columns: tensor.shape[1] ?? 0,
       threads,
-      ...storedAs(tensor, file.header.dataStart + tensor.begin),
+      ...jobPlanes(tensor, file.header.dataStart + tensor.begin),
       scaled: true,
       ...weights,
     });

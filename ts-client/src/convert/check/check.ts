@@ -1,15 +1,15 @@
-import { isExpert } from "../fused.js";
-import { isHeadTied, moduleOf } from "../modules.js";
-import { architecturesOf } from "../readers/layers.js";
-import { layersFor, type Reader } from "../readers/readers.js";
-import type { Facts } from "../readers/types.js";
+import type { Reader } from "../options/choices.js";
+import { architecturesOf, layersFor } from "../readers/layers.js";
+import type { OutputFacts } from "../readers/types.js";
 import { type Verdict, verdictsOf } from "../readers/verdicts.js";
-import { allTensors, openSource } from "../source.js";
+import { isExpert, isHeadTied, moduleOf } from "../source/layer-names.js";
+import { openSource } from "../source/open.js";
+import { allTensors } from "../source/source.js";
+import { type DeclaredQuantization, declaredQuantization } from "./declared-quantization.js";
 import { type Finding, findingsOf } from "./findings.js";
-import { type Said, saidBy } from "./layout.js";
 
 /** What readers will do with a checkpoint, whoever wrote it. */
-export interface Checked extends Pick<Said, "layout" | "method"> {
+export interface CheckResult extends Pick<DeclaredQuantization, "layout" | "method"> {
   architectures: readonly string[];
   tensors: number;
   /** What is wrong for every reader. */
@@ -19,18 +19,20 @@ export interface Checked extends Pick<Said, "layout" | "method"> {
 }
 
 /** Looks at the headers of a checkpoint; reads no weight. */
-export function check(folder: string, reader: Reader | null): Checked {
+export function check(folder: string, reader: Reader | null): CheckResult {
   const source = openSource(folder);
   const tensors = allTensors(source);
-  const said = saidBy(source);
+  const declared = declaredQuantization(source);
   const architectures = architecturesOf(source.config);
-  const findings = source.kind === "gguf" ? [] : findingsOf(tensors, said, layersFor(source, reader));
+  const findings = source.kind === "gguf" ? [] : findingsOf(tensors, declared, layersFor(source, reader));
   const verdicts =
-    said.layout === null || source.kind === "gguf" ? [] : verdictsOf(factsOf(said, tensors, architectures));
+    declared.layout === null || source.kind === "gguf"
+      ? []
+      : verdictsOf(factsOf(declared, tensors, architectures));
   const asked = verdicts.filter((one) => reader === null || one.reader === reader);
   return {
-    layout: said.layout,
-    method: said.method,
+    layout: declared.layout,
+    method: declared.method,
     architectures,
     tensors: tensors.length,
     findings,
@@ -42,10 +44,10 @@ const SCALE = /_scale(_inv)?$/;
 const COLUMNS: Readonly<Record<string, number>> = { I32: 8, I8: 2 };
 
 function factsOf(
-  said: Said,
+  declared: DeclaredQuantization,
   tensors: ReturnType<typeof allTensors>,
   architectures: readonly string[],
-): Facts {
+): OutputFacts {
   const scaled = new Set(
     tensors.flatMap(({ tensor: { name } }) => (SCALE.test(name) ? [name.replace(SCALE, "")] : [])),
   );
@@ -56,9 +58,11 @@ function factsOf(
   });
   const modules = matrices.map(moduleOf);
   const others = tensors.map(({ tensor }) => tensor.name).filter((name) => name.endsWith(".weight"));
-  const kept = (said.kept ?? []).concat(said.kept === null ? plainDense(others, new Set(modules)) : []);
+  const kept = (declared.kept ?? []).concat(
+    declared.kept === null ? plainDense(others, new Set(modules)) : [],
+  );
   const tiedHead = isHeadTied(others);
-  return { layout: said.layout ?? "", architectures, kept, quantized: modules, tiedHead, matrices };
+  return { layout: declared.layout ?? "", architectures, kept, quantized: modules, tiedHead, matrices };
 }
 
 /** Linear layers without scales, where no list names them. */

@@ -1,10 +1,12 @@
-import type { Located } from "../plan-file.js";
-import { decide, isFloat, isStacked, policyRules } from "../policy.js";
+/** Looks in a checkpoint for codes without scales, scales without codes, and layers that config.json names wrongly. */
+import { decide, isFloat, policyRules } from "../policy/policy.js";
 import type { Layers } from "../readers/layers.js";
 import { sglang } from "../readers/sglang.js";
 import { transformers } from "../readers/transformers.js";
 import { vllm } from "../readers/vllm.js";
-import type { Said } from "./layout.js";
+import { isStacked } from "../source/layer-names.js";
+import type { Located } from "../source/source.js";
+import type { DeclaredQuantization } from "./declared-quantization.js";
 
 /** What is wrong in a checkpoint, whoever reads it. */
 export interface Finding {
@@ -38,13 +40,17 @@ function scaleNames(name: string): string[] {
   ];
 }
 
-export function findingsOf(tensors: readonly Located[], said: Said, layers: Layers): Finding[] {
+export function findingsOf(
+  tensors: readonly Located[],
+  declared: DeclaredQuantization,
+  layers: Layers,
+): Finding[] {
   const codes = tensors.filter(({ tensor }) => isCodes(tensor)).map(({ tensor }) => tensor.name);
   return [
     ...withoutScales(tensors, codes),
     ...withoutCodes(tensors, codes),
-    ...unnamed(tensors, said, layers),
-    ...named(codes, said),
+    ...unnamed(tensors, declared, layers),
+    ...named(codes, declared),
   ].filter((one) => one.tensors.length > 0);
 }
 
@@ -79,10 +85,10 @@ const isWeightScale = (name: string) =>
   );
 
 /** Plain matrices that readers build quantised unless they are named. */
-function unnamed(tensors: readonly Located[], said: Said, layers: Layers): Finding[] {
-  if (said.layout === "bf16" || said.kept === null) return [];
+function unnamed(tensors: readonly Located[], declared: DeclaredQuantization, layers: Layers): Finding[] {
+  if (declared.layout === "bf16" || declared.kept === null) return [];
   const rules = policyRules({ name: "linear", keep: [], quantize: [], layers });
-  const isNamed = namesOf(said.kept);
+  const isNamed = namesOf(declared.kept);
   const found = tensors.filter(({ tensor }) => {
     const plain = isFloat(tensor) && (isStacked(tensor.name, tensor.shape) || decide(tensor, rules).quantize);
     return plain && !isNamed(tensor.name);
@@ -94,7 +100,7 @@ function unnamed(tensors: readonly Located[], said: Said, layers: Layers): Findi
   return [{ kind: "not named", tensors: found.map(({ tensor }) => tensor.name), problem, remedy }];
 }
 
-function named(codes: readonly string[], { kept }: Said): Finding[] {
+function named(codes: readonly string[], { kept }: DeclaredQuantization): Finding[] {
   const found = codes.filter(namesOf(kept ?? []));
   const problem = "codes that config.json names as not quantised: readers take them for weights";
   return [

@@ -1,4 +1,5 @@
-import type { FusedGroup } from "../fused.js";
+/** Blocks of 128 x 128, and what a group of fused matrices must be to have them. */
+import type { FusedGroup } from "./types.js";
 
 export const BLOCK = 128;
 

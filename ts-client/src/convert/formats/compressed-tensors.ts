@@ -1,8 +1,10 @@
-import { isExpert } from "../fused.js";
+/** The FP8 layouts of compressed-tensors, and its block of config.json. */
+import type { BlockScheme } from "../../types/convert-job.js";
+import { isExpert } from "../source/layer-names.js";
 import { BLOCK, blockObstacle, blocksOf } from "./blocks.js";
 import { FP8_BLOCK } from "./fp8-block128.js";
 import { FP8_TENSOR } from "./fp8-tensor.js";
-import type { BlockScheme, Format, LoaderFiles, Modules } from "./types.js";
+import type { Format, LoaderFiles, Modules } from "./types.js";
 
 type Arguments = Record<string, unknown>;
 const FLOAT = { num_bits: 8, type: "float", symmetric: true };

@@ -1,5 +1,7 @@
+/** The layout fp8_block128. */
+import type { BlockScheme } from "../../types/convert-job.js";
 import { BLOCK, blockObstacle, blocksOf } from "./blocks.js";
-import type { BlockScheme, Format } from "./types.js";
+import type { Format } from "./types.js";
 
 export const FP8_BLOCK: BlockScheme = { code: "e4m3", blockRows: BLOCK, blockColumns: BLOCK, scale: "F32" };
 

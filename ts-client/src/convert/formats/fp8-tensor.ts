@@ -1,4 +1,6 @@
-import type { BlockScheme, Format } from "./types.js";
+/** The layout fp8_tensor. */
+import type { BlockScheme } from "../../types/convert-job.js";
+import type { Format } from "./types.js";
 
 export const FP8_TENSOR: BlockScheme = { code: "e4m3", blockRows: 0, blockColumns: 0, scale: "F32" };
 

@@ -1,14 +1,16 @@
+/** All layouts that can be written, by id. */
 import { convertError } from "../errors.js";
 import { bf16 } from "./bf16.js";
 import { ctFp8Block, ctFp8Channel, ctFp8Tensor } from "./compressed-tensors.js";
 import { fp8Block128 } from "./fp8-block128.js";
 import { fp8Tensor } from "./fp8-tensor.js";
-import { fp8Block128Pad4, fp8Channel } from "./own.js";
+import { fp8Block128Pad4, fp8Channel } from "./opswap.js";
 import type { Format } from "./types.js";
 import { w4a8Vllm, w4a8VllmMixed } from "./w4a8-vllm.js";
 import { w4a8Sglang, w4a8Trtllm } from "./w4afp8.js";
 
-export type { Format, Scheme } from "./types.js";
+export type { Scheme } from "../../types/convert-job.js";
+export type { Format } from "./types.js";
 export { bf16 };
 
 export const FORMATS: readonly Format[] = [

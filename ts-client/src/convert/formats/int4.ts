@@ -1,5 +1,7 @@
-import type { FusedGroup } from "../fused.js";
-import type { BlockScheme, ScaleRule } from "./types.js";
+/** INT4 codes in groups of 128 columns, which all W4A8 layouts have. */
+import type { BlockScheme } from "../../types/convert-job.js";
+import type { ScaleRule } from "../options/choices.js";
+import type { FusedGroup } from "./types.js";
 
 /** Columns that share a scale. */
 export const GROUP = 128;

@@ -1,34 +1,16 @@
-import type { FusedGroup } from "../fused.js";
-import type { TensorEntry } from "../safetensors/header.js";
-import type { NewTensor } from "../safetensors/layout.js";
-import type { ScaleGrid } from "../source.js";
-
-/** What the native part writes for an element; native/convert/tile.h says what each means. */
-export type Code = "copy" | "flip" | "widen" | "narrow" | "bf16" | "e4m3" | "int4_offset" | "int4_signed";
-
-/** Weights to codes. */
-export interface BlockScheme {
-  code: "e4m3" | "int4_offset" | "int4_signed";
-  /** Weights that share a scale; 0 rows are the whole tensor, 0 columns the whole row. */
-  blockRows: number;
-  blockColumns: number;
-  scale: "F32" | "BF16";
-  /** Rows of scales are filled up with zeros to a multiple of this. */
-  scaleAlign?: number;
-  /** Of int4: the scale of least squared error, and not of the largest weight. */
-  clipped?: boolean;
-  /** Those errors count as the importance of their columns says. */
-  weighted?: boolean;
-}
-
-/** How the native part encodes a tensor. A layout is made of these parts, and only its own file says of which. */
-export type Scheme = BlockScheme | { code: Exclude<Code, BlockScheme["code"]> };
+/** What a layout is: how it encodes a tensor, what it cannot have, and what it tells loaders. */
+import type { Scheme } from "../../types/convert-job.js";
+import type { ScaleRule } from "../options/choices.js";
+import type { TensorEntry } from "../source/safetensors/header.js";
+import type { NewTensor } from "../source/safetensors/layout.js";
+import type { ScaleGrid } from "../source/source.js";
 
 export const COPY: Scheme = { code: "copy" };
 
-/** How scales are chosen: the largest weight gets the largest code, or the squared error is least. */
-export const SCALE_RULES = ["amax", "mse"] as const;
-export type ScaleRule = (typeof SCALE_RULES)[number];
+/** With --awq, clipping weighs errors as well. */
+export function weighted<S extends Scheme>(scheme: S): S {
+  return "clipped" in scheme && scheme.clipped ? { ...scheme, weighted: true } : scheme;
+}
 
 /** A tensor whose bytes are known before the work. */
 export interface Constant {
@@ -67,6 +49,17 @@ export interface LoaderFiles {
   config: Record<string, unknown> | null;
   others: Readonly<Record<string, unknown>>;
 }
+
+/** Matrices that engines load into one, in the order of its rows; or a single one. */
+export interface FusedGroup {
+  leaves: readonly string[];
+  rows: readonly number[];
+  columns: number;
+  expert: boolean;
+}
+
+/** Why a layout cannot have such a group. */
+export type Obstacle = (group: FusedGroup) => string | undefined;
 
 /** A layout that converted weights can have. */
 export interface Format {

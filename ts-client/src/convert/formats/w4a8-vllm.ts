@@ -1,4 +1,5 @@
-import { isExpert } from "../fused.js";
+/** vLLM's two W4A8 layouts. */
+import { isExpert } from "../source/layer-names.js";
 import { blockObstacle } from "./blocks.js";
 import { blockGroup, compressedTensors, ctFp8Block, EXPERT_TARGETS, groupOf } from "./compressed-tensors.js";
 import { GROUP, groupsOf, int4Obstacle, int4Scheme } from "./int4.js";

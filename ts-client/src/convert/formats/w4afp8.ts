@@ -1,9 +1,10 @@
-import { type FusedGroup, isExpert, linearOf } from "../fused.js";
-import type { TensorEntry } from "../safetensors/header.js";
+/** The W4A8 layouts of SGLang and of TensorRT-LLM. */
+import { isExpert, linearOf } from "../source/layer-names.js";
+import type { TensorEntry } from "../source/safetensors/header.js";
 import { blockObstacle } from "./blocks.js";
 import { fp8Block128 } from "./fp8-block128.js";
 import { GROUP, groupsOf, int4Obstacle, int4Scheme } from "./int4.js";
-import type { Constant, EncodeOptions, Encoding, Format } from "./types.js";
+import type { Constant, EncodeOptions, Encoding, Format, FusedGroup } from "./types.js";
 
 /** Engines know the experts' parts by number. */
 const PARTS: Readonly<Record<string, string>> = { gate_proj: "w1", down_proj: "w2", up_proj: "w3" };

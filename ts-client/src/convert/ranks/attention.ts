@@ -1,11 +1,5 @@
-import type { Format } from "../formats/types.js";
-import type { NewTensor } from "../safetensors/layout.js";
-
-/** A tensor whose bytes are known. */
-export interface Beside {
-  tensor: NewTensor;
-  bytes: Buffer;
-}
+/** Scales of attention that vLLM's own state has, and that files for ranks hold. */
+import type { Constant, Format } from "../formats/types.js";
 
 const SCALES = ["q", "k", "v", "prob"];
 
@@ -13,16 +7,16 @@ const SCALES = ["q", "k", "v", "prob"];
  * What the state of vLLM 0.33.0's attention has beside weights: scales that are in use, all 1, and in a quantised model
  * those that a checkpoint may give, where -1 says that it gives none.
  */
-export function attentionScales(attention: string, format: Format): Beside[] {
+export function attentionScales(attention: string, format: Format): Constant[] {
   const one = Buffer.alloc(4);
   one.writeFloatLE(1);
   const none = Buffer.from([0x80, 0xbf]); // -1 in BF16
-  const used = SCALES.map((kind) => beside(`${attention}._${kind}_scale`, "F32", one));
-  const given = SCALES.map((kind) => beside(`${attention}.${kind}_scale`, "BF16", none));
+  const used = SCALES.map((kind) => constant(`${attention}._${kind}_scale`, "F32", one));
+  const given = SCALES.map((kind) => constant(`${attention}.${kind}_scale`, "BF16", none));
   return format.ranks?.kvScales ? [...used, ...given] : used;
 }
 
-const beside = (name: string, dtype: string, bytes: Buffer): Beside => ({
+const constant = (name: string, dtype: string, bytes: Buffer): Constant => ({
   tensor: { name, dtype, shape: [] },
   bytes,
 });

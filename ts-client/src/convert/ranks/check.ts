@@ -1,7 +1,8 @@
+/** Refuses a model that cannot be cut for so many tensor-parallel ranks. */
 import { convertError } from "../errors.js";
 import type { Format } from "../formats/index.js";
-import type { FusedGroup, Obstacle } from "../fused.js";
-import { allTensors, type Source, type SourceTensor } from "../source.js";
+import type { FusedGroup, Obstacle } from "../formats/types.js";
+import { allTensors, type Source, type SourceTensor } from "../source/source.js";
 import type { Cut, RankedModel } from "./model.js";
 import { padded, sharesOf } from "./slice.js";
 

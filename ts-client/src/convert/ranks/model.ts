@@ -1,7 +1,8 @@
+/** The parameters of vLLM's models, and how tensor-parallel ranks share each. */
 import { z } from "zod";
 import { convertError } from "../errors.js";
-import { parseJsonText } from "../python-json.js";
-import type { Source } from "../source.js";
+import type { Source } from "../source/source.js";
+import { parseJsonText } from "../text/python-json.js";
 
 /** How ranks share a parameter. Rows of k and v are heads, of which several ranks may have the same. */
 export type Cut = "vocabulary" | "rows" | "kv rows" | "columns" | "whole";

@@ -1,7 +1,8 @@
+/** Whether and how a source is cut for tensor-parallel ranks. */
 import { convertError } from "../errors.js";
 import type { Format } from "../formats/index.js";
-import type { ConvertOptions } from "../plan.js";
-import type { Source } from "../source.js";
+import type { ConvertOptions } from "../options/options.js";
+import type { Source } from "../source/source.js";
 import { checkRanks } from "./check.js";
 import { type RankedModel, rankedModel } from "./model.js";
 

@@ -1,5 +1,6 @@
-import { bitsOf } from "../safetensors/dtypes.js";
-import type { SourceTensor } from "../source.js";
+/** Which rows or columns of a tensor each tensor-parallel rank has. */
+import { bitsOf } from "../source/safetensors/dtypes.js";
+import type { SourceTensor } from "../source/source.js";
 import type { Cut, RankedModel } from "./model.js";
 
 /** vLLM pads the vocabulary to a multiple of this, and shares out the padded rows. */

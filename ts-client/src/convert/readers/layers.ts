@@ -1,5 +1,8 @@
+/** Which layers each engine fuses, and which it builds unquantised, by architecture. */
 import { z } from "zod";
-import { parseJsonText } from "../python-json.js";
+import type { Reader } from "../options/choices.js";
+import type { Source } from "../source/source.js";
+import { parseJsonText } from "../text/python-json.js";
 import { type EngineRules, RULES } from "./rules.js";
 
 /** Engines that build models of their own, and so fuse layers and leave some in their own precision. */
@@ -87,4 +90,10 @@ function placeOf(name: string): { leaf: string; parent: string } {
     .slice(0, -1)
     .filter((part) => !/^\d+$/.test(part));
   return { leaf: parts.at(-1) ?? "", parent: parts.at(-2) ?? "" };
+}
+
+/** The layers of a source's model as a reader builds them; those of every engine where none, or no engine, is named. */
+export function layersFor(source: Pick<Source, "config"> | null, reader: Reader | null): Layers {
+  const named = ENGINES.filter((engine): engine is Engine => engine === reader);
+  return layersOf(architecturesOf(source?.config ?? null), named.length > 0 ? named : ENGINES);
 }

@@ -1,5 +1,6 @@
-import { isExpert } from "../fused.js";
-import type { Facts, Matrix, Problem } from "./types.js";
+/** What the rules of several readers need: kinds of layouts and of tensors. */
+import { isExpert } from "../source/layer-names.js";
+import type { Matrix, OutputFacts, Problem } from "./types.js";
 
 /** Layouts whose config.json speaks compressed-tensors. */
 export const CT = /^ct_|^w4a8_g128_vllm/;
@@ -8,7 +9,8 @@ export const CT_BLOCKS = /^(ct_fp8_block|w4a8_g128_vllm_mixed)$/;
 export const W4AFP8 = /^w4a8_g128_(sglang|trtllm)$/;
 const OWN = /^fp8_(channel|block128_pad4)$/;
 
-export const isLlama4 = ({ architectures }: Facts) => architectures.some((name) => name.startsWith("Llama4"));
+export const isLlama4 = ({ architectures }: OutputFacts) =>
+  architectures.some((name) => name.startsWith("Llama4"));
 
 /** A problem of these tensors; none where there are none. */
 export function problemOf(
@@ -18,7 +20,7 @@ export function problemOf(
   return found.length === 0 ? [] : [{ ...problem, tensors: found.map(({ name }) => name) }];
 }
 
-export const experts = ({ matrices }: Facts) => matrices.filter(({ name }) => isExpert(name));
+export const experts = ({ matrices }: OutputFacts) => matrices.filter(({ name }) => isExpert(name));
 
 const SAME_CODES: Readonly<Record<string, string>> = {
   fp8_channel: "ct_fp8_channel",
@@ -26,7 +28,7 @@ const SAME_CODES: Readonly<Record<string, string>> = {
 };
 
 /** No reader but opswap has a name for the layouts of its own kernels. */
-export function ownLayout({ layout }: Facts, file: string): Problem[] {
+export function ownLayout({ layout }: OutputFacts, file: string): Problem[] {
   if (!OWN.test(layout)) return [];
   return [
     {

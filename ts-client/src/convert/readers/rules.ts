@@ -1,3 +1,4 @@
+/** The types of rules.json, which is read from the engines' own model files. */
 import rules from "./rules.json" with { type: "json" };
 
 /** What an engine's own model files say, as test/loaders/rules.py reads them; `npm run loaders -- --rules` writes it. */

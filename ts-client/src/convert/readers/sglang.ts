@@ -1,14 +1,15 @@
-import { isExpert } from "../fused.js";
+/** What SGLang does not load right, and what to do. */
+import { isExpert } from "../source/layer-names.js";
 import { experts, ownLayout, problemOf, W4AFP8 } from "./layouts.js";
 import { RULES } from "./rules.js";
-import type { Facts, Problem, ReaderRules } from "./types.js";
+import type { OutputFacts, Problem, ReaderRules } from "./types.js";
 
 const LLAMA = "LlamaForCausalLM";
 /** Whether a model is its class for Llama, or made of it. */
 const isLlama = (name: string) => name === LLAMA || RULES.sglang.bases[name]?.includes(LLAMA) === true;
 const DEEPSEEK = /^Deepseek(V2|V3|V32)?ForCausalLM$/;
 
-function llamaBlocks({ layout, architectures, matrices }: Facts): Problem[] {
+function llamaBlocks({ layout, architectures, matrices }: OutputFacts): Problem[] {
   const found = architectures.find(isLlama);
   return problemOf(layout === "fp8_block128" && found !== undefined ? matrices : [], {
     problem: `its ${found} looks for weight_scale, does not find weight_scale_inv, and computes NaN`,
@@ -18,7 +19,7 @@ function llamaBlocks({ layout, architectures, matrices }: Facts): Problem[] {
 }
 
 /** Scales of a matrix alone: parts that it fuses by their rows cannot have them. */
-function fusedLatent({ layout, matrices }: Facts): Problem[] {
+function fusedLatent({ layout, matrices }: OutputFacts): Problem[] {
   const found = matrices.filter(({ name }) => /\.(q_a_proj|kv_a_proj_with_mqa)\.weight$/.test(name));
   const fused = /^(ct_)?fp8_tensor$/.test(layout) && found.some(({ name }) => name.includes("q_a_proj"));
   return problemOf(fused ? found : [], {
@@ -30,7 +31,7 @@ function fusedLatent({ layout, matrices }: Facts): Problem[] {
 }
 
 /** W4A8 of compressed-tensors is for experts alone there, and its scales are found for none of ours. */
-function ctInt4(facts: Facts): Problem[] {
+function ctInt4(facts: OutputFacts): Problem[] {
   const coded = facts.layout === "w4a8_g128_vllm" ? facts.matrices : experts(facts);
   return problemOf(facts.layout.startsWith("w4a8_g128_vllm") ? coded : [], {
     problem: "its compressed-tensors has no W4A8 for these layers",
@@ -40,7 +41,7 @@ function ctInt4(facts: Facts): Problem[] {
 }
 
 /** Its attention of GPT-OSS takes no notice of a quantisation, and loads bare codes. */
-function gptOss({ architectures, matrices }: Facts): Problem[] {
+function gptOss({ architectures, matrices }: OutputFacts): Problem[] {
   const its = architectures.some((name) => name.startsWith("GptOss"));
   return problemOf(its ? matrices.filter(({ name }) => !isExpert(name)) : [], {
     problem: "it builds GPT-OSS's attention unquantised, and loads bare codes",
@@ -50,7 +51,7 @@ function gptOss({ architectures, matrices }: Facts): Problem[] {
 }
 
 /** The text model of Llama 4 alone: what loads its experts is in the class for text and images. */
-function llama4({ architectures }: Facts): Problem[] {
+function llama4({ architectures }: OutputFacts): Problem[] {
   if (!architectures.includes("Llama4ForCausalLM")) return [];
   return [
     {
@@ -63,7 +64,7 @@ function llama4({ architectures }: Facts): Problem[] {
 
 const W4AFP8_FILE = "srt/layers/quantization/w4afp8.py";
 
-function w4afp8(facts: Facts): Problem[] {
+function w4afp8(facts: OutputFacts): Problem[] {
   if (!W4AFP8.test(facts.layout)) return [];
   const { architectures } = facts;
   const mixture = experts(facts).length > 0 && !architectures.some((name) => DEEPSEEK.test(name));
@@ -80,7 +81,7 @@ function w4afp8(facts: Facts): Problem[] {
 }
 
 /** Layers that stay, of those that w4afp8 takes for block FP8 unasked. */
-function keptDense({ kept }: Facts): Problem[] {
+function keptDense({ kept }: OutputFacts): Problem[] {
   const dense = kept.filter((name) => !isExpert(`${name}.weight`) && !/(^|\.)(lm_head|gate)$/.test(name));
   return problemOf(
     dense.map((name) => ({ name })),

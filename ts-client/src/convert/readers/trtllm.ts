@@ -1,10 +1,11 @@
+/** What TensorRT-LLM does not load right, and what to do. */
 import { ownLayout, W4AFP8 } from "./layouts.js";
-import type { Facts, Problem, ReaderRules } from "./types.js";
+import type { OutputFacts, Problem, ReaderRules } from "./types.js";
 
 const FILE = "tensorrt_llm/_torch/model_config.py";
 
 /** By its source alone: it is not installable where these rules are tested. */
-function otherDialects({ layout }: Facts): Problem[] {
+function otherDialects({ layout }: OutputFacts): Problem[] {
   if (
     ["bf16", "fp8_block128", "w4a8_g128_trtllm"].includes(layout) ||
     /^fp8_(channel|block128_pad4)$/.test(layout)

@@ -1,3 +1,4 @@
+/** What the rules of a reader look at, and what they answer. */
 import type { Modules } from "../formats/types.js";
 
 /** A matrix that is quantised, by its shape before it was packed. */
@@ -7,7 +8,7 @@ export interface Matrix {
 }
 
 /** What readers' rules look at: what an output is, whoever wrote it. */
-export interface Facts extends Modules {
+export interface OutputFacts extends Modules {
   /** Layout id. */
   layout: string;
   architectures: readonly string[];
@@ -30,5 +31,5 @@ export interface ReaderRules {
   version: string;
   /** Whether its own code was seen loading: how this is known. */
   known: "loaded" | "read";
-  problems(facts: Facts): Problem[];
+  problems(facts: OutputFacts): Problem[];
 }

@@ -1,10 +1,11 @@
+/** What each reader does with an output, by its rules. */
 import { convertError } from "../errors.js";
+import { READERS, type Reader } from "../options/choices.js";
 import { ENGINES, type Engine, layersOf } from "./layers.js";
-import { READERS, type Reader } from "./readers.js";
 import { sglang } from "./sglang.js";
 import { transformers } from "./transformers.js";
 import { trtllm } from "./trtllm.js";
-import type { Facts, Problem, ReaderRules } from "./types.js";
+import type { OutputFacts, Problem, ReaderRules } from "./types.js";
 import { vllm } from "./vllm.js";
 
 const RULES: Readonly<Record<Reader, ReaderRules>> = { vllm, sglang, transformers, trtllm };
@@ -22,11 +23,11 @@ export interface Verdict {
   problems: readonly Problem[];
 }
 
-export function verdictsOf(facts: Facts): Verdict[] {
+export function verdictsOf(facts: OutputFacts): Verdict[] {
   return (Object.keys(READERS) as Reader[]).map((reader) => verdictOf(reader, facts));
 }
 
-function verdictOf(reader: Reader, facts: Facts): Verdict {
+function verdictOf(reader: Reader, facts: OutputFacts): Verdict {
   const { name, version, known, problems } = RULES[reader];
   const found = problems(facts);
   const engine = ENGINES.find((one): one is Engine => one === reader);
@@ -47,7 +48,7 @@ export function verdictLines({ name, version, known, architecture, loads, proble
 }
 
 /** Refuses an output that the reader which it is for would not load right. */
-export function checkReader(reader: Reader | null, facts: Facts): void {
+export function checkReader(reader: Reader | null, facts: OutputFacts): void {
   if (reader === null) return;
   const { name, version, problems } = verdictOf(reader, facts);
   const [first] = problems;

@@ -1,9 +1,10 @@
+/** What vLLM does not load right, and what to do. */
 import { CT_BLOCKS, isLlama4, ownLayout, problemOf, W4AFP8 } from "./layouts.js";
 import { RULES } from "./rules.js";
-import type { Facts, Problem, ReaderRules } from "./types.js";
+import type { OutputFacts, Problem, ReaderRules } from "./types.js";
 
 /** W4A8 is compressed-tensors there; w4afp8 is SGLang's, and TensorRT-LLM's files are not looked at. */
-function w4afp8(facts: Facts): Problem[] {
+function w4afp8(facts: OutputFacts): Problem[] {
   if (!W4AFP8.test(facts.layout)) return [];
   return [
     {
@@ -17,7 +18,7 @@ function w4afp8(facts: Facts): Problem[] {
 }
 
 /** It puts queries and keys in another order by heads, and their scales as if each row had one. */
-function llama4Blocks(facts: Facts): Problem[] {
+function llama4Blocks(facts: OutputFacts): Problem[] {
   const { layout, matrices } = facts;
   const found = matrices.filter(({ name }) => /\.[qk]_proj\.weight$/.test(name));
   return problemOf(CT_BLOCKS.test(layout) && isLlama4(facts) ? found : [], {

@@ -1,0 +1,27 @@
+/** How servers stand, as lines for people. */
+import type { Standing } from "../client/standing.js";
+import type { StatusResult } from "../generated/messages.js";
+import { age } from "./format.js";
+
+/** What is known of a server: where it is, and its own account or the reason why it gave none. */
+export function standingLines(found: Standing): string[] {
+  const head = `${found.service} ${found.name}: ${found.state}, process ${found.pid}`;
+  if (!found.status) return [`${head}: ${found.reason}`];
+  return [head, ...statusLines(found.status).map((line) => `  ${line}`)];
+}
+
+/** An account of one server, one fact a line. */
+export function statusLines(status: StatusResult): string[] {
+  const { version, framework } = status;
+  const host = framework ? [`${framework.name} ${framework.version} serves ${framework.model}`] : [];
+  const choice = Object.entries(status.choice).map(([op, impl]) => `${op}=${impl}`);
+  return [
+    ...host,
+    `opswap ${version.pack_version} (build ${version.build_digest.slice(0, 12)}), ${version.cpu_isa}; ${version.device_status}`,
+    `up ${age(Date.now() - status.started)}, epoch ${status.epoch}, switched: ${choice.join(" ") || "nothing"}`,
+    ...(status.restored.outcome === "none" ? [] : [`last run's choice: ${status.restored.message}`]),
+    ...(status.switching ? ["a switch is under way"] : []),
+    ...(status.divergence === null ? [] : [`RANKS DIFFER: ${status.divergence}`]),
+    ...status.ranks.map((rank) => `rank ${rank.rank}: step ${rank.step}, epoch ${rank.epoch}`),
+  ];
+}

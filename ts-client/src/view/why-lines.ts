@@ -1,0 +1,26 @@
+import type { RankWhy, WhyResult } from "../generated/messages.js";
+import { groupRanks } from "./rank-groups.js";
+import { table } from "./table.js";
+
+/** Per group of ranks that say the same: which implementations of an op can run, and why the others cannot. */
+export function whyLines({ op, ranks }: WhyResult): string[] {
+  return groupRanks(ranks).flatMap(({ where, why }) => paragraph(op, where, why));
+}
+
+function paragraph(op: string, where: string, why: RankWhy): string[] {
+  const rows = why.impls.map((impl) => [
+    impl.name === why.active ? "*" : "",
+    impl.name,
+    impl.usable ? "yes" : "no",
+    String(impl.priority),
+    [impl.external ? "registered by the engine" : "", impl.reason].filter(Boolean).join("; "),
+  ]);
+  const columns = [
+    { head: "" },
+    { head: "IMPLEMENTATION" },
+    { head: "USABLE" },
+    { head: "PRIORITY", right: true },
+    { head: "WHY" },
+  ];
+  return [`${op} version ${why.op_version}, ${where}: ${why.active} is active`, ...table(columns, rows)];
+}
