@@ -73,7 +73,7 @@ template <int N>
 opswap_status start(const rms_norm_args &a, const opswap_exec &exec) {
   const int64_t vectors = ceil_div<int64_t>(a.H, N);
   const int64_t threads = std::min<int64_t>(kMaxThreads, round_up<int64_t>(std::max<int64_t>(vectors, 1), kWarp));
-  const int64_t sms = sms_of(exec);
+  const int64_t sms = exec.sm_budget > 0 ? exec.sm_budget : device_sms();
   const Geometry geometry{
       .grid = {std::min(a.T, sms * std::max<int64_t>(1, kThreadsPerSm / threads))}, .block = {threads}, .pdl = true};
   return launch(exec, "rms_norm_kernel", rms_norm_kernel<N>, geometry, a.out.as<Scalar>(), a.input.as<Scalar>(),

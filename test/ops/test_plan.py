@@ -108,7 +108,7 @@ def test_a_quantised_argument_that_does_not_fit_is_refused() -> None:
         ("OPSWAP_E_ARGUMENT", "is given as well", OP, (out, x, None, one, scale, None)),
         ("OPSWAP_E_ARGUMENT", "argument 1 is quantised", OP, (out, one, None, weight, scale, None)),
         ("OPSWAP_E_ARGUMENT", "argument 1 is quantised", "silu", (out, one)),
-        ("OPSWAP_E_SHAPE", "weight_scale", OP, (out, x, None, short, None, None)),
+        ("OPSWAP_E_ARGUMENT", "B0 is 1", OP, (out, x, None, short, None, None)),
     ]
     for code, words, op, args in bad:
         with pytest.raises(opswap.OpswapError, match=words) as caught:

@@ -36,7 +36,9 @@ export interface Native {
     strides?: readonly number[],
     byteOffset?: number,
   ): NativeTensor;
-  call(op: string, args: readonly NativeArgument[], impl?: string): void;
+  call(op: string, args: readonly NativeArgument[], impl?: string, plan?: Uint8Array): void;
+  /** Empty where the implementation makes none. */
+  plan(op: string, args: readonly NativeArgument[], impl?: string): Uint8Array;
   /** Makes a POSIX shared-memory segment and maps it; it is unmapped with the last reference to the buffer. */
   shmCreate(name: string, bytes: number): ArrayBuffer;
   /** Maps a segment of this user's. */

@@ -3,8 +3,6 @@
 
 #include "quantize_fp8.gen.h"
 
-#include "common/sm90/room.h"
-
 namespace opswap::OPSWAP_PASS {
 
 // Writes a.scale [1].

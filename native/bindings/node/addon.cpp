@@ -2,6 +2,7 @@
 #include <napi.h>
 
 #include <array>
+#include <optional>
 #include <string>
 
 #include "convert.h"
@@ -91,20 +92,43 @@ Arguments to_args(napi_env env, napi_value list) {
   return args;
 }
 
+// The `impl` and `plan` arguments of a call, at 2 and 3; either may be undefined.
+struct Exec {
+  std::optional<Name> impl;
+  opswap_exec value{};
+
+  explicit Exec(const Napi::CallbackInfo &info) {
+    value.struct_size = sizeof value;
+    if (info.Length() > 2 && !info[2].IsUndefined()) value.impl = impl.emplace(info.Env(), info[2], "call: impl").text;
+    if (info.Length() < 4 || info[3].IsUndefined()) return;
+    if (!info[3].IsTypedArray()) raise(info.Env(), "OPSWAP_E_ARGUMENT", "call: plan needs a Uint8Array");
+    const Napi::Uint8Array plan = info[3].As<Napi::Uint8Array>();
+    value.plan = plan.Data();
+    value.plan_size = plan.ByteLength();
+  }
+  Exec(const Exec &) = delete;
+};
+
 Napi::Value call(const Napi::CallbackInfo &info) {
   const Napi::Env env = info.Env();
   const Name op(env, info[0], "call: op");
   const Arguments args = to_args(env, info[1]);
-  if (info.Length() < 3 || info[2].IsUndefined()) {
-    check(env, opswap_call(op.text, args.values.data(), int32_t(args.count), nullptr));
-    return env.Undefined();
-  }
-  const Name impl(env, info[2], "call: impl");
-  opswap_exec exec{};
-  exec.struct_size = sizeof exec;
-  exec.impl = impl.text;
-  check(env, opswap_call(op.text, args.values.data(), int32_t(args.count), &exec));
+  const Exec exec(info);
+  check(env, opswap_call(op.text, args.values.data(), int32_t(args.count), &exec.value));
   return env.Undefined();
+}
+
+Napi::Value plan(const Napi::CallbackInfo &info) {
+  const Napi::Env env = info.Env();
+  const Name op(env, info[0], "plan: op");
+  const Arguments args = to_args(env, info[1]);
+  const Exec exec(info);
+  size_t size = 0;
+  check(env, opswap_plan(op.text, args.values.data(), int32_t(args.count), &exec.value, nullptr, &size));
+  Napi::Uint8Array bytes = Napi::Uint8Array::New(env, size);
+  if (size)
+    check(env, opswap_plan(op.text, args.values.data(), int32_t(args.count), &exec.value, bytes.Data(), &size));
+  return bytes;
 }
 
 // Reads a JSON report of the (buffer, size) pattern; it may grow between the two calls.
@@ -183,6 +207,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   add("why", why);
   add("use", use);
   add("call", call);
+  add("plan", plan);
   add("tensor", NativeTensor::create);
   add("setThreads", set_threads);
   add("getThreads", [](const Napi::CallbackInfo &info) { return Napi::Number::New(info.Env(), opswap_get_threads()); });

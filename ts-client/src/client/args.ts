@@ -2,6 +2,7 @@
 import type { CallResult } from "../generated/messages.js";
 import { type OpArgs, type OpName, opFacts } from "../generated/ops.js";
 import { OpswapError } from "../types/errors.js";
+import { Quantized } from "../types/quantized.js";
 import type { Manifest, ManifestArgument, ManifestOp } from "./manifest.js";
 import { didYouMean } from "./nearest.js";
 import type { CallArgument, CallOptions, OpswapClient } from "./types.js";
@@ -26,10 +27,12 @@ export function packArguments(op: ManifestOp, named: Readonly<Record<string, Cal
       `${op.op}: no argument ${stranger}; it takes ${names.join(", ")}${didYouMean(stranger, names)}`,
     );
   }
+  const quantized = op.quantized?.filter(({ data }) => named[data] instanceof Quantized) ?? [];
+  const inQuantized = new Set(quantized.map(({ scale }) => scale));
   return op.args.map((argument): CallArgument => {
     const given = named[argument.name] ?? argument.default;
     if (given !== undefined && given !== null) return given;
-    if (argument.optional) return null;
+    if (argument.optional || inQuantized.has(argument.name)) return null;
     throw missingArgument(op.op, argument);
   });
 }

@@ -3,6 +3,7 @@ import type { OpswapClient } from "./types.js";
 import { type ConnectOptions, ZmqClient } from "./zmq.js";
 
 export { OpswapError } from "../types/errors.js";
+export { Quantized } from "../types/quantized.js";
 export type { OpTensor } from "../types/tensor.js";
 export { declared, missingArgument, packArguments, run } from "./args.js";
 export type { DiscoveredService } from "./discovery.js";

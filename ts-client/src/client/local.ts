@@ -8,6 +8,7 @@ import {
   type OpStats,
   type OpsResult,
   opStats,
+  type PlanResult,
   type RankAck,
   type RankStatus,
   type StatusResult,
@@ -18,9 +19,11 @@ import {
 } from "../generated/messages.js";
 import { loadNative, type Native, type NativeArgument, type NativeTensor } from "../native.js";
 import { asOpswapError, OpswapError } from "../types/errors.js";
+import { Quantized } from "../types/quantized.js";
 import type { OpTensor } from "../types/tensor.js";
 import { declared } from "./args.js";
 import { type Manifest, readManifest } from "./manifest.js";
+import { takeApart } from "./quantized.js";
 import { layout } from "./tensor.js";
 import type { CallArgument, CallOptions, OpswapClient } from "./types.js";
 
@@ -141,16 +144,28 @@ export class LocalClient implements OpswapClient {
 
   call(op: string, args: readonly CallArgument[], options: CallOptions = {}): Promise<CallResult> {
     return this.#run(() => {
-      const natives = args.map(nativeArgument);
+      const natives = this.#natives(op, args);
       const impl = options.impl ?? why.parse(JSON.parse(this.#native.why(op))).active;
       const before = process.hrtime.bigint();
-      this.#native.call(op, natives, options.impl);
+      this.#native.call(op, natives, options.impl, options.plan);
       return { op, impl, elapsed_ns: Number(process.hrtime.bigint() - before) };
+    });
+  }
+
+  plan(op: string, args: readonly CallArgument[], options: CallOptions = {}): Promise<PlanResult> {
+    return this.#run(() => {
+      const impl = options.impl ?? why.parse(JSON.parse(this.#native.why(op))).active;
+      return { op, impl, plan: this.#native.plan(op, this.#natives(op, args), impl) };
     });
   }
 
   async close(): Promise<void> {
     this.#closed = true;
+  }
+
+  #natives(op: string, args: readonly CallArgument[]): NativeArgument[] {
+    if (!args.some((argument) => argument instanceof Quantized)) return args.map(nativeArgument);
+    return takeApart(declared(this.#manifest, op), args).args.map(nativeArgument);
   }
 
   /** Applies every change, or puts back those that were applied and throws. */

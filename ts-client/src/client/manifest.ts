@@ -30,6 +30,8 @@ const op = z.looseObject({
   /** Conditions over sizes and scalars that a call has to meet. */
   require: z.optional(z.array(z.string())),
   toggle_class: z.optional(z.string()),
+  /** Tensors that may be given as one quantised argument: names of the arguments with data and scale, and the layout's id. */
+  quantized: z.optional(z.array(z.object({ layout: z.string(), data: z.string(), scale: z.string() }))),
 });
 
 const error = z.looseObject({ name: z.string(), meaning: z.string(), remedy: z.string() });

@@ -4,16 +4,18 @@ import type {
   Change,
   DoctorResult,
   OpsResult,
+  PlanResult,
   Service,
   StatusResult,
   UseResult,
   WhyResult,
 } from "../generated/messages.js";
+import type { Quantized } from "../types/quantized.js";
 import type { OpTensor } from "../types/tensor.js";
 import type { Manifest } from "./manifest.js";
 
 /** Numbers that are integers may be given as number or bigint; null is an optional tensor that is not given. */
-export type CallArgument = OpTensor | number | bigint | boolean | string | null;
+export type CallArgument = OpTensor | Quantized | number | bigint | boolean | string | null;
 
 export interface UseOptions {
   /** How long a rank may take for each of prepare and commit. */
@@ -23,6 +25,8 @@ export interface UseOptions {
 export interface CallOptions {
   /** Run this implementation, whatever is active. */
   impl?: string | undefined;
+  /** What `plan` gave for arguments of these shapes, dtypes and scalars; without one the implementation works it out. */
+  plan?: Uint8Array | undefined;
 }
 
 /**
@@ -47,6 +51,8 @@ export interface OpswapClient {
   tensor(dtype: string, shape: readonly number[], strides?: readonly number[]): OpTensor;
   /** Runs one op; results are written into the tensors that it writes to. */
   call(op: string, args: readonly CallArgument[], options?: CallOptions): Promise<CallResult>;
+  /** What an implementation works out once for these shapes, dtypes and scalars; empty where it makes no plans. */
+  plan(op: string, args: readonly CallArgument[], options?: Pick<CallOptions, "impl">): Promise<PlanResult>;
   /** Ends the connection and gives all memory back. Idempotent. */
   close(): Promise<void>;
 }

@@ -45,6 +45,7 @@ describe("engine", () => {
           "call by named arguments fills in defaults",
           "call refuses wrong shapes before anything is written",
           "call refuses a tensor of another client",
+          "call takes a plan, and codes with their scales as one argument",
           "many calls at once",
           "tensors of bad dtype or shape are refused",
         ],

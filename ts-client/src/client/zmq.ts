@@ -5,6 +5,7 @@ import type {
   Change,
   DoctorResult,
   OpsResult,
+  PlanResult,
   Service,
   StatusResult,
   UseResult,
@@ -12,10 +13,13 @@ import type {
 } from "../generated/messages.js";
 import { loadNative } from "../native.js";
 import { OpswapError } from "../types/errors.js";
+import { Quantized } from "../types/quantized.js";
 import type { OpTensor } from "../types/tensor.js";
+import { declared } from "./args.js";
 import { Connection } from "./connection.js";
 import { type DiscoveredService, find } from "./discovery.js";
 import { type Manifest, readManifest } from "./manifest.js";
+import { takeApart } from "./quantized.js";
 import { type Segment, SegmentPool, type SharedMemory } from "./shm.js";
 import { layout } from "./tensor.js";
 import type { CallArgument, CallOptions, OpswapClient, UseOptions } from "./types.js";
@@ -65,6 +69,8 @@ export class ZmqClient implements OpswapClient {
   readonly #connection: Connection;
   readonly #timeoutMs: number;
   readonly #memory: SharedMemory | undefined;
+  /** Asked for once, by the first call with a quantised argument. */
+  #manifest: Promise<Manifest> | undefined;
   #pool: SegmentPool | undefined;
 
   private constructor(found: DiscoveredService, options: ConnectOptions) {
@@ -130,14 +136,32 @@ export class ZmqClient implements OpswapClient {
   }
 
   async call(op: string, args: readonly CallArgument[], options: CallOptions = {}): Promise<CallResult> {
-    const wire = args.map((argument) => this.#wire(argument));
-    const fields = options.impl === undefined ? { op, args: wire } : { op, args: wire, impl: options.impl };
+    const { impl, plan } = options;
+    const fields = { op, ...(await this.#wired(op, args)), ...(impl && { impl }), ...(plan && { plan }) };
     return this.#connection.request("call", fields, CALL_TIMEOUT_MS);
+  }
+
+  async plan(op: string, args: readonly CallArgument[], options: CallOptions = {}): Promise<PlanResult> {
+    const { args: wired } = await this.#wired(op, args);
+    const fields = { op, args: wired, ...(options.impl && { impl: options.impl }) };
+    return this.#connection.request("plan", fields, this.#timeoutMs);
   }
 
   async close(): Promise<void> {
     this.#connection.close();
     this.#pool?.close();
+  }
+
+  async #wired(
+    op: string,
+    args: readonly CallArgument[],
+  ): Promise<{ args: CallArg[]; layouts?: Record<string, string> }> {
+    if (!args.some((argument) => argument instanceof Quantized)) {
+      return { args: args.map((argument) => this.#wire(argument)) };
+    }
+    this.#manifest ??= this.manifest();
+    const { args: apart, layouts } = takeApart(declared(await this.#manifest, op), args);
+    return { args: apart.map((argument) => this.#wire(argument)), layouts };
   }
 
   #wire(argument: CallArgument): CallArg {

@@ -9,6 +9,7 @@ import {
   type OpswapClient,
   type OpTensor,
   packArguments,
+  type Quantized,
 } from "../client/index.js";
 import type { CallResult } from "../generated/messages.js";
 import { checkTarget, type FileTensor, writeTensors } from "../tensorfile/index.js";
@@ -81,7 +82,7 @@ async function call(
 /** Copies tensors to where the op can reach them, and makes those that it only writes. */
 function place(client: OpswapClient, op: ManifestOp, words: readonly string[]) {
   const read = readArguments(op, words);
-  const named: Record<string, CallArgument> = {};
+  const named: Record<string, Exclude<CallArgument, Quantized>> = {};
   for (const [name, { dtype, shape }] of tensorsToMake(op, read))
     named[name] = made(client, dtype, shape, read.given.get(name) === ZEROS);
   for (const [name, value] of read.given)

@@ -1,6 +1,6 @@
 /** Tests that every client has to pass, whatever its transport. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type OpswapClient, type OpTensor, run } from "../client/index.js";
+import { type OpswapClient, type OpTensor, Quantized, run } from "../client/index.js";
 import { OpswapError } from "../types/errors.js";
 
 /** Tests that a transport cannot pass, and why. */
@@ -147,6 +147,29 @@ const TESTS: Record<string, Test> = {
     const refused = client.call("silu_and_mul", [foreign, foreign]);
     await expect(refused).rejects.toMatchObject({ code: "OPSWAP_E_ARGUMENT" });
     await other.close();
+  },
+
+  "call takes a plan, and codes with their scales as one argument": async (client) => {
+    const [rows, columns] = [2, 128];
+    const input = client.tensor("bfloat16", [rows, columns]);
+    new Uint16Array(input.bytes.buffer, input.bytes.byteOffset, rows * columns).fill(0x3f80);
+    const weight = client.tensor("float8_e4m3fn", [1, columns]);
+    weight.bytes.fill(0x38);
+    const out = client.tensor("bfloat16", [rows, 1]);
+    const quantized = (layout: string) => new Quantized(weight, floats(client, [1, 1], [0.5]), layout);
+    const args = [out, input, null, quantized("fp8_block128"), null, null, false];
+    const { plan, impl } = await client.plan("gemm_fp8_block128", args);
+    expect([impl, plan.length > 0]).toEqual(["cpu", true]);
+    await client.call("gemm_fp8_block128", args, { plan });
+    // 128 products of 1 and 1 with a scale of 1/2 are 64: 0x4280 in bfloat16.
+    expect([...new Uint16Array(out.bytes.buffer, out.bytes.byteOffset, rows)]).toEqual([0x4280, 0x4280]);
+    const short = [out, input, null, quantized("fp8_tensor"), null, null, false];
+    await expect(client.call("gemm_fp8_block128", short)).rejects.toMatchObject({ code: "OPSWAP_E_LAYOUT" });
+    const forged = client.call("gemm_fp8_block128", args, { plan: plan.slice(1) });
+    await expect(forged).rejects.toMatchObject({ code: "OPSWAP_E_PLAN" });
+    const named = { out, input, weight: quantized("fp8_block128") };
+    await run(client, "gemm_fp8_block128", named as never);
+    expect((await client.plan("gemm_fp8_block128", args, { impl: "ref" })).plan.length).toBe(0);
   },
 
   "many calls at once": async (client) => {
