@@ -1,6 +1,6 @@
 #include "attention_decode.gen.h"
 
-#include "common/attend_few.h"
+#include "common/attend_few_rows.h"
 #include "common/op.h"
 
 namespace opswap::OPSWAP_ISA {

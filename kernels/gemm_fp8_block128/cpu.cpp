@@ -1,7 +1,7 @@
 #include "gemm_fp8_block128.gen.h"
 
-#include "few.h"
-#include "many.h"
+#include "few_rows.h"
+#include "many_rows.h"
 
 namespace opswap::OPSWAP_ISA {
 

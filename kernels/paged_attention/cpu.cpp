@@ -2,7 +2,7 @@
 
 #include "common/op.h"
 #include "common/paged.h"
-#include "common/sub.h"
+#include "common/sub_call.h"
 
 namespace opswap::OPSWAP_ISA {
 

@@ -7,7 +7,7 @@
 namespace opswap::convert::OPSWAP_ISA {
 namespace {
 
-void quantize(const Tile &tile, const Scheme &scheme, const Output &out, Stats &stats, Found &found) {
+void quantize(const Tile &tile, const Scheme &scheme, const Output &out, Stats &stats, Nonfinites &found) {
   typed(tile, [&](auto *in) {
     if (scheme.is_int4())
       quantize_int4(tile, scheme, out, in, stats, found);
@@ -16,7 +16,7 @@ void quantize(const Tile &tile, const Scheme &scheme, const Output &out, Stats &
   });
 }
 
-float amax(const Tile &tile, Found &found) {
+float amax(const Tile &tile, Nonfinites &found) {
   bool inspected = false;
   const Block all{tile.rows, tile.columns, tile.columns};
   return typed(tile, [&](auto *in) { return amax_of(tile, in, all, inspected, found); });

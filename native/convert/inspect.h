@@ -9,7 +9,7 @@ namespace opswap::convert::OPSWAP_ISA {
 
 // Finds elements whose exponent bits are all set; e4m3 has only NaN, where the mantissa is as well.
 template <class U>
-void find(const Tile &tile, U mask, Found &found) {
+void find(const Tile &tile, U mask, Nonfinites &found) {
   U *p = static_cast<U *>(tile.in);
   const int64_t n = tile.rows * tile.columns;
   int64_t count = 0;
@@ -27,7 +27,7 @@ void find(const Tile &tile, U mask, Found &found) {
     if ((p[i] & mask) == mask) p[i] = 0;
 }
 
-inline void inspect(const Tile &tile, Found &found) {
+inline void inspect(const Tile &tile, Nonfinites &found) {
   switch (tile.element) {
     case Element::bf16:
       return find<uint16_t>(tile, 0x7f80, found);
@@ -79,7 +79,7 @@ float finite_amax(const E *p, Block b) {
 
 // The largest finite magnitude. Looks the tile through the first time that something in it is not finite.
 template <class E>
-float amax_of(const Tile &tile, const E *p, Block b, bool &inspected, Found &found) {
+float amax_of(const Tile &tile, const E *p, Block b, bool &inspected, Nonfinites &found) {
   int32_t top = amax_bits(p, b);
   if (top >= kInfinity && !inspected) {
     inspect(tile, found);

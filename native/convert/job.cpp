@@ -71,7 +71,7 @@ void add(Stats &all, const Stats &one) {
   all.zero_blocks += one.zero_blocks;
 }
 
-bool comes_first(const Found &a, const Found &b) {
+bool comes_first(const Nonfinites &a, const Nonfinites &b) {
   return b.count == 0 || a.row < b.row || (a.row == b.row && a.column < b.column);
 }
 

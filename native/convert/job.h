@@ -64,7 +64,7 @@ struct Result {
   // Of the tiles' digests in order; the same whatever the number of threads.
   uint64_t source_digest = 0, data_digest = 0, scale_digest = 0;
   Stats stats;
-  Found found;
+  Nonfinites found;
   int64_t differing = 0;         // bytes, when verifying
   int64_t first_differing = -1;  // byte of the data
   int64_t differing_scales = 0;

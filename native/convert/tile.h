@@ -136,7 +136,7 @@ struct Stats {
   double weighted = 0;  // noise, each column's by its importance
 };
 
-struct Found {
+struct Nonfinites {
   int64_t count = 0;
   int64_t row = -1, column = -1;  // of the first in row-major order
 };
@@ -201,11 +201,11 @@ struct Output {
   const float *importance;  // of each column, in int4; nullptr where errors are not weighted
 };
 
-using Quantize = void (*)(const Tile &tile, const Scheme &scheme, const Output &out, Stats &stats, Found &found);
+using Quantize = void (*)(const Tile &tile, const Scheme &scheme, const Output &out, Stats &stats, Nonfinites &found);
 // Looks for non-finite elements, and writes 0 over them where the policy says so.
-using Inspect = void (*)(const Tile &tile, Found &found);
+using Inspect = void (*)(const Tile &tile, Nonfinites &found);
 // The largest magnitude of the finite elements.
-using Amax = float (*)(const Tile &tile, Found &found);
+using Amax = float (*)(const Tile &tile, Nonfinites &found);
 
 // out: rows * columns floats.
 using Decode = void (*)(const StoredTile &tile, float *out);

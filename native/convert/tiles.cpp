@@ -22,7 +22,7 @@ int64_t paired_row(const Job &job, int64_t row) {
 }
 
 // How the bytes of an area lie in a file.
-struct Lie {
+struct FileLayout {
   int64_t base;
   Group group;
   int64_t pitch;  // columns of its rows
@@ -31,13 +31,13 @@ struct Lie {
 
 // Calls move(memory, bytes, file offset) for each run of the area that is contiguous in the file.
 template <class Move>
-bool each_run(const Work &w, const Area &a, Lie lie, uint8_t *memory, Move &&move) {
-  const bool whole = a.columns == lie.pitch && !lie.paired;
-  const auto stored = [&](int64_t elements) { return elements / lie.group.elements * lie.group.bytes; };
+bool each_run(const Work &w, const Area &a, FileLayout layout, uint8_t *memory, Move &&move) {
+  const bool whole = a.columns == layout.pitch && !layout.paired;
+  const auto stored = [&](int64_t elements) { return elements / layout.group.elements * layout.group.bytes; };
   const int64_t runs = whole ? 1 : a.rows, bytes = stored((whole ? a.rows : 1) * a.columns);
   for (int64_t r = 0; r < runs; ++r) {
-    const int64_t row = lie.paired ? paired_row(w.job, a.row + r) : a.row + r;
-    if (!move(memory + r * bytes, bytes, lie.base + stored(row * lie.pitch + a.column))) return false;
+    const int64_t row = layout.paired ? paired_row(w.job, a.row + r) : a.row + r;
+    if (!move(memory + r * bytes, bytes, layout.base + stored(row * layout.pitch + a.column))) return false;
   }
   return true;
 }
@@ -53,10 +53,10 @@ int64_t target_pitch(const Job &job) { return job.target_columns ? job.target_co
 bool read_area(Work &w, const Area &a, bool from_target, uint8_t *memory) {
   const int file = from_target ? w.job.target : w.job.source;
   const int64_t pitch = w.job.source_columns ? w.job.source_columns : w.job.columns;
-  const Lie lie = from_target ? Lie{w.job.data_offset, written(w.job), target_pitch(w.job)}
-                              : Lie{w.job.source_offset, group_of(w.job.element), pitch, w.job.heads > 0};
+  const FileLayout layout = from_target ? FileLayout{w.job.data_offset, written(w.job), target_pitch(w.job)}
+                              : FileLayout{w.job.source_offset, group_of(w.job.element), pitch, w.job.heads > 0};
   Failure failure;
-  const bool ok = each_run(w, a, lie, memory, [&](uint8_t *p, int64_t bytes, int64_t offset) {
+  const bool ok = each_run(w, a, layout, memory, [&](uint8_t *p, int64_t bytes, int64_t offset) {
     return read_all(file, p, bytes, offset, from_target, failure);
   });
   return ok || w.stop(failure);
@@ -64,8 +64,8 @@ bool read_area(Work &w, const Area &a, bool from_target, uint8_t *memory) {
 
 bool write_area(Work &w, const Area &a, uint8_t *memory) {
   Failure failure;
-  const Lie lie{w.job.data_offset, written(w.job), target_pitch(w.job)};
-  const bool ok = each_run(w, a, lie, memory, [&](uint8_t *p, int64_t bytes, int64_t offset) {
+  const FileLayout layout{w.job.data_offset, written(w.job), target_pitch(w.job)};
+  const bool ok = each_run(w, a, layout, memory, [&](uint8_t *p, int64_t bytes, int64_t offset) {
     return write_all(w.job.target, p, bytes, offset, failure);
   });
   return ok || w.stop(failure);
@@ -118,7 +118,7 @@ bool decode(Work &w, const Area &a, const void *stored, const Lines *lines, floa
   return true;
 }
 
-void place(Found &found, const Area &a) {
+void place(Nonfinites &found, const Area &a) {
   if (found.count == 0) return;
   found.row += a.row;
   found.column += a.column;

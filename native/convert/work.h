@@ -15,7 +15,7 @@ namespace opswap::convert {
 struct Done {
   uint64_t source_digest = 0, data_digest = 0;
   Stats stats;
-  Found found;
+  Nonfinites found;
   int64_t differing = 0, first_differing = -1;
   int64_t inexact = 0, first_inexact = -1;
   float amax = 0;

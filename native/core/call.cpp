@@ -75,8 +75,8 @@ opswap_status resolve(const char *name, const opswap_exec *exec, Op *&op, Impl *
   return OPSWAP_OK;
 }
 
-// Device tensors of a call that names no implementation, while nobody has asked for one, go to the device's choice.
-Impl *taker(const Op &op, Impl &impl, const Bound &bound, const opswap_exec *exec) {
+// The implementation that a call runs: device tensors go to the choice of their device, unless one was asked for.
+Impl *chosen_for(const Op &op, Impl &impl, const Bound &bound, const opswap_exec *exec) {
   if (bound.base().device_type == impl.device_type || impl.external) [[likely]]
     return &impl;
   if ((exec && exec->impl) || op.asked.load(std::memory_order_relaxed)) return &impl;
@@ -97,7 +97,7 @@ opswap_status opswap_call(const char *name, const opswap_arg *args, int32_t narg
   Bound bound;
   if (opswap_status e = bind(*op, args, nargs, bound)) [[unlikely]]
     return e;
-  impl = taker(*op, *impl, bound, exec);
+  impl = chosen_for(*op, *impl, bound, exec);
   trace_call(*op, *impl);
   opswap_status status;
   if (impl->stats.count()) {
@@ -121,7 +121,7 @@ opswap_status opswap_plan(const char *name, const opswap_arg *args, int32_t narg
   const opswap_exec &x = exec ? *exec : kDefaultExec;
   Bound bound;
   if (opswap_status e = bind(*op, args, nargs, bound)) return e;
-  impl = taker(*op, *impl, bound, exec);
+  impl = chosen_for(*op, *impl, bound, exec);
   const size_t room = *size;
   *size = plan_size(*impl, bound, x);
   if (!buf || !*size) return OPSWAP_OK;
@@ -138,7 +138,7 @@ opswap_status opswap_workspace_size(const char *name, const opswap_arg *args, in
   if (opswap_status e = resolve(name, exec, op, impl)) return e;
   Bound bound;
   if (opswap_status e = bind(*op, args, nargs, bound)) return e;
-  impl = taker(*op, *impl, bound, exec);
+  impl = chosen_for(*op, *impl, bound, exec);
   *size =
       impl->record && impl->record->workspace ? impl->record->workspace(bound.args, exec ? *exec : kDefaultExec) : 0;
   return OPSWAP_OK;

@@ -75,14 +75,14 @@ async function findWorking(python) {
  * @returns {Promise<string | null>} path of nvcc, or null: build without CUDA
  */
 export async function findNvcc(python) {
-  const wish = process.env.OPSWAP_CUDA || "auto";
-  if (!["auto", "on", "off"].includes(wish))
-    throw new SetupError(`OPSWAP_CUDA is "${wish}", needs on, off or auto`);
-  if (wish === "off") return null;
+  const wanted = process.env.OPSWAP_CUDA || "auto";
+  if (!["auto", "on", "off"].includes(wanted))
+    throw new SetupError(`OPSWAP_CUDA is "${wanted}", needs on, off or auto`);
+  if (wanted === "off") return null;
   try {
     return await findWorking(python);
   } catch (error) {
-    if (!(error instanceof SetupError) || wish === "on") throw error;
+    if (!(error instanceof SetupError) || wanted === "on") throw error;
     const reason = error.message.split("\n", 1)[0];
     say(`  no CUDA kernels in this build: ${reason} (OPSWAP_CUDA=off leaves them out)`);
     return null;

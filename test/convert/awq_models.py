@@ -87,8 +87,8 @@ def collect(model: Any, tokens: Any, file: Path) -> None:
     for name, layer in model.named_modules():
         if isinstance(layer, torch.nn.Linear) and name != "lm_head":
             rows = seen.setdefault(f"{name}.weight.mean_square", [])
-            look = lambda _layer, args, rows=rows: rows.append(args[0].double().square().mean((0, 1)))  # noqa: E731
-            hooks.append(layer.register_forward_pre_hook(look))
+            measure = lambda _layer, args, rows=rows: rows.append(args[0].double().square().mean((0, 1)))  # noqa: E731
+            hooks.append(layer.register_forward_pre_hook(measure))
     with torch.inference_mode():
         for row in tokens:
             model(row[None])

@@ -18,11 +18,11 @@ def measured(model, prompts) -> dict:
 
     seen = {}
 
-    def look(name):
+    def measure(name):
         return lambda _layer, args: seen.setdefault(name, []).append(args[0].reshape(-1, args[0].shape[-1]))
 
     layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, torch.nn.Linear)}
-    hooks = [layer.register_forward_pre_hook(look(name)) for name, layer in layers.items()]
+    hooks = [layer.register_forward_pre_hook(measure(name)) for name, layer in layers.items()]
     with torch.inference_mode():
         for prompt in prompts:
             model(torch.tensor([prompt]))
