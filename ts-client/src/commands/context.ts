@@ -1,6 +1,8 @@
 /** What all verbs share: exit codes, output, and options that name an engine or a sidecar. */
+
 import { type Command, Option } from "commander";
 import type { Target } from "../client/target.js";
+import { jsonPieces } from "../view/json-lines.js";
 
 /** Exit codes, as `opswap --help` lists them. */
 export const EXIT = { ok: 0, failed: 1, usage: 2, unreachable: 3 } as const;
@@ -47,8 +49,7 @@ export function sidecarOption(command: Command): Command {
 
 /** Prints the result as JSON, or as lines for people. */
 export function show<T>(io: Io, json: boolean | undefined, result: T, lines: (result: T) => string[]): void {
-  if (json) io.out(JSON.stringify(result, null, 2));
-  else for (const line of lines(result)) io.out(line);
+  for (const line of json ? jsonPieces(result) : lines(result)) io.out(line);
 }
 
 /** Text for `--help`, below the options. */

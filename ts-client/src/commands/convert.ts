@@ -15,6 +15,7 @@ import { planCommand } from "./convert/plan.js";
 import { policyCommand } from "./convert/policy.js";
 import { repackCommand } from "./convert/repack.js";
 import { runCommand } from "./convert/run.js";
+import { keepHeapSmall } from "./convert/small-heap.js";
 import { endWithInput } from "./convert/until-eof.js";
 import { verifyCommand } from "./convert/verify.js";
 import { refuseUnknownVerb } from "./usage.js";
@@ -53,6 +54,7 @@ export function convertCommand(context: Context): Command {
   ];
   for (const verb of verbs) command.addCommand(verb(context));
   return command.hook("preAction", (_convert, action) => {
+    keepHeapSmall();
     // A slip in a verb would be read as SOURCE.
     if (!existsSync(action.args[0] ?? ".")) refuseUnknownVerb(command, "opswap convert");
     if (action.opts<Output>().untilEof) endWithInput();
