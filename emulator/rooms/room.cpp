@@ -15,6 +15,8 @@ opswap_status launch_emulated(const Kernel &kernel, const Geometry &g, const std
   return emu::room_report() ? OPSWAP_OK : OPSWAP_E_LAUNCH;
 }
 
+int64_t device_sms() { return emu::kDevices[0].sms; }
+
 opswap_status fail(Status status, const char *format, ...) {
   char text[1000];
   va_list args;
