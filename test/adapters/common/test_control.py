@@ -9,6 +9,8 @@ import time
 import pytest
 from opswap.adapters.common import prefix_cache, ranks
 from opswap.adapters.common.offline import Turnstile
+from opswap.adapters.common.rank import AnsweringRank
+from opswap.ipc.answers import Ticket
 
 
 class BusyEngine:
@@ -53,6 +55,47 @@ def test_a_refused_commit_leaves_the_prefix_cache_alone():
         return engine.resets
 
     assert asyncio.run(run()) == 0
+
+
+class FailingEngine(BusyEngine):
+    """Raises at first, as an engine whose core does not answer."""
+
+    async def reset_prefix_cache(self) -> bool:
+        if not await super().reset_prefix_cache():
+            raise RuntimeError("the core does not answer")
+        return True
+
+
+def test_a_reset_that_fails_spoils_no_commit_and_stays_pending_until_it_is_done():
+    async def run() -> tuple[list, list[bool]]:
+        engine = FailingEngine(refusals=3)
+        group = ranks.EngineRanks(engine)
+        acks = await group.call("commit", 1)
+        await asyncio.sleep(0)
+        pending = [group.cache_pending]
+        await asyncio.sleep(0.015)
+        pending.append(group.cache_pending)
+        await asyncio.sleep(0.2)
+        return acks, [*pending, group.cache_pending]
+
+    acks, pending = asyncio.run(run())
+    assert [ack["ok"] for ack in acks] == [True]
+    assert pending == [True, True, False]
+
+
+def test_a_method_whose_result_is_no_map_becomes_a_refusal(monkeypatch):
+    class Listing:
+        rank = 1
+
+        def opswap_trace(self) -> list[int]:
+            return [1, 2]
+
+    rank, sent = AnsweringRank(Listing()), []
+    monkeypatch.setattr(rank._sender, "send", lambda ticket, answer: sent.append((ticket, answer)))
+    ticket = Ticket("e", "a", "trace", 1)
+    rank.receive("trace", (list(ticket),))
+    ((to, answer),) = sent
+    assert (to, answer["rank"], answer["ok"], answer["code"]) == (ticket, 1, False, "OPSWAP_E_UNEXPECTED")
 
 
 def test_the_agent_gets_through_a_busy_turnstile():
