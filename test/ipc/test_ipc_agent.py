@@ -195,6 +195,11 @@ def test_a_rank_that_talks_nonsense_is_an_error_not_an_end(runtime: Path) -> Non
     with engine(ranks), client(runtime / "e.sock") as c:
         ranks.fault = lambda _method, _rank, _answer: {"rank": 0}
         assert c.ask("why", op="rms_norm")["error"]["code"] == "OPSWAP_E_UNEXPECTED"
+        no = {"ok": False, "code": "OPSWAP_E_ABI", "reason": "another library was loaded"}
+        ranks.fault = lambda _method, rank, answer: {"rank": rank, **no} if rank else answer
+        for verb in ("status", "ops", "doctor"):
+            error = c.ask(verb)["error"]
+            assert (error["code"], error["message"]) == (no["code"], no["reason"])
         ranks.fault = lambda _method, _rank, _answer: None
         assert "no rank answered" in c.ask("status")["error"]["message"]
         ranks.fault = lambda _method, _rank, answer: answer

@@ -11,6 +11,7 @@ from opswap.adapters.common import prefix_cache, ranks
 from opswap.adapters.common.offline import Turnstile
 from opswap.adapters.common.rank import AnsweringRank
 from opswap.ipc.answers import Ticket
+from opswap.ipc.errors import IpcError
 
 
 class BusyEngine:
@@ -96,6 +97,20 @@ def test_a_method_whose_result_is_no_map_becomes_a_refusal(monkeypatch):
     rank.receive("trace", (list(ticket),))
     ((to, answer),) = sent
     assert (to, answer["rank"], answer["ok"], answer["code"]) == (ticket, 1, False, "OPSWAP_E_UNEXPECTED")
+
+
+@pytest.mark.parametrize(("answers", "code"), [(None, "OPSWAP_E_TIMEOUT"), ("refused", "OPSWAP_E_ABI")])
+def test_a_report_that_a_rank_does_not_give_is_an_error_that_says_so(monkeypatch, answers, code):
+    class SilentEngine(BusyEngine):
+        async def broadcast(self, _method, _args):
+            if answers is None:
+                await asyncio.Event().wait()
+            return [{"rank": 0, "ok": False, "code": "OPSWAP_E_ABI", "reason": answers}]
+
+    monkeypatch.setattr(ranks, "ASK_TIMEOUT_S", 0.02)
+    with pytest.raises(IpcError) as refused:
+        asyncio.run(asyncio.wait_for(ranks.EngineRanks(SilentEngine(0)).reports(), 5))
+    assert refused.value.code == code
 
 
 def test_the_agent_gets_through_a_busy_turnstile():
