@@ -7,7 +7,7 @@ import threading
 import time
 
 import pytest
-from opswap.adapters.common import prefix_cache, ranks
+from opswap.adapters.common import offline, prefix_cache, ranks
 from opswap.adapters.common.offline import Turnstile
 from opswap.adapters.common.rank import AnsweringRank
 from opswap.ipc.answers import Ticket
@@ -111,6 +111,45 @@ def test_a_report_that_a_rank_does_not_give_is_an_error_that_says_so(monkeypatch
     with pytest.raises(IpcError) as refused:
         asyncio.run(asyncio.wait_for(ranks.EngineRanks(SilentEngine(0)).reports(), 5))
     assert refused.value.code == code
+
+
+class StubAgent:
+    """Starts and stops as a test says."""
+
+    def __init__(self, start, stop) -> None:
+        self.start, self.stop = start, stop
+
+
+async def nothing() -> None:
+    pass
+
+
+def test_an_agent_that_cannot_be_ended_gives_the_engine_back_all_the_same():
+    async def fail() -> None:
+        raise OSError("the socket is gone")
+
+    held = []
+    attached = offline.Attached(StubAgent(nothing, fail), lambda: held.append("held"), held.clear)
+    assert held == ["held"]
+    with pytest.raises(OSError, match="gone"):
+        attached.stop()
+    assert held == []
+    attached.stop()
+
+
+def test_an_agent_that_does_not_start_in_time_cleans_up_before_the_engine_is_given_back(monkeypatch):
+    told = []
+
+    async def endless() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            told.append("cleaned")
+
+    monkeypatch.setattr(offline, "TIMEOUT_S", 0.05)
+    with pytest.raises(asyncio.TimeoutError):
+        offline.Attached(StubAgent(endless, nothing), lambda: None, lambda: told.append("released"))
+    assert told == ["cleaned", "released"]
 
 
 def test_the_agent_gets_through_a_busy_turnstile():
