@@ -24,11 +24,14 @@ class PrefixCacheReset:
         return self._retry is not None and not self._retry.done()
 
     async def request(self) -> None:
-        """Resets now, or as soon as the engine is free. Never raises: the switch has happened already."""
-        if await self._try() or self.pending:
-            return
-        log.info("the prefix cache is reset as soon as the engine does it")
-        self._retry = asyncio.create_task(self._reset_when_free())
+        """Resets now, or as soon as the engine is free. A failure is not the switch's, which has happened already."""
+        done = False
+        try:
+            done = await self._try()
+        finally:  # also where the time limit of the switch ends the wait
+            if not done and not self.pending:
+                log.info("the prefix cache is reset as soon as the engine does it")
+                self._retry = asyncio.create_task(self._reset_when_free())
 
     async def _reset_when_free(self) -> None:
         wait = RETRY_S

@@ -84,6 +84,23 @@ def test_a_reset_that_fails_spoils_no_commit_and_stays_pending_until_it_is_done(
     assert pending == [True, True, False]
 
 
+def test_a_switch_that_runs_out_of_time_during_the_reset_leaves_it_pending():
+    class SlowEngine(BusyEngine):
+        async def reset_prefix_cache(self) -> bool:
+            await asyncio.sleep(0.05)
+            return True
+
+    async def run() -> list[bool]:
+        group = ranks.EngineRanks(SlowEngine(0))
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(group.call("commit", 1), 0.01)
+        pending = group.cache_pending
+        await asyncio.sleep(0.2)
+        return [pending, group.cache_pending]
+
+    assert asyncio.run(run()) == [True, False]
+
+
 def test_a_method_whose_result_is_no_map_becomes_a_refusal(monkeypatch):
     class Listing:
         rank = 1
