@@ -338,10 +338,10 @@ def test_a_name_held_by_another_process_is_free_again_when_it_is_killed(runtime:
         assert c.ask("status")["ok"]
 
 
-def test_the_card_says_who_answers_and_shows_life(runtime: Path) -> None:
+def test_the_record_says_who_answers_and_shows_life(runtime: Path) -> None:
     with engine(FakeRanks()):
-        card = json.loads((runtime / "e.json").read_text())
-        assert (card["name"], card["service"], card["pid"], card["protocol"]) == ("e", "engine", os.getpid(), PROTOCOL)
+        told = json.loads((runtime / "e.json").read_text())
+        assert (told["name"], told["service"], told["pid"], told["protocol"]) == ("e", "engine", os.getpid(), PROTOCOL)
         os.utime(runtime / "e.json", (0, 0))
         deadline = time.monotonic() + 10
         while (runtime / "e.json").stat().st_mtime == 0 and time.monotonic() < deadline:
