@@ -139,13 +139,8 @@ class AnswerSender:
 
     def send(self, ticket: Ticket, answer: Answer) -> None:
         """One frame, or none when the agent is gone: a rank goes on, and the agent's time limit tells its client."""
-        frame = msgpack.packb([*ticket, answer])
-        if len(frame) > LIMITS["request_bytes"]:
-            said = f"{ticket.method}: the answer has {len(frame)} bytes, at most {LIMITS['request_bytes']} are sent"
-            refusal = {"rank": answer["rank"], "ok": False, "code": "OPSWAP_E_TOO_LARGE", "reason": said}
-            frame = msgpack.packb([*ticket, refusal])
         try:
-            self._socket(ticket.engine).send(frame, zmq.NOBLOCK)
+            self._socket(ticket.engine).send(_frame(ticket, answer), zmq.NOBLOCK)
         except (zmq.ZMQError, IpcError) as error:
             self.dropped += 1
             if self.dropped == 1:
@@ -166,6 +161,22 @@ class AnswerSender:
             socket.connect(f"ipc://{socket_path(engine, SUFFIX)}")
             self._sockets[key] = socket
         return self._sockets[key]
+
+
+def _frame(ticket: Ticket, answer: Answer) -> bytes:
+    """An answer that cannot be sent becomes a refusal: an exception would end the rank, which is the engine's."""
+    try:
+        frame: bytes = msgpack.packb([*ticket, answer])
+    # packb raises several classes: TypeError, OverflowError, UnicodeEncodeError for half of a surrogate pair.
+    except Exception as error:
+        code, why = "OPSWAP_E_UNEXPECTED", f"cannot be sent: {type(error).__name__}: {str(error)!a}"
+    else:
+        if len(frame) <= LIMITS["request_bytes"]:
+            return frame
+        code, why = "OPSWAP_E_TOO_LARGE", f"has {len(frame)} bytes, at most {LIMITS['request_bytes']} are sent"
+    refusal = {"rank": answer["rank"], "ok": False, "code": code, "reason": f"{ticket.method}: the answer {why}"}
+    short: bytes = msgpack.packb([*ticket, refusal])
+    return short
 
 
 def _read(frames: list[bytes], size: int) -> tuple[Ticket, Answer]:

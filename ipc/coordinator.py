@@ -159,6 +159,14 @@ async def ask(ranks: RankGroup, method: str, timeout: float, *args: Any) -> Answ
     return sorted(answers, key=_rank)
 
 
+def all_answered(answers: Answers) -> Answers:
+    """The answers, or the first refusal among them as an IpcError: it has no other fields to read."""
+    for answer in answers:
+        if not answer["ok"]:
+            raise IpcError(answer["code"], answer["reason"])
+    return answers
+
+
 def _rank(answer: dict[str, Any]) -> int:
     return int(answer["rank"])
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .coordinator import Coordinator, Outcome, RankGroup, ask
+from .coordinator import Coordinator, Outcome, RankGroup, all_answered, ask
 from .errors import IpcError, nearest
 from .restore import Restored, restore
 from .state import SavedChoice, StateFile
@@ -62,8 +62,8 @@ class Engine:
             self.choice = dict(self.restored.choice)
 
     async def ask(self, method: str, *args: Any) -> list[dict[str, Any]]:
-        """One answer per rank; raises IpcError."""
-        return await ask(self.ranks, method, ASK_TIMEOUT_S, *args)
+        """One answer per rank; raises IpcError, with the code and reason of the first rank that refuses."""
+        return all_answered(await ask(self.ranks, method, ASK_TIMEOUT_S, *args))
 
     async def use(self, changes: dict[str, str], timeout: float) -> Outcome:
         """Switches all ranks; raises IpcError, BUSY when another switch is under way."""

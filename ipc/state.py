@@ -7,6 +7,8 @@ import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from .messages import SAFE_INT
+
 SCHEMA = 1
 MAX_BYTES = 1 << 20
 
@@ -62,7 +64,7 @@ class StateFile:
         if not isinstance(value, dict) or value.get("schema") != SCHEMA:
             raise UnreadableState(f"{self.path}: expected schema {SCHEMA}")
         epoch, choice = value.get("epoch"), value.get("choice")
-        if type(epoch) is not int or epoch < 0 or not isinstance(choice, dict):
+        if type(epoch) is not int or not 0 <= epoch < SAFE_INT or not isinstance(choice, dict):
             raise UnreadableState(f"{self.path}: expected an epoch and a choice")
         if not all(isinstance(impl, str) for impl in choice.values()):
             raise UnreadableState(f"{self.path}: expected an implementation name for every op")

@@ -43,7 +43,7 @@ class Arguments:
         shape, strides, offset, dtype = ref["shape"], ref["strides"], ref["offset"], ref["dtype"]
         mapped = self._segments.get(ref["segment"])
         held.append(mapped)
-        key = (offset, dtype, *shape, *strides)
+        key = (offset, dtype, len(shape), *shape, *strides)
         found = mapped.views.get(key)
         if found is None:
             end = _end(ref)

@@ -130,6 +130,8 @@ def model_digest(folder: Path) -> str:
     for file in files:
         with file.open("rb") as data:
             size = int.from_bytes(data.read(8), "little")
+            if size > file.stat().st_size - 8:
+                raise CalibrationRefused(f"opswap: {file} is cut: its header is said to have {size} bytes")
             header = data.read(size)
             digest.update(file.name.encode() + header)
             spans = (entry["data_offsets"] for name, entry in json.loads(header).items() if name != "__metadata__")

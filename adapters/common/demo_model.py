@@ -8,6 +8,7 @@ reused; an interrupted run leaves only a temporary directory, which the next run
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
 import json
 import shutil
@@ -94,7 +95,8 @@ def _move_into_place(scratch: Path, out: Path, stamp: dict[str, str]) -> None:
     """Renames `scratch` to `out`; an unfinished or different `out` is set aside first."""
     if out.exists() and not is_ready(out, stamp):
         aside = Path(tempfile.mkdtemp(prefix=f".{out.name}-old-", dir=out.parent))
-        out.rename(aside / out.name)
+        with contextlib.suppress(FileNotFoundError):  # another run has just set it aside
+            out.rename(aside / out.name)
         shutil.rmtree(aside, ignore_errors=True)
     try:
         scratch.rename(out)

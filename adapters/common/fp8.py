@@ -19,7 +19,10 @@ def fp8_linear(
 
 def blocks_of_channels(scale: torch.Tensor, shape: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Scales of a weight [N, K], one or one per row, as the op takes them: block scales [ceil(N/128), ceil(K/128)] and
-    what each output feature is still multiplied with: at most 1, so that 16 bits do not overflow; None where all are 1.
+    what each output feature is still multiplied with; None where all are 1.
+
+    A block takes the largest of its scales, so the rest is at most 1 and the last product cannot overflow. Before it,
+    an output is as large as if its row had that scale: float16 overflows where scales of a block lie far apart.
     """
     rows, columns = shape
     each = scale.float().reshape(-1).expand(rows)

@@ -17,7 +17,7 @@ from typing import Any
 
 from opswap.ipc.agent import Agent
 
-START_TIMEOUT_S = 60.0
+TIMEOUT_S = 60.0
 
 
 class Turnstile:
@@ -122,16 +122,22 @@ class Attached:
         atexit.register(self.stop)
 
     def stop(self) -> None:
-        """Ends the agent and takes its hands off the engine. Idempotent."""
+        """Ends the agent and takes its hands off the engine, also where the agent cannot be ended well. Idempotent."""
         if self._loop.is_closed():
             return
         atexit.unregister(self.stop)
-        self.run(self.agent.stop())
-        self._detach()
+        try:
+            self.run(self.agent.stop())
+        finally:
+            self._detach()
 
     def run(self, coroutine: Any) -> Any:
-        """Runs a coroutine on the agent's loop, from another thread."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(START_TIMEOUT_S)
+        """Runs a coroutine on the agent's loop, from another thread; cancels it when it takes too long."""
+
+        async def within_limit() -> Any:
+            return await asyncio.wait_for(coroutine, TIMEOUT_S)
+
+        return asyncio.run_coroutine_threadsafe(within_limit(), self._loop).result()
 
     def _detach(self) -> None:
         self._release()

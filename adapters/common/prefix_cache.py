@@ -24,17 +24,28 @@ class PrefixCacheReset:
         return self._retry is not None and not self._retry.done()
 
     async def request(self) -> None:
-        """Resets now, or as soon as the engine is free."""
-        if await self._reset() or self.pending:
-            return
-        log.info("requests are running: the prefix cache is reset as soon as it is free")
-        self._retry = asyncio.create_task(self._reset_when_free())
+        """Resets now, or as soon as the engine is free. A failure is not the switch's, which has happened already."""
+        done = False
+        try:
+            done = await self._try()
+        finally:  # also where the time limit of the switch ends the wait
+            if not done and not self.pending:
+                log.info("the prefix cache is reset as soon as the engine does it")
+                self._retry = asyncio.create_task(self._reset_when_free())
 
     async def _reset_when_free(self) -> None:
         wait = RETRY_S
-        while not await self._reset():
+        while not await self._try():
             await asyncio.sleep(wait)
             wait = min(2 * wait, RETRY_MAX_S)  # an engine logs every refusal
+
+    async def _try(self) -> bool:
+        """A reset that fails is not done, so it stays pending and the doctor tells it."""
+        try:
+            return await self._reset()
+        except Exception as error:  # whatever the engine raises, the cache still holds old blocks
+            log.warning("the prefix cache was not reset: %s: %s", type(error).__name__, error)
+            return False
 
     async def stop(self) -> None:
         """Gives up on a reset that still waits for the engine to be free."""

@@ -115,8 +115,8 @@ class AnsweringRank:
         rank = self._methods.rank
         try:
             answer = getattr(self._methods, f"opswap_{method}")(*args)
+            return {"rank": rank, "ok": True, **(answer or {})}
         # An exception must become an answer: without one the agent would wait for its time limit.
         except Exception as error:
             reason = f"{method}: {type(error).__name__}: {error}"
             return {"rank": rank, "ok": False, "code": code_of(error), "reason": reason}
-        return {"rank": rank, "ok": True, **(answer or {})}

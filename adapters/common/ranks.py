@@ -12,6 +12,8 @@ from typing import Any, Protocol
 
 from opswap.adapters.common.prefix_cache import PrefixCacheReset
 from opswap.ipc.answers import AnswerCollector
+from opswap.ipc.coordinator import all_answered, ask
+from opswap.ipc.engine import ASK_TIMEOUT_S
 
 Answer = dict[str, Any]
 
@@ -53,8 +55,8 @@ class EngineRanks:
         return answers
 
     async def reports(self) -> list[Answer]:
-        """The doctor's report of every rank."""
-        return await self.call("report")
+        """The doctor's report of every rank; raises IpcError when one does not give it."""
+        return all_answered(await ask(self, "report", ASK_TIMEOUT_S))
 
     async def stop(self) -> None:
         await self._cache.stop()

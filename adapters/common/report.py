@@ -12,6 +12,7 @@ def of_rank(adapter: Adapter, rank: int) -> dict[str, Any]:
     """Plugin record, library version and counters of one rank."""
     return {
         "rank": rank,
+        "ok": True,
         "pid": os.getpid(),
         "step": adapter.context.step,
         "plugin": adapter.state.as_dict(),

@@ -1,3 +1,4 @@
+// Runs the kernel of grouped_topk/sm90.cu, as shipped or with a seeded bug, on the emulator, and checks its output.
 #include "bugs/drive_room.h"
 //
 #include "grouped_topk/sm90.cu"

@@ -1,3 +1,4 @@
+// Runs the kernels of moe_permute/sm90.cu, as shipped or with a seeded bug, on the emulator, and checks their output.
 #include "bugs/drive_room.h"
 //
 #include "moe_permute/sm90.cu"

@@ -1,3 +1,4 @@
+// Runs the kernel of rms_norm/sm90.cu, as shipped or with a seeded bug, on the emulator, and checks its output.
 #include "bugs/drive_room.h"
 //
 #include "rms_norm/sm90.cu"

@@ -1,5 +1,6 @@
-// Many rows: x is packed into panels with its rows in the lanes; the weight matrix, the big operand, is never copied:
-// its words are broadcast from where they lie. Tiles of out^T are transposed on the way out.
+// linear on the CPU for many rows of x. x is packed into panels with its rows in the vector lanes. Words of the weight
+// matrix are broadcast from where they lie; only a weight of another dtype, or rows that end inside a word, are
+// converted block by block into a copy. Sums are tiles of out^T, transposed when they are written.
 #pragma once
 
 #include "common/op.h"

@@ -1,4 +1,4 @@
-// Rectangles of planes, read from their files.
+// Reads a rectangle of a plane (plane.h) out of its file, line by line, as the bytes of quantised or float elements.
 #pragma once
 
 #include <vector>
@@ -26,7 +26,7 @@ struct Rectangle {
   int64_t row, column, rows, columns;  // of a slice
 };
 
-// Where a rectangle lies, and how long it is once it is read.
+// A rectangle of one slice of a plane: where its bytes lie in the file, how many they are, and how to read them.
 class Cutout {
  public:
   Cutout(const Plane &plane, int64_t slice, const Rectangle &area);

@@ -47,8 +47,8 @@ def codes_of(tensors: dict, weight: str):
     return (nibbles - 8).to(torch.int8).flatten(1).view(torch.uint8)
 
 
-def same(ours: str, theirs: str) -> None:
-    """Of quantised matrices only: codes, and scales as numbers."""
+def print_equal_shares(ours: str, theirs: str) -> None:
+    """The share of equal codes and of equal scales, over the quantised matrices."""
     mine, yours = tensors_of(ours), tensors_of(theirs)
     equal = {"codes": 0, "scales": 0}
     count = {"codes": 0, "scales": 0}
@@ -64,6 +64,6 @@ def same(ours: str, theirs: str) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1] == "--same":
-        same(*sys.argv[2:])
+        print_equal_shares(*sys.argv[2:])
     else:
         convert(*sys.argv[1:])

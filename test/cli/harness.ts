@@ -60,7 +60,7 @@ export class Server {
     return new Server(child);
   }
 
-  /** `opswap sidecar`, up when it has its card in the runtime folder. */
+  /** `opswap sidecar`, up when it has its record in the runtime folder. */
   static async sidecar(env: { OPSWAP_RUNTIME_DIR: string }): Promise<Server> {
     const child = spawn(process.execPath, [cli, "sidecar"], {
       env: { ...process.env, ...env },

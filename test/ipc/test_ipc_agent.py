@@ -195,6 +195,11 @@ def test_a_rank_that_talks_nonsense_is_an_error_not_an_end(runtime: Path) -> Non
     with engine(ranks), client(runtime / "e.sock") as c:
         ranks.fault = lambda _method, _rank, _answer: {"rank": 0}
         assert c.ask("why", op="rms_norm")["error"]["code"] == "OPSWAP_E_UNEXPECTED"
+        no = {"ok": False, "code": "OPSWAP_E_ABI", "reason": "another library was loaded"}
+        ranks.fault = lambda _method, rank, answer: {"rank": rank, **no} if rank else answer
+        for verb in ("status", "ops", "doctor"):
+            error = c.ask(verb)["error"]
+            assert (error["code"], error["message"]) == (no["code"], no["reason"])
         ranks.fault = lambda _method, _rank, _answer: None
         assert "no rank answered" in c.ask("status")["error"]["message"]
         ranks.fault = lambda _method, _rank, answer: answer
@@ -244,6 +249,7 @@ def test_the_last_choice_is_restored_and_epochs_go_on(runtime: Path) -> None:
         b"[]",
         b'{"schema": 2, "epoch": 1, "choice": {}}',
         b'{"schema": 1, "epoch": -1, "choice": {}}',
+        b'{"schema": 1, "epoch": 9007199254740991, "choice": {"rms_norm": "ref"}}',  # no higher one can be told
         b'{"schema": 1, "epoch": 1, "choice": {"rms_norm": 5}}',
         b"[" * 100_000,
         b" " * (1 << 21),
@@ -333,10 +339,10 @@ def test_a_name_held_by_another_process_is_free_again_when_it_is_killed(runtime:
         assert c.ask("status")["ok"]
 
 
-def test_the_card_says_who_answers_and_shows_life(runtime: Path) -> None:
+def test_the_record_says_who_answers_and_shows_life(runtime: Path) -> None:
     with engine(FakeRanks()):
-        card = json.loads((runtime / "e.json").read_text())
-        assert (card["name"], card["service"], card["pid"], card["protocol"]) == ("e", "engine", os.getpid(), PROTOCOL)
+        told = json.loads((runtime / "e.json").read_text())
+        assert (told["name"], told["service"], told["pid"], told["protocol"]) == ("e", "engine", os.getpid(), PROTOCOL)
         os.utime(runtime / "e.json", (0, 0))
         deadline = time.monotonic() + 10
         while (runtime / "e.json").stat().st_mtime == 0 and time.monotonic() < deadline:

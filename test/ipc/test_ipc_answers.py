@@ -123,6 +123,18 @@ def test_an_answer_that_is_too_large_becomes_a_refusal(runtime: Path) -> None:
     assert [a["code"] for a in run(scene, size=1)] == ["OPSWAP_E_TOO_LARGE"]
 
 
+@pytest.mark.parametrize("value", [object(), 1 << 64, "\udc80"])
+def test_an_answer_that_cannot_be_packed_becomes_a_refusal(runtime: Path, value: Any) -> None:
+    async def scene(collector: AnswerCollector, sender: AnswerSender) -> list[dict[str, Any]]:
+        with collector.expect("report", ()) as (ticket, pending):
+            sender.send(ticket, answer(0, value=value))
+            return await pending.answers()
+
+    (refusal,) = run(scene, size=1)
+    assert refusal["code"] == "OPSWAP_E_UNEXPECTED"
+    assert refusal["reason"].startswith("report: the answer cannot be sent")
+
+
 def test_a_rank_whose_agent_is_gone_never_waits(runtime: Path) -> None:
     sender = AnswerSender()
     for number in range(20 * LIMITS["in_flight"]):

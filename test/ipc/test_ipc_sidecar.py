@@ -390,6 +390,15 @@ def test_a_view_is_made_once_and_their_number_is_bounded() -> None:
         assert len(kept.get(name).views) <= 64
 
 
+def test_a_view_is_not_found_by_a_shape_and_strides_that_do_not_fit_each_other() -> None:
+    arguments = Arguments(array, Segments())
+    with segment(34, bytes(4096)) as name:
+        arguments.unpack([ref(name, [2, 3], strides=[4, 1])])
+        with pytest.raises(IpcError) as caught:
+            arguments.unpack([ref(name, [2, 3, 4], strides=[1])])
+    assert caught.value.code == "OPSWAP_E_STRIDE"
+
+
 def test_an_empty_tensor_may_lie_at_the_end_but_not_past_it() -> None:
     with segment(32, bytes(24)) as name:
         assert unpack([ref(name, [0, 2**53 - 1], offset=24, strides=[1, 1])], Segments())[0].size == 0

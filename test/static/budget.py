@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from static.objects import Kernel, read
+from static.compiled_kernels import Kernel, read
 
 TABLE = Path("test/static/kernels.json")
 COLUMNS = ("registers", "shared", "barriers", "threads")

@@ -9,7 +9,7 @@ from pathlib import Path
 import opswap
 import pytest
 from static import budget
-from static.objects import Kernel, broken_claims, faults, read
+from static.compiled_kernels import Kernel, broken_claims, faults, read
 
 STATUS = opswap.version()["device_status"]
 pytestmark = pytest.mark.skipif("this build has no CUDA kernels" in STATUS, reason=STATUS)

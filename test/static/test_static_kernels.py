@@ -12,7 +12,7 @@ import pytest
 from gen.spec import kernel_files
 from ops.rooms import rooms
 from static import budget
-from static.objects import Kernel, broken_claims, faults, read_cost
+from static.compiled_kernels import Kernel, broken_claims, faults, read_cost
 
 ROOT = Path(__file__).resolve().parents[2]
 STATUS = opswap.version()["device_status"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from ...engine import Engine
-from ...errors import IpcError
 
 Fields = dict[str, Any]
 
@@ -19,11 +18,7 @@ async def ops(engine: Engine, fields: Fields) -> Fields:
 
 
 async def why(engine: Engine, fields: Fields) -> Fields:
-    answers = await engine.ask("why", fields["op"])
-    for answer in answers:
-        if not answer["ok"]:
-            raise IpcError(answer["code"], answer["reason"])
-    return {"op": fields["op"], "ranks": answers}
+    return {"op": fields["op"], "ranks": await engine.ask("why", fields["op"])}
 
 
 async def manifest(engine: Engine, _fields: Fields) -> Fields:

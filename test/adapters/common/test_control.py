@@ -7,8 +7,11 @@ import threading
 import time
 
 import pytest
-from opswap.adapters.common import prefix_cache, ranks
+from opswap.adapters.common import offline, prefix_cache, ranks
 from opswap.adapters.common.offline import Turnstile
+from opswap.adapters.common.rank import AnsweringRank
+from opswap.ipc.answers import Ticket
+from opswap.ipc.errors import IpcError
 
 
 class BusyEngine:
@@ -53,6 +56,117 @@ def test_a_refused_commit_leaves_the_prefix_cache_alone():
         return engine.resets
 
     assert asyncio.run(run()) == 0
+
+
+class FailingEngine(BusyEngine):
+    """Raises at first, as an engine whose core does not answer."""
+
+    async def reset_prefix_cache(self) -> bool:
+        if not await super().reset_prefix_cache():
+            raise RuntimeError("the core does not answer")
+        return True
+
+
+def test_a_reset_that_fails_spoils_no_commit_and_stays_pending_until_it_is_done():
+    async def run() -> tuple[list, list[bool]]:
+        engine = FailingEngine(refusals=3)
+        group = ranks.EngineRanks(engine)
+        acks = await group.call("commit", 1)
+        await asyncio.sleep(0)
+        pending = [group.cache_pending]
+        await asyncio.sleep(0.015)
+        pending.append(group.cache_pending)
+        await asyncio.sleep(0.2)
+        return acks, [*pending, group.cache_pending]
+
+    acks, pending = asyncio.run(run())
+    assert [ack["ok"] for ack in acks] == [True]
+    assert pending == [True, True, False]
+
+
+def test_a_switch_that_runs_out_of_time_during_the_reset_leaves_it_pending():
+    class SlowEngine(BusyEngine):
+        async def reset_prefix_cache(self) -> bool:
+            await asyncio.sleep(0.05)
+            return True
+
+    async def run() -> list[bool]:
+        group = ranks.EngineRanks(SlowEngine(0))
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(group.call("commit", 1), 0.01)
+        pending = group.cache_pending
+        await asyncio.sleep(0.2)
+        return [pending, group.cache_pending]
+
+    assert asyncio.run(run()) == [True, False]
+
+
+def test_a_method_whose_result_is_no_map_becomes_a_refusal(monkeypatch):
+    class Listing:
+        rank = 1
+
+        def opswap_trace(self) -> list[int]:
+            return [1, 2]
+
+    rank, sent = AnsweringRank(Listing()), []
+    monkeypatch.setattr(rank._sender, "send", lambda ticket, answer: sent.append((ticket, answer)))
+    ticket = Ticket("e", "a", "trace", 1)
+    rank.receive("trace", (list(ticket),))
+    ((to, answer),) = sent
+    assert (to, answer["rank"], answer["ok"], answer["code"]) == (ticket, 1, False, "OPSWAP_E_UNEXPECTED")
+
+
+@pytest.mark.parametrize(("answers", "code"), [(None, "OPSWAP_E_TIMEOUT"), ("refused", "OPSWAP_E_ABI")])
+def test_a_report_that_a_rank_does_not_give_is_an_error_that_says_so(monkeypatch, answers, code):
+    class SilentEngine(BusyEngine):
+        async def broadcast(self, _method, _args):
+            if answers is None:
+                await asyncio.Event().wait()
+            return [{"rank": 0, "ok": False, "code": "OPSWAP_E_ABI", "reason": answers}]
+
+    monkeypatch.setattr(ranks, "ASK_TIMEOUT_S", 0.02)
+    with pytest.raises(IpcError) as refused:
+        asyncio.run(asyncio.wait_for(ranks.EngineRanks(SilentEngine(0)).reports(), 5))
+    assert refused.value.code == code
+
+
+class StubAgent:
+    """Starts and stops as a test says."""
+
+    def __init__(self, start, stop) -> None:
+        self.start, self.stop = start, stop
+
+
+async def nothing() -> None:
+    pass
+
+
+def test_an_agent_that_cannot_be_ended_gives_the_engine_back_all_the_same():
+    async def fail() -> None:
+        raise OSError("the socket is gone")
+
+    held = []
+    attached = offline.Attached(StubAgent(nothing, fail), lambda: held.append("held"), held.clear)
+    assert held == ["held"]
+    with pytest.raises(OSError, match="gone"):
+        attached.stop()
+    assert held == []
+    attached.stop()
+
+
+def test_an_agent_that_does_not_start_in_time_cleans_up_before_the_engine_is_given_back(monkeypatch):
+    told = []
+
+    async def endless() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            told.append("cleaned")
+
+    monkeypatch.setattr(offline, "TIMEOUT_S", 0.05)
+    with pytest.raises(asyncio.TimeoutError):
+        offline.Attached(StubAgent(endless, nothing), lambda: None, lambda: told.append("released"))
+    assert told == ["cleaned", "released"]
 
 
 def test_the_agent_gets_through_a_busy_turnstile():

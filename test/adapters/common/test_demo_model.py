@@ -63,6 +63,22 @@ def test_a_run_that_was_second_keeps_the_first_ones_model(monkeypatch, tmp_path)
     assert (model.ensure_model(out) / "first").exists()
 
 
+def test_two_runs_that_find_an_unfinished_folder_both_end_with_a_model(quick, monkeypatch, tmp_path):
+    out = tmp_path / "model"
+    out.mkdir()
+    make_aside = model.tempfile.mkdtemp
+
+    def other_run_is_first(prefix, dir):
+        made = make_aside(prefix=prefix, dir=dir)
+        if "-old-" in prefix:
+            out.rmdir()
+        return made
+
+    monkeypatch.setattr(model.tempfile, "mkdtemp", other_run_is_first)
+    assert model.is_ready(model.ensure_model(out), model.stamp_for("bfloat16"))
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
 def test_errors_are_sentences(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(model.importlib.util, "find_spec", lambda name: None)
     assert model.main(["--out", str(tmp_path / "model")]) == 1

@@ -109,6 +109,9 @@ def test_the_digest_tells_models_apart(tmp_path):
     changed[0, 0] = 1
     assert len({first, digest(a=x, b=changed), digest(a=x, c=x), digest(a=x.T.contiguous(), b=x)}) == 4
     assert digest(a=x, b=x) == first
+    (tmp_path / "model.safetensors").write_bytes(b"\xff" * 8 + b"{}")
+    with pytest.raises(calibration.CalibrationRefused, match="is cut"):
+        calibration.model_digest(tmp_path)
     (tmp_path / "model.safetensors").unlink()
     with pytest.raises(calibration.CalibrationRefused, match="no safetensors"):
         calibration.model_digest(tmp_path)

@@ -14,7 +14,7 @@ beforeEach(() => {
 });
 afterEach(() => folder.remove());
 
-function card(name: string, changes: Record<string, unknown> = {}): string {
+function writeRecord(name: string, changes: Record<string, unknown> = {}): string {
   const file = path.join(folder.dir, `${name}.json`);
   const mine = { protocol: PROTOCOL, service: "engine", name, pid: process.pid, started: 5 };
   writeFileSync(file, JSON.stringify({ ...mine, start_time: startTime(process.pid), ...changes }));
@@ -23,10 +23,10 @@ function card(name: string, changes: Record<string, unknown> = {}): string {
 
 describe("discover", () => {
   test("lists live, hung and dead servers by name", () => {
-    card("b");
-    const hung = card("c");
+    writeRecord("b");
+    const hung = writeRecord("c");
     utimesSync(hung, 1, Date.now() / 1000 - 60);
-    card("a", { start_time: "1" });
+    writeRecord("a", { start_time: "1" });
     const found = discover(folder.dir);
     expect(found.map(({ name, state }) => [name, state])).toEqual([
       ["a", "dead"],
@@ -41,8 +41,8 @@ describe("discover", () => {
   test("leaves out what is not a card", () => {
     writeFileSync(path.join(folder.dir, "half.json"), '{"name": "ha');
     writeFileSync(path.join(folder.dir, "big.json"), " ".repeat(70_000));
-    card("x", { name: "y" });
-    card("z", { pid: "1" });
+    writeRecord("x", { name: "y" });
+    writeRecord("z", { pid: "1" });
     expect(discover(folder.dir)).toEqual([]);
   });
 
@@ -62,27 +62,27 @@ describe("discover", () => {
 
 describe("find", () => {
   test("the only engine needs no name", () => {
-    card("only");
-    card("gone", { start_time: "1" });
-    card("sidecar", { service: "sidecar" });
+    writeRecord("only");
+    writeRecord("gone", { start_time: "1" });
+    writeRecord("sidecar", { service: "sidecar" });
     expect(find("engine", undefined, folder.dir).name).toBe("only");
   });
 
   test("several engines need a name", () => {
-    card("one");
-    card("two");
+    writeRecord("one");
+    writeRecord("two");
     expect(() => find("engine", undefined, folder.dir)).toThrow(/2 .* running: one, two/);
     expect(find("engine", "two", folder.dir).name).toBe("two");
   });
 
   test("one that is not there names those that are, and why it is gone", () => {
-    card("one");
-    card("gone", { start_time: "1" });
+    writeRecord("one");
+    writeRecord("gone", { start_time: "1" });
     expect(() => find("engine", "gone", folder.dir)).toThrow(/no engine named gone.*has ended; running: one/);
   });
 
   test("another protocol is refused with both numbers", () => {
-    card("old", { protocol: 99 });
+    writeRecord("old", { protocol: 99 });
     expect(() => find("engine", "old", folder.dir)).toThrow(
       `speaks protocol 99, this client speaks ${PROTOCOL}`,
     );

@@ -1,4 +1,4 @@
-/** Finds running engines and sidecars by their cards in the runtime folder. */
+/** Finds running engines and sidecars by their records in the runtime folder. */
 import { lstatSync, readdirSync, readFileSync, statSync } from "node:fs";
 import path from "node:path";
 import * as z from "zod/mini";
@@ -10,11 +10,11 @@ import { startTime } from "./process.js";
 
 /** A name that may stand in a path: an engine's or a sidecar's. */
 export const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
-const CARD_BYTES = 65_536;
-/** Servers touch their card every second. */
+const RECORD_BYTES = 65_536;
+/** Servers touch their record every second. */
 const HUNG_AFTER_MS = 10_000;
 
-const card = z.object({
+const record = z.object({
   protocol: z.int(),
   service: service(),
   name: z.string().check(z.regex(NAME)),
@@ -23,7 +23,7 @@ const card = z.object({
   started: z.int(),
 });
 
-/** An engine or a sidecar that has a card in the runtime folder. */
+/** An engine or a sidecar that has a record in the runtime folder. */
 export interface DiscoveredService {
   name: string;
   service: Service;
@@ -32,13 +32,13 @@ export interface DiscoveredService {
   /** Unix time in ms. */
   started: number;
   socket: string;
-  /** hung: the process lives but has not touched its card for ten seconds. */
+  /** hung: the process lives but has not touched its record for ten seconds. */
   state: "live" | "hung" | "dead";
   /** Why it is not live; empty when it is. */
   reason: string;
 }
 
-/** The folder of sockets and cards, which may not exist yet. */
+/** The folder of sockets and records, which may not exist yet. */
 export function runtimeDir(env: NodeJS.ProcessEnv = process.env): string {
   if (env.OPSWAP_RUNTIME_DIR) return path.resolve(env.OPSWAP_RUNTIME_DIR);
   const session = env.XDG_RUNTIME_DIR;
@@ -46,13 +46,13 @@ export function runtimeDir(env: NodeJS.ProcessEnv = process.env): string {
   return `/tmp/opswap-${process.getuid?.() ?? 0}`;
 }
 
-/** Everything that has a card, dead ones included, in order of name. */
+/** Everything that has a record, dead ones included, in order of name. */
 export function discover(dir: string = runtimeDir()): DiscoveredService[] {
   if (!isPrivate(dir)) return [];
-  const cards = inFolder(dir, (at) => readdirSync(at)).filter(
+  const records = inFolder(dir, (at) => readdirSync(at)).filter(
     (file) => file.endsWith(".json") && NAME.test(file.slice(0, -5)),
   );
-  return cards.sort().flatMap((file) => readCard(dir, file.slice(0, -5)));
+  return records.sort().flatMap((file) => readRecord(dir, file.slice(0, -5)));
 }
 
 /** The one server that `name` means; without a name there must be exactly one engine. */
@@ -86,13 +86,13 @@ function checked(found: DiscoveredService): DiscoveredService {
   throw new OpswapError("OPSWAP_E_PROTOCOL", message);
 }
 
-/** A card that cannot be read is left out: its server is writing it, or it is not a card. */
-function readCard(dir: string, name: string): DiscoveredService[] {
+/** A record that cannot be read is left out: its server is writing it, or it is not a record. */
+function readRecord(dir: string, name: string): DiscoveredService[] {
   const file = path.join(dir, `${name}.json`);
   try {
     const { size, mtimeMs } = statSync(file);
-    if (size > CARD_BYTES) return [];
-    const parsed = card.safeParse(JSON.parse(readFileSync(file, "utf8")));
+    if (size > RECORD_BYTES) return [];
+    const parsed = record.safeParse(JSON.parse(readFileSync(file, "utf8")));
     if (!parsed.success || parsed.data.name !== name) return [];
     const { start_time: start, ...rest } = parsed.data;
     const socket = path.join(dir, `${name}.sock`);

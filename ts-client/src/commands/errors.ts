@@ -30,12 +30,12 @@ export function report(io: Io, json: boolean, thrown: unknown): ExitCode {
   const error = asRefusal(thrown);
   if (json) io.out(errorJson(error));
   else for (const line of errorLines(error)) io.err(line);
-  debug(io, error);
+  printStack(io, error);
   return exitCodeOf(error);
 }
 
 /** OPSWAP_DEBUG=1 shows where it was thrown. */
-export function debug(io: Io, error: OpswapError): void {
+export function printStack(io: Io, error: OpswapError): void {
   const { stack } = (error.cause ?? error) as Partial<Error>;
   if (process.env.OPSWAP_DEBUG === "1" && stack !== undefined) io.err(stack);
 }

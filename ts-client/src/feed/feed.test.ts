@@ -62,6 +62,49 @@ it("tells a loss, connects again, and never asks twice at a time", async () => {
   expect(connect).toHaveBeenCalledTimes(2);
 });
 
+it("keeps the connection of an engine that is slow or refuses, for a switch may be under way on it", async () => {
+  const close = vi.fn(async () => {});
+  const ops = vi
+    .fn()
+    .mockRejectedValueOnce(new OpswapError("OPSWAP_E_TIMEOUT", "ops: not every rank answered"));
+  const client = clientOf({
+    status: async () => status(),
+    ops: ops.mockResolvedValue({ ranks: ranks() }),
+    close,
+  });
+  const connect = vi.fn(async () => client);
+  const types: string[] = [];
+  new Feed(connect, 1_000).subscribe(({ type }) => types.push(type));
+  await vi.advanceTimersByTimeAsync(1_500);
+  expect(types).toEqual(["lost", "seen"]);
+  expect(connect).toHaveBeenCalledTimes(1);
+  expect(close).not.toHaveBeenCalled();
+});
+
+it("connects again when that failed, whatever the reason was", async () => {
+  const connect = vi.fn().mockRejectedValueOnce(new OpswapError("OPSWAP_E_AMBIGUOUS", "two engines"));
+  connect.mockResolvedValue(
+    clientOf({ status: async () => status(), ops: async () => ({ ranks: ranks() }) }),
+  );
+  const types: string[] = [];
+  new Feed(connect, 1_000).subscribe(({ type }) => types.push(type));
+  await vi.advanceTimersByTimeAsync(1_500);
+  expect(types).toEqual(["lost", "seen"]);
+});
+
+it("tells nothing to a subscriber whose subscription another ends on the way", async () => {
+  const { feed } = engine();
+  const told: string[] = [];
+  const ends: (() => void)[] = [];
+  feed.subscribe(() => {
+    told.push("first");
+    for (const end of ends) end();
+  });
+  ends.push(feed.subscribe(() => told.push("second")));
+  await vi.advanceTimersByTimeAsync(500);
+  expect(told).toEqual(["first"]);
+});
+
 it("asks a slow engine no second time before it has answered", async () => {
   const ops = vi.fn(() => new Promise<never>(() => {}));
   const client = clientOf({ status: async () => status(), ops });

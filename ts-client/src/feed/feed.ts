@@ -16,6 +16,9 @@ export interface Seen {
   ranks?: RankOps[];
 }
 
+/** Codes that say that the connection, or the engine behind it, is of no more use. */
+const GONE = new Set(["OPSWAP_E_NOT_RUNNING", "OPSWAP_E_CLOSED", "OPSWAP_E_MESSAGE", "OPSWAP_E_PROTOCOL"]);
+
 export type FeedEvent = Seen | { type: "lost"; error: OpswapError };
 export type Subscriber = (event: FeedEvent) => void;
 
@@ -74,7 +77,8 @@ export class Feed {
     this.#asking = true;
     const event = await this.#answer();
     this.#asking = false;
-    for (const subscriber of [...this.#subscribers]) subscriber(event);
+    // A subscriber may end another's subscription.
+    for (const subscriber of [...this.#subscribers]) if (this.#subscribers.has(subscriber)) subscriber(event);
     if (this.#subscribers.size === 0) return;
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
@@ -84,13 +88,17 @@ export class Feed {
 
   /** A failure is an answer too; a defect of ours is not dressed up as one. */
   async #answer(): Promise<FeedEvent> {
+    let connected = false;
     try {
       const client = await this.client();
+      connected = true;
       const [status, { ranks }] = await Promise.all([client.status(), client.ops()]);
       return this.#changes({ type: "seen", at: Date.now(), status, ranks });
     } catch (error) {
-      await this.close();
-      if (!(error instanceof OpswapError)) throw error;
+      // An engine that refuses or is slow is still there, and a switch may be under way on the connection.
+      const known = error instanceof OpswapError;
+      if (!connected || !known || GONE.has(error.code)) await this.close();
+      if (!known) throw error;
       this.#lost = error;
       return { type: "lost", error };
     }

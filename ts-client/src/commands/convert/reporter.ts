@@ -1,7 +1,7 @@
 import type { ConvertEvent, Emit } from "../../convert/index.js";
 import { asRefusal } from "../../types/refusal.js";
 import type { Context } from "../context.js";
-import { debug, exitCodeOf } from "../errors.js";
+import { exitCodeOf, printStack } from "../errors.js";
 import type { Output } from "./options.js";
 import { ProgressBar } from "./progress.js";
 
@@ -29,7 +29,7 @@ export async function reported(
     const refusal = asRefusal(error);
     const { code, message, remedy } = refusal;
     line({ event: "error", code, message, remedy });
-    debug(context.io, refusal);
+    printStack(context.io, refusal);
     context.exitCode = exitCodeOf(refusal);
   } finally {
     bar?.clear();

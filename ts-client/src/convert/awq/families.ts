@@ -1,3 +1,5 @@
+/** Model families that AWQ can scale: in each, which norm or matrix may take the inverse of a linear layer's scales. */
+
 /** A norm, and what reads its output; names are those of modules within a layer. */
 export interface NormRule {
   norm: string;

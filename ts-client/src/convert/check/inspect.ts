@@ -1,4 +1,4 @@
-/** Lists what is in a checkpoint, by its headers. */
+/** Lists the files and tensors of a checkpoint, safetensors or GGUF, with bytes per dtype. Only headers are read. */
 import { existsSync } from "node:fs";
 import path from "node:path";
 import { readSummary } from "../report/report.js";

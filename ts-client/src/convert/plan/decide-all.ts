@@ -4,7 +4,7 @@ import type { Decided, Decision } from "../policy/decision.js";
 import { keepUnfitGroups } from "../policy/fused-groups.js";
 import { decide, decideRounding, policyRules, withLayers } from "../policy/policy.js";
 import { rankObstacle } from "../ranks/check.js";
-import type { Ranked } from "../ranks/ranked.js";
+import type { RankSplit } from "../ranks/rank-split.js";
 import type { Layers } from "../readers/layers.js";
 import { allTensors, type Source, type SourceTensor } from "../source/source.js";
 
@@ -14,7 +14,7 @@ export function decideAll(
   options: ConvertOptions,
   format: Format,
   layers: Layers,
-  ranked: Ranked | null,
+  split: RankSplit | null,
 ): Decided[] {
   const tensors = allTensors(source);
   const names = tensors.map(({ tensor }) => tensor.name);
@@ -31,7 +31,7 @@ export function decideAll(
     keepUnfitGroups(
       decided,
       layers.groups,
-      ranked ? rankObstacle(format, ranked.model, ranked.ranks) : format.obstacle,
+      split ? rankObstacle(format, split.model, split.ranks) : format.obstacle,
     );
   return decided;
 }

@@ -10,7 +10,7 @@ import type { EncodeOptions, Modules } from "../formats/types.js";
 import type { ScaleRule } from "../options/choices.js";
 import type { ConvertOptions } from "../options/options.js";
 import type { Decided } from "../policy/decision.js";
-import { rankedFor } from "../ranks/ranked.js";
+import { rankSplitFor } from "../ranks/rank-split.js";
 import { architecturesOf, layersFor } from "../readers/layers.js";
 import type { OutputFacts } from "../readers/types.js";
 import { checkReader } from "../readers/verdicts.js";
@@ -38,9 +38,9 @@ export function makePlan(opened: Source, given: ConvertOptions): Plan {
   const source = format === bf16 ? read : withSingleExperts(read);
   const options = { ...given, scales: scaleRule(format, given.scales) };
   checkNan(format, options.nonfinite);
-  const ranked = rankedFor(source, options, format);
+  const split = rankSplitFor(source, options, format);
   const layers = layersFor(source, options.for);
-  const decided = decideAll(source, options, format, layers, ranked);
+  const decided = decideAll(source, options, format, layers, split);
   const modules = modulesOf(decided);
   if (format !== bf16 && decided.every(({ decision }) => !decision.quantize))
     throw convertError(
@@ -54,8 +54,8 @@ export function makePlan(opened: Source, given: ConvertOptions): Plan {
   const scaling = { scales: options.scales, inputScale };
   const folding = options.awq ? foldingOf(source, decided, format, calibration, scaling) : null;
   const encode = { ...scaling, folds: folding?.byTensor ?? new Map(), groups: layers.groups };
-  const files = ranked
-    ? planRanks(source.files, byName, { ...ranked, format, encode })
+  const files = split
+    ? planRanks(source.files, byName, { ...split, format, encode })
     : planFiles(source.files, byName, format, encode);
   const matrices = format === bf16 ? [] : decided.filter(({ decision }) => decision.quantize);
   const made = { files, ...modules, matrices: matrices.map(({ tensor }) => tensor) };

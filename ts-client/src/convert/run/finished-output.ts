@@ -1,10 +1,10 @@
-/** Recognises an output, or a staging folder, that the same conversion has finished already. */
+/** Finds the report of an equal, earlier conversion in an output or staging folder; refuses what another left there. */
 import { existsSync, readdirSync, statSync } from "node:fs";
 import { convertError } from "../errors.js";
 import type { Plan } from "../plan/types.js";
 import { type Report, readReport } from "../report/report.js";
 
-/** The report of an output that this conversion made already; refuses any other. */
+/** The report where this conversion made the output already; undefined where there is none or an empty folder. */
 export function finishedOutput(plan: Plan, output: string): Report | undefined {
   if (!existsSync(output)) return undefined;
   if (statSync(output).isDirectory() && readdirSync(output).length === 0) return undefined;
@@ -14,7 +14,7 @@ export function finishedOutput(plan: Plan, output: string): Report | undefined {
   throw convertError("OPSWAP_E_OUTPUT", `${output} ${what}`);
 }
 
-/** A staging folder with its report is whole: the run was cut while it was published. */
+/** As above for a staging folder. The report is written last, so one that has it lacks only its move to the output. */
 export function finishedStaging(plan: Plan, folder: string): Report | undefined {
   const report = readReport(folder);
   if (report !== undefined && report.fingerprint !== plan.fingerprint)

@@ -1,6 +1,6 @@
 /** Describes for the native part how a source stores a tensor: its codes, scales, zeros and groups. */
 import type { ConvertJob, JobGrid, PlaneLayout } from "../../types/convert-job.js";
-import { readGroups } from "./read-part.js";
+import { readColumnGroups } from "./read-small-tensors.js";
 import type { ScaleGrid, SourceTensor } from "./source.js";
 
 type StoredJob = Pick<
@@ -14,7 +14,7 @@ export function jobPlanes({ name, stored = {}, shape }: SourceTensor, offset: nu
   const columns = shape.at(-1) ?? 1;
   const rows = shape.slice(0, -1).reduce((product, extent) => product * extent, 1) / slices;
   const size = scales?.columns ?? columns;
-  const index = groups && readGroups(name, groups, columns, size);
+  const index = groups && readColumnGroups(name, groups, columns, size);
   return {
     ...(heads === undefined ? {} : { heads }),
     ...(add === undefined ? {} : { add }),

@@ -1,6 +1,6 @@
 /** Integer and FP4 codes of compressed-tensors in a source, packed into words or bytes. */
 import type { PlaneLayout } from "../../../types/convert-job.js";
-import { readPart } from "../read-part.js";
+import { readTensorBytes } from "../read-small-tensors.js";
 import type { Located, ScaleGrid, Stored } from "../source.js";
 import { ORIGINAL, partOf, type Reading } from "./reading.js";
 import { groupsOf, scalesOf } from "./scale-grid.js";
@@ -70,7 +70,7 @@ function readShape(reading: Reading, part: Located): number[] {
   const width = dtype === "I64" ? 8 : 4;
   if (!/^I(32|64)$/.test(dtype) || end - begin > LONGEST_SHAPE)
     throw reading.wrong(part, "is no shape of I64 or I32", ORIGINAL, "OPSWAP_E_SOURCE");
-  const bytes = readPart(partOf(part));
+  const bytes = readTensorBytes(partOf(part));
   return Array.from({ length: bytes.length / width }, (_, i) =>
     width === 8 ? Number(bytes.readBigInt64LE(8 * i)) : bytes.readInt32LE(4 * i),
   );

@@ -3,11 +3,12 @@ import { alignedScales } from "../aligned-scales.js";
 
 export type Block = readonly [number, number];
 
-/** How scales fit a tensor: what of it shares one, and how many of a row are scales where more are stored. */
+/** The block of rows x columns that one scale serves, and the slices of the tensor. */
 export interface ScaleExtent {
   rows: number;
   columns: number;
   slices: number;
+  /** How many of a row's stored scales count, where the others only fill it up. */
   used?: number;
 }
 
@@ -16,8 +17,8 @@ const USUAL: Block = [128, 128];
 /** Sides that a block can have which only the number of scales tells. */
 const SMALLEST = 16;
 
-/** Which blocks scales of a shape serve; undefined where they fit none. Of three dimensions the first are slices. */
-export function fitOf(
+/** The extent of each scale, from both shapes; undefined where they do not fit. Three dimensions begin with slices. */
+export function scaleExtentOf(
   scales: readonly number[],
   weight: readonly number[],
   block: Block | undefined,

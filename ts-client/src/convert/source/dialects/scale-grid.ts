@@ -1,7 +1,7 @@
 /** Which block of a weight each of its scales serves, as the native part wants to know it. */
 import type { Located, PartTensor, ScaleGrid } from "../source.js";
 import { ORIGINAL, partOf, type Reading } from "./reading.js";
-import { type Block, fitOf, type ScaleExtent } from "./scale-extents.js";
+import { type Block, type ScaleExtent, scaleExtentOf } from "./scale-extents.js";
 
 /** Types of scales that are read. */
 const FLOATS = ["F32", "BF16", "F16", "F64"];
@@ -25,7 +25,7 @@ export function scalesOf(
       `has scales ${tensor.name} of ${tensor.dtype}`,
       `${OTHERS}; convert the checkpoint that this was made from`,
     );
-  const fit = fitOf(tensor.shape, shape, block);
+  const fit = scaleExtentOf(tensor.shape, shape, block);
   if (fit !== undefined) return { ...partOf(scale), ...fit };
   const named = block === undefined ? "" : `; config.json names blocks of ${block.join(" x ")}`;
   throw reading.wrong(

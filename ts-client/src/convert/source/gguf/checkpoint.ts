@@ -3,7 +3,7 @@ import { existsSync, readdirSync, statSync } from "node:fs";
 import path from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { convertError } from "../../errors.js";
-import { readScales } from "../read-part.js";
+import { readScales } from "../read-small-tensors.js";
 import { type LeftOutFile, walk } from "../side-files.js";
 import type { Source, SourceFile, SourceTensor } from "../source.js";
 import { configOf, scalarOf, shapeOf } from "./config.js";

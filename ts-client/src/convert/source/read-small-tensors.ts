@@ -1,24 +1,26 @@
-/** Reads small tensors of a source into memory: scales, and the groups of columns. */
+/** Reads small tensors of a source into memory: scales, and the quantisation group of each column, checked. */
 import { closeSync, openSync, readSync } from "node:fs";
 import { convertError } from "../errors.js";
 import type { PartTensor, ScaleGrid } from "./source.js";
 
 /** The numbers of a short tensor of F32. */
 export function readScales(grid: ScaleGrid): Float32Array {
-  const bytes = readPart(grid);
+  const bytes = readTensorBytes(grid);
   return Float32Array.from({ length: bytes.length / 4 }, (_, i) => bytes.readFloatLE(4 * i));
 }
 
-/** None where columns are in the blocks of their places; refuses numbers that mean another matrix. */
-export function readGroups(
+/**
+ * The group of each column (GPTQ's g_idx). Undefined where column i is in group i / size, or where compressed-tensors
+ * wrote -1 alone. Refuses a group that has no scale.
+ */
+export function readColumnGroups(
   weight: string,
   part: PartTensor,
   columns: number,
   size: number,
 ): Int32Array | undefined {
-  const bytes = readPart(part);
+  const bytes = readTensorBytes(part);
   const groups = Int32Array.from({ length: bytes.length / 4 }, (_, i) => bytes.readInt32LE(4 * i));
-  // compressed-tensors fills what it does not use with -1.
   if (groups.every((group, i) => group === Math.floor(i / size)) || groups.every((group) => group === -1))
     return undefined;
   const most = Math.ceil(columns / size);
@@ -32,7 +34,7 @@ export function readGroups(
 }
 
 /** The bytes of a small tensor. */
-export function readPart({ tensor, path, offset }: PartTensor): Buffer {
+export function readTensorBytes({ tensor, path, offset }: PartTensor): Buffer {
   const bytes = Buffer.alloc(tensor.end - tensor.begin);
   const fd = openSync(path, "r");
   try {

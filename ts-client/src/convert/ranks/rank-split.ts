@@ -1,4 +1,4 @@
-/** Whether and how a source is cut for tensor-parallel ranks. */
+/** The split of a source into files for tensor-parallel ranks (--tensor-parallel), checked before anything is planned. */
 import { convertError } from "../errors.js";
 import type { Format } from "../formats/index.js";
 import type { ConvertOptions } from "../options/options.js";
@@ -6,17 +6,17 @@ import type { Source } from "../source/source.js";
 import { checkRanks } from "./check.js";
 import { type RankedModel, rankedModel } from "./model.js";
 
-export interface Ranked {
+export interface RankSplit {
   model: RankedModel;
   ranks: number;
 }
 
-/** How the model is cut; null where it is not. */
-export function rankedFor(
+/** The split that the options ask for, null for none; refuses a model or layout that cannot be split so. */
+export function rankSplitFor(
   source: Source,
   { tensorParallel: ranks, awq }: ConvertOptions,
   format: Format,
-): Ranked | null {
+): RankSplit | null {
   if (ranks === null) return null;
   if (awq)
     throw convertError(

@@ -1,4 +1,4 @@
-"""What the compiled CUDA kernels are made of, read from their object files and from what ptxas said of them."""
+"""Registers, memory and instructions of the compiled CUDA kernels, read from their object files and ptxas logs."""
 
 from __future__ import annotations
 
