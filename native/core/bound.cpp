@@ -19,11 +19,11 @@ opswap_status take_apart(const OpSpec &op, int32_t index, opswap_arg *args) {
   const opswap_quantized *q = args[index].v.quantized;
   const QuantizedSpec *spec = spec_of(op, index);
   if (!spec) return fail(OPSWAP_E_ARGUMENT, "%s: argument %d is quantised, needs what docs/ops.md says", op.name, index);
-  if (!q || !q->data || !q->scale)
-    return fail(OPSWAP_E_NULL, "%s: the quantised argument %d has no %s", op.name, index,
-                !q ? "value" : !q->data ? "data" : "scale");
+  if (!q) return fail(OPSWAP_E_NULL, "%s: the quantised argument %d is null", op.name, index);
   if (q->struct_size < sizeof *q)
     return fail(OPSWAP_E_ABI, "opswap_quantized has %u bytes, this build needs %zu", q->struct_size, sizeof *q);
+  if (!q->data || !q->scale)
+    return fail(OPSWAP_E_NULL, "%s: the quantised argument %d has no %s", op.name, index, q->data ? "scale" : "data");
   if (!q->layout || std::strcmp(q->layout, spec->layout))
     return fail(OPSWAP_E_LAYOUT, "%s: argument %d is in layout '%s', needs '%s'", op.name, index,
                 q->layout ? q->layout : "", spec->layout);

@@ -1,5 +1,6 @@
 #include "plan.h"
 
+#include <cmath>
 #include <cstring>
 
 namespace opswap {
@@ -19,6 +20,12 @@ struct Digest {
 };
 
 void add_argument(Digest &digest, const opswap_arg &arg) {
+  // A whole number may come as an int or as a float.
+  if (arg.tag == OPSWAP_FLOAT && std::fabs(arg.v.f) < 0x1p62 && arg.v.f == std::trunc(arg.v.f)) {
+    digest.number(int32_t{OPSWAP_INT});
+    digest.number(int64_t(arg.v.f));
+    return;
+  }
   digest.number(arg.tag);
   if (arg.tag == OPSWAP_TENSOR) {
     const DLTensor &t = *arg.v.tensor;
