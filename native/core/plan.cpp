@@ -1,4 +1,5 @@
-// Makes a plan with a digest of its call in front, and refuses one whose digest is of another call.
+// Makes a plan with a header in front that has a digest of its call, and refuses a plan whose header is of another
+// call.
 #include "plan.h"
 
 #include <cmath>
