@@ -1,3 +1,4 @@
+/** The two projects of the TypeScript tests: fast, and with a real engine. */
 import { defineConfig } from "vitest/config";
 
 const ENGINE_TESTS = "test/**/*.engine.test.ts";

@@ -1,4 +1,4 @@
-"""Collects what the converter wants to know of a model's activations: the range of each linear layer's input.
+"""Measures each linear layer's input channel by channel, and writes the statistics for the converter; also the command.
 
 An adapter says which layers those are and runs the text. The file's form is in docs/convert-reference.md.
 """

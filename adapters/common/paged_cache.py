@@ -1,4 +1,4 @@
-"""Book-keeping of a paged KV cache on the CPU."""
+"""Which slot of the paged KV cache each token of a batch goes to, worked out on the CPU."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-// A kernel, clean or with a seeded bug: it runs under a seed and says what was found.
+// Registers a drive, which runs a kernel, clean or with a seeded bug, under a seed and says what was found.
 #pragma once
 
 #include <map>

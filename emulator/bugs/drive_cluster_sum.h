@@ -1,3 +1,4 @@
+// Runs kernels/cluster_sum.h, right or with a seeded bug, on the emulator, and checks its sums.
 #include <cmath>
 #include <vector>
 

@@ -1,3 +1,4 @@
+// Runs kernels/gemm.h, right or with a seeded bug, on the emulator, and checks its product.
 #include <cmath>
 #include <vector>
 

@@ -1,3 +1,4 @@
+// Runs kernels/norm_rows.h, right or with a seeded bug, on the emulator, and checks its rows.
 #include <cmath>
 #include <vector>
 

@@ -1,3 +1,4 @@
+// Runs kernels/rms_norm.h, right or with a seeded bug, on the emulator, and checks its row and its sectors.
 #include <cmath>
 #include <vector>
 

@@ -1,3 +1,4 @@
+// Runs kernels/tile.h, right or with a seeded bug, on the emulator, and checks its product and its bank conflicts.
 #include <cmath>
 #include <vector>
 

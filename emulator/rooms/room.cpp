@@ -1,3 +1,4 @@
+// What a room's sm90.cu needs of the library, replaced by the emulator: kernel launch, number of SMs, refusals.
 #include "room.h"
 
 #include <algorithm>

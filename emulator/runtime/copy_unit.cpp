@@ -1,3 +1,5 @@
+// Lets the copy unit's copies read and write when their time comes, and says which are unfinished when their block
+// ends.
 #include "copy_unit.h"
 
 #include <cstring>

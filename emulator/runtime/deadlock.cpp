@@ -1,3 +1,4 @@
+// Tells which threads wait for ever, for what and where, those that wait for the same in one line.
 #include "deadlock.h"
 
 namespace opswap::emu {

@@ -1,4 +1,4 @@
-// What is told of threads that wait for ever.
+// Describes a deadlock: which threads of a cluster wait for ever, for what and where.
 #pragma once
 
 #include <string>

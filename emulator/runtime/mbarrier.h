@@ -1,4 +1,4 @@
-// What asynchronous units do to an mbarrier.
+// mbarrier as asynchronous units use it: they complete bytes and arrive, also from another block.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// Shared memory of a block, and the launch that owns it.
+// Shared memory of a block, static and dynamic, with guards; and run(), which checks and starts a launch.
 #include <cstdlib>
 #include <stdexcept>
 

@@ -1,4 +1,5 @@
-// Fibers and the order in which they run.
+// Runs the threads of a cluster as fibers, in an order that the seed picks: parks and wakes them, ends blocks, and
+// reports deadlocks and failures.
 #include <algorithm>
 #include <cstdarg>
 #include <cstdio>

@@ -1,4 +1,4 @@
-// Stacks of fibers.
+// Stacks and sanitizer contexts of the fibers, kept by each host thread and used again for every block.
 #pragma once
 
 #include <sys/mman.h>

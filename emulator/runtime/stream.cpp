@@ -1,3 +1,5 @@
+// Keeps what the kernels in front in the stream read and wrote, so that a launch that does not wait for them is found
+// out.
 #include "stream.h"
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// Barriers of threads and meetings of lanes.
+// Barriers of a block's threads, named ones too, and meetings of a warp's lanes (shuffles, votes).
 #include "block.h"
 
 namespace opswap::emu {

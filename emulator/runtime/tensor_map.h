@@ -1,4 +1,4 @@
-// A box of a tensor map, walked in chunks of 16 bytes.
+// Walks the box that a tensor map's copy moves, in chunks of 16 bytes: where each lies in shared and in global memory.
 #pragma once
 
 #include <algorithm>

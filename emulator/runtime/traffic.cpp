@@ -1,3 +1,4 @@
+// Joins the accesses of a warp's lanes, and counts bytes, sectors and bank conflicts of each.
 #include "traffic.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// The sanitizer contexts of asynchronous units, which are used again, and the proxy fence.
 #include "unit.h"
 
 #include "emulator/async.h"

@@ -1,3 +1,4 @@
+// The emulator's test program: runs one case or all, and counts what failed.
 #include <cstdio>
 #include <cstring>
 

@@ -1,3 +1,4 @@
+// RMSNorm on the emulator against sums in double.
 #include <random>
 #include <vector>
 

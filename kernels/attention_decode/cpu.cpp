@@ -1,3 +1,5 @@
+// attention_decode on a CPU: attention of one new token per sequence over a paged cache. The keys of few sequences are
+// split over threads and merged in order.
 #include "attention_decode.gen.h"
 
 #include "common/attend_few_rows.h"

@@ -1,3 +1,5 @@
+"""Attention of one new token per sequence over a paged cache, in numpy; and inputs that try it."""
+
 import numpy as np
 from common.ref import inputs, paged
 

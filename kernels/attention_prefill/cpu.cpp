@@ -1,3 +1,5 @@
+// attention_prefill on a CPU: attention of the new tokens of each sequence over a paged cache. Tiles of tokens against
+// packed blocks of keys.
 #include "attention_prefill.gen.h"
 
 #include "common/attend.h"

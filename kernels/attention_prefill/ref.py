@@ -1,3 +1,5 @@
+"""Attention of the new tokens of each sequence over a paged cache, in numpy; and inputs that try it."""
+
 from common.ref import inputs, paged
 
 __all__ = ["inputs", "ref"]

@@ -1,4 +1,4 @@
-// Loops over one row of features, shared by the norm and activation rooms.
+// One row of features on a CPU: where it lies, loops over its lanes, its sum of squares, and its product with a weight.
 #pragma once
 
 #include "common/vec.h"

@@ -1,3 +1,4 @@
+// concat on a CPU: two to four tensors one behind the other in the third dimension. One strided copy per tensor.
 #include "concat.gen.h"
 
 #include "common/copy.h"

@@ -1,3 +1,5 @@
+"""Two to four tensors one behind the other in the third dimension: in numpy; and inputs that try it."""
+
 import numpy as np
 
 

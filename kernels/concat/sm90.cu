@@ -1,3 +1,5 @@
+// concat on sm_90a: two to four tensors one behind the other in the third dimension. All parts are copied in one
+// launch.
 #include "concat.gen.h"
 
 #include "common/device/copy_box.h"

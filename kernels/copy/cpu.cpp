@@ -1,3 +1,4 @@
+// copy on a CPU: a copy between any strides. The loops of common/copy.h.
 #include "copy.gen.h"
 
 #include "common/copy.h"

@@ -1,3 +1,5 @@
+"""What copy means, in numpy: a copy between any strides; and inputs that try it."""
+
 import numpy as np
 
 

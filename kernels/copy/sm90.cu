@@ -1,3 +1,4 @@
+// copy on sm_90a: a copy between any strides. The kernels of common/device/copy_tensor.h.
 #include "copy.gen.h"
 
 #include "common/device/copy_tensor.h"

@@ -1,3 +1,5 @@
+// copy_async on a CPU: a copy on a stream of its own, ordered by two events. An ordinary copy that is done when the
+// call returns; handles of streams and events are refused.
 #include "copy_async.gen.h"
 
 #include "common/copy.h"

@@ -1,3 +1,5 @@
+// copy_async on sm_90a: a copy on a stream of its own, ordered by two events. The copy kernels, launched on the
+// caller's second stream.
 #include "copy_async.gen.h"
 
 #include "common/device/copy_tensor.h"

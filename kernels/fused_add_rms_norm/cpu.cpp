@@ -1,3 +1,5 @@
+// fused_add_rms_norm on a CPU: residual += input, then the RMS norm of the residual, both in place. One pass over each
+// row.
 #include "fused_add_rms_norm.gen.h"
 
 #include "common/add_square.h"

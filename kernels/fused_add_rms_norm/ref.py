@@ -1,3 +1,5 @@
+"""The sum residual += input, then the RMS norm of the residual, both in place, in numpy; and inputs that try it."""
+
 import numpy as np
 from common import ref_fill
 

@@ -1,3 +1,5 @@
+// fused_add_rms_norm on sm_90a: residual += input, then the RMS norm of the residual, both in place. One kernel, whose
+// blocks walk over rows.
 #include "fused_add_rms_norm.gen.h"
 
 #include "common/device/norm_rows.h"

@@ -1,3 +1,5 @@
+// fused_add_rms_norm_quant_fp8 on a CPU: residual += input in place, then the RMS norm of the residual as FP8 codes
+// with scales. A row is normed in float32 and quantised.
 #include "fused_add_rms_norm_quant_fp8.gen.h"
 
 #include "common/add_square.h"

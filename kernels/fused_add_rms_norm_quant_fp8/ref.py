@@ -1,3 +1,5 @@
+"""The sum residual += input in place, then the RMS norm of the residual as FP8 codes with scales, in numpy."""
+
 import numpy as np
 from common import ref_fp8
 

@@ -1,3 +1,5 @@
+// fused_add_rms_norm_quant_fp8 on sm_90a: residual += input in place, then the RMS norm of the residual as FP8 codes
+// with scales. One kernel, whose blocks walk over rows.
 #include "fused_add_rms_norm_quant_fp8.gen.h"
 
 #include "common/device/fp8_norm_rows.h"

@@ -1,3 +1,4 @@
+// gelu on a CPU: gelu by the error function or its tanh approximation. Element by element.
 #include "gelu.gen.h"
 
 #include <cmath>

@@ -1,3 +1,5 @@
+"""What gelu means, in numpy: gelu by the error function or its tanh approximation; and inputs that try it."""
+
 import math
 
 import numpy as np

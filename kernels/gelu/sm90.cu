@@ -1,3 +1,4 @@
+// gelu on sm_90a: gelu by the error function or its tanh approximation. One kernel for each of the two forms.
 #include "gelu.gen.h"
 
 #include "common/device/activation.h"

@@ -1,3 +1,4 @@
+// gelu_tanh_and_mul on a CPU: gelu(gate) * up, with the tanh approximation. The loop of common/gated.h.
 #include "gelu_tanh_and_mul.gen.h"
 
 #include <cmath>

@@ -1,3 +1,5 @@
+"""What gelu_tanh_and_mul means, in numpy: gelu(gate) * up, with the tanh approximation; and inputs that try it."""
+
 import numpy as np
 from common import ref_fill
 

@@ -1,3 +1,4 @@
+// gelu_tanh_and_mul on sm_90a: gelu(gate) * up, with the tanh approximation. One kernel over rows [gate | up].
 #include "gelu_tanh_and_mul.gen.h"
 
 #include "common/device/activation.h"

@@ -1,3 +1,5 @@
+// gemm_fp8_block128 on a CPU: products with FP8 weights that have a scale per 128 x 128. Checks, the plain loop, and
+// the choice between few_rows.h and many_rows.h, which a plan keeps.
 #include "gemm_fp8_block128.gen.h"
 
 #include "few_rows.h"

@@ -1,4 +1,4 @@
-// The rows of the input as the matrix loops want them, and the scales that go with them.
+// Reads input rows of gemm_fp8_block128, in FP8 or 16 bits, as words for the matrix loops, and their scales.
 #pragma once
 
 #include "common/op.h"

@@ -1,3 +1,5 @@
+"""Products with FP8 weights that have a scale per 128 x 128, in numpy; and inputs that try it."""
+
 import numpy as np
 
 BLOCK = 128

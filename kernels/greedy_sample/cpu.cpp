@@ -1,3 +1,4 @@
+// greedy_sample on a CPU: the index of the largest logit of each row. The search of common/argmax.h.
 #include "greedy_sample.gen.h"
 
 #include <cmath>

@@ -1,3 +1,5 @@
+"""What greedy_sample means, in numpy: the index of the largest logit of each row; and inputs that try it."""
+
 import numpy as np
 from common import ref_argmax
 

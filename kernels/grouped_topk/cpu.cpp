@@ -1,3 +1,4 @@
+// grouped_topk on a CPU: the best experts of each token out of its best groups, with their weights. Token by token.
 #include "grouped_topk.gen.h"
 
 #include <algorithm>

@@ -1,3 +1,5 @@
+"""The best experts of each token out of its best groups, with their weights, in numpy; and inputs that try it."""
+
 import numpy as np
 
 
@@ -5,13 +7,12 @@ def ref(
     topk_weights, topk_ids, gating_output, e_score_correction_bias, num_expert_group, topk_group, use_sigmoid,
     renormalize, routed_scaling_factor,
 ):  # fmt: skip
-    x, (tokens, k) = gating_output.astype(np.float64), topk_ids.shape
+    x, bias, (tokens, k) = gating_output.astype(np.float64), e_score_correction_bias, topk_ids.shape
     if use_sigmoid:
         scores = 1 / (1 + np.exp(-x))
     else:
         scores = np.exp(x - x.max(-1, initial=-np.inf, keepdims=True))
         scores /= scores.sum(-1, keepdims=True)
-    bias = e_score_correction_bias
     choice = scores if bias is None else scores + bias.astype(np.float64)
     choice = np.where(np.isnan(choice), np.inf, choice)
     groups = np.sort(choice.reshape(tokens, num_expert_group, x.shape[1] // num_expert_group))
@@ -22,8 +23,7 @@ def ref(
     left_out = np.repeat(left_out, groups.shape[-1], axis=-1)
     ids = np.lexsort((-choice, left_out), axis=-1)[:, :k]
     weights = np.take_along_axis(scores, ids, -1)
-    if renormalize:
-        weights = weights / (weights.sum(-1, keepdims=True) + 1e-20)
+    weights = weights / (weights.sum(-1, keepdims=True) + 1e-20) if renormalize else weights
     return {"topk_weights": weights * routed_scaling_factor, "topk_ids": ids}
 
 

@@ -1,3 +1,5 @@
+// grouped_topk on sm_90a: the best experts of each token out of its best groups, with their weights. A warp for each
+// token.
 #include "grouped_topk.gen.h"
 
 #include "common/device/access.h"

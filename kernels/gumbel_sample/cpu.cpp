@@ -1,3 +1,5 @@
+// gumbel_sample on a CPU: one token of each row, drawn by Gumbel noise that its seed gives. The argmax of logits plus
+// Philox noise made on the way.
 #include "gumbel_sample.gen.h"
 
 #include <cmath>

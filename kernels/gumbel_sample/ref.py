@@ -1,15 +1,16 @@
+"""One token of each row, drawn by Gumbel noise that its seed gives, in numpy; and inputs that try it."""
+
 import numpy as np
 from common import ref_argmax
 
-ROUNDS, M0, M1, W0, W1 = 10, 0xD2511F53, 0xCD9E8D57, 0x9E3779B9, 0xBB67AE85
-LOW, HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
+M0, M1, W0, W1, LOW, HALF = 0xD2511F53, 0xCD9E8D57, 0x9E3779B9, 0xBB67AE85, np.uint64(0xFFFFFFFF), np.uint64(32)
 
 
 def philox(counter, seed):
     """Philox4x32-10 words [n, 4] for counters (counter, 0, 0, 0) and a 64-bit key."""
     c = [counter.astype(np.uint64), *(np.zeros(len(counter), np.uint64) for _ in range(3))]
     k0, k1 = seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF
-    for _ in range(ROUNDS):
+    for _ in range(10):
         p0, p1 = c[0] * np.uint64(M0), c[2] * np.uint64(M1)
         c = [(p1 >> HALF) ^ c[1] ^ np.uint64(k0), p1 & LOW, (p0 >> HALF) ^ c[3] ^ np.uint64(k1), p0 & LOW]
         k0, k1 = k0 + W0 & 0xFFFFFFFF, k1 + W1 & 0xFFFFFFFF

@@ -1,3 +1,4 @@
+// layer_norm on a CPU: layer norm of each row. Rows that float32 cannot sum are normed in float64.
 #include "layer_norm.gen.h"
 
 #include <cmath>

@@ -1,3 +1,5 @@
+"""What layer_norm means, in numpy: layer norm of each row; and inputs that try it."""
+
 import numpy as np
 from common import ref_fill
 

@@ -1,3 +1,4 @@
+// linear on a CPU: input @ weight^T + bias. Gemv.h for few rows, gemm.h for many.
 #include "linear.gen.h"
 
 #include "gemm.h"

@@ -1,4 +1,4 @@
-// Few rows: every weight row is read once, from where it lies, against all rows of x at the same time.
+// linear on the CPU for few rows of x: every weight row is read once, from where it lies, against all of them.
 #pragma once
 
 #include "common/op.h"

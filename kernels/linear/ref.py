@@ -1,3 +1,5 @@
+"""What linear means, in numpy: input @ weight^T + bias."""
+
 import numpy as np
 
 

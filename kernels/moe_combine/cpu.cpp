@@ -1,3 +1,5 @@
+// moe_combine on a CPU: the weighted sum of each token's rows, back from its experts. Sums stay in registers over a
+// token's choices.
 #include "moe_combine.gen.h"
 
 #include "common/permute.h"

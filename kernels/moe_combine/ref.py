@@ -1,3 +1,5 @@
+"""The weighted sum of each token's rows, back from its experts, in numpy; and inputs that try it."""
+
 import numpy as np
 
 

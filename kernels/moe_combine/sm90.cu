@@ -1,3 +1,5 @@
+// moe_combine on sm_90a: the weighted sum of each token's rows, back from its experts. A thread sums one run of
+// features over all of a token's rows.
 #include "moe_combine.gen.h"
 
 #include "common/device/access.h"

@@ -1,3 +1,5 @@
+// moe_permute on a CPU: rows of tokens, one per chosen expert, ordered by expert. The order first, then the copies of
+// each token.
 #include "moe_permute.gen.h"
 
 #include <cstring>

@@ -1,3 +1,5 @@
+"""What moe_permute means, in numpy: rows of tokens, one per chosen expert, ordered by expert."""
+
 import numpy as np
 from common.ref_permute import order
 

@@ -1,3 +1,5 @@
+// moe_permute on sm_90a: rows of tokens, one per chosen expert, ordered by expert. The order first, then a kernel that
+// reads each token once and writes it to all of its places.
 #include "moe_permute.gen.h"
 
 #include "common/device/permute.h"

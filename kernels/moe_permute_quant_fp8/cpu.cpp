@@ -1,3 +1,5 @@
+// moe_permute_quant_fp8 on a CPU: moe_permute whose rows become FP8 codes with scales. A token is quantised once and
+// copied to its other places.
 #include "moe_permute_quant_fp8.gen.h"
 
 #include <cstring>

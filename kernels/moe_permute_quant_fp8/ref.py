@@ -1,3 +1,5 @@
+"""The op moe_permute, whose rows become FP8 codes with scales, in numpy; and inputs that try it."""
+
 import numpy as np
 from common import ref_fill
 from common.ref_permute import order

@@ -1,3 +1,5 @@
+// moe_permute_quant_fp8 on sm_90a: moe_permute whose rows become FP8 codes with scales. The order first, then a kernel
+// that quantises each token once and writes it to all of its places.
 #include "moe_permute_quant_fp8.gen.h"
 
 #include "common/device/fp8_rows.h"

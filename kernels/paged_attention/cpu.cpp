@@ -1,3 +1,5 @@
+// paged_attention on a CPU: attention of a batch of decode and prefill rows. No arithmetic of its own: it calls
+// attention_decode and attention_prefill through the registry.
 #include "paged_attention.gen.h"
 
 #include "common/op.h"

@@ -1,3 +1,5 @@
+// qk_norm_rope_store_kv on a CPU: norm and rotation of query and key heads, and the store of keys and values by slot.
+// The loops of common/qk_norm_rope.h.
 #include "qk_norm_rope_store_kv.gen.h"
 
 #include "common/qk_norm_rope.h"

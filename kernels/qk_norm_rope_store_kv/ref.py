@@ -1,3 +1,5 @@
+"""Norm and rotation of query and key heads, and the store of keys and values by slot, in numpy."""
+
 from common import ref_qk_norm_rope
 
 

@@ -1,3 +1,5 @@
+// qk_norm_rope_store_kv_block_table on a CPU: norm and rotation of query and key heads, and the store of keys and
+// values through a block table. Checks of the table, and the loops of common/qk_norm_rope.h.
 #include "qk_norm_rope_store_kv_block_table.gen.h"
 
 #include <algorithm>

@@ -1,3 +1,5 @@
+"""Norm and rotation of query and key heads, and the store of keys and values through a block table, in numpy."""
+
 import numpy as np
 from common import ref_qk_norm_rope
 from common.ref import ABSURD_BLOCK

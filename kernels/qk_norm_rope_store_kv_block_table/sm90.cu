@@ -1,3 +1,6 @@
+// qk_norm_rope_store_kv_block_table on sm_90a: norm and rotation of query and key heads, and the store of keys and
+// values through a block table. The kernels of common/device/qk_norm_rope.h, with the place that the table gives each
+// token.
 #include "qk_norm_rope_store_kv_block_table.gen.h"
 
 #include "common/device/qk_norm_rope.h"

@@ -1,3 +1,4 @@
+// quantize_fp8 on a CPU: FP8 codes, with a scale per group of elements. Scales per row, per tile or one for all.
 #include "quantize_fp8.gen.h"
 
 #include "common/quantize.h"

@@ -1,3 +1,5 @@
+"""What quantize_fp8 means, in numpy: FP8 codes, with a scale per group of elements."""
+
 import numpy as np
 from common import ref_fp8
 

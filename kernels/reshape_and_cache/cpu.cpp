@@ -1,3 +1,4 @@
+// reshape_and_cache on a CPU: each token's key and value into its slot of the paged cache. Token by token.
 #include "reshape_and_cache.gen.h"
 
 #include <cstring>

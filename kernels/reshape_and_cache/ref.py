@@ -1,3 +1,6 @@
+"""Each token's key and value into its slot of the paged cache, in numpy; and inputs that try it."""
+
+
 def ref(key, value, key_cache, value_cache, slot_mapping):
     keys, values, block_size = key_cache.copy(), value_cache.copy(), key_cache.shape[2]
     for t, slot in enumerate(slot_mapping):

@@ -1,3 +1,5 @@
+// reshape_and_cache on sm_90a: each token's key and value into its slot of the paged cache. One kernel, which copies
+// keys and values side by side.
 #include "reshape_and_cache.gen.h"
 
 #include "common/device/copy_rows.h"

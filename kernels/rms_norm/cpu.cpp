@@ -1,3 +1,4 @@
+// rms_norm on a CPU: RMS norm of each row. Row by row.
 #include "rms_norm.gen.h"
 
 #include "common/norm.h"

@@ -1,3 +1,5 @@
+"""What rms_norm means, in numpy: RMS norm of each row; and inputs that try it."""
+
 import numpy as np
 from common import ref_fill
 

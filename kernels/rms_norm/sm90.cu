@@ -1,3 +1,4 @@
+// rms_norm on sm_90a: RMS norm of each row. One kernel, whose blocks walk over rows with the weight in registers.
 #include <algorithm>
 
 #include "rms_norm.gen.h"

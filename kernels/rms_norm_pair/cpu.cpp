@@ -1,3 +1,4 @@
+// rms_norm_pair on a CPU: the RMS norms of two tensors in one call. Row by row.
 #include "rms_norm_pair.gen.h"
 
 #include "common/norm.h"

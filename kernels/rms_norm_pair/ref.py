@@ -1,3 +1,5 @@
+"""What rms_norm_pair means, in numpy: the RMS norms of two tensors in one call; and inputs that try it."""
+
 import numpy as np
 from common import ref_fill
 

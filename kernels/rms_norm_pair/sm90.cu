@@ -1,3 +1,5 @@
+// rms_norm_pair on sm_90a: the RMS norms of two tensors in one call. One kernel, in which half of the blocks take each
+// tensor.
 #include <numeric>
 
 #include "rms_norm_pair.gen.h"

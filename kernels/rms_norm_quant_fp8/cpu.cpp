@@ -1,3 +1,5 @@
+// rms_norm_quant_fp8 on a CPU: the RMS norm of each row as FP8 codes with scales. A row is normed in float32 and
+// quantised.
 #include "rms_norm_quant_fp8.gen.h"
 
 #include "common/norm.h"

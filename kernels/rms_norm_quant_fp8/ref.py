@@ -1,3 +1,5 @@
+"""What rms_norm_quant_fp8 means, in numpy: the RMS norm of each row as FP8 codes with scales."""
+
 import numpy as np
 from common import ref_fp8
 

@@ -1,3 +1,5 @@
+// rms_norm_quant_fp8 on sm_90a: the RMS norm of each row as FP8 codes with scales. One kernel, whose blocks walk over
+// rows.
 #include "rms_norm_quant_fp8.gen.h"
 
 #include "common/device/fp8_norm_rows.h"

@@ -1,3 +1,4 @@
+// rotary_embedding on a CPU: rotation of query and key heads by the token's position, in place. Head by head.
 #include "rotary_embedding.gen.h"
 
 #include "common/op.h"

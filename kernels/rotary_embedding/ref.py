@@ -1,3 +1,5 @@
+"""What rotary_embedding means, in numpy: rotation of query and key heads by the token's position, in place."""
+
 import numpy as np
 
 

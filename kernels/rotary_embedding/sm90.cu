@@ -1,3 +1,5 @@
+// rotary_embedding on sm_90a: rotation of query and key heads by the token's position, in place. One kernel, whose
+// threads keep their cosines and sines over all of their heads.
 #include "rotary_embedding.gen.h"
 
 #include "common/device/rotate.h"

@@ -1,3 +1,4 @@
+// select on a CPU: rows of a tensor by number, -1 for zeros. A copy per row.
 #include "select.gen.h"
 
 #include <cstring>

@@ -1,3 +1,5 @@
+"""What select means, in numpy: rows of a tensor by number, -1 for zeros."""
+
 import numpy as np
 
 

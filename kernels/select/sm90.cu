@@ -1,3 +1,4 @@
+// select on sm_90a: rows of a tensor by number, -1 for zeros. One kernel that copies rows.
 #include "select.gen.h"
 
 #include "common/device/copy_rows.h"

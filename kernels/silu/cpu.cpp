@@ -1,3 +1,4 @@
+// silu on a CPU: silu, element by element. The loop of common/elementwise.h.
 #include "silu.gen.h"
 
 #include <cmath>

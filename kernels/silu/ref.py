@@ -1,3 +1,5 @@
+"""What silu means, in numpy: silu, element by element; and inputs that try it."""
+
 import numpy as np
 from common import ref_fill
 

@@ -1,3 +1,4 @@
+// silu on sm_90a: silu, element by element. One kernel over rows.
 #include "silu.gen.h"
 
 #include "common/device/activation.h"

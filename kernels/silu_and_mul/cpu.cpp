@@ -1,3 +1,4 @@
+// silu_and_mul on a CPU: silu(gate) * up. The loop of common/gated.h.
 #include "silu_and_mul.gen.h"
 
 #include <cmath>

@@ -1,3 +1,5 @@
+"""What silu_and_mul means, in numpy: silu(gate) * up; and inputs that try it."""
+
 import numpy as np
 from common import ref_fill
 

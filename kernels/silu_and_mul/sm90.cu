@@ -1,3 +1,4 @@
+// silu_and_mul on sm_90a: silu(gate) * up. One kernel over rows [gate | up].
 #include "silu_and_mul.gen.h"
 
 #include "common/device/activation.h"

@@ -1,3 +1,5 @@
+// silu_and_mul_quant_fp8 on a CPU: silu(gate) * up as FP8 codes with scales. A row is computed in float32 and
+// quantised.
 #include "silu_and_mul_quant_fp8.gen.h"
 
 #include <cmath>

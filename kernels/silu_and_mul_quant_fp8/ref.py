@@ -1,3 +1,5 @@
+"""What silu_and_mul_quant_fp8 means, in numpy: silu(gate) * up as FP8 codes with scales."""
+
 import numpy as np
 from common import ref_fp8
 

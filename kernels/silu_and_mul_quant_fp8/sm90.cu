@@ -1,3 +1,4 @@
+// silu_and_mul_quant_fp8 on sm_90a: silu(gate) * up as FP8 codes with scales. One kernel over rows [gate | up].
 #include "silu_and_mul_quant_fp8.gen.h"
 
 #include "common/device/activation.h"

@@ -1,3 +1,4 @@
+// Reads and writes whole runs of bytes at an offset; what the system cuts short is continued, a failure is described.
 #include "convert/files.h"
 
 #include <fcntl.h>

@@ -1,4 +1,4 @@
-// Whole reads and writes at an offset.
+// Reads and writes all of a run of bytes at an offset of a file.
 #pragma once
 
 #include <cstddef>

@@ -1,4 +1,4 @@
-// Elements that are not finite, and the largest of those that are.
+// Looks through a tile for NaN and infinities, and for the largest finite magnitude.
 #pragma once
 
 #include <type_traits>

@@ -1,3 +1,5 @@
+// Runs the conversion of one tensor: threads take its tiles; afterwards scales are written or compared, statistics
+// added up.
 #include "convert/job.h"
 
 #include <algorithm>

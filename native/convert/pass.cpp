@@ -1,3 +1,4 @@
+// Chooses among the passes, one compiled per instruction set: the best that this CPU has, or one by name.
 #include <cstring>
 #include <iterator>
 

@@ -1,3 +1,4 @@
+// Works out which bytes of a file hold a rectangle of a plane, and reads them.
 #include "convert/planes.h"
 
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+// Recodes numbers without rounding: sign bits flipped, bfloat16 widened to float32 and narrowed again.
 #include "convert/recode.h"
 
 namespace opswap::convert {

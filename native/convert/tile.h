@@ -1,4 +1,5 @@
-// One tile of a tensor on its way through the converter: what an instruction set's pass computes from it.
+// The types of the converter: stored elements, codes, schemes, statistics, and a tile with what a pass computes from
+// it.
 #pragma once
 
 #include <cstddef>

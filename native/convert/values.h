@@ -1,4 +1,4 @@
-// What stored elements are as float32.
+// Reads one stored element (FP8 of every kind, bf16, fp16, double) as float32.
 #pragma once
 
 #include "common/fp8.h"

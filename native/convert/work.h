@@ -1,4 +1,4 @@
-// What the threads of a job share.
+// The state that the threads of one conversion share: job, tiles still to do, results, and the first failure.
 #pragma once
 
 #include <algorithm>

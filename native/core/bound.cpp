@@ -1,3 +1,4 @@
+// Checks and binds the arguments of a call; of a quantised one, data and scale go where the op has them.
 #include "bound.h"
 
 #include <algorithm>
@@ -18,7 +19,8 @@ const QuantizedSpec *spec_of(const OpSpec &op, int32_t index) {
 opswap_status take_apart(const OpSpec &op, int32_t index, opswap_arg *args) {
   const opswap_quantized *q = args[index].v.quantized;
   const QuantizedSpec *spec = spec_of(op, index);
-  if (!spec) return fail(OPSWAP_E_ARGUMENT, "%s: argument %d is quantised, needs what docs/ops.md says", op.name, index);
+  if (!spec)
+    return fail(OPSWAP_E_ARGUMENT, "%s: argument %d is quantised, needs what docs/ops.md says", op.name, index);
   if (!q) return fail(OPSWAP_E_NULL, "%s: the quantised argument %d is null", op.name, index);
   if (q->struct_size < sizeof *q)
     return fail(OPSWAP_E_ABI, "opswap_quantized has %u bytes, this build needs %zu", q->struct_size, sizeof *q);

@@ -7,7 +7,7 @@ namespace opswap {
 
 struct Bound {
   alignas(16) unsigned char args[kArgsRoom];
-  const opswap_arg *given;    // the packed arguments, with quantised ones taken apart
+  const opswap_arg *given;      // the packed arguments, with quantised ones taken apart
   opswap_arg apart[kMostArgs];  // where they are, if there are any
   const ArgsBase &base() const { return *reinterpret_cast<const ArgsBase *>(args); }
 };

@@ -1,3 +1,5 @@
+// The refusals of argument checks, as sentences that say what came and what is needed; and checks of values and of
+// overlapping memory.
 #include "check.h"
 
 #include <algorithm>

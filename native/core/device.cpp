@@ -1,3 +1,5 @@
+// CUDA devices: their status in words, the number of SMs, and the switch to the device of a call. Three versions: on
+// the emulator, with CUDA, without.
 #include "device.h"
 
 #include "kernel_launch.h"

@@ -1,3 +1,4 @@
+// Copies strided rows between host and device: by cudaMemcpy, or on the emulator by memcpy.
 #include "device_copy.h"
 
 #include <cinttypes>

@@ -1,3 +1,4 @@
+// The last error of each thread: how its text is kept, also when it is long or memory is short.
 #include "error.h"
 
 #include <algorithm>

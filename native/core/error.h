@@ -1,3 +1,4 @@
+// Status codes, made from errors.def, and fail(), with which every refusal of the library is made.
 #pragma once
 
 #include "opswap.h"

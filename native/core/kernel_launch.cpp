@@ -1,3 +1,4 @@
+// Starts a kernel through CUDA or the emulator, and says in words why a start failed.
 #include "kernel_launch.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Edit distances to the names that are known, for the hint "did you mean".
 #include "nearest.h"
 
 #include <algorithm>

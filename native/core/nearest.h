@@ -1,3 +1,4 @@
+// The hint "did you mean" for a name that is not known.
 #pragma once
 
 #include <string>

@@ -1,3 +1,5 @@
+// Makes a plan with a header in front that has a digest of its call, and refuses a plan whose header is of another
+// call.
 #include "plan.h"
 
 #include <cmath>
@@ -79,7 +81,8 @@ opswap_status open_plan(const Op &op, const Impl &impl, const Bound &bound, opsw
   if (header.magic != PlanHeader::kMagic || header.version != PlanHeader::kVersion || header.size != own)
     return unfit(op, impl, "is not one of this version");
   if (header.call != digest_of(op, impl, bound))
-    return unfit(op, impl, "was made for other shapes, dtypes or scalars, for another implementation, or by another build");
+    return unfit(op, impl,
+                 "was made for other shapes, dtypes or scalars, for another implementation, or by another build");
   exec.plan = static_cast<const char *>(exec.plan) + sizeof header;
   exec.plan_size = own;
   return OPSWAP_OK;

@@ -1,3 +1,5 @@
+// The library's thread pool: threads take chunks of a region until none is left; or the host runs the region on its own
+// team.
 #include "pool.h"
 
 #include <pthread.h>

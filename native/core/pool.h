@@ -1,4 +1,5 @@
-// Parallel regions for CPU implementations: the library's own pool, or the host's team when one is given.
+// Parallel regions for CPU implementations, on the library's own pool or on the host's team when one is given; and
+// scratch memory that each thread keeps.
 #pragma once
 
 #include <cstddef>

@@ -1,3 +1,5 @@
+// The tables of ops and implementations: filled when the library is loaded, searched by name; also implementations that
+// a host registers, and the CPU's instruction set.
 #include "registry.h"
 
 #include <algorithm>

@@ -1,3 +1,5 @@
+// Forks work to a second CUDA stream by events and joins it, also while a graph is captured; nothing to do on the
+// emulator, whose launches are done when they return.
 #include "side_stream.h"
 
 #include "error.h"

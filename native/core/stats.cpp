@@ -1,3 +1,4 @@
+// Counters of calls: ticks as nanoseconds, and percentiles of times out of buckets.
 #include "stats.h"
 
 #include <bit>

@@ -1,3 +1,5 @@
+// The trace's ring, written by calls and read by opswap_trace_read, and the context (rank, step, epoch) of each
+// thread's calls.
 #include "trace.h"
 
 #include <bit>

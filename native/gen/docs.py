@@ -1,4 +1,4 @@
-"""docs/ops.md and docs/errors.md out of the declarations."""
+"""Makes docs/ops.md and docs/errors.md from the declarations."""
 
 from __future__ import annotations
 

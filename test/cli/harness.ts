@@ -1,3 +1,4 @@
+/** For tests of the command line: runs the built one, and starts sidecars and fake engines beside it. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -1,3 +1,4 @@
+/** The real `vllm serve` that all engine tests share. */
 import path from "node:path";
 import { Server } from "../../ts-client/src/demo/server.js";
 import { root } from "./harness.js";

@@ -1,3 +1,4 @@
+/** A pseudo-terminal for tests of the console. */
 import { type IPty, spawn } from "@lydell/node-pty";
 import xterm from "@xterm/headless";
 import { vi } from "vitest";

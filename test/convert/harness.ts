@@ -1,3 +1,4 @@
+/** For tests of `opswap convert`: runs it, also with faults or stopped, and makes and compares checkpoints. */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import {
   existsSync,

@@ -1,5 +1,8 @@
-"""Times on a card: each contender is a CUDA graph over rotated copies of its inputs, replayed in turn with the others
-after the L2 cache has been filled with something else."""
+"""Times on a card, of an op and of its baselines, as shares of the card's own rates of copies and of matrix products.
+
+Each contender is a CUDA graph over rotated copies of its inputs, replayed in turn with the others after the L2 cache
+has been filled with something else.
+"""
 
 from __future__ import annotations
 

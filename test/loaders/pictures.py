@@ -1,4 +1,4 @@
-"""torchvision, which the engine's environment does without, for model files that import it and text that does not."""
+"""A stand-in for torchvision, which the engine's environment lacks and some model files import."""
 
 import importlib.machinery
 import types

@@ -1,4 +1,4 @@
-/** Loads the native addon, and says what it offers. */
+/** Loads the native addon, and declares its functions. */
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import path from "node:path";

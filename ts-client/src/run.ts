@@ -1,4 +1,7 @@
-/** The command line of this process. */
+/**
+ * Runs the command line in this process: prints to its streams, catches what nothing else caught, sets the
+ * exit code.
+ */
 import { main } from "./cli.js";
 import { EXIT, type Io } from "./commands/context.js";
 import { report } from "./commands/errors.js";

@@ -1,4 +1,5 @@
-// Programmatic dependent launch: a kernel may start before the one in front of it has ended.
+// Programmatic dependent launch: a kernel may start before the one in front of it has ended; here it waits for that
+// one, and lets the next start.
 #pragma once
 
 #include "common/sm90/platform.h"

@@ -1,4 +1,4 @@
-// Which kernel takes which call.
+// Chooses the kernels of a call of quantize_fp8 by the shape of its groups, and launches them.
 #include "quantize_fp8.gen.h"
 
 #include "rows.h"

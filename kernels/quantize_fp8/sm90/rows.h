@@ -1,4 +1,4 @@
-// A scale per group of columns, or one that is given: a block takes rows in turn.
+// Quantises rows: a block takes rows in turn, with a scale per group of columns or one that is given.
 #pragma once
 
 #include "common/device/fp8_rows.h"

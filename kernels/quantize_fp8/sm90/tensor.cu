@@ -1,3 +1,4 @@
+// The kernels that find one scale for a whole tensor: start, largest magnitude, division.
 #include "tensor.h"
 
 #include "common/device/fp8_rows.h"

@@ -1,4 +1,4 @@
-// The scale of a whole tensor, which its rows are then quantised by.
+// Finds the one scale of a whole tensor (tensor.cu); rows.h then quantises by it.
 #pragma once
 
 #include "quantize_fp8.gen.h"

@@ -1,4 +1,4 @@
-// A scale per 128 x 128.
+// Quantises with a scale per tile of 128 x 128: a block takes a tile and holds it in registers.
 #pragma once
 
 #include "common/device/fp8_rows.h"

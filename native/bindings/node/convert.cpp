@@ -1,3 +1,5 @@
+// convertTensor for JavaScript: reads the job out of an object, runs it on a worker thread, and makes an object of the
+// result; also file locks and reserved disk space.
 #include "convert.h"
 
 #include <fcntl.h>

@@ -1,4 +1,4 @@
-// Members of the objects that convertTensor is given.
+// Reads members of the objects that convertTensor is given: one of several names, or a whole number in a range.
 #pragma once
 
 #include <napi.h>

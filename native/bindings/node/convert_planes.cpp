@@ -1,3 +1,4 @@
+// Reads from JavaScript objects how a source stores its codes, scales, zeros and groups.
 #include "convert_planes.h"
 
 #include <string>

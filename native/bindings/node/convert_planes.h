@@ -1,4 +1,4 @@
-// How a source stores its codes, scales and zeros, as JavaScript says it.
+// Reads from a JavaScript object how a source stores its codes, scales and zeros.
 #pragma once
 
 #include <napi.h>

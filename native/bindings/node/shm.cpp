@@ -1,3 +1,4 @@
+// Makes, opens and removes segments of POSIX shared memory, as ArrayBuffers.
 #include "shm.h"
 
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+// NativeTensor: makes a checked DLTensor over a JavaScript buffer, and finds it again in an argument.
 #include "tensor.h"
 
 #include <cmath>

@@ -1,3 +1,4 @@
+// Registers each op as a boxed torch operator that calls the library, and torch operators as implementations of an op.
 #include "torch_ops.h"
 
 #include <dlfcn.h>

@@ -1,3 +1,4 @@
+// __OP__ on a CPU: the plain yardstick, and the version that is compiled for each instruction set.
 #include "__OP__.gen.h"
 
 #include "common/op.h"

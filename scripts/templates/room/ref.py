@@ -1,3 +1,5 @@
+"""What __OP__ means, in numpy."""
+
 import numpy as np
 
 

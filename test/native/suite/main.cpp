@@ -1,6 +1,6 @@
+// opswap_tests NAME runs one test; the exit status is its verdict.
 #include "harness.h"
 
-// opswap_tests NAME runs one test; the exit status is its verdict.
 int main(int argc, char **argv) {
   const auto found = argc == 2 ? tests().find(argv[1]) : tests().end();
   if (found == tests().end()) {

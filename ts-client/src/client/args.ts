@@ -1,4 +1,7 @@
-/** Arguments of a call, from names to the order that the op declares. */
+/**
+ * Arguments of a call: checks them against the manifest, puts them in the op's order, and runs the call with
+ * them.
+ */
 import type { CallResult } from "../generated/messages.js";
 import { type OpArgs, type OpName, opFacts } from "../generated/ops.js";
 import { OpswapError } from "../types/errors.js";

@@ -1,3 +1,5 @@
+/** Finds the name that a misspelt one probably meant. */
+
 /** Of these names the one that was probably meant: up to every second letter may be a slip. */
 export function nearest(name: string, names: Iterable<string>): string | undefined {
   let found: string | undefined;

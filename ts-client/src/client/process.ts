@@ -1,4 +1,4 @@
-/** Tells one process from another that has the same number later. */
+/** When a process started: with its pid it names a process for good, since pids are used again. */
 import { readFileSync } from "node:fs";
 
 /**

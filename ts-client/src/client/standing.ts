@@ -1,4 +1,4 @@
-/** Asks a running server for its status, and tells when it gives none. */
+/** How a server that was discovered stands: its status, or that it is dead or does not answer. */
 import type { StatusResult } from "../generated/messages.js";
 import { OpswapError } from "../types/errors.js";
 import type { DiscoveredService } from "./discovery.js";

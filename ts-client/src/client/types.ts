@@ -1,4 +1,4 @@
-/** The interface that every client has. */
+/** The interface of every client, and the types of its calls' arguments, options and answers. */
 import type {
   CallResult,
   Change,

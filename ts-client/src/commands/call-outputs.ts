@@ -1,3 +1,4 @@
+/** Which tensors `opswap call` makes itself, with dtype and shape. */
 import { type ManifestArgument, type ManifestOp, missingArgument } from "../client/index.js";
 import { evaluate, type Value } from "../shapes/evaluate.js";
 import { namesIn, parse } from "../shapes/expression.js";

@@ -1,3 +1,4 @@
+/** Parses an option that is a number of threads, processes or ranks. */
 import { InvalidArgumentError } from "commander";
 
 /** A number of threads, processes or ranks, as an option's value. */

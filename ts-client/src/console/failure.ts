@@ -1,4 +1,4 @@
-/** An error as the console shows it. */
+/** Turns an error into what the console shows of it: message, code and remedy. */
 import { OpswapError } from "../types/errors.js";
 import type { Failure } from "./state.js";
 

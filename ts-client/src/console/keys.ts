@@ -1,4 +1,4 @@
-/** What each key asks for, by what is shown. */
+/** Reads the terminal's keys, and says which action of the console each one asks for in the present mode. */
 import type { Key as InkKey } from "ink";
 import { BINDINGS, type Key, type KeyCommand, show, stepOf } from "./bindings.js";
 import { lastTop } from "./screen.js";

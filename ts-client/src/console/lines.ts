@@ -1,4 +1,4 @@
-/** Texts of the console: title, health, hint, help and answers. */
+/** The console's lines around the table: title, health, hint, and the boxes of help, answers and failures. */
 import { age } from "../view/format.js";
 import { LEFT_OUT } from "../view/op-columns.js";
 import { groupRanks } from "../view/rank-groups.js";

@@ -1,4 +1,7 @@
-/** Asks the served model, and compares two answers token by token. */
+/**
+ * Asks the served model a question, and compares two answers: their tokens, and the log-probabilities of
+ * these.
+ */
 import { z } from "zod";
 import { DemoError, MODEL_NAME } from "./server.js";
 

@@ -1,3 +1,5 @@
+/** Types of the jobs that the converter gives to the native part, and of their results. */
+
 /** What the native part writes for an element; native/convert/tile.h says what each means. */
 export type Code = "copy" | "flip" | "widen" | "narrow" | "bf16" | "e4m3" | "int4_offset" | "int4_signed";
 

@@ -1,3 +1,4 @@
+/** Makes an OpswapError of whatever was thrown. */
 import { asOpswapError, OpswapError } from "./errors.js";
 import { systemError } from "./system-error.js";
 

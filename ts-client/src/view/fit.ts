@@ -1,3 +1,5 @@
+/** Fits text into a width: wraps lines, and shortens names so that they stay distinct. */
+
 /** Text in lines of at most `width`, broken between words; lines after the first start `hang` columns in. */
 export function wrap(text: string, width: number, hang = 0): string[] {
   const lines: string[] = [];

@@ -1,3 +1,5 @@
+/** Formats numbers, times, bytes and ages for people. */
+
 /** 1234567 as 1,234,567. */
 export function count(value: number): string {
   return value.toLocaleString("en-US");

@@ -1,3 +1,5 @@
+/** Lays out text tables. */
+
 /** A column: its head, and whether its cells are numbers, which line up at the right. */
 export interface Column {
   head: string;

@@ -1,3 +1,4 @@
+/** What `opswap why` found, as lines for people. */
 import type { RankWhy, WhyResult } from "../generated/messages.js";
 import { groupRanks } from "./rank-groups.js";
 import { table } from "./table.js";

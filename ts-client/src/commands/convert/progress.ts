@@ -1,3 +1,4 @@
+/** The progress bar of a conversion on a terminal. */
 import type { ConvertEvent } from "../../convert/index.js";
 import { bytes } from "../../view/format.js";
 import { toWidth } from "../../view/table.js";

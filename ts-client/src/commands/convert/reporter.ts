@@ -1,3 +1,4 @@
+/** Shows the events of a conversion: as a bar, as lines of JSON, or not at all. */
 import type { ConvertEvent, Emit } from "../../convert/index.js";
 import { asRefusal } from "../../types/refusal.js";
 import type { Context } from "../context.js";

@@ -1,3 +1,4 @@
+/** --until-eof: a conversion that ends with whoever started it. */
 import { Socket } from "node:net";
 import { EXIT } from "../context.js";
 

@@ -1,3 +1,5 @@
+/** Computes the scales of --awq, and maps values between columns and the channels that they read. */
+
 /** Exponents that are tried are k / STEPS. */
 export const STEPS = 16;
 /** So that no scale is more than 2^8 of another, and no column counts for nothing. */

@@ -1,4 +1,4 @@
-/** What the journal and the report say of a scale of --awq. */
+/** The schema of what the journal and the report say of a scale of --awq. */
 import { z } from "zod";
 
 /** Scales that were divided out of `from` and multiplied into what reads it. */

@@ -1,3 +1,4 @@
+/** A checkpoint's faults, and what each reader does with it (`opswap convert check`), from its headers alone. */
 import type { Reader } from "../options/choices.js";
 import { architecturesOf, layersFor } from "../readers/layers.js";
 import type { OutputFacts } from "../readers/types.js";

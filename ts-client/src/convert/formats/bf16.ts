@@ -1,3 +1,4 @@
+/** The layout bf16: plain weights, not quantised. */
 import type { Format } from "./types.js";
 
 /** Plain weights: every floating tensor in BF16, from whatever it is stored in. */

@@ -1,4 +1,6 @@
-/** Choices that an option names, with what each is. */
+/**
+ * The choices of three options of the converter: scale rules, policies and readers, with a sentence on each.
+ */
 
 /** How scales are chosen: the largest weight gets the largest code, or the squared error is least. */
 export const SCALE_RULES = ["amax", "mse"] as const;

@@ -1,3 +1,4 @@
+/** Decides what becomes of each tensor of a source. */
 import { bf16, type Format } from "../formats/index.js";
 import type { ConvertOptions } from "../options/options.js";
 import type { Decided, Decision } from "../policy/decision.js";

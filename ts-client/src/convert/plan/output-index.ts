@@ -1,3 +1,4 @@
+/** Makes the text of an output's model.safetensors.index.json. */
 import type { PlannedFile } from "./types.js";
 
 /**

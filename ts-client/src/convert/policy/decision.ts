@@ -1,4 +1,4 @@
-/** What a policy decides of a tensor. */
+/** The types of what a policy decides of a tensor: whether it is quantised, and why. */
 import type { Located } from "../source/source.js";
 
 /** What happens to a tensor, and why. */

@@ -1,4 +1,7 @@
-/** What the rules of several readers need: kinds of layouts and of tensors. */
+/**
+ * What the rules of several readers share: which layouts are of one kind, which tensors are experts, and
+ * problems of both.
+ */
 import { isExpert } from "../source/layer-names.js";
 import type { Matrix, OutputFacts, Problem } from "./types.js";
 

@@ -1,4 +1,4 @@
-/** What the report says of the perplexity. */
+/** The schema of what the report says of the perplexity, and that in words. */
 import { z } from "zod";
 
 /** Of the model before and after, on some text. */

@@ -1,4 +1,4 @@
-/** What the report says of the scales of --awq, group by group. */
+/** The scales of --awq in the report, group by group, gathered from what is said of each tensor. */
 import { z } from "zod";
 import type { TensorReport } from "./tensor-report.js";
 

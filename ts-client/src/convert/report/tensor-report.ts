@@ -1,4 +1,4 @@
-/** What the journal and the report say of one tensor. */
+/** What the journal and the report say of one tensor: its schema, and how it is made of a result. */
 import { z } from "zod";
 import type { ConvertResult } from "../../types/convert-job.js";
 import type { FoldReport } from "../awq/fold-report.js";

@@ -1,3 +1,4 @@
+/** Keeps a source's files open during a run, and refuses those that changed meanwhile. */
 import { closeSync, openSync, statSync } from "node:fs";
 import { convertError } from "../errors.js";
 import type { SourceFile } from "../source/source.js";

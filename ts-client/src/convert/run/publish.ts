@@ -1,3 +1,4 @@
+/** Completes a staging folder: side files, index, config.json, page and report. */
 import path from "node:path";
 import { indexText } from "../plan/output-index.js";
 import type { Plan } from "../plan/types.js";

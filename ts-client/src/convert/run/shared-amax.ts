@@ -1,3 +1,4 @@
+/** The largest magnitude of tensors that share one scale, measured before the first of them is encoded. */
 import { closeSync, openSync } from "node:fs";
 import { loadNative } from "../../native.js";
 import { COPY } from "../formats/types.js";

@@ -1,3 +1,4 @@
+/** Checks a source against the digests that came with it, while it is converted. */
 import type { Plan, PlannedFile } from "../plan/types.js";
 import { checkDigest, type ExpectedDigest, expectedDigests } from "../source/checksums.js";
 import type { Emit } from "./events.js";

@@ -1,4 +1,7 @@
-/** OUTPUT.partial: the locked folder in which an output grows. */
+/**
+ * OUTPUT.partial, the locked folder in which an output grows until it is renamed; file locks and syncs for
+ * it.
+ */
 import {
   closeSync,
   copyFileSync,

@@ -1,3 +1,5 @@
+/** Scales whose rows are filled up to whole units of 16 bytes, as tensor maps want them. */
+
 /** A 16-byte unit of float32, in which tensor maps count. */
 export const ALIGN = 4;
 

@@ -1,3 +1,4 @@
+/** The type of what `opswap convert inspect` finds in a checkpoint. */
 import type { KeyFate } from "./gguf/keys.js";
 
 /** What is in a checkpoint, by its headers. */

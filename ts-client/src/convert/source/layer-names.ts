@@ -1,4 +1,4 @@
-/** What the names of tensors say: the layer, its parts, and whose they are. */
+/** Reads from the names of tensors to which layer they belong, which are experts, and which are fused. */
 import type { TensorEntry } from "./safetensors/header.js";
 
 const NAME = /^(?<parent>.*?)(?<leaf>[^.]+)\.weight$/;

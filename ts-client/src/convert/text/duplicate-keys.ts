@@ -1,3 +1,5 @@
+/** Finds names that appear twice in an object of a JSON text. */
+
 /**
  * The first name that appears twice in one object of a JSON text, or undefined. JSON.parse keeps the last of them
  * silently. The text is valid JSON.

@@ -1,7 +1,7 @@
 /** Reads a quantised source: each dialect takes the codes that it knows, and unknown ones are refused. */
 import type { Source, SourceFile } from "../source.js";
 import { leave, withoutActivations } from "./activation-scales.js";
-import { takeColumns } from "./columns.js";
+import { takeAwqAndGptq } from "./awq-gptq.js";
 import { takeFp8 } from "./fp8.js";
 import { takeHalves } from "./half-bytes.js";
 import { takeMxfp4 } from "./mxfp4.js";
@@ -15,7 +15,7 @@ import { refuseUnknownCodes } from "./unknown-codes.js";
 const CODES_ALWAYS: ReadonlySet<string | null> = new Set(["awq", "gptq", "mxfp4", "w4afp8"]);
 
 /** What each finds is its own; the first that takes a tensor has it. */
-const DIALECTS = [takeFp8, takeHalves, takePacked, takeBytes, takeColumns, takeMxfp4];
+const DIALECTS = [takeFp8, takeHalves, takePacked, takeBytes, takeAwqAndGptq, takeMxfp4];
 
 /** A source as its weights are read: codes with what they are multiplied by, and without what no output holds. */
 export function interpretCodes(opened: Source): Source {

@@ -1,3 +1,4 @@
+/** The type of what a checkpoint says of its quantisation. */
 import type { Block } from "./scale-extents.js";
 
 /** What a checkpoint says of its quantisation. */

@@ -1,3 +1,4 @@
+/** Lists the tensors and metadata of a GGUF file, for `opswap convert inspect`. */
 import path from "node:path";
 import { OpswapError } from "../../../types/errors.js";
 import type { Inspection } from "../inspection.js";

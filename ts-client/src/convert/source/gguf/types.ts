@@ -1,3 +1,5 @@
+/** The types of elements that a GGUF file may hold, with the size of their groups. */
+
 /** A type of GGUF: elements are stored in groups, whose bytes are the same for every group. */
 export interface GgufType {
   name: string;

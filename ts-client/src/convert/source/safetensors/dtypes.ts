@@ -1,3 +1,5 @@
+/** The dtypes of safetensors: their bits, and the bytes of a tensor. */
+
 /** Bits of an element of each dtype that the format knows. */
 const BITS: Readonly<Record<string, number>> = {
   BOOL: 8,

@@ -1,4 +1,4 @@
-/** Files that belong together by their names. */
+/** Groups files that are parts of one checkpoint by their names, and says which parts are missing. */
 import { rankOf } from "./rank-files.js";
 import type { WeightMap } from "./weight-map.js";
 

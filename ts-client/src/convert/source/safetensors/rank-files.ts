@@ -1,3 +1,5 @@
+/** Names of the weight files of single tensor-parallel ranks, in vLLM's sharded_state. */
+
 /** A file of one rank, as vLLM's sharded_state looks for it. */
 const FILE = /^model-rank-(\d+)-part-\d+\.safetensors$/;
 

@@ -1,4 +1,4 @@
-/** Reads an index of safetensors files. */
+/** Reads and checks an index of safetensors files: in which file each tensor is. */
 import path from "node:path";
 import { z } from "zod";
 import { convertError } from "../../errors.js";

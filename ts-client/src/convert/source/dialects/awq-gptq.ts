@@ -1,4 +1,4 @@
-/** AWQ and GPTQ weights in a source. */
+/** Reads AWQ and GPTQ weights of a source, whose lines in the file are columns of the matrix. */
 import type { PlaneLayout } from "../../../types/convert-job.js";
 import type { Located, ScaleGrid, Stored } from "../source.js";
 import { ORIGINAL, partOf, type Reading } from "./reading.js";
@@ -16,7 +16,7 @@ interface Layer {
   weight: string;
 }
 
-export function takeColumns(reading: Reading): void {
+export function takeAwqAndGptq(reading: Reading): void {
   const { method } = reading.quantization;
   for (const codes of reading.all) {
     const { name, dtype } = codes.tensor;

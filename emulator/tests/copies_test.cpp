@@ -1,4 +1,4 @@
-// Copies, matrices of a warp and matrix products: what each moves, and what each refuses.
+// Copies by TMA and cp.async, and matrices by ldmatrix and stmatrix: what each moves, and what each refuses.
 #include <algorithm>
 #include <numeric>
 #include <vector>
