@@ -1,7 +1,7 @@
 """What Python makes of every op.json, for the test of the command line's shapes: values of its expressions, and each
 case's arguments, the tensors that a caller gives written to FOLDER.
 
-python cases.py FOLDER   prints JSON; needs test/ops and kernels on PYTHONPATH
+python cases.py FOLDER   prints JSON; needs test/ops, native and kernels on PYTHONPATH
 """
 
 from __future__ import annotations

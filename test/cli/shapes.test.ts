@@ -35,9 +35,12 @@ const TOLD: Record<string, readonly string[]> = {
 const { dir, remove } = scratch();
 afterAll(remove);
 const { python, env } = pythonEnvironment();
-const PYTHONPATH = [env.PYTHONPATH, path.join(root, "test/ops"), path.join(root, "kernels")].join(
-  path.delimiter,
-);
+const PYTHONPATH = [
+  env.PYTHONPATH,
+  path.join(root, "test/ops"),
+  path.join(root, "native"),
+  path.join(root, "kernels"),
+].join(path.delimiter);
 const printed = execFileSync(python, [path.join(root, "test/cli/cases.py"), dir], {
   env: { ...env, PYTHONPATH },
   encoding: "utf8",
