@@ -23,7 +23,7 @@ import opswap
 import opswap.torch_ops
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path[:0] = [str(Path(__file__).resolve().parents[2] / folder) for folder in ("test", "native")]
 from ops.rooms import Room, rooms
 
 Call = Callable[[], Any]
