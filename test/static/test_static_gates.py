@@ -46,7 +46,9 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Kernel]:
     command = [os.environ["OPSWAP_NVCC"], "-std=c++20", "-O3", *target, "-c", "planted.cu", "-o", "planted.sm90_all.o"]
     ran = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
     (folder / "planted.sm90_all.ptxas").write_text(ran.stdout + ran.stderr)
-    return {k.name: k for k in read("planted", "sm90_all", folder, Path(os.environ["OPSWAP_CUOBJDUMP"]))}
+    return {
+        k.name: k for k in read("planted", "sm90_all", "planted.sm90_all", folder, Path(os.environ["OPSWAP_CUOBJDUMP"]))
+    }
 
 
 def test_all_kernels_of_an_object_are_read(planted: dict[str, Kernel]) -> None:
@@ -99,5 +101,5 @@ def test_serialized_products_are_found(tmp_path: Path) -> None:
     said = "ptxas info : (C7510) Potential Performance Loss: wgmma.mma_async instructions are serialized due to"
     log = f"{said} non wgmma instructions defining accumulator registers in the function '_Z3onePi'\n"
     (tmp_path / "one.all.ptxas").write_text(ran.stdout + ran.stderr + log)
-    found = {k.name: faults(k) for k in read("one", "all", tmp_path, Path(os.environ["OPSWAP_CUOBJDUMP"]))}
+    found = {k.name: faults(k) for k in read("one", "all", "one.all", tmp_path, Path(os.environ["OPSWAP_CUOBJDUMP"]))}
     assert found == {"one": ["wgmma instructions are serialized"], "two": []}
