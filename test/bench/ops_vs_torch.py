@@ -23,7 +23,8 @@ import opswap
 import opswap.torch_ops
 import torch
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[2] / folder) for folder in ("test", "native")]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "native"))
 from ops.rooms import Room, rooms
 
 Call = Callable[[], Any]

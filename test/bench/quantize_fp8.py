@@ -21,7 +21,8 @@ from typing import Any
 import opswap
 import torch
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[2] / folder) for folder in ("test", "native")]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "native"))
 from ops.rooms import ROOT, Room
 
 PEER = Room(ROOT / "kernels/quantize_fp8").peer
