@@ -25,8 +25,8 @@ namespace opswap {
 
 // What the `cpu` implementation works out once per shape, in a struct of its own that starts with its version:
 //   OPSWAP_CPU_PLAN(op, Plan) { plan = ...; return OPSWAP_OK; }
-// Behind OPSWAP_CPU(op), where `planned(exec, plan)` reads the plan of the call, if there is one. It may come from another
-// process: check it before it is used.
+// Behind OPSWAP_CPU(op), where `planned(exec, plan)` reads the plan of the call, if there is one. It may come from
+// another process: check it before it is used.
 template <class Args, class Plan, opswap_status (*make)(const Args &, Plan &)>
 bool with_plan(ImplRecord &record) {
   record.plan_size = [](const void *, const opswap_exec &) { return sizeof(Plan); };
@@ -46,10 +46,9 @@ bool planned(const opswap_exec &exec, Plan &plan) {
   return true;
 }
 
-#define OPSWAP_CPU_PLAN_(op, Plan)                                          \
-  static opswap_status op##_cpu_plan(const op##_args &a, Plan &plan);       \
-  [[maybe_unused]] static const bool op##_cpu_has_plan =                    \
-      with_plan<op##_args, Plan, op##_cpu_plan>(op##_cpu_record);           \
+#define OPSWAP_CPU_PLAN_(op, Plan)                                                                                   \
+  static opswap_status op##_cpu_plan(const op##_args &a, Plan &plan);                                                \
+  [[maybe_unused]] static const bool op##_cpu_has_plan = with_plan<op##_args, Plan, op##_cpu_plan>(op##_cpu_record); \
   static opswap_status op##_cpu_plan(const op##_args &a, Plan &plan)
 
 // Values that op.json cannot state, e.g. page ids in use; `return fail(OPSWAP_E_VALUE, ...)`.

@@ -107,7 +107,8 @@ void quantize_block(const Tile &tile, const E *p, uint8_t *codes, Block b, float
 }
 
 template <class E>
-void quantize_fp8(const Tile &tile, const Scheme &scheme, const Output &out, const E *in, Stats &stats, Nonfinites &found) {
+void quantize_fp8(const Tile &tile, const Scheme &scheme, const Output &out, const E *in, Stats &stats,
+                  Nonfinites &found) {
   const bool whole = scheme.block_rows == 0;
   const int64_t rows = whole ? tile.rows : scheme.block_rows;
   const int64_t columns = scheme.block_columns == 0 ? tile.columns : scheme.block_columns;

@@ -109,7 +109,8 @@ inline double weighted_error(const Columns &x, const float *importance, float sc
 }
 
 template <class E>
-void quantize_int4(const Tile &tile, const Scheme &scheme, const Output &out, const E *in, Stats &stats, Nonfinites &found) {
+void quantize_int4(const Tile &tile, const Scheme &scheme, const Output &out, const E *in, Stats &stats,
+                   Nonfinites &found) {
   const uint8_t flip = scheme.code == Code::int4_offset ? 0x88 : 0;
   bool inspected = false;
   for (int64_t r = 0; r < tile.rows; ++r) {

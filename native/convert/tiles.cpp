@@ -53,8 +53,9 @@ int64_t target_pitch(const Job &job) { return job.target_columns ? job.target_co
 bool read_area(Work &w, const Area &a, bool from_target, uint8_t *memory) {
   const int file = from_target ? w.job.target : w.job.source;
   const int64_t pitch = w.job.source_columns ? w.job.source_columns : w.job.columns;
-  const FileLayout layout = from_target ? FileLayout{w.job.data_offset, written(w.job), target_pitch(w.job)}
-                              : FileLayout{w.job.source_offset, group_of(w.job.element), pitch, w.job.heads > 0};
+  const FileLayout layout = from_target
+                                ? FileLayout{w.job.data_offset, written(w.job), target_pitch(w.job)}
+                                : FileLayout{w.job.source_offset, group_of(w.job.element), pitch, w.job.heads > 0};
   Failure failure;
   const bool ok = each_run(w, a, layout, memory, [&](uint8_t *p, int64_t bytes, int64_t offset) {
     return read_all(file, p, bytes, offset, from_target, failure);

@@ -28,7 +28,7 @@ std::map<cudaEvent_t, Event> events;
 std::map<const void *, std::string> kernels;
 std::string done;
 cudaError_t last = cudaSuccess;
-unsigned blocks = 0;        // along x, of the last launch
+unsigned blocks = 0;      // along x, of the last launch
 constexpr int kSms = 78;  // an H20's
 
 void run(Stream &s) {

@@ -126,8 +126,7 @@ Napi::Value plan(const Napi::CallbackInfo &info) {
   size_t size = 0;
   check(env, opswap_plan(op.text, args.values.data(), int32_t(args.count), &exec.value, nullptr, &size));
   Napi::Uint8Array bytes = Napi::Uint8Array::New(env, size);
-  if (size)
-    check(env, opswap_plan(op.text, args.values.data(), int32_t(args.count), &exec.value, bytes.Data(), &size));
+  if (size) check(env, opswap_plan(op.text, args.values.data(), int32_t(args.count), &exec.value, bytes.Data(), &size));
   return bytes;
 }
 
