@@ -38,7 +38,6 @@ class LibraryOps:
         self.manifest = library.manifest()
         self._remedies = {error["name"]: error["remedy"] for error in self.manifest.get("errors", [])}
         self._specs = {op["op"]: op for op in self.manifest["ops"]}
-        self._op_versions = {op["op"]: op["version"] for op in self.manifest["ops"]}
         self._at_load: dict[str, str] = {}
 
     def active(self, op: str) -> str:
@@ -49,9 +48,9 @@ class LibraryOps:
 
     def declared(self, op: str) -> int:
         """The version of an op. Raises IpcError NO_OP, with the nearest name, when there is no such op."""
-        if op not in self._op_versions:
-            raise IpcError("OPSWAP_E_NO_OP", f"no op named {op!r}{nearest(op, list(self._op_versions))}")
-        return int(self._op_versions[op])
+        if op not in self._specs:
+            raise IpcError("OPSWAP_E_NO_OP", f"no op named {op!r}{nearest(op, list(self._specs))}")
+        return int(self._specs[op]["version"])
 
     def quantised(self, op: str, args: list[Any], layouts: dict[str, str]) -> list[Any]:
         """The arguments, with data and scale of each named one as one. Raises IpcError ARGUMENT where there is none."""

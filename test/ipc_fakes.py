@@ -75,7 +75,7 @@ class FakeNative:
         rows = [{"op": op, "active": self.chosen[op], "impls": [{"name": n, **zero} for n in IMPLS]} for op in OPS]
         return {"context": {}, "ops": rows}
 
-    def call(self, op: str, *args: Any, impl: str | None = None) -> None:
+    def call(self, op: str, *args: Any, impl: str | None = None, plan: bytes = b"") -> None:
         self.on_call(op, args, impl)
 
 

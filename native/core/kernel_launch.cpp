@@ -120,6 +120,12 @@ const emu::Device *emulated_device() {
   return nullptr;
 }
 
+std::string no_such_device() {
+  std::string text = "OPSWAP_EMULATE_DEVICE needs to be one of";
+  for (const emu::Device &device : emu::kDevices) text += std::string(" ") + device.name;
+  return text;
+}
+
 }  // namespace
 
 int64_t device_sms() {
@@ -130,7 +136,7 @@ int64_t device_sms() {
 // OPSWAP_EMULATE_SEED picks the order of threads and of asynchronous work, for each launch anew.
 opswap_status launch_emulated(const Kernel &kernel, const Geometry &g, const std::function<void()> &body) {
   if (opswap_status e = check_geometry(kernel, g)) return e;
-  if (!emulated_device()) return launch_failed(kernel, g, kNotStarted, "OPSWAP_EMULATE_DEVICE needs to be H100 or H20");
+  if (!emulated_device()) return launch_failed(kernel, g, kNotStarted, no_such_device().c_str());
   if (!g.grid.count()) return OPSWAP_OK;
   const char *seed = std::getenv("OPSWAP_EMULATE_SEED");
   emu::options().seed = seed ? std::strtoull(seed, nullptr, 10) : 0;

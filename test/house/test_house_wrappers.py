@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 from house.rules import ROOT
@@ -53,3 +54,11 @@ def test_a_wrapper_without_a_kernel_is_found() -> None:
     device, host = functions(header + "inline const char *also_forgotten(Map &map) {\n")
     assert (device, host) == ({"forgotten", "kept"}, {"also_forgotten"})
     assert untested(device, host, "kept<3>(p);", "") == ["also_forgotten", "forgotten"]
+
+
+def test_the_emulator_has_the_sms_that_the_device_profiles_say() -> None:
+    text = (EMULATOR / "include/emulator/emulator.h").read_text()
+    found = {name: int(sms) for name, sms in re.findall(r'\{"(\w+)", (\d+)\}', text)}
+    profiles = json.loads((ROOT / "evidence/devices.json").read_text())
+    assert {"H20", "H100"} <= set(found)
+    assert found == {name: profiles[name]["sms"] for name in found}

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import ml_dtypes
 import msgpack
@@ -27,6 +27,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ipc_fakes import FakeError, FakeNative, client
 from opswap.ipc.errors import IpcError
+from opswap.ipc.library import Library, LibraryOps
 from opswap.ipc.op_server import OpServer
 from opswap.ipc.process import is_alive, start_time
 from opswap.ipc.segments import SHM, Segments, sweep
@@ -106,6 +107,21 @@ def test_every_kind_of_argument_and_the_chosen_implementation_reach_the_library(
         assert c.ask("call", op="linear", impl="ref", args=args)["result"]["impl"] == "ref"
     assert seen == [("linear", tuple(args), "ref")]
     assert [type(arg) for arg in seen[0][1]] == [type(arg) for arg in args]
+
+
+def test_a_quantised_argument_that_the_op_has_not_is_refused() -> None:
+    import opswap
+
+    ops = LibraryOps(cast(Library, opswap), opswap.Tensor, "sidecar")
+    codes = {
+        "OPSWAP_E_ARGUMENT": ("gemm_fp8_block128", [None] * 7, {"wieght": "fp8_block128"}),
+        "OPSWAP_E_COUNT": ("gemm_fp8_block128", [None] * 4, {"weight": "fp8_block128"}),
+        "OPSWAP_E_NO_OP": ("gemm_fp8", [None] * 7, {"weight": "fp8_block128"}),
+    }
+    for code, call in codes.items():
+        with pytest.raises(IpcError) as caught:
+            ops.quantised(*call)
+        assert caught.value.code == code
 
 
 def test_the_librarys_refusal_keeps_its_code_and_gets_the_manifests_remedy(runtime: Path) -> None:

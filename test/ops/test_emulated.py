@@ -139,6 +139,18 @@ def test_what_the_emulator_finds_arrives_as_an_error() -> None:
     assert all(w in caught.value.message for w in words), caught.value.message
 
 
+def test_grids_are_sized_for_the_card_that_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, out, w = np.ones((8, 40), np.float32), np.full((8, 40), np.nan, np.float32), np.ones(40, np.float32)
+    args = (on_device(out), on_device(x), on_device(w), 0.0)
+    monkeypatch.setenv("OPSWAP_EMULATE_DEVICE", "H20")
+    opswap.call("rms_norm", *args, impl="sm90")
+    np.testing.assert_array_equal(out, 1)
+    monkeypatch.setenv("OPSWAP_EMULATE_DEVICE", "H21")
+    with pytest.raises(opswap.OpswapError, match="needs to be one of H100 H20") as caught:
+        opswap.call("rms_norm", *args, impl="sm90")
+    assert caught.value.code == "OPSWAP_E_LAUNCH"
+
+
 def test_a_read_before_the_kernel_in_front_is_done_arrives_as_an_error() -> None:
     """The norm reads its weight before dependency_wait(), so no kernel in front may be writing it."""
     x, out, w = np.ones((2, 40), np.float32), np.zeros((2, 40), np.float32), np.ones(40, np.float32)

@@ -10,10 +10,6 @@ from ...library import LibraryOps
 Fields = dict[str, Any]
 
 
-def _planned(fields: Fields) -> Fields:
-    return {"plan": fields["plan"]} if fields.get("plan") else {}
-
-
 def call(ops: LibraryOps, fields: Fields) -> Fields:
     op, impl = fields["op"], fields.get("impl")
     args, held = ops.arguments.unpack(fields["args"])
@@ -21,7 +17,7 @@ def call(ops: LibraryOps, fields: Fields) -> Fields:
         args = ops.quantised(op, args, layouts)
     ran = impl or ops.active(op)
     before = time.perf_counter_ns()
-    ops.library.call(op, *args, impl=ran, **_planned(fields))
+    ops.library.call(op, *args, impl=ran, plan=fields.get("plan", b""))
     elapsed = time.perf_counter_ns() - before
     del held
     return {"op": op, "impl": ran, "elapsed_ns": elapsed}

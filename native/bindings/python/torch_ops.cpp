@@ -287,7 +287,10 @@ void define(py::module_ &m, Fail fail) {
   m.def("torch_open", [fail](const std::string &path, const std::string &cuda) { return open(path, cuda, fail); });
   m.def("torch_bind", [fail](const std::string &op, const std::vector<std::string> &kinds,
                              const std::vector<std::string> &keys) { bind(op, kinds, keys, fail); });
-  m.def("torch_plan", [](const std::string &op, const py::bytes &bytes) { plan = {op, std::string(bytes)}; });
+  m.def("torch_plan", [](const std::string &op, const py::bytes &bytes) {
+    const Plan before = std::exchange(plan, Plan{op, std::string(bytes)});
+    return py::make_tuple(before.op, py::bytes(before.bytes));
+  });
   m.def("torch_external", [fail](const std::string &op, const std::string &impl, const std::string &qualified,
                                  const std::string &absent) { add_external(op, impl, qualified, absent, fail); });
 }

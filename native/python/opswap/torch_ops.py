@@ -79,14 +79,16 @@ def register_impl(op: str, name: str, fn: Callable[..., None] | None, absent_rea
 def planned(op: str, plan: bytes) -> Iterator[None]:
     """Calls of torch.ops.opswap.<op> from this thread take `plan`, which `opswap.plan` made for their arguments.
 
+    Inside another `planned` this one alone holds, and the outer one again behind it.
+
     Raises, in the call: RuntimeError with OPSWAP_E_PLAN when it was made for others.
     """
     opswap.op_spec(op)
-    _opswap.torch_plan(op, plan)
+    before = _opswap.torch_plan(op, plan)
     try:
         yield
     finally:
-        _opswap.torch_plan("", b"")
+        _opswap.torch_plan(*before)
 
 
 def _with_defaults(spec: dict[str, Any], fn: Callable[..., None]) -> Callable[..., None]:

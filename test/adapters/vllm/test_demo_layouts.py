@@ -28,7 +28,7 @@ print("KERNELS", llm.collective_rpc("opswap_report")[0]["kernels"])
 @pytest.mark.parametrize("layout", ["fp8_tensor", "ct_fp8_tensor", "ct_fp8_channel"])
 def test_it_says_paris(smollm2: Path, layout: str, tmp_path: Path) -> None:
     model = fp8.convert(smollm2, tmp_path / "out", "--to", layout, "--for", "vllm")
-    # Where one holds a model in memory, a second must not: this engine has a process of its own.
+    # An engine lives as long as its process, so that three in one would hold three models: each has its own.
     done = subprocess.run(
         [sys.executable, "-c", ASK, str(model)], capture_output=True, text=True, env=os.environ, check=False
     )
