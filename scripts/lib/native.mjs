@@ -6,6 +6,7 @@ import { basename, join } from "node:path";
 import { compileEnv, dropStaleConfiguration } from "./cmake.mjs";
 import { digest, stampIs, writeStamp } from "./digest.mjs";
 import { logged, probe } from "./exec.mjs";
+import { replaceFolder } from "./folders.mjs";
 import { buildDir, nativeDir, nativeWork, pythonDir, root } from "./paths.mjs";
 import { step } from "./ui.mjs";
 
@@ -66,7 +67,16 @@ function publish() {
  */
 export async function buildPython(tools) {
   const stamp = join(buildDir, ".python-built-from");
-  const inputs = ["pyproject.toml", "native", "kernels", "adapters", "ipc", "package.json"];
+  const inputs = [
+    "pyproject.toml",
+    "LICENSE",
+    "NOTICE",
+    "native",
+    "kernels",
+    "adapters",
+    "ipc",
+    "package.json",
+  ];
   const wanted = digest(inputs, [basename(tools), readFileSync(join(nativeDir, ".built-from"), "utf8")]);
   if (stampIs(stamp, wanted) && existsSync(join(pythonDir, "opswap"))) return;
   const fresh = `${pythonDir}.unfinished`;
@@ -90,14 +100,4 @@ export async function buildPython(tools) {
   );
   replaceFolder(fresh, pythonDir);
   writeStamp(stamp, wanted);
-}
-
-/** @param {string} fresh @param {string} place */
-function replaceFolder(fresh, place) {
-  const old = `${place}.old`;
-  rmSync(old, { recursive: true, force: true });
-  mkdirSync(place, { recursive: true });
-  renameSync(place, old);
-  renameSync(fresh, place);
-  rmSync(old, { recursive: true, force: true });
 }

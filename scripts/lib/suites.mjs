@@ -2,15 +2,16 @@
 // order in which they start: what takes longest comes first, so that nothing long is left for the end.
 import { readdirSync, rmSync } from "node:fs";
 import { availableParallelism } from "node:os";
-import { join } from "node:path";
+import { delimiter, join } from "node:path";
 import { cmakeBuild } from "./cmake.mjs";
 import { findCuobjdump } from "./cuda.mjs";
 import { buildEmulated, emulated } from "./emulated-library.mjs";
-import { ensureEnv } from "./envs.mjs";
+import { ensureEnv, ensureUv } from "./envs.mjs";
 import { ensureModel } from "./model.mjs";
 import { runModule } from "./modules.mjs";
-import { buildDir, pythonDir, root } from "./paths.mjs";
-import { engineObstacle } from "./python.mjs";
+import { makePackages } from "./package/packages.mjs";
+import { buildDir, packagesDir, pythonDir, root } from "./paths.mjs";
+import { engineObstacle, everyPython } from "./python.mjs";
 import { total } from "./results.mjs";
 import { ctest, pytest, vitest } from "./runners.mjs";
 import { engineEnv, pythonEnv } from "./setup.mjs";
@@ -40,6 +41,7 @@ const PLACES = {
   static: /^static\//,
   "host-paths": /^(gpu|roofline)\//,
   ray: /(^|\/)test_ray_\w+\.py$/,
+  package: /^package\//,
   fast: /./,
 };
 /** @typedef {keyof typeof PLACES} Place */
@@ -151,6 +153,33 @@ const RAY = {
   },
 };
 
+/** Wheels and tarballs, installed into empty environments; what needs vLLM is skipped where it cannot run. @type {Suite} */
+const PACKAGES = {
+  name: "Packages",
+  tier: "workshop",
+  gb: 4,
+  async setUp(workshop) {
+    await makePackages(workshop);
+    const variables = { OPSWAP_PACKAGES: packagesDir, OPSWAP_UV: await ensureUv(workshop.python) };
+    const pythons = await everyPython(workshop.python);
+    const OPSWAP_PYTHONS = pythons.map((python) => python.path).join(delimiter);
+    const obstacle = engineObstacle(workshop.python);
+    if (obstacle !== null) return { ...variables, OPSWAP_PYTHONS, OPSWAP_NO_ENGINE: obstacle };
+    const OPSWAP_ENGINE_ENV = await engineEnv(workshop);
+    return {
+      ...variables,
+      OPSWAP_PYTHONS,
+      OPSWAP_ENGINE_ENV,
+      OPSWAP_MODEL: await ensureModel(OPSWAP_ENGINE_ENV),
+    };
+  },
+  run: async ({ tools }, variables, log) => {
+    const args = pythonTests("package");
+    const wheels = await pytest(log, "package", { environment: tools, tools, args, variables });
+    return total([wheels, await vitest(log, "package", { ...process.env, ...variables })]);
+  },
+};
+
 /**
  * vLLM inspects each architecture once in a process of its own and keeps what it found in its cache; one cache for all
  * suites of a run, new in each run.
@@ -251,6 +280,7 @@ export function allSuites() {
     TORCH,
     emulatedRooms("plain"),
     HOST_PATH,
+    PACKAGES,
     STATIC,
     EMULATED_TORCH,
     RAY,
