@@ -26,7 +26,9 @@ describe("without anything to talk to", () => {
   it("has doctor say that no engine runs, look at the parts that are there, and exit 1", async () => {
     const ran = await opswap(["doctor"], env);
     expect(ran).toMatchObject({ code: 1, err: "" });
-    expect(ran.out).toMatch(/^fail +engine: no engine is running .*\[OPSWAP_E_NOT_RUNNING\]\n +start the engine/);
+    expect(ran.out).toMatch(
+      /^fail +engine: no engine is running .*\[OPSWAP_E_NOT_RUNNING\]\n +start the engine/,
+    );
     expect(ran.out).toMatch(/^ok +library: /m);
     expect(ran.out).toMatch(/^ok +python: /m);
     expect(ran.out).toMatch(/^NOT healthy$/m);

@@ -19,7 +19,8 @@ export interface Host {
 
 /** OPSWAP_NODE alone when it is set; else the build folder in a checkout, and the package of native code elsewhere. */
 export function addonFile(env: NodeJS.ProcessEnv = process.env, root = ROOT): string {
-  const place = env.OPSWAP_NODE || (inCheckout(root) ? path.join(root, "build/native/opswap.node") : undefined);
+  const place =
+    env.OPSWAP_NODE || (inCheckout(root) ? path.join(root, "build/native/opswap.node") : undefined);
   if (place === undefined) return fromPackage(root);
   const file = path.resolve(place);
   if (existsSync(file)) return file;

@@ -72,7 +72,9 @@ describe("loading the addon", () => {
     const words = "/lib/libc.so.6: version `GLIBC_2.34' not found (required by libopswap.so)";
     expect(cannotLoad("a.node", new Error(words), here).remedy).toMatch(/older than GLIBC_2\.34/);
     const musl = () => ({ ...here(), glibc: undefined });
-    expect(cannotLoad("a.node", new Error("ld-linux-x86-64.so.2: No such file"), musl).remedy).toMatch(/musl/);
+    expect(cannotLoad("a.node", new Error("ld-linux-x86-64.so.2: No such file"), musl).remedy).toMatch(
+      /musl/,
+    );
   });
 
   test("the addon offers what native.ts declares, and nothing else", () => {
@@ -87,6 +89,8 @@ describe("loading the addon", () => {
     expect(sameVersion(native, "a.node", packageVersion())).toBe(native);
     const refused = () => sameVersion(native, "a.node", "9.9.9");
     expect(refused).toThrow(`a.node has loaded is opswap ${packageVersion()}, this client is 9.9.9`);
-    expect(refused).toThrow(expect.objectContaining({ code: "OPSWAP_E_INSTALL", remedy: expect.stringMatching(/one version/) }));
+    expect(refused).toThrow(
+      expect.objectContaining({ code: "OPSWAP_E_INSTALL", remedy: expect.stringMatching(/one version/) }),
+    );
   });
 });

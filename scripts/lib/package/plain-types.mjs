@@ -4,7 +4,16 @@ import ts from "typescript";
 /** @typedef {{ checker: ts.TypeChecker, source: ts.SourceFile }} Where */
 
 /** Types that are said in one word. */
-const WORDS = ts.TypeFlags.Boolean | ts.TypeFlags.Intrinsic | ts.TypeFlags.Literal;
+const WORDS = [
+  ...[
+    ts.TypeFlags.Any,
+    ts.TypeFlags.Unknown,
+    ts.TypeFlags.Null,
+    ts.TypeFlags.Undefined,
+    ts.TypeFlags.Literal,
+  ],
+  ...[ts.TypeFlags.String, ts.TypeFlags.Number, ts.TypeFlags.BigInt, ts.TypeFlags.Boolean],
+].reduce((all, flag) => all | flag);
 
 /** A type that the declarations name. @param {Where} where @param {ts.Type} type */
 function nameIn({ source }, type) {

@@ -66,10 +66,14 @@ async function fillMain(folder) {
 
 /** @param {string} folder @param {string} native */
 async function fillNative(folder, native) {
-  const files = ["opswap.node", "libopswap.so"];
-  for (const file of files) cpSync(join(native, file), join(folder, file));
+  const binaries = ["opswap.node", "libopswap.so"];
+  for (const file of binaries) cpSync(join(native, file), join(folder, file));
   const { description } = project();
-  describe(folder, { ...NATIVE, description: `${description}: native code for linux-x64`, type: "commonjs", files });
+  describe(folder, {
+    ...NATIVE,
+    description: `${description}: native code for linux-x64`,
+    type: "commonjs",
+  });
 }
 
 /**

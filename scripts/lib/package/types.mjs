@@ -28,7 +28,11 @@ const ZOD = 'import * as z from "zod/mini";\n';
 export function plainTypes(bundled, name) {
   const text = /^import .*['"]zod/m.test(bundled) ? bundled : ZOD + bundled;
   const file = join(root, "ts-client/src", name);
-  const options = { module: ts.ModuleKind.NodeNext, moduleResolution: ts.ModuleResolutionKind.NodeNext, strict: true };
+  const options = {
+    module: ts.ModuleKind.NodeNext,
+    moduleResolution: ts.ModuleResolutionKind.NodeNext,
+    strict: true,
+  };
   const host = ts.createCompilerHost(options);
   const read = host.getSourceFile.bind(host);
   host.getSourceFile = (path, version) =>

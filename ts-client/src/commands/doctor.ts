@@ -11,7 +11,9 @@ import { pluginChecks, vllmProcesses } from "./doctor-plugins.js";
 
 export function doctorCommand(context: Context): Command {
   const command = new Command("doctor")
-    .description("check that the engine really runs opswap's ops, and that its ranks agree; exits 1 when not, or when none runs")
+    .description(
+      "check that the engine really runs opswap's ops, and that its ranks agree; exits 1 when not, or when none runs",
+    )
     .addHelpText("after", examples("doctor", "doctor --json"));
   return targetOptions(command).action(async (options: TargetOptions) => {
     const result = await examined(options);
