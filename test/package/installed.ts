@@ -31,12 +31,9 @@ export interface Ran {
 /** What is on PATH: no compiler, no Python. `npx` and `npm` start a shell. */
 const PROGRAMS = ["node", "npm", "npx", "sh"];
 
-/** The Node that is tested: npm comes with the one that is on the machine. */
-const NODE = process.env.OPSWAP_NODE_PROGRAM ?? process.execPath;
-
-/** Where a program of the machine is, npm with the Node that it came with. */
+/** Node is the one that runs the tests; npm is the machine's. */
 function programOf(name: string): string {
-  if (name === "node") return NODE;
+  if (name === "node") return process.execPath;
   return execFileSync("/bin/sh", ["-c", `command -v ${name}`], { encoding: "utf8" }).trim();
 }
 
