@@ -13,7 +13,7 @@ from opswap.adapters.common.checks import REINSTALL, Check, check
 
 def installation_checks(adapter: Adapter) -> list[Check]:
     """What can be told of any engine; the adapter adds its own."""
-    return [version_check(adapter), library_check(), *map(entry_point_check, adapter.entry_points)]
+    return [version_check(adapter), copies_check(), library_check(), *map(entry_point_check, adapter.entry_points)]
 
 
 def version_check(adapter: Adapter) -> Check:
@@ -28,6 +28,16 @@ def version_check(adapter: Adapter) -> Check:
         lacks = f"{adapter.engine} {version} lacks {'; '.join(lost)}"
         return check(package, "fail", lacks, "install the stock wheel")
     return check(package, "ok", f"{version}, with every seam in place")
+
+
+def copies_check() -> Check:
+    """Of several installations Python takes the first on its path, whatever is installed or removed behind it."""
+    found = {str(copy.locate_file("")): copy.version for copy in metadata.distributions(name="opswap")}
+    first, *others = (f"{version} in {folder}" for folder, version in found.items())
+    if not others:
+        return check("opswap", "ok", first)
+    hidden = f"{first} hides {', '.join(others)}"
+    return check("opswap", "warn", hidden, "uninstall one of them, or take its folder off PYTHONPATH")
 
 
 def library_check() -> Check:

@@ -694,7 +694,11 @@ export const ERRORS = {
   },
   OPSWAP_E_NATIVE: {
     meaning: "the native library cannot be loaded",
-    remedy: "run `npm run build`",
+    remedy: "install opswap again, as the message says; in a checkout, run `npm run build`",
+  },
+  OPSWAP_E_MISSING: {
+    meaning: "a Python package that only this part of opswap needs is not installed",
+    remedy: "run the command that the message ends with, or install the wheel with the extra that docs/install.md names",
   },
   OPSWAP_E_CLOSED: {
     meaning: "the client is closed",
