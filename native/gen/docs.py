@@ -115,5 +115,5 @@ def _count(ops: list[Op], key: str, wanted: bool) -> str:
 def readme(root: Path, ops: list[Op]) -> str:
     """README.md with its table of status as it is today."""
     text = (root / "README.md").read_text()
-    marked = re.compile(r"(<!-- status -->\n).*?(\n<!-- end of status -->)", re.S)
-    return marked.sub(lambda found: f"{found[1]}{status_table(root, ops)}{found[2]}", text)
+    marked = re.compile(r"(<!-- status -->\n).*?(<!-- end of status -->)", re.S)
+    return marked.sub(lambda found: f"{found[1]}{status_table(root, ops)}\n{found[2]}", text)
