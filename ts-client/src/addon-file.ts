@@ -32,7 +32,7 @@ function fromPackage(root: string): string {
     return createRequire(path.join(root, "package.json")).resolve(`${NATIVE_PACKAGE}/opswap.node`);
   } catch (cause) {
     const host = thisHost();
-    throw missing(`${NATIVE_PACKAGE} is not installed`, otherPlatform(host) ?? reinstall(), cause);
+    throw missing(`${NATIVE_PACKAGE} is not installed`, otherPlatform(host) ?? howToInstall(root), cause);
   }
 }
 
@@ -57,14 +57,16 @@ export function otherPlatform({ platform, arch, glibc }: Host): string | undefin
   return undefined;
 }
 
-function reinstall(): string {
+/** Of a whole installation, in which all is of one version. */
+export function howToInstall(root = ROOT): string {
+  if (inCheckout(root)) return "run `npm run build`";
   const version = packageVersion();
   return `install both packages together, without --omit=optional: npm install ./opswap-${version}.tgz ./opswap-native-linux-x64-${version}.tgz`;
 }
 
-/** A build does not help where the setting names another file, nor outside a checkout. */
+/** That does not help where the setting names another file. */
 function remedy(env: NodeJS.ProcessEnv, root = ROOT): string {
-  const anew = inCheckout(root) ? "run `npm run build`" : reinstall();
+  const anew = howToInstall(root);
   return env.OPSWAP_NODE ? `set OPSWAP_NODE to an opswap.node that is built, or unset it and ${anew}` : anew;
 }
 

@@ -1,6 +1,6 @@
 /** Loads the native addon, and declares its functions. */
 import { createRequire } from "node:module";
-import { addonFile, cannotLoad } from "./addon-file.js";
+import { addonFile, cannotLoad, howToInstall } from "./addon-file.js";
 import type { ConvertJob, ConvertResult } from "./types/convert-job.js";
 import { OpswapError } from "./types/errors.js";
 import { packageVersion } from "./version.js";
@@ -86,15 +86,13 @@ export function loadFrom(file: string): Native {
 export function sameVersion(native: Native, file: string, version: string): Native {
   const { pack_version: found } = JSON.parse(native.version());
   if (found === version) return native;
-  throw new OpswapError(
-    "OPSWAP_E_INSTALL",
-    `the library that ${file} has loaded is opswap ${found}, this client is ${version}`,
-  );
+  const message = `the library that ${file} has loaded is opswap ${found}, this client is ${version}`;
+  throw new OpswapError("OPSWAP_E_NATIVE", message, { remedy: howToInstall() });
 }
 
 function twoCopies(first: Loaded, file: string, version: string): OpswapError {
-  return new OpswapError(
-    "OPSWAP_E_INSTALL",
-    `opswap ${first.version} of ${first.file} runs in this process already; ${version} of ${file} cannot run beside it`,
-  );
+  const message = `opswap ${first.version} of ${first.file} runs in this process already; ${version} of ${file} cannot run beside it`;
+  return new OpswapError("OPSWAP_E_NATIVE", message, {
+    remedy: "keep one version of opswap: `npm ls opswap` shows who brings which",
+  });
 }

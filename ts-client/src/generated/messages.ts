@@ -694,11 +694,11 @@ export const ERRORS = {
   },
   OPSWAP_E_NATIVE: {
     meaning: "the native library cannot be loaded",
-    remedy: "install the package of native code beside opswap, or run `npm run build` in a checkout",
+    remedy: "install opswap again, as the message says; in a checkout, run `npm run build`",
   },
-  OPSWAP_E_INSTALL: {
-    meaning: "parts of opswap that meet in one process are not of one installation",
-    remedy: "install all packages of opswap in one version and once (`npm ls opswap`, `pip show -f opswap`)",
+  OPSWAP_E_MISSING: {
+    meaning: "a Python package that only this part of opswap needs is not installed",
+    remedy: "run the command that the message ends with, or install the wheel with the extra that docs/install.md names",
   },
   OPSWAP_E_CLOSED: {
     meaning: "the client is closed",
