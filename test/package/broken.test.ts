@@ -26,7 +26,7 @@ const OTHERS: [string, string, RegExp][] = [
   [
     "another system",
     "Object.defineProperty(process, 'platform', { value: 'darwin' })",
-    /linux-x64 alone, and this is darwin-x64/,
+    /Linux alone, and this is darwin/,
   ],
   [
     "another C library",

@@ -157,6 +157,18 @@ describe("the library, imported", () => {
     });
   });
 
+  it("does what docs/install.md shows", () => {
+    const page = readFileSync(path.join(root, "docs/install.md"), "utf8");
+    expect(compile(/```ts\n(.*?)```/s.exec(page)?.[1] ?? "no example")).toEqual({
+      code: 0,
+      out: "",
+      err: "",
+    });
+    const { code, out } = place.run("node", ["user.js"]);
+    expect(code).toBe(0);
+    expect(out).toMatch(/^cpu Float32Array\(4\) \[ -0\.26/);
+  });
+
   it("is refused by the compiler where an op is misspelt or lacks an argument", () => {
     expect(compile(USER.replace('"silu", { input, out }', '"sliu", { input, out }')).out).toMatch(
       /TS2345|TS2820/,

@@ -49,9 +49,10 @@ function thisHost(): Host {
 
 /** Why no package of native code fits this machine; undefined where one does. */
 export function otherPlatform({ platform, arch, glibc }: Host): string | undefined {
-  const without = "without it there are engines and sidecars to talk to, but no --local and no conversions";
-  if (platform !== "linux" || arch !== "x64")
-    return `native code exists for linux-x64 alone, and this is ${platform}-${arch}; ${without}`;
+  const without = "without it opswap talks to engines and sidecars, and has no --local and no conversions";
+  if (platform !== "linux")
+    return `native code exists for Linux alone, and this is ${platform}: use a Linux machine`;
+  if (arch !== "x64") return `native code exists for linux-x64 alone, and this is linux-${arch}; ${without}`;
   if (glibc === undefined)
     return `native code exists for the GNU C library alone, and this Node runs on another, such as musl; ${without}`;
   return undefined;
