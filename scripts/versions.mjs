@@ -3,22 +3,16 @@ import { readdirSync } from "node:fs";
 import { join, parse } from "node:path";
 import { root } from "./lib/paths.mjs";
 import { build } from "./lib/setup.mjs";
+import { versionTable } from "./lib/timed-suite.mjs";
 import { runMain, SetupError } from "./lib/ui.mjs";
-import { versionTable } from "./lib/versions/rows.mjs";
 
-const NO_KIND = ["rows"];
-
-function kinds() {
-  const names = readdirSync(join(root, "scripts/lib/versions")).map((file) => parse(file).name);
-  return names.filter((name) => !NO_KIND.includes(name));
-}
+const KINDS = readdirSync(join(root, "scripts/lib/versions")).map((file) => parse(file).name);
 
 await runMain(async () => {
   const [kind = ""] = process.argv.slice(2);
-  if (!kinds().includes(kind))
-    throw new SetupError(`npm run versions -- KIND; there are: ${kinds().join(", ")}`);
+  if (!KINDS.includes(kind)) throw new SetupError(`npm run versions -- KIND; there are: ${KINDS.join(", ")}`);
   const { run } = await import(`./lib/versions/${kind}.mjs`);
-  /** @type {import("./lib/versions/rows.mjs").Row[]} */
+  /** @type {import("./lib/timed-suite.mjs").Row[]} */
   const rows = await run(await build());
   for (const { runtime, suite, log, results } of rows) {
     for (const { name, reason } of results.skipped) console.log(`skipped, ${runtime}: ${name}: ${reason}`);

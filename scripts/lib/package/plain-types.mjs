@@ -39,13 +39,20 @@ function members(where, type) {
   return `{ ${all.join("; ")} }`;
 }
 
+/** @param {string[]} parts */
+function union(parts) {
+  const whole = parts.includes("true") && parts.includes("false");
+  const plain = parts.map((part) => (whole && /^(true|false)$/.test(part) ? "boolean" : part));
+  return [...new Set(plain)].join(" | ");
+}
+
 /** @param {Where} where @param {ts.Type} type @returns {string} */
 function written(where, type) {
   const { checker } = where;
   const name = nameIn(where, type);
   if (name !== undefined) return name;
   if (type.flags & WORDS) return checker.typeToString(type);
-  if (type.isUnion()) return type.types.map((one) => written(where, one)).join(" | ");
+  if (type.isUnion()) return union(type.types.map((one) => written(where, one)));
   const parts = checker.getTypeArguments(/** @type {ts.TypeReference} */ (type));
   if (checker.isArrayType(type)) return `Array<${parts.map((part) => written(where, part)).join()}>`;
   if (checker.isTupleType(type)) return `[${parts.map((part) => written(where, part)).join(", ")}]`;

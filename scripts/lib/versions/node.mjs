@@ -4,11 +4,11 @@ import { makePackages } from "../package/packages.mjs";
 import { packagesDir } from "../paths.mjs";
 import { vitest } from "../runners.mjs";
 import { pythonEnv } from "../setup.mjs";
-import { timedSuite } from "./rows.mjs";
+import { timedSuite } from "../timed-suite.mjs";
 
 const PROJECTS = ["fast", "package"];
 
-/** @param {import("../setup.mjs").Workshop} workshop @returns {Promise<import("./rows.mjs").Row[]>} */
+/** @param {import("../setup.mjs").Workshop} workshop @returns {Promise<import("../timed-suite.mjs").Row[]>} */
 export async function run(workshop) {
   await makePackages(workshop);
   const env = { ...pythonEnv(workshop.tools), OPSWAP_PACKAGES: packagesDir };

@@ -1,14 +1,14 @@
 // A suite under one version of a runtime: run with its output in a log, and told as a row of a table.
 import { closeSync, mkdirSync, openSync } from "node:fs";
 import { join, relative } from "node:path";
-import { logDir, root } from "../paths.mjs";
-import { step } from "../ui.mjs";
+import { logDir, root } from "./paths.mjs";
+import { step } from "./ui.mjs";
 
-/** @typedef {import("../results.mjs").Results} Results */
+/** @typedef {import("./results.mjs").Results} Results */
 /** @typedef {{ runtime: string, suite: string }} What */
 /** @typedef {What & { results: Results, seconds: number, log: string }} Row */
 
-/** @param {What} what @param {(log: import("../runners.mjs").Log) => Promise<Results>} work @returns {Promise<Row>} */
+/** @param {What} what @param {(log: import("./runners.mjs").Log) => Promise<Results>} work @returns {Promise<Row>} */
 export async function timedSuite(what, work) {
   mkdirSync(logDir, { recursive: true });
   const name = `versions-${what.runtime}-${what.suite}`.replaceAll(/[^\w.]+/g, "-");
