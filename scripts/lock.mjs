@@ -1,4 +1,4 @@
-// Makes the lock files again: env/*.lock from env/*.in, package-lock.json from package.json; `-- NAME` makes env/NAME.lock alone.
+// Makes the lock files again: env/*.lock from env/*.in, package-lock.json and env/node's from their package.json; `-- NAME` makes env/NAME.lock alone.
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { ensureUv } from "./lib/envs.mjs";
@@ -53,6 +53,8 @@ async function lockEnvironment(uv, name, python) {
 async function lockNode() {
   const args = ["install", "--package-lock-only"];
   await step("package-lock.json", (progress) => logged("lock-npm", "npm", args, { progress }));
+  const cwd = join(root, "env/node");
+  await step("env/node", (progress) => logged("lock-node", "npm", args, { cwd, progress }));
 }
 
 await runMain(async () => {

@@ -9,6 +9,7 @@ import { buildEmulated, emulated } from "./emulated-library.mjs";
 import { ensureEnv, ensureUv } from "./envs.mjs";
 import { ensureModel } from "./model.mjs";
 import { runModule } from "./modules.mjs";
+import { everyNode } from "./nodes.mjs";
 import { makePackages } from "./package/packages.mjs";
 import { buildDir, packagesDir, pythonDir, root } from "./paths.mjs";
 import { engineObstacle, everyPython } from "./python.mjs";
@@ -176,7 +177,11 @@ const PACKAGES = {
   run: async ({ tools }, variables, log) => {
     const args = pythonTests("package");
     const wheels = await pytest(log, "package", { environment: tools, tools, args, variables });
-    return total([wheels, await vitest(log, "package", { ...process.env, ...variables })]);
+    const env = { ...process.env, ...variables };
+    const nodes = await everyNode();
+    const tarballs = await vitest(log, "package", env, { program: nodes[0]?.program });
+    const newest = { program: nodes.at(-1)?.program, files: ["test/package/installed.test.ts"] };
+    return total([wheels, tarballs, await vitest(log, "package", env, newest)]);
   },
 };
 

@@ -78,7 +78,7 @@ def test_a_library_of_another_version(newest: Installed, broken: Path) -> None:
     where = data.index(b"\0" + version.encode() + b"\0") + 1
     library.write_bytes(data[:where] + b"9" + data[where + 1 :])
     said = error_of(newest, broken)
-    assert f"OPSWAP_E_NATIVE: libopswap.so is of opswap 9{version[1:]}, the package in {broken / 'opswap'} of {version}" in said
+    assert f"OPSWAP_E_INSTALL: libopswap.so is of opswap 9{version[1:]}, the package in {broken / 'opswap'} of {version}" in said
     assert "install one wheel, whole, again" in said
 
 
@@ -92,7 +92,7 @@ import opswap
 
 def test_two_copies_in_one_process(newest: Installed, broken: Path) -> None:
     said = newest.last_error(f"PLACE = {str(broken)!r}\n{TWICE}")
-    assert f"OPSWAP_E_NATIVE: another copy of opswap is loaded in this process, from {newest.package}" in said
+    assert f"OPSWAP_E_INSTALL: another copy of opswap is loaded in this process, from {newest.package}" in said
     assert f"so the one in {broken / 'opswap'} cannot be: uninstall one of them" in said
 
 

@@ -10,6 +10,7 @@ import { checkBinaries } from "./binaries.mjs";
 import { writeChecksums } from "./checksums.mjs";
 import { writeSbom } from "./sbom.mjs";
 import { measure, sizeLines } from "./sizes.mjs";
+import { makeTarballs } from "./tarballs.mjs";
 import { makeWheels } from "./wheels.mjs";
 
 /** @typedef {import("../setup.mjs").Workshop} Workshop */
@@ -38,7 +39,7 @@ async function fill(workshop, pythons, out) {
   mkdirSync(work, { recursive: true });
   const sbom = await writeSbom(out, work);
   const wheels = await makeWheels(workshop, pythons, { out, sbom });
-  const sizes = await measure(out, wheels);
+  const sizes = await measure(out, wheels, await makeTarballs({ native: nativeDir, out }));
   writeFileSync(join(out, "sizes.json"), `${JSON.stringify(sizes, null, 2)}\n`);
   writeChecksums(out);
 }

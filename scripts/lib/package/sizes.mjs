@@ -1,13 +1,13 @@
 // How large the packages are, and how much of the library is for the CPU and how much for CUDA, compressed as a wheel does.
 import { readFileSync, statSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { deflateRawSync } from "node:zlib";
 import { probe } from "../exec.mjs";
 import { nativeDir } from "../paths.mjs";
 import { SetupError } from "../ui.mjs";
 
 /** @typedef {{ bytes: number, compressed: number }} Part */
-/** @typedef {{ library: { all: Part, cuda: Part, cpu: Part }, wheels: Record<string, number> }} Sizes */
+/** @typedef {{ library: { all: Part, cuda: Part, cpu: Part }, wheels: Record<string, number>, tarballs: Record<string, number> }} Sizes */
 
 const MB = 1e6;
 /** No wheel is larger. */
@@ -25,8 +25,11 @@ async function cudaSection(file) {
   return { from: Number.parseInt(offset, 16), bytes: Number.parseInt(size, 16) };
 }
 
-/** @param {string} out @param {string[]} wheels @returns {Promise<Sizes>} throws when a wheel is over the limit */
-export async function measure(out, wheels) {
+/**
+ * @param {string} out @param {string[]} wheels @param {import("./tarballs.mjs").Tarball[]} tarballs
+ * @returns {Promise<Sizes>} throws when a wheel is over the limit; the tarballs' own is looked at where they are made
+ */
+export async function measure(out, wheels, tarballs) {
   const file = join(nativeDir, "libopswap.so");
   const { from, bytes } = await cudaSection(file);
   const data = readFileSync(file);
@@ -37,6 +40,7 @@ export async function measure(out, wheels) {
   return {
     library: { all: part(data), cuda: part(data.subarray(from, from + bytes)), cpu: part(cpu) },
     wheels: sizes,
+    tarballs: Object.fromEntries(tarballs.map(({ file, bytes }) => [basename(file), bytes])),
   };
 }
 
@@ -44,10 +48,10 @@ export async function measure(out, wheels) {
 const mb = (bytes) => `${(bytes / MB).toFixed(1)} MB`;
 
 /** @param {Sizes} sizes @returns {string[]} */
-export function sizeLines({ library, wheels }) {
+export function sizeLines({ library, wheels, tarballs }) {
   const { cpu, cuda, all } = library;
   return [
-    ...Object.entries(wheels).map(([name, bytes]) => `${name}: ${mb(bytes)}`),
+    ...Object.entries({ ...wheels, ...tarballs }).map(([name, bytes]) => `${name}: ${mb(bytes)}`),
     `libopswap.so: ${mb(all.bytes)}; compressed ${mb(cpu.compressed)} for the CPU and ${mb(cuda.compressed)} for CUDA`,
   ];
 }
