@@ -74,7 +74,7 @@ def entry_point_check(group: str) -> Check:
 
 
 def seams_check(adapter: Adapter) -> Check:
-    """What would be replaced in a process that starts with this environment, and what is left to the engine, and why."""
+    """What a process that starts with this environment would replace, and what is left to the engine, and why."""
     import opswap
 
     state, on_cpu = PluginState(), adapter.on_cpu()

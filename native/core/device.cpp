@@ -60,7 +60,8 @@ std::string why_none(cudaError_t e) {
   if (e != cudaErrorInsufficientDriver || cudaDriverGetVersion(&driver)) return error_text(e);
   const std::string needed = "one for CUDA " + cuda_release(CUDART_VERSION) + " or later";
   if (!driver) return "no NVIDIA driver is installed; the kernels need " + needed;
-  return "the NVIDIA driver is for CUDA " + cuda_release(driver) + ", the kernels need " + needed + ": update the driver";
+  return "the NVIDIA driver is for CUDA " + cuda_release(driver) + ", the kernels need " + needed +
+         ": update the driver";
 }
 
 // What the driver said when it was first asked; devices do not come and go.
@@ -83,8 +84,7 @@ struct Devices {
     else
       status = kNoDevice + (count ? others : "the driver lists none");
     int driver = 0;
-    if (!usable.empty() && !cudaDriverGetVersion(&driver))
-      status += "; driver for CUDA " + cuda_release(driver);
+    if (!usable.empty() && !cudaDriverGetVersion(&driver)) status += "; driver for CUDA " + cuda_release(driver);
   }
 
   void examine(int id, std::string &usable, std::string &others) {

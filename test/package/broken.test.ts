@@ -124,7 +124,7 @@ describe("an installation whose parts do not fit", () => {
     const { code, err } = local();
     writeFileSync(file, text);
     expect(code).toBe(3);
-    expect(err).toMatch(refusal("OPSWAP_E_NATIVE", /install both packages together/));
+    expect(err).toMatch(refusal("OPSWAP_E_INSTALL", /install both packages together/));
     expect(err).toMatch(new RegExp(`is opswap ${version}, this client is 9\\.9\\.9`));
   });
 
@@ -158,7 +158,7 @@ describe("an installation whose parts do not fit", () => {
       );
       const refused = JSON.parse(place.module(code()).out);
       expect(refused).toMatchObject({
-        code: "OPSWAP_E_NATIVE",
+        code: "OPSWAP_E_INSTALL",
         remedy: expect.stringMatching(/npm ls opswap/),
       });
       expect(refused.message).toContain(`${version} of ${place.file(NATIVE, "opswap.node")}`);

@@ -1,4 +1,4 @@
-"""What tests of the packages share: the finished wheels, and an environment made from them for each Python of this machine."""
+"""What tests of the packages share: the finished wheels, and environments with one, of each Python of this machine."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
 from package.installed import ROOT, Installed, minor_of, path_without_compiler, uv, wheel_for
 
 PYTHONS = {minor_of(python): python for python in os.environ.get("OPSWAP_PYTHONS", "").split(os.pathsep) if python}
@@ -32,7 +31,7 @@ def clean_path(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="session")
 def install(packages: Path, clean_path: str, tmp_path_factory: pytest.TempPathFactory) -> Install:
-    """Makes an environment of the Python `tag` with its wheel and `more` packages, of the versions of env/package.lock."""
+    """Makes an environment of the Python `tag` with its wheel and `more` packages, as env/package.lock has them."""
 
     def make(tag: str, *more: str, wheel: bool = True) -> Installed:
         place = tmp_path_factory.mktemp(tag)

@@ -1,4 +1,4 @@
-"""New environments with a wheel in them, whose programs see neither a compiler, nor this checkout, nor the user's home."""
+"""New environments with a wheel in them, whose programs see no compiler, no checkout and no home of the user's."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 #: Programs that compile or link; an installed pack needs none of them.
-COMPILER = re.compile(r"^([\w.-]+-)?(gcc|g\+\+|cc|c\+\+|c89|c99|cpp|clang|clang\+\+|nvcc|ld|as|tcc|icx|icpx|ccache)(-[\d.]+)?$")
+COMPILER = re.compile(
+    r"^([\w.-]+-)?(gcc|g\+\+|cc|c\+\+|c89|c99|cpp|clang|clang\+\+|nvcc|ld|as|tcc|icx|icpx|ccache)(-[\d.]+)?$"
+)
 Result = subprocess.CompletedProcess[str]
 
 

@@ -1,4 +1,4 @@
-"""A wheel in an empty environment, for each Python of this machine: import, a call from numpy, the sidecar's packages."""
+"""A wheel in an empty environment, for each Python of this machine: an import, a call, the sidecar's packages."""
 
 from __future__ import annotations
 

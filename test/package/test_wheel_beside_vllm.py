@@ -1,4 +1,4 @@
-"""A wheel beside the real vLLM, in a copy of its locked environment, without a compiler: the doctor, and README's blocks."""
+"""A wheel beside the real vLLM, in a copy of its locked environment, without a compiler: doctor, README's blocks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from package.conftest import minor_of
 from package.installed import Installed, uv, wheel_for
 from package.readme import block, variables
@@ -63,11 +62,13 @@ def free_port() -> int:
 
 @pytest.fixture
 def served(beside: Installed, tmp_path: Path) -> Iterator[str]:
-    """README's block for a CPU as it stands, with a model's path and a port of its own; ended with all that it started."""
+    """README's block for a CPU as it stands, with a model and a port of its own; ended with all that it started."""
     port, model = free_port(), os.environ["OPSWAP_MODEL"]
     commands = block("On a CPU")
     assert "--enforce-eager" in commands
-    started = commands.replace("vllm serve MODEL", f"exec vllm serve {model} --host 127.0.0.1 --port {port} --max-model-len 512")
+    started = commands.replace(
+        "vllm serve MODEL", f"exec vllm serve {model} --host 127.0.0.1 --port {port} --max-model-len 512"
+    )
     assert started != commands
     more = {**QUIET, "VLLM_CPU_KVCACHE_SPACE": "1", "OPSWAP_RUNTIME_DIR": str(tmp_path / "run")}
     if "VLLM_CACHE_ROOT" in os.environ:

@@ -11,11 +11,11 @@ import zipfile
 from pathlib import Path
 
 import pytest
-
-from package.conftest import PYTHONS, Install
+from package.conftest import PYTHONS
 from package.installed import Installed, wheel_for
 
 IMPORT = "import opswap"
+OLDEST, NEWEST = next(iter(PYTHONS), ""), next(reversed(PYTHONS), "")
 OTHERS = pytest.mark.skipif(len(PYTHONS) < 2, reason="this machine has one Python")
 
 
@@ -32,7 +32,7 @@ def error_of(newest: Installed, folder: Path) -> str:
 
 @OTHERS
 def test_pip_refuses_a_wheel_of_another_python(packages: Path, newest: Installed) -> None:
-    first = wheel_for(packages, list(PYTHONS)[0])
+    first = wheel_for(packages, OLDEST)
     pip = [sys.executable, "-m", "pip", f"--python={newest.python}", "install", "--no-index", "--no-deps", str(first)]
     done = subprocess.run(pip, capture_output=True, text=True, check=False)
     assert done.returncode == 1
@@ -42,7 +42,7 @@ def test_pip_refuses_a_wheel_of_another_python(packages: Path, newest: Installed
 @OTHERS
 def test_files_of_another_python(packages: Path, newest: Installed, tmp_path: Path) -> None:
     """As where PYTHONPATH names a folder that another Python's pip filled."""
-    first, last = list(PYTHONS)[0], list(PYTHONS)[-1]
+    first, last = OLDEST, NEWEST
     with zipfile.ZipFile(wheel_for(packages, first)) as wheel:
         wheel.extractall(tmp_path)
     said = error_of(newest, tmp_path)
@@ -73,12 +73,18 @@ def test_a_library_that_the_loader_refuses(newest: Installed, broken: Path) -> N
 
 def test_a_library_of_another_version(newest: Installed, broken: Path) -> None:
     """The library's own version is one string; in a copy it gets another one."""
-    library, version = broken / "opswap/libopswap.so", newest.says("import opswap; print(opswap.version()['pack_version'])")
+    library, version = (
+        broken / "opswap/libopswap.so",
+        newest.says("import opswap; print(opswap.version()['pack_version'])"),
+    )
     data = library.read_bytes()
     where = data.index(b"\0" + version.encode() + b"\0") + 1
     library.write_bytes(data[:where] + b"9" + data[where + 1 :])
     said = error_of(newest, broken)
-    assert f"OPSWAP_E_NATIVE: libopswap.so is of opswap 9{version[1:]}, the package in {broken / 'opswap'} of {version}" in said
+    assert (
+        f"OPSWAP_E_INSTALL: libopswap.so is of opswap 9{version[1:]}, the package in {broken / 'opswap'} of {version}"
+        in said
+    )
     assert "install one wheel, whole, again" in said
 
 
@@ -92,7 +98,7 @@ import opswap
 
 def test_two_copies_in_one_process(newest: Installed, broken: Path) -> None:
     said = newest.last_error(f"PLACE = {str(broken)!r}\n{TWICE}")
-    assert f"OPSWAP_E_NATIVE: another copy of opswap is loaded in this process, from {newest.package}" in said
+    assert f"OPSWAP_E_INSTALL: another copy of opswap is loaded in this process, from {newest.package}" in said
     assert f"so the one in {broken / 'opswap'} cannot be: uninstall one of them" in said
 
 
@@ -136,4 +142,6 @@ def test_a_driver_older_than_the_wheels_cuda(newest: Installed, tmp_path: Path) 
     reason = next(impl["reason"] for impl in impls if impl["name"] == "sm90")
     if "this build has no CUDA kernels" in reason:
         pytest.skip(reason)
-    assert "the NVIDIA driver is for CUDA 12.4, the kernels need one for CUDA 13.0 or later: update the driver" in reason
+    assert (
+        "the NVIDIA driver is for CUDA 12.4, the kernels need one for CUDA 13.0 or later: update the driver" in reason
+    )

@@ -87,12 +87,12 @@ export function sameVersion(native: Native, file: string, version: string): Nati
   const { pack_version: found } = JSON.parse(native.version());
   if (found === version) return native;
   const message = `the library that ${file} has loaded is opswap ${found}, this client is ${version}`;
-  throw new OpswapError("OPSWAP_E_NATIVE", message, { remedy: howToInstall() });
+  throw new OpswapError("OPSWAP_E_INSTALL", message, { remedy: howToInstall() });
 }
 
 function twoCopies(first: Loaded, file: string, version: string): OpswapError {
   const message = `opswap ${first.version} of ${first.file} runs in this process already; ${version} of ${file} cannot run beside it`;
-  return new OpswapError("OPSWAP_E_NATIVE", message, {
+  return new OpswapError("OPSWAP_E_INSTALL", message, {
     remedy: "keep one version of opswap: `npm ls opswap` shows who brings which",
   });
 }

@@ -245,8 +245,8 @@ void refuse_another_copy(const std::string &package) {
   std::error_code unreadable;
   if (std::filesystem::equivalent(folder, package, unreadable)) return;
   if (!std::filesystem::exists(folder / "__init__.py", unreadable)) return;
-  throw Failure{"OPSWAP_E_NATIVE", "another copy of opswap is loaded in this process, from " + folder.string() +
-                                       ", so the one in " + package + " cannot be: uninstall one of them"};
+  throw Failure{"OPSWAP_E_INSTALL", "another copy of opswap is loaded in this process, from " + folder.string() +
+                                        ", so the one in " + package + " cannot be: uninstall one of them"};
 }
 
 // The import calls this one: the CUDA driver must not be started before the host forks its workers.
@@ -257,8 +257,8 @@ void check_library(const std::string &package) {
   refuse_another_abi(v);
   refuse_another_copy(package);
   if (std::string_view(v.pack_version) != OPSWAP_PACK_VERSION)
-    throw Failure{"OPSWAP_E_NATIVE", "libopswap.so is of opswap " + std::string(v.pack_version) + ", the package in " +
-                                         package + " of " OPSWAP_PACK_VERSION ": install one wheel, whole, again"};
+    throw Failure{"OPSWAP_E_INSTALL", "libopswap.so is of opswap " + std::string(v.pack_version) + ", the package in " +
+                                          package + " of " OPSWAP_PACK_VERSION ": install one wheel, whole, again"};
 }
 
 py::list trace_read(uint64_t after, uint64_t most) {

@@ -28,7 +28,7 @@ class NotLoadable(OpswapError, ImportError):
 
 
 def missing(error: ModuleNotFoundError, user: str) -> Exception:
-    """What to raise where `user` imports a package that a wheel does not bring along: OPSWAP_E_MISSING, with the command.
+    """What to raise where `user` imports a package that a wheel does not bring: OPSWAP_E_MISSING, with the command.
 
     The error itself where it is a module of opswap's own that is lost.
     """
@@ -42,7 +42,7 @@ def missing(error: ModuleNotFoundError, user: str) -> Exception:
 
 
 def require(user: str, *modules: str) -> None:
-    """Imports modules that a wheel does not bring along, or raises what `missing` says."""
+    """Imports modules that a wheel does not bring, or raises what `missing` says."""
     try:
         for module in modules:
             importlib.import_module(module)

@@ -10,7 +10,6 @@ import { checkBinaries } from "./binaries.mjs";
 import { writeChecksums } from "./checksums.mjs";
 import { writeSbom } from "./sbom.mjs";
 import { measure, sizeLines } from "./sizes.mjs";
-import { makeTarballs } from "./tarballs.mjs";
 import { makeWheels } from "./wheels.mjs";
 
 /** @typedef {import("../setup.mjs").Workshop} Workshop */
@@ -39,6 +38,8 @@ async function fill(workshop, pythons, out) {
   mkdirSync(work, { recursive: true });
   const sbom = await writeSbom(out, work);
   const wheels = await makeWheels(workshop, pythons, { out, sbom });
+  // It needs node packages, which a fresh clone gets in the set-up.
+  const { makeTarballs } = await import("./tarballs.mjs");
   const sizes = await measure(out, wheels, await makeTarballs({ native: nativeDir, out }));
   writeFileSync(join(out, "sizes.json"), `${JSON.stringify(sizes, null, 2)}\n`);
   writeChecksums(out);

@@ -694,7 +694,11 @@ export const ERRORS = {
   },
   OPSWAP_E_NATIVE: {
     meaning: "the native library cannot be loaded",
-    remedy: "install opswap again, as the message says; in a checkout, run `npm run build`",
+    remedy: "install the package of native code beside opswap, or the wheel again; in a checkout, run `npm run build`",
+  },
+  OPSWAP_E_INSTALL: {
+    meaning: "parts of opswap that meet in one process are not of one installation",
+    remedy: "install all packages of opswap in one version and once (`npm ls opswap`, `pip show -f opswap`)",
   },
   OPSWAP_E_MISSING: {
     meaning: "a Python package that only this part of opswap needs is not installed",
