@@ -35,6 +35,6 @@ export async function everyNode() {
     .map((name) => {
       const folder = join(place, "node_modules", name);
       const { version } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
-      return { version, program: join(folder, "bin/node") };
+      return { version: version.replace("v", ""), program: join(folder, "bin/node") };
     });
 }

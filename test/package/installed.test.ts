@@ -166,7 +166,7 @@ describe("the library, imported", () => {
     });
     const { code, out } = place.run("node", ["user.js"]);
     expect(code).toBe(0);
-    expect(out).toMatch(/^cpu Float32Array\(4\) \[ -0\.26/);
+    expect(out).toMatch(/^cpu Float32Array\(4\) \[\s+-0\.26/);
   });
 
   it("is refused by the compiler where an op is misspelt or lacks an argument", () => {

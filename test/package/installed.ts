@@ -44,6 +44,8 @@ function npmSettings(): NodeJS.ProcessEnv {
     npm_config_cache: config("cache"),
     npm_config_userconfig: config("userconfig"),
     npm_config_prefer_offline: "true",
+    // An optional package that nobody can fetch is asked for once.
+    npm_config_fetch_retries: "0",
     npm_config_update_notifier: "false",
   };
 }
