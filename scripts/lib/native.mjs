@@ -81,18 +81,8 @@ export async function buildPython(tools) {
   if (stampIs(stamp, wanted) && existsSync(join(pythonDir, "opswap"))) return;
   const fresh = `${pythonDir}.unfinished`;
   rmSync(fresh, { recursive: true, force: true });
-  const args = [
-    "-m",
-    "pip",
-    "install",
-    "--quiet",
-    "--no-deps",
-    "--no-build-isolation",
-    "--no-compile",
-    "--target",
-    fresh,
-  ];
-  args.push("-C", `build-dir=${join(buildDir, "python-work")}`);
+  const args = ["-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-compile"];
+  args.push("--target", fresh, "-C", `build-dir=${join(buildDir, "python-work")}`);
   args.push("-C", `cmake.define.OPSWAP_PREBUILT_LIB=${join(nativeDir, "libopswap.so")}`, root);
   const env = await compileEnv(tools);
   await step("Python package", (progress) =>

@@ -5,8 +5,8 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { root } from "./paths.mjs";
+import { pythonTests } from "./python-tests.mjs";
 import { sideBySide } from "./schedule.mjs";
-import { pythonTests } from "./suites.mjs";
 import { table } from "./table.mjs";
 import { SetupError } from "./ui.mjs";
 

@@ -1,18 +1,18 @@
 // The test suites: fast ones, those of the kernel workshop, which build for minutes, and those with an engine. In the
 // order in which they start: what takes longest comes first, so that nothing long is left for the end.
-import { readdirSync, rmSync } from "node:fs";
+import { rmSync } from "node:fs";
 import { availableParallelism } from "node:os";
-import { delimiter, join } from "node:path";
+import { join } from "node:path";
 import { cmakeBuild } from "./cmake.mjs";
 import { findCuobjdump } from "./cuda.mjs";
 import { buildEmulated, emulated } from "./emulated-library.mjs";
-import { ensureEnv, ensureUv } from "./envs.mjs";
+import { ensureEnv } from "./envs.mjs";
 import { ensureModel } from "./model.mjs";
 import { runModule } from "./modules.mjs";
-import { everyNode } from "./nodes.mjs";
-import { makePackages } from "./package/packages.mjs";
-import { buildDir, packagesDir, pythonDir, root } from "./paths.mjs";
-import { engineObstacle, everyPython } from "./python.mjs";
+import { PACKAGES } from "./package/suite.mjs";
+import { buildDir, pythonDir, root } from "./paths.mjs";
+import { engineObstacle } from "./python.mjs";
+import { pythonTests } from "./python-tests.mjs";
 import { total } from "./results.mjs";
 import { ctest, pytest, vitest } from "./runners.mjs";
 import { engineEnv, pythonEnv } from "./setup.mjs";
@@ -30,31 +30,6 @@ import { step } from "./ui.mjs";
  * @property {(workshop: Workshop, needs: Needs, log: Log) => Promise<Results>} run
  */
 /** @typedef {NodeJS.ProcessEnv} Needs what a set-up found, in the words of environment variables */
-
-/** The suite of a Python test: the first that fits its path below test/; one that fits none needs no framework. */
-const PLACES = {
-  "emulated-torch": /^ops\/test_emulated_torch\.py$/,
-  "emulated-arrays": /^ops\/test_emulated_arrays\.py$/,
-  emulated: /^ops\/test_emulated\w*\.py$/,
-  torch: /(^|\/)test_torch_\w+\.py$/,
-  vllm: /^adapters\//,
-  loaders: /^loaders\//,
-  static: /^static\//,
-  "host-paths": /^(gpu|roofline)\//,
-  ray: /(^|\/)test_ray_\w+\.py$/,
-  package: /^package\//,
-  fast: /./,
-};
-/** @typedef {keyof typeof PLACES} Place */
-
-/** @param {Place} place @returns {string[]} */
-export function pythonTests(place) {
-  const names = readdirSync(join(root, "test"), { recursive: true, encoding: "utf8" });
-  const tests = names.filter((name) => /(^|\/)test_\w+\.py$/.test(name)).sort();
-  const placeOf = (/** @type {string} */ name) =>
-    Object.entries(PLACES).find(([, fits]) => fits.test(name))?.[0];
-  return tests.filter((name) => placeOf(name) === place).map((name) => `test/${name}`);
-}
 
 const NOTHING = async () => ({});
 
@@ -154,37 +129,6 @@ const RAY = {
   },
 };
 
-/** Wheels and tarballs, installed into empty environments; what needs vLLM is skipped where it cannot run. @type {Suite} */
-const PACKAGES = {
-  name: "Packages",
-  tier: "workshop",
-  gb: 4,
-  async setUp(workshop) {
-    await makePackages(workshop);
-    const variables = { OPSWAP_PACKAGES: packagesDir, OPSWAP_UV: await ensureUv(workshop.python) };
-    const pythons = await everyPython(workshop.python);
-    const OPSWAP_PYTHONS = pythons.map((python) => python.path).join(delimiter);
-    const obstacle = engineObstacle(workshop.python);
-    if (obstacle !== null) return { ...variables, OPSWAP_PYTHONS, OPSWAP_NO_ENGINE: obstacle };
-    const OPSWAP_ENGINE_ENV = await engineEnv(workshop);
-    return {
-      ...variables,
-      OPSWAP_PYTHONS,
-      OPSWAP_ENGINE_ENV,
-      OPSWAP_MODEL: await ensureModel(OPSWAP_ENGINE_ENV),
-    };
-  },
-  run: async ({ tools }, variables, log) => {
-    const args = pythonTests("package");
-    const wheels = await pytest(log, "package", { environment: tools, tools, args, variables });
-    const env = { ...process.env, ...variables };
-    const nodes = await everyNode();
-    const tarballs = await vitest(log, "package", env, { program: nodes[0]?.program });
-    const newest = { program: nodes.at(-1)?.program, files: ["test/package/installed.test.ts"] };
-    return total([wheels, tarballs, await vitest(log, "package", env, newest)]);
-  },
-};
-
 /**
  * vLLM inspects each architecture once in a process of its own and keeps what it found in its cache; one cache for all
  * suites of a run, new in each run.
@@ -216,7 +160,7 @@ function withEngine(suite) {
 
 /**
  * Python tests in the engine's environment.
- * @param {Place} place @param {{ name: string, gb: number }} what
+ * @param {import("./python-tests.mjs").Place} place @param {{ name: string, gb: number }} what
  * @param {(workshop: Workshop) => Promise<Needs>} [library] what they need built
  */
 function enginePytest(place, { name, gb }, library = NOTHING) {

@@ -11,7 +11,7 @@ import { SetupError } from "../ui.mjs";
 /** @typedef {{ needed: string[], versions: string[], exports: string[] }} Facts */
 
 /** @returns {AllowList} */
-function allowList() {
+export function allowList() {
   return JSON.parse(readFileSync(join(root, "native/packaging/allowed.json"), "utf8"));
 }
 
@@ -35,7 +35,7 @@ async function lines(command, args) {
 export async function examineBinary(file) {
   const dynamic = (await lines("readelf", ["-dW", file])).join("\n");
   const symbols = (await lines("nm", ["-D", file])).map((line) => line.trim());
-  const versions = (await lines("readelf", ["-VW", file])).join("\n").matchAll(/Name: ([A-Z]+_[\d.]+)/g);
+  const versions = (await lines("readelf", ["-VW", file])).join("\n").matchAll(/Name: ([A-Z]+_\w[\w.]*)/g);
   return {
     needed: [...dynamic.matchAll(/\(NEEDED\).*\[(.+)\]/g)].map(([, name = ""]) => name),
     versions: [...new Set([...versions].map(([, name = ""]) => name))],
@@ -61,7 +61,8 @@ export function beyond(facts, allowed, ceilings) {
   const tooNew = facts.versions.filter((one) => {
     const [family = "", version = ""] = one.split("_");
     const ceiling = ceilings[family];
-    return ceiling === undefined || compareVersions(version, ceiling) > 0;
+    // GLIBC_PRIVATE is no number, and below no ceiling.
+    return ceiling === undefined || !(compareVersions(version, ceiling) <= 0);
   });
   return [
     ...facts.needed.filter((name) => !allowed.needed.includes(name)).map((name) => `needs ${name}`),

@@ -27,14 +27,19 @@ function findFaults(wheel, folder) {
   return faults.map((fault) => `${basename(wheel)}: ${fault}`);
 }
 
+/** @param {string} python its program @param {string} wheel @param {string} folder */
+export async function unpack(python, wheel, folder) {
+  await logged("unpack-wheel", python, ["-m", "zipfile", "-e", wheel, folder]);
+}
+
 /**
  * Unpacks and examines a wheel, and copies it to `out`.
- * @param {string} wheel @param {{ work: string, out: string }} folders
+ * @param {string} wheel @param {{ python: string, work: string, out: string }} places `python` is a program, the others folders
  */
-export async function checkWheel(wheel, { work, out }) {
+export async function checkWheel(wheel, { python, work, out }) {
   rmSync(work, { recursive: true, force: true });
   mkdirSync(work, { recursive: true });
-  await logged("unpack-wheel", "python3", ["-m", "zipfile", "-e", wheel, work]);
+  await unpack(python, wheel, work);
   await checkBinaries(join(work, "opswap"));
   const faults = findFaults(wheel, work);
   if (faults.length > 0) throw new SetupError(faults.join("\n"));

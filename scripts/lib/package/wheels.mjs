@@ -30,6 +30,26 @@ function run(name, environment, args, env, progress) {
 }
 
 /**
+ * What pip is told beside what to build.
+ * @param {string} work @param {string} sbom
+ */
+function settings(work, sbom) {
+  const pairs = {
+    "build-dir": join(work, "build"),
+    "cmake.define.OPSWAP_SBOM": sbom,
+    "cmake.define.OPSWAP_PREBUILT_LIB": join(nativeDir, "libopswap.so"),
+  };
+  return Object.entries(pairs).flatMap(([name, value]) => ["-C", `${name}=${value}`]);
+}
+
+/** @param {string} environment @param {string} tools @returns {Promise<NodeJS.ProcessEnv>} */
+async function wheelEnv(environment, tools) {
+  const compiling = await compileEnv(tools);
+  const PATH = [join(environment, "bin"), compiling.PATH].join(delimiter);
+  return { ...compiling, PATH, SOURCE_DATE_EPOCH: await sourceDate() };
+}
+
+/**
  * @param {Python} python @param {import("../setup.mjs").Workshop} workshop @param {{ out: string, sbom: string }} what
  * @returns {Promise<string>} the wheel's file name
  */
@@ -39,31 +59,17 @@ async function makeWheel(python, workshop, { out, sbom }) {
   const [raw, tagged] = [join(work, "raw"), join(work, "tagged")];
   for (const folder of [raw, tagged]) rmSync(folder, { recursive: true, force: true });
   mkdirSync(tagged, { recursive: true });
-  const compiling = await compileEnv(workshop.tools);
-  const PATH = [join(environment, "bin"), compiling.PATH].join(delimiter);
-  const env = { ...compiling, PATH, SOURCE_DATE_EPOCH: await sourceDate() };
-  const settings = [`build-dir=${join(work, "build")}`, `cmake.define.OPSWAP_SBOM=${sbom}`];
-  settings.push(`cmake.define.OPSWAP_PREBUILT_LIB=${join(nativeDir, "libopswap.so")}`);
+  const env = await wheelEnv(environment, workshop.tools);
   const args = ["-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", raw];
   await step(`wheel for Python 3.${python.minor}`, async (progress) => {
-    await run(
-      "wheel",
-      environment,
-      [...args, ...settings.flatMap((one) => ["-C", one]), root],
-      env,
-      progress,
-    );
-    const repair = [
-      "-m",
-      "auditwheel",
-      "repair",
-      "--only-plat",
-      "--wheel-dir",
-      tagged,
-      join(raw, onlyWheel(raw)),
-    ];
-    await run("auditwheel", environment, repair, env, progress);
-    await checkWheel(join(tagged, onlyWheel(tagged)), { work: join(work, "unpacked"), out });
+    await run("wheel", environment, [...args, ...settings(work, sbom), root], env, progress);
+    const repair = ["-m", "auditwheel", "repair", "--only-plat", "--wheel-dir", tagged];
+    await run("auditwheel", environment, [...repair, join(raw, onlyWheel(raw))], env, progress);
+    await checkWheel(join(tagged, onlyWheel(tagged)), {
+      python: python.path,
+      work: join(work, "unpacked"),
+      out,
+    });
   });
   return onlyWheel(tagged);
 }
