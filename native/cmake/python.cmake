@@ -14,6 +14,10 @@ target_link_options(_opswap PRIVATE "-Wl,--version-script=${CMAKE_CURRENT_LIST_D
 set_target_properties(_opswap PROPERTIES LINK_DEPENDS "${CMAKE_CURRENT_LIST_DIR}/python-exports.map")
 install(TARGETS _opswap LIBRARY DESTINATION opswap)
 install(FILES $<TARGET_FILE:opswap> DESTINATION opswap)
+# What evidence from a user's card is made with: declarations, references, and what the kernels are timed against.
+install(FILES "${OPSWAP_ROOT}/native/core/dtypes.def" DESTINATION opswap/evidence)
+install(DIRECTORY "${OPSWAP_ROOT}/kernels" DESTINATION opswap/evidence FILES_MATCHING PATTERN "op.json" PATTERN "*.py"
+  PATTERN "__pycache__" EXCLUDE PATTERN "device" EXCLUDE PATTERN "sm90" EXCLUDE)
 if(OPSWAP_SBOM)
   install(FILES "${OPSWAP_SBOM}" DESTINATION "${SKBUILD_METADATA_DIR}/sboms")
 endif()

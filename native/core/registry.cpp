@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "local_evidence.h"
 #include "nearest.h"
 
 namespace opswap {
@@ -55,6 +56,8 @@ struct Table {
   }
 
   Table() : ops(new Op[size_t(kOpCount)]) {
+    for (ImplRecord *r = impl_records; r; r = r->next)
+      if (r->device_type == kDLCUDA) add_local_evidence(*r);
     size_t size = 4;
     while (size < size_t(kOpCount) * 4) size *= 2;
     slots.assign(size, -1);

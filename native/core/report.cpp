@@ -9,6 +9,7 @@
 
 #include "bound.h"
 #include "device.h"
+#include "local_evidence.h"
 #include "registry.h"
 #include "trace.h"
 
@@ -86,6 +87,12 @@ std::string impl_json(const Op &op, const Impl &impl, const opswap_arg *args, in
     const std::string remark = evidence_remark(evidence);
     if (!reason.empty() && !remark.empty()) reason += "; ";
     reason += remark;
+    json += ",\"sources\":" + quoted(kernel_sources_of(op.spec->name)) + ",\"local\":[";
+    for (const std::string &text : local_remarks(op.spec->name)) {
+      json += (json.back() == '[' ? "" : ",") + quoted(text.c_str());
+      reason += (reason.empty() ? "" : "; ") + text;
+    }
+    json += "]";
   }
   if (!reason.empty()) json += ",\"reason\":" + quoted(reason.c_str());
   return json + "}";

@@ -203,6 +203,7 @@ def registry_source(root: Path, ops: list[Op], manifest: dict) -> str:
         "#include <new>",
         "#include <type_traits>",
         '#include "check.h"',
+        '#include "evidence_file.h"',
         '#include "registry.h"',
         '#include "sm90.h"',
         "namespace opswap {",
@@ -217,6 +218,7 @@ def registry_source(root: Path, ops: list[Op], manifest: dict) -> str:
     lines += [
         f"const OpSpec kOps[] = {{\n{rows}}};",
         f"const int32_t kOpCount = {len(ops)};",
+        *sm90.sources_table(ops, root),
         f'const char kBuildDigest[] = "{pack["build_digest"]}";',
         f'const char kPackVersion[] = "{pack["version"]}";',
         f"const char kManifest[] =\n{chunks(json.dumps(manifest, separators=(',', ':')))};",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 from .evidence import Standing, standing
+from .sources import kernel_digest
 from .spec import SCALARS, Op
 
 
@@ -84,3 +86,24 @@ def glue(op: Op, root: Path) -> list[str]:
 def glue_of_all(ops: list[Op], root: Path) -> list[str]:
     rooms = [o for o in ops if o.kernel_files]
     return ["#ifdef OPSWAP_WITH_SM90", *(line for o in rooms for line in glue(o, root)), "#endif"] if rooms else []
+
+
+def sources_row(op: Op, root: Path) -> str:
+    types = op.data["types"]
+    cases = len(op.data["cases"]) * math.prod(map(len, types.values()))
+    dtypes = " ".join(f"{variable}:{dtype}" for variable, of in types.items() for dtype in of)
+    return f'{{"{op.name}", "{kernel_digest(root, op)}", {cases}, "{dtypes}"}}'
+
+
+def sources_table(ops: list[Op], root: Path) -> list[str]:
+    """What evidence from a user's card is held against; the last row only ends the table."""
+    rows = [sources_row(o, root) for o in ops if o.kernel_files]
+    table = ",\n".join(f"    {row}" for row in [*rows, '{"", "", 0, ""}'])
+    return [
+        f"const KernelSources kKernelSources[] = {{\n{table}}};",
+        "#ifdef OPSWAP_WITH_SM90",
+        f"const int32_t kKernelSourceCount = {len(rows)};",
+        "#else",
+        "const int32_t kKernelSourceCount = 0;",
+        "#endif",
+    ]

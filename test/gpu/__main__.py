@@ -9,16 +9,14 @@ import argparse
 import importlib
 import json
 import os
-import secrets
 import shutil
 import subprocess
 import sys
-import time
 import zipfile
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from gpu.abi import ROOT
+from card.evidence.suite import Plan, Suite
+from gpu.builder import ROOT
 
 BUILD = ROOT / "build/gpu"
 PATHS = [ROOT / "test", ROOT / "native"]
@@ -85,77 +83,20 @@ def environment(site: Path) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONDONTWRITEBYTECODE": "1"}
 
 
-def run_worker(op: str, command: list[str], env: dict[str, str], seconds: float) -> str:
-    """Why it ended before its end, or an empty text."""
-    try:
-        ran = subprocess.run(command, env=env, capture_output=True, text=True, timeout=seconds, check=False)
-    except subprocess.TimeoutExpired:
-        return f"stopped after {seconds:.0f} s"
-    if ran.returncode == 0:
-        return ""
-    last = (ran.stderr.strip() or f"exit code {ran.returncode}").splitlines()[-1]
-    (BUILD / f"{op}.log").write_text(ran.stdout + ran.stderr)
-    return f"ended with {ran.returncode}: {last[:200]}"
-
-
-class Suite:
-    def __init__(self, asked: argparse.Namespace, library: Path, env: dict[str, str]) -> None:
-        self.asked, self.library, self.env = asked, library, env
-        self.seed = secrets.randbits(31) if asked.seed is None else asked.seed
-        self.until = time.monotonic() + asked.seconds
-
-    def work(self, op: str, mode: str, seconds: float, under: tuple[str, ...] = ()) -> tuple[Path, str]:
-        """Where the worker wrote, and why it ended before its end; it is stopped when it has run half as long again."""
-        result = BUILD / "results" / f"{op}.{mode}.jsonl"
-        result.parent.mkdir(parents=True, exist_ok=True)
-        result.unlink(missing_ok=True)
-        if seconds <= 0:
-            return result, f"not started: {self.asked.seconds:.0f} s are over"
-        worker = [*under, sys.executable, "-m", "gpu.worker", op, str(self.library)]
-        command = [*worker, self.asked.backend, str(self.seed), str(result), mode, str(seconds * 2 / 3)]
-        return result, run_worker(f"{op}.{mode}", command, self.env, seconds)
-
-    @property
-    def left(self) -> float:
-        return self.until - time.monotonic()
-
-    def check(self, op: str):
-        from gpu.report import read_outcome
-
-        outcome = read_outcome(op, *self.work(op, "check", min(self.left, self.asked.op_seconds)))
-        say(f"  {op}: {len(outcome.passed)} passed, {len(outcome.failed)} failed {outcome.ended}".rstrip())
-        return outcome
-
-    def check_all(self, ops: list[str]) -> list:
-        """References are computed on the host, so several at once."""
-        with ThreadPoolExecutor(max(1, min(8, (os.cpu_count() or 1) // 2))) as pool:
-            return list(pool.map(self.check, ops))
-
-    def time_all(self, outcomes: list) -> None:
-        """One after the other, alone on the card; each gets an equal part of the time that is left."""
-        from gpu.report import read_outcome
-
-        sound = [outcome for outcome in outcomes if outcome.sound]
-        for at, outcome in enumerate(sound):
-            seconds = self.left / (len(sound) - at)
-            timed = read_outcome(outcome.op, *self.work(outcome.op, "time", seconds))
-            outcome.card, outcome.timings, outcome.remark = timed.card, timed.timings, timed.ended
-            say(f"  {outcome.op}: {len(timed.timings)} cases timed {timed.ended}".rstrip())
-
-    def sanitize(self, ops: list[str]) -> list[str]:
-        """compute-sanitizer over the smallest case of the ops that ask for it; a line for each trouble."""
-        program = shutil.which("compute-sanitizer")
-        if program is None:
-            say("  compute-sanitizer: not here, so no kernel was run under it")
-            return []
-        troubles = []
-        for op in filter(is_sanitized, ops):
-            for tool in ("memcheck", "racecheck", "synccheck"):
-                under = (program, "--tool", tool, "--error-exitcode", "9")
-                _, ended = self.work(op, "smallest", min(self.left, self.asked.op_seconds), under)
-                if ended:
-                    troubles.append(f"compute-sanitizer {tool}, {op}: {ended}")
-        return troubles
+def sanitize(suite: Suite, ops: list[str]) -> list[str]:
+    """compute-sanitizer over the smallest case of the ops that ask for it; a line for each trouble."""
+    program = shutil.which("compute-sanitizer")
+    if program is None:
+        say("  compute-sanitizer: not here, so no kernel was run under it")
+        return []
+    troubles = []
+    for op in filter(is_sanitized, ops):
+        for tool in ("memcheck", "racecheck", "synccheck"):
+            under = (program, "--tool", tool, "--error-exitcode", "9")
+            _, ended = suite.run(op, "smallest", min(suite.left, suite.plan.op_seconds), under)
+            if ended:
+                troubles.append(f"compute-sanitizer {tool}, {op}: {ended}")
+    return troubles
 
 
 def commit() -> str:
@@ -174,7 +115,7 @@ def sources() -> dict[str, str]:
 
 def record(outcomes: list, asked: argparse.Namespace) -> None:
     """Evidence of a card; an emulated run leaves the same files under build/, which the build refuses as evidence."""
-    from gpu.report import evidence, write_evidence
+    from card.evidence.report import evidence, write_evidence
 
     folder = asked.evidence if asked.backend == "cuda" else BUILD / "emulated"
     digests, head = sources(), commit()
@@ -216,10 +157,12 @@ def main(argv: list[str]) -> int:
     ready = prepare(asked)
     if ready is None:
         return 2
-    from gpu.baselines import missing
-    from gpu.report import table
+    from card.evidence.baselines import missing
+    from card.evidence.report import table
 
-    suite = Suite(asked, *ready)
+    library, env = ready
+    limits = (asked.seconds, asked.op_seconds, asked.seed)
+    suite = Suite(Plan(library, asked.backend, BUILD, *limits, environment=env), say)
     say(f"  inputs from seed {suite.seed}")
     for line in missing() if asked.backend == "cuda" else []:
         say(f"  {line}")
@@ -227,7 +170,7 @@ def main(argv: list[str]) -> int:
     outcomes = suite.check_all(ops)
     troubles: list[str] = []
     if asked.backend == "cuda":
-        troubles = suite.sanitize([o.op for o in outcomes if o.sound])
+        troubles = sanitize(suite, [o.op for o in outcomes if o.sound])
         suite.time_all(outcomes)
     record(outcomes, asked)
     (BUILD / "outcome.json").write_text(json.dumps([vars(o) for o in outcomes], indent=1))

@@ -10,8 +10,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from gpu.abi import ROOT
-
+ROOT = Path(__file__).resolve().parents[2]
 CXX = "g++"
 WARNINGS_OFF = ["-w"]
 INCLUDES = ("native/include", "native/core", "kernels")

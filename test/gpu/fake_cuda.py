@@ -5,10 +5,15 @@ from __future__ import annotations
 import contextlib
 import time
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Protocol
 
-import pytest
 import torch
+
+
+class Patch(Protocol):
+    """pytest's MonkeyPatch, or plain setattr where a whole process plays the card."""
+
+    def setattr(self, target: Any, name: str, value: Any, raising: bool = True) -> None: ...
 
 
 class Event:
@@ -37,7 +42,7 @@ class Graph:
         time.sleep(1e-4)
 
 
-def install(patch: pytest.MonkeyPatch) -> None:
+def install(patch: Patch) -> None:
     properties = SimpleNamespace(
         L2_cache_size=1 << 16, name="NVIDIA H100 fake", major=9, minor=0, multi_processor_count=132
     )

@@ -10,17 +10,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from card.evidence import report
+from card.evidence.abi import Library
+from card.evidence.backend import model_of
+from card.evidence.examine import norm_limit, relative_norm
 from evidence.planted import evidence as planted_evidence
 from evidence.planted import op as planted_op
 from evidence.planted import plant, tree
 from gen.evidence import check, standing
 from gen.spec import SpecError
-from gpu import report
 from gpu.__main__ import BUILD, PATHS
-from gpu.abi import ROOT, Library
-from gpu.backend import model_of
-from gpu.builder import Plain
-from gpu.examine import norm_limit, relative_norm
+from gpu.builder import ROOT, Plain
 
 LIBRARY = os.environ.get("OPSWAP_EMULATED_LIBRARY", "")
 needs_emulator = pytest.mark.skipif(not LIBRARY, reason="OPSWAP_EMULATED_LIBRARY names no library; npm test builds one")
@@ -105,7 +105,8 @@ def test_what_is_missing_is_named() -> None:
 
 def test_it_needs_neither_pytest_nor_the_package() -> None:
     """On a card's machine there is Python with torch, and nothing of the project is installed."""
-    code = "import sys; sys.modules.update(dict.fromkeys(['opswap', 'pytest'])); import gpu.worker, roofline.__main__"
+    blocked = "import sys; sys.modules.update(dict.fromkeys(['opswap', 'pytest']))"
+    code = f"{blocked}; import card.evidence.worker, roofline.__main__"
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, PATHS))}
     ran = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr

@@ -10,14 +10,14 @@ import ml_dtypes
 import numpy as np
 import pytest
 import torch
+from card.evidence import measure, report, worker
+from card.evidence.abi import Library
+from card.evidence.backend import Card
+from card.evidence.examine import examine
+from card.evidence.floor import bench_types, floor_of
 from gen.evidence import check
-from gpu import measure, report, worker
-from gpu.abi import ROOT, Library
-from gpu.backend import Card
-from gpu.examine import examine
 from gpu.fake_cuda import install
-from ops.floor import bench_types, floor_of
-from ops.rooms import Room, build
+from ops.rooms import ROOT, Room, build
 
 LIBRARY = os.environ.get("OPSWAP_EMULATED_LIBRARY", "")
 needs_emulator = pytest.mark.skipif(not LIBRARY, reason="OPSWAP_EMULATED_LIBRARY names no library; npm test builds one")
@@ -81,7 +81,7 @@ def test_a_worker_on_a_card_says_all_that_evidence_needs(tmp_path: Path, monkeyp
     monkeypatch.setitem(room.spec, "cases", [{"T": 3, "H": 64}])
     said = tmp_path / "said.jsonl"
     for mode in ("check", "time"):
-        assert worker.main(["rms_norm", LIBRARY, "cuda", "3", str(said), mode, "60"]) == 0
+        assert worker.main(["rms_norm", LIBRARY, "cuda", "3", str(said), mode, "60", "0"]) == 0
     outcome = report.read_outcome("rms_norm", said, "")
     assert (len(outcome.passed), outcome.sound) == (3, True)
     assert [row["case"]["T"] for row in outcome.timings] == [2, 1], "large cases come first"
@@ -93,5 +93,5 @@ def test_a_worker_on_a_card_says_all_that_evidence_needs(tmp_path: Path, monkeyp
 @needs_emulator
 def test_timing_ends_when_its_time_is_over(tmp_path: Path) -> None:
     said = tmp_path / "said.jsonl"
-    worker.main(["rms_norm", LIBRARY, "cuda", "3", str(said), "time", "0"])
+    worker.main(["rms_norm", LIBRARY, "cuda", "3", str(said), "time", "0", "0"])
     assert report.read_outcome("rms_norm", said, "").timings == []

@@ -13,7 +13,8 @@ CODE = re.compile(r"\bOPSWAP_E_[A-Z]+(?:_[A-Z]+)*\b")
 NO_CODE = "OPSWAP_E_UNKNOWN"
 SOURCES = (
     *("native/*.cpp", "native/*.h", "kernels/*.cpp", "kernels/*.h", "kernels/*.cu", "kernels/*.cuh"),
-    *("ipc/*.py", "adapters/*.py", "native/python/*.py", "ts-client/src/*.ts", "ts-client/src/*.tsx"),
+    *("ipc/*.py", "adapters/*.py", "native/python/*.py", "native/card/*.py"),
+    *("ts-client/src/*.ts", "ts-client/src/*.tsx"),
 )
 Table = dict[str, tuple[str, str]]
 

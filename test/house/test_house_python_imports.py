@@ -8,7 +8,12 @@ from pathlib import Path
 from house.rules import ROOT, files
 
 #: Where the checkout keeps what the package has under which name.
-PLACES = {"native/python/opswap": "opswap", "ipc": "opswap.ipc", "adapters": "opswap.adapters"}
+PLACES = {
+    "native/python/opswap": "opswap",
+    "ipc": "opswap.ipc",
+    "adapters": "opswap.adapters",
+    "native/card/evidence": "opswap.evidence",
+}
 EXTENSION = "opswap._opswap"  # the native module, which imports none of ours
 Graph = dict[str, set[str]]
 

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import opswap
 import pytest
-from ops.floor import shapes
-from rooms import Placed, Room, all_cases, build, check, rooms
+from card.evidence.floor import shapes
+from rooms import Placed, Room, all_cases, build, check, kernel_rooms
 
 ONLY = os.environ.get("OPSWAP_EMULATE_ROOM")
-KERNELS = [room for room in rooms() if room.kernel_files and ONLY in (None, room.name)]
+KERNELS = [room for room in kernel_rooms() if ONLY in (None, room.name)]
 #: Elements of all tensors of a case; more than this takes the emulator a second or longer.
 MOST_ELEMENTS = 1 << 20
 #: Under a sanitizer only small cases run, of each room at least one.

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from gpu.baselines import baselines, missing
+from card.evidence.baselines import baselines, missing
 from ops.rooms import Room, build, rooms
 from opswap import torch_ops
 

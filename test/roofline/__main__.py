@@ -12,8 +12,8 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from ops.floor import Floor, bench_types, floor_of, shapes
-from ops.rooms import ROOT, Placed, Room, build, rooms
+from card.evidence.floor import Floor, bench_types, floor_of, shapes
+from ops.rooms import ROOT, Placed, Room, build, kernel_rooms
 from roofline.count import Counted, elements, traffic, zeros
 from roofline.occupancy import compiled, occupancy
 
@@ -109,7 +109,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--library", type=Path, help="libopswap.so built for the emulator")
     parser.add_argument("--json", type=Path, default=ROOT / "build/roofline.json")
     asked = parser.parse_args(argv)
-    known = {room.name: room for room in rooms() if room.kernel_files}
+    known = {room.name: room for room in kernel_rooms()}
     unknown = sorted(set(asked.ops) - set(known))
     if unknown:
         print(f"no kernels in {', '.join(unknown)}; there are {', '.join(known)}")

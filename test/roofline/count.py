@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from gpu.abi import Library
-from gpu.backend import Emulator
-from gpu.examine import IMPLEMENTATION, arguments, workspace
+from card.evidence.abi import Library
+from card.evidence.backend import Emulator
+from card.evidence.examine import IMPLEMENTATION, arguments, workspace
 from ops.rooms import ALIGNED, Room
 
 SECTOR = 32

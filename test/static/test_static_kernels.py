@@ -10,7 +10,7 @@ from pathlib import Path
 import opswap
 import pytest
 from gen.spec import kernel_files
-from ops.rooms import rooms
+from ops.rooms import kernel_rooms
 from static import budget
 from static.compiled_kernels import Kernel, broken_claims, faults, read_cost
 
@@ -26,7 +26,7 @@ def kernels() -> list[Kernel]:
 
 
 def test_every_room_with_kernels_is_read() -> None:
-    names = {room.name for room in rooms() if room.kernel_files}
+    names = {room.name for room in kernel_rooms()}
     assert names
     assert {k.op for k in kernels()} == names
     assert {(k.op, k.instance) for k in kernels()} == {of[:2] for of in budget.objects(ROOT)}

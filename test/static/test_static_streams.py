@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import opswap
 import pytest
-from gpu.abi import CPU, CUDA, Library, LibraryError, Memory
+from card.evidence.abi import CPU, CUDA, Library, LibraryError, Memory
 from house.rules import ROOT
 
 STATUS = opswap.version()["device_status"]

@@ -18,6 +18,7 @@ const VERBS: Record<string, () => Promise<Verb>> = {
   manifest: async () => (await import("./commands/manifest.js")).manifestCommand,
   sidecar: async () => (await import("./commands/sidecar.js")).sidecarCommand,
   console: async () => (await import("./commands/console.js")).consoleCommand,
+  evidence: async () => (await import("./commands/evidence.js")).evidenceCommand,
   convert: async () => (await import("./commands/convert.js")).convertCommand,
 };
 

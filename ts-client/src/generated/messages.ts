@@ -724,6 +724,14 @@ export const ERRORS = {
     meaning: "something failed in a way that opswap does not know",
     remedy: "see the log of the process that failed, and report it with the message",
   },
+  OPSWAP_E_EVIDENCE: {
+    meaning: "evidence from a card does not count: its file was edited, is of another build, or of no card that runs the kernels",
+    remedy: "do what the message ends with; python -m opswap.evidence show lists every file",
+  },
+  OPSWAP_E_CARD: {
+    meaning: "the card cannot give evidence: there is none that runs the kernels, its driver is too old, or it is busy",
+    remedy: "the message says what was found and what is needed",
+  },
   OPSWAP_E_IO: {
     meaning: "a file or folder could not be read or written",
     remedy: "the message has the system's own words",

@@ -11,7 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
+from .places import DTYPES
+
 CPU, CUDA = 1, 2  # DLPack's device types
 NONE, TENSOR, INT, FLOAT, BOOL, STRING = 0, 1, 3, 4, 5, 6
 
@@ -84,7 +85,8 @@ class Memory:
 
 @cache
 def dtype_codes() -> dict[str, tuple[int, int]]:
-    rows = re.findall(r"^X\((\w+), (\d+), (\d+),", (ROOT / "native/core/dtypes.def").read_text(), re.M)
+    """DLPack's type code and bits by the name of the dtype."""
+    rows = re.findall(r"^X\((\w+), (\d+), (\d+),", DTYPES.read_text(), re.M)
     return {name.rstrip("_"): (int(code), int(bits)) for name, code, bits in rows}
 
 
@@ -123,7 +125,9 @@ class Library:
         for name in ("opswap_manifest", "opswap_last_error"):
             getattr(self._lib, name).restype = c.c_char_p
         self._lib.opswap_status_name.restype = c.c_char_p
-        self.ops = {op["op"]: op for op in json.loads(self._lib.opswap_manifest())["ops"]}
+        manifest = json.loads(self._lib.opswap_manifest())
+        self.made: dict[str, str] = manifest["pack"]
+        self.ops = {op["op"]: op for op in manifest["ops"]}
 
     @property
     def device_status(self) -> str:
@@ -164,6 +168,10 @@ class Library:
         array, count = (args.array, len(args.array)) if args else (None, 0)
         self._check(self._lib.opswap_why(op.encode(), array, count, text, c.byref(size)))
         return json.loads(text.value)
+
+    def sources(self, op: str) -> str:
+        """Digest of what the op's kernels were compiled from; empty where the library has none of it."""
+        return next((i["sources"] for i in self.why(op)["impls"] if "sources" in i), "")
 
     def refusal(self, op: str, args: Arguments, impl: str) -> str | None:
         """Why `impl` cannot take these arguments, in the library's words."""

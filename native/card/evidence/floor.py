@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from ops.rooms import Room, build
+
+from .rooms import Room, build
 
 _SYMBOL = re.compile(r"[A-Z][A-Z0-9]*")
 _FORMULA = re.compile(r"[A-Z0-9 +*/%()-]+")

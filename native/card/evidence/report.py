@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -130,8 +131,11 @@ def readable(data: dict[str, Any]) -> str:
     return "{\n" + ",\n".join(parts) + "\n}\n"
 
 
-def write_evidence(folder: Path, data: dict[str, Any]) -> Path:
+def write_evidence(folder: Path, data: dict[str, Any], text: str | None = None) -> Path:
+    """Whole or not at all; `text` where it is written in another form."""
     path = folder / data["device"]["model"] / f"{data['op']}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(readable(data))
+    fresh = path.with_name(f"{path.name}.{os.getpid()}.unfinished")
+    fresh.write_text(readable(data) if text is None else text)
+    fresh.replace(path)
     return path

@@ -6,9 +6,10 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
-from gpu.abi import Arguments, Library
-from gpu.backend import Backend
-from ops.rooms import Placed, Room, assert_close, build
+
+from .abi import Arguments, Library
+from .backend import Backend
+from .rooms import Placed, Room, assert_close, build
 
 IMPLEMENTATION = "sm90"
 ALIGNMENT = 64

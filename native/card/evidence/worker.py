@@ -1,7 +1,7 @@
 """One op in a process of its own: a fault, a hang or a crash of one kernel ends nothing else.
 
-python -m gpu.worker OP LIBRARY BACKEND SEED RESULT check|smallest|time SECONDS
-appends one line of JSON per finished case to RESULT
+python -m PACKAGE.worker OP LIBRARY BACKEND SEED RESULT check|smallest|time SECONDS ELEMENTS
+appends one line of JSON per finished case to RESULT; cases of more than ELEMENTS are left out, 0: of more than is usual
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import TextIO
 
 import numpy as np
-from gpu.abi import Library
-from gpu.backend import Backend, Card, Emulator
-from gpu.examine import examine
-from ops.floor import bench_types, floor_of, shapes
-from ops.rooms import ROOT, Room, build
+
+from .abi import Library
+from .backend import Backend, Card, Emulator
+from .examine import examine
+from .floor import bench_types, floor_of, shapes
+from .places import KERNELS
+from .rooms import Room, build
 
 #: Elements of all tensors of a case; more takes the emulator seconds, and a card's reference too long on the host.
 MOST_ELEMENTS = {"emulated": 1 << 18, "cuda": 1 << 27}
@@ -37,20 +39,23 @@ def elements(room: Room, case: dict, types: dict[str, str]) -> int:
     return sum(v.size for v in shapes(room, case, types).values() if isinstance(v, np.ndarray))
 
 
-def correctness(out: TextIO, library: Library, backend: Backend, room: Room, seed: int, smallest: bool) -> None:
+def correctness(
+    out: TextIO, library: Library, backend: Backend, room: Room, seed: int, smallest: bool, most: int
+) -> None:
+    most = most or MOST_ELEMENTS[backend.kind]
     cases = [(c, t) for c in room.spec["cases"] for t in room.type_choices()]
-    fitting = [(c, t) for c, t in cases if elements(room, c, t) <= MOST_ELEMENTS[backend.kind]]
+    fitting = [(c, t) for c, t in cases if elements(room, c, t) <= most]
     if smallest:
         fitting = [min((p for p in fitting if elements(room, *p)), key=lambda p: elements(room, *p))]
     for case, types in fitting:
         say(out, "case", **examine(library, backend, room, case, types, seed))
     for case, types in cases[:0] if smallest else [p for p in cases if p not in fitting]:
-        say(out, "case", case=case, types=types, skipped="too large for the emulator")
+        say(out, "case", case=case, types=types, skipped="too large", untried=True)
 
 
 def timings(out: TextIO, library: Library, room: Room, seed: int, seconds: float) -> None:
     """Large cases first: they say most when the time is over before all are done."""
-    from gpu.measure import Bench
+    from .measure import Bench
 
     until = time.monotonic() + seconds
 
@@ -67,16 +72,16 @@ def timings(out: TextIO, library: Library, room: Room, seed: int, seconds: float
 
 
 def main(argv: list[str]) -> int:
-    op, library_path, kind, seed, result, mode, seconds = argv
+    op, library_path, kind, seed, result, mode, seconds, most = argv
     backend = backend_named(kind)
     library = Library(Path(library_path))
-    room = Room(ROOT / "kernels" / op)
+    room = Room(KERNELS / op)
     with Path(result).open("a") as out:
         say(out, "device", **backend.describe())
         if mode == "time":
             timings(out, library, room, int(seed), float(seconds))
         else:
-            correctness(out, library, backend, room, int(seed), mode == "smallest")
+            correctness(out, library, backend, room, int(seed), mode == "smallest", int(most))
         say(out, "end")
     return 0
 

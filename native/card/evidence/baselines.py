@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
-from ops.rooms import Room, rooms
+from .rooms import Room, rooms
 
 Run = Callable[[], Any]
 

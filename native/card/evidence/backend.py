@@ -4,11 +4,12 @@ difference."""
 from __future__ import annotations
 
 import re
-import subprocess
 from typing import Any, Protocol
 
 import numpy as np
-from gpu.abi import CUDA, Memory
+
+from .abi import CUDA, Memory
+from .card import asked
 
 
 def root_of(array: np.ndarray) -> np.ndarray:
@@ -89,14 +90,12 @@ class Card:
 
 def model_of(name: str) -> str:
     """H100 out of `NVIDIA H100 80GB HBM3`; the whole name where it says no such word."""
-    found = re.search(r"\b[HAB]\d{2,3}\b", name)
+    found = re.search(r"\bG?[HAB]\d{2,3}\b", name)
     return found[0] if found else name
 
 
 def driver_and_clocks() -> tuple[str, dict[str, float]]:
     """Driver version, and the clocks in MHz at this moment."""
-    query = "--query-gpu=driver_version,clocks.sm,clocks.mem"
-    command = ["nvidia-smi", query, "--format=csv,noheader,nounits", "--id=0"]
-    out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    driver, sm, memory = (part.strip() for part in out.split(","))
+    line = asked("--query-gpu=driver_version,clocks.sm,clocks.mem")[0]
+    driver, sm, memory = (part.strip() for part in line.split(","))
     return driver, {"sm": float(sm), "memory": float(memory)}

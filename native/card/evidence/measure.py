@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from gpu.abi import CUDA, Library, Memory
-from gpu.backend import driver_and_clocks
-from gpu.baselines import baselines
-from gpu.examine import ALIGNMENT, IMPLEMENTATION
-from ops.floor import Floor
-from ops.rooms import Room
+
+from .abi import CUDA, Library, Memory
+from .backend import driver_and_clocks
+from .baselines import baselines
+from .examine import ALIGNMENT, IMPLEMENTATION
+from .floor import Floor
+from .rooms import Room
 
 ROUNDS = 15
 MOST_COPIES, FEWEST_COPIES = 32, 4
