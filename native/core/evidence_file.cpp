@@ -2,7 +2,6 @@
 #include "evidence_file.h"
 
 #include <algorithm>
-#include <cstring>
 #include <set>
 #include <vector>
 
@@ -23,12 +22,12 @@ struct Key {
   const char *name;
   Kind kind;
 };
-constexpr Key kKeys[] = {{"digest", Kind::string},     {"schema", Kind::number},        {"op", Kind::string},
-                         {"device", Kind::object},     {"implementation", Kind::string}, {"backend", Kind::string},
-                         {"commit", Kind::string},     {"sources", Kind::string},       {"driver", Kind::string},
-                         {"cuda", Kind::string},       {"clocks_mhz", Kind::object},    {"copy_gbps", Kind::number},
-                         {"correctness", Kind::list},  {"matrix_tflops", Kind::object}, {"timing", Kind::list},
-                         {"build", Kind::string},      {"version", Kind::string},       {"refused", Kind::list},
+constexpr Key kKeys[] = {{"digest", Kind::string},    {"schema", Kind::number},         {"op", Kind::string},
+                         {"device", Kind::object},    {"implementation", Kind::string}, {"backend", Kind::string},
+                         {"commit", Kind::string},    {"sources", Kind::string},        {"driver", Kind::string},
+                         {"cuda", Kind::string},      {"clocks_mhz", Kind::object},     {"copy_gbps", Kind::number},
+                         {"correctness", Kind::list}, {"matrix_tflops", Kind::object},  {"timing", Kind::list},
+                         {"build", Kind::string},     {"version", Kind::string},        {"refused", Kind::list},
                          {"date", Kind::string}};
 
 // The first difference from the keys and kinds above.
@@ -36,7 +35,8 @@ std::string form_fault(const Json &file) {
   if (file.kind != Kind::object) return "it is no object";
   for (const Key &key : kKeys) {
     const Json *found = file.find(key.name);
-    if (!found || found->kind != key.kind) return std::string("its key '") + key.name + "' is missing or of another kind";
+    if (!found || found->kind != key.kind)
+      return std::string("its key '") + key.name + "' is missing or of another kind";
   }
   for (const std::string &name : file.keys)
     if (std::none_of(std::begin(kKeys), std::end(kKeys), [&](const Key &key) { return name == key.name; }))
@@ -46,7 +46,8 @@ std::string form_fault(const Json &file) {
 
 std::string digest_fault(std::string_view text) {
   const size_t rest = kOpening.size() + kHex;
-  if (text.substr(0, kOpening.size()) != kOpening || text.substr(std::min(rest, text.size()), kClosing.size()) != kClosing)
+  if (text.substr(0, kOpening.size()) != kOpening ||
+      text.substr(std::min(rest, text.size()), kClosing.size()) != kClosing)
     return "it does not begin with its digest";
   const std::string is = sha256_hex(text.substr(rest + kClosing.size()));
   return text.substr(kOpening.size(), kHex) == is ? "" : "it was edited: its digest is that of another content";
@@ -77,7 +78,8 @@ std::string device_fault(const Json &file, CardEvidence &out) {
   out.model = text_of(device, "model"), out.device = text_of(device, "name"), out.date = text_of(file, "date");
   if (!is_word(out.model) || !is_plain(out.device) || !is_plain(out.date)) return "its device or date cannot be read";
   if (const std::string found = text_of(device, "architecture"); found != "sm_90")
-    return "it is of a device of architecture " + found.substr(0, 16) + ", the kernels are made for sm_90; remove the file";
+    return "it is of a device of architecture " + found.substr(0, 16) +
+           ", the kernels are made for sm_90; remove the file";
   return "";
 }
 
@@ -91,7 +93,8 @@ std::string take_rows(const Json &rows, bool results, Seen &tried, Seen &dtypes)
     if (results && (!passed || passed->kind != Kind::boolean || !passed->truth))
       return "the case " + std::string(of->raw.substr(0, 80)) + " did not pass";
     tried.insert(std::string(of->raw) + std::string(types->raw));
-    for (size_t i = 0; results && i < types->keys.size(); ++i) dtypes.insert(types->keys[i] + ":" + types->items[i].text);
+    for (size_t i = 0; results && i < types->keys.size(); ++i)
+      dtypes.insert(types->keys[i] + ":" + types->items[i].text);
   }
   return "";
 }
@@ -124,7 +127,8 @@ std::string fault_of(std::string_view place, std::string_view text, const Kernel
   const auto kernels = std::find_if(sources, sources + count, [&](const KernelSources &k) { return out.op == k.op; });
   if (kernels == sources + count || text_of(file, "implementation") != "sm90")
     return "this build has no kernels of the op that it names";
-  if (place != out.model + "/" + out.op + ".json") return "it is of " + out.model + " and " + out.op + ", and lies elsewhere";
+  if (place != out.model + "/" + out.op + ".json")
+    return "it is of " + out.model + " and " + out.op + ", and lies elsewhere";
   if (text_of(file, "sources") != kernels->digest)
     return "it is of other sources, build " + text_of(file, "build").substr(0, 12);
   out.timed = !file.find("timing")->items.empty();
@@ -133,12 +137,19 @@ std::string fault_of(std::string_view place, std::string_view text, const Kernel
 
 }  // namespace
 
+std::string shown(std::string_view text, size_t most) {
+  std::string out(text.substr(0, most));
+  std::replace_if(out.begin(), out.end(), [](unsigned char c) { return c < 0x20 || c >= 0x7f; }, '?');
+  return out;
+}
+
 std::string read_evidence(std::string_view place, std::string_view text, const KernelSources *sources, int32_t count,
                           CardEvidence &out) {
-  const std::string fault = fault_of(place, text, sources, count, out);
+  constexpr size_t kMost = 240;
+  const std::string fault = shown(fault_of(place, text, sources, count, out), kMost);
   if (fault.empty() || fault.find("; ") != std::string::npos) return fault;
-  const size_t name = place.rfind('/') + 1;
-  return fault + kAgain + std::string(place.substr(name, place.size() - name - std::strlen(".json")));
+  const std::string_view name = place.substr(place.rfind('/') + 1);
+  return fault + kAgain + shown(name.substr(0, name.rfind('.')), kMost);
 }
 
 }  // namespace opswap

@@ -14,6 +14,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr size_t kMostFiles = 256;
+constexpr size_t kMostName = 256;  // bytes of a name that are shown
 
 std::string folder_of_user() {
   const auto set = [](const char *name) {
@@ -106,10 +107,11 @@ std::vector<std::string> local_remarks(const char *op) {
     if (file.refusal.empty())
       out.push_back("evidence: local, " + file.facts.device + ", " + file.facts.date);
     else
-      out.push_back("OPSWAP_E_EVIDENCE: " + file.place + " is refused: " + file.refusal);
+      out.push_back("OPSWAP_E_EVIDENCE: " + shown(file.place, kMostName) + " is refused: " + file.refusal);
   }
   if (!local_evidence().refusal.empty())
-    out.push_back("OPSWAP_E_EVIDENCE: " + local_evidence().folder + " was not read: " + local_evidence().refusal);
+    out.push_back("OPSWAP_E_EVIDENCE: " + shown(local_evidence().folder, kMostName) +
+                  " was not read: " + local_evidence().refusal);
   return out;
 }
 

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "bound.h"
 #include "device.h"
@@ -16,6 +17,8 @@
 using namespace opswap;
 
 namespace {
+
+constexpr size_t kMostRemarks = 4;  // on files of evidence in one reason; a reason that travels is bounded
 
 std::string quoted(const char *text) {
   std::string out = "\"";
@@ -88,10 +91,12 @@ std::string impl_json(const Op &op, const Impl &impl, const opswap_arg *args, in
     if (!reason.empty() && !remark.empty()) reason += "; ";
     reason += remark;
     json += ",\"sources\":" + quoted(kernel_sources_of(op.spec->name)) + ",\"local\":[";
-    for (const std::string &text : local_remarks(op.spec->name)) {
-      json += (json.back() == '[' ? "" : ",") + quoted(text.c_str());
-      reason += (reason.empty() ? "" : "; ") + text;
+    const std::vector<std::string> local = local_remarks(op.spec->name);
+    for (size_t i = 0; i < local.size(); ++i) {
+      json += (i ? "," : "") + quoted(local[i].c_str());
+      if (i < kMostRemarks) reason += (reason.empty() ? "" : "; ") + local[i];
     }
+    if (local.size() > kMostRemarks) reason += "; more: python -m opswap.evidence show";
     json += "]";
   }
   if (!reason.empty()) json += ",\"reason\":" + quoted(reason.c_str());

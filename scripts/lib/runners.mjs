@@ -21,11 +21,14 @@ function resultFile(name) {
 }
 
 /**
- * Runs in a process group of its own, which ends with us: a test that is interrupted may have started an engine.
+ * Runs in a process group of its own, which ends with us: a test that is interrupted may have started an engine. What the
+ * user's own card has shown is not what a test is about.
  * @param {Log} log @param {string} command @param {string[]} args @param {NodeJS.ProcessEnv} env
  */
 export async function ran({ fd }, command, args, env) {
-  const child = spawn(command, args, { cwd: root, env, stdio: ["ignore", fd, fd], detached: true });
+  const OPSWAP_EVIDENCE_DIR = join(buildDir, "test-results/no-evidence");
+  const own = { ...env, OPSWAP_EVIDENCE_DIR };
+  const child = spawn(command, args, { cwd: root, env: own, stdio: ["ignore", fd, fd], detached: true });
   endWithParent(child, true);
   return exitOf(child);
 }

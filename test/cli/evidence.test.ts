@@ -17,7 +17,7 @@ describe("opswap evidence", () => {
     writeFileSync(join(dir, "H100/rms_norm.json"), "{}");
     const spoilt = await opswap(["evidence", "show"], env);
     expect(spoilt.code).toBe(1);
-    expect(spoilt.out).toMatch(/OPSWAP_E_EVIDENCE: H100\/rms_norm.json is refused|no kernels of 'rms_norm'/);
+    expect(spoilt.out).toMatch(/OPSWAP_E_EVIDENCE: H100\/rms_norm.json is refused|no kernels of that name/);
   });
 
   it("exports nothing where nothing counts", async () => {

@@ -1,5 +1,5 @@
-// Stands in front of the emulated library. It does to a call what OPSWAP_STUB says, wrong, hang or crash, and gives as the
-// device's status what OPSWAP_STUB_STATUS says.
+// Stands in front of the emulated library. It does to a call what OPSWAP_STUB says, wrong, hang or crash, and gives as
+// the device's status what OPSWAP_STUB_STATUS says.
 #include <dlfcn.h>
 #include <unistd.h>
 

@@ -115,8 +115,21 @@ def test_a_file_of_an_unknown_op_or_no_file_at_all_is_listed(whole: dict[str, An
     (tmp_path / "H100" / f"{OP}.json").mkdir()
     shown = python("-m", "opswap.evidence", "show", "--json", OPSWAP_EVIDENCE_DIR=str(tmp_path))
     rows = {row["op"]: row["reason"] for row in json.loads(shown.stdout)["files"]}
-    assert "no kernels of 'no_such_op'" in rows["no_such_op"]
+    assert "no kernels of that name" in rows["no_such_op"]
     assert "no regular file" in rows[OP]
+
+
+def test_names_and_keys_of_any_bytes_are_told(whole: dict[str, Any], tmp_path: Path) -> None:
+    for model in (b"H\xff\n\xc3", b'"\\', b"m" * 255, *(b"%d" % n for n in range(40))):
+        (Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + model))).mkdir()
+        (Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + model)) / f"{OP}.json").write_bytes(b"{}")
+    keep(tmp_path, {**whole, "k\u00e9y" * 5000: 1})
+    found = sm90(tmp_path)
+    assert len(found["reason"]) < 4096
+    assert found["reason"].endswith("more: python -m opswap.evidence show")
+    shown = python("-m", "opswap.evidence", "show", OPSWAP_EVIDENCE_DIR=str(tmp_path))
+    assert shown.returncode == 1, shown.stderr
+    assert shown.stdout.count("OPSWAP_E_EVIDENCE") == 44
 
 
 def test_too_many_files_are_not_read(whole: dict[str, Any], tmp_path: Path) -> None:

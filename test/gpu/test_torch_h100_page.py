@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(not EMULATED, reason="OPSWAP_EMULATED_LIBRARY na
 PAGE = ROOT / "docs/h100.md"
 BLOCK = re.compile(r"```\n\$ ([^\n]+)\n(.*?)```", re.S)
 #: What differs from run to run: times, digests, dates, seeds, folders.
-VARIES = re.compile(r"\d+(\.\d+)?(e[-+]\d+)?|[0-9a-f]{12}|/\S*/")
+VARIES = re.compile(r"\b[0-9a-f]{12}\b|[~\w-]*/\S*/|\d+(\.\d+)?(e[-+]\d+)?")
 
 
 def blocks() -> list[tuple[str, str]]:
@@ -58,9 +58,9 @@ def test_each_command_prints_what_the_page_shows(printed: dict[str, str], comman
 def test_a_run_on_a_card_is_kept_and_lifts_the_bar(played: Played, printed: dict[str, str]) -> None:
     assert printed
     data = json.loads((played.evidence / "H100/rms_norm.json").read_text())
-    assert data["device"]["name"] == "NVIDIA H100 80GB HBM3"
+    assert data["device"]["name"] == "NVIDIA H100 fake"
     why = run(played, 'python -c \'import opswap; print(opswap.why("rms_norm")["impls"])\'')
-    assert "evidence: local, NVIDIA H100 80GB HBM3" in why.stdout
+    assert "evidence: local, NVIDIA H100 fake" in why.stdout
     assert "experimental" not in why.stdout
 
 

@@ -50,6 +50,11 @@ def files(place: Path) -> list[Path]:
     return sorted(place.glob("*/*.json"))
 
 
+def shown(path: Path, most: int = 256) -> str:
+    """A name as the library shows it: printable ASCII, and no more than so many bytes."""
+    return "".join(chr(byte) if 0x20 <= byte < 0x7F else "?" for byte in os.fsencode(path)[:most])
+
+
 def read(path: Path) -> dict[str, Any]:
     """The content of a file that the library accepted."""
     with path.open("rb") as file:

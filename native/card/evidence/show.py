@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from .abi import Library
-from .folder import files, folder
+from .folder import files, folder, shown
 from .installed import kernel_ops, library_at, sm90_of
 
 
 def said_of(library: Library, path: Path, ops: list[str]) -> dict[str, Any]:
     """The library's own words on a file: it is counted, or refused with a code."""
-    place = f"{path.parent.name}/{path.name}"
+    place = shown(Path(path.parent.name, path.name))
     row = {"file": str(path), "op": path.stem, "model": path.parent.name, "counts": False}
     if path.stem not in ops:
-        reason = f"OPSWAP_E_EVIDENCE: {place} is refused: this library has no kernels of '{path.stem}'; remove the file"
+        reason = f"OPSWAP_E_EVIDENCE: {place} is refused: this library has no kernels of that name; remove the file"
         return {**row, "reason": reason}
-    starts = (f"OPSWAP_E_EVIDENCE: {place} ", f"OPSWAP_E_EVIDENCE: {folder()} ")
+    starts = (f"OPSWAP_E_EVIDENCE: {place} ", f"OPSWAP_E_EVIDENCE: {shown(folder())} ")
     impl = sm90_of(library, path.stem) or {}
     refusals = [part for part in impl.get("local", []) if part.startswith(starts)]
     if refusals:
@@ -31,12 +31,12 @@ def found(library: Library) -> dict[str, Any]:
     place, ops = folder(), kernel_ops(library)
     rows = [said_of(library, path, ops) for path in files(place)]
     proven = {row["op"] for row in rows if row["counts"]}
-    return {"folder": str(place), "files": rows, "without": [op for op in ops if op not in proven]}
+    return {"folder": str(place), "ops": ops, "files": rows, "without": [op for op in ops if op not in proven]}
 
 
 def line(row: dict[str, Any]) -> str:
     halves = "correctness and speed" if row.get("timed") else "correctness, no speed"
-    return f"  {row['model']}/{row['op']}: {'counts, ' + halves if row['counts'] else row['reason']}"
+    return f"  {shown(Path(row['model'], row['op']))}: {'counts, ' + halves if row['counts'] else row['reason']}"
 
 
 def show(options: argparse.Namespace) -> int:
@@ -44,6 +44,6 @@ def show(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(data))
     else:
-        rest = f"  no local evidence: {', '.join(data['without'])}" if data["without"] else "  every op has evidence"
+        rest = f"  without local evidence: {len(data['without'])} of {len(data['ops'])} ops with kernels; --json names them"
         print("\n".join([f"folder: {data['folder']}", *map(line, data["files"]), rest]))
     return 0 if all(row["counts"] for row in data["files"]) else 1

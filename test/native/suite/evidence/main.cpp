@@ -1,4 +1,5 @@
-// The reader of local evidence without the library: digests, what is refused with which words, and cut and spoilt files.
+// The reader of local evidence without the library: digests, what is refused with which words, and cut and spoilt
+// files.
 #include "../harness.h"
 
 #include <cmath>
@@ -75,7 +76,8 @@ void what_is_refused() {
   check_has(read(kBody, out), "does not begin with its digest");
   check_has(read(signed_text(kBody), out, "H200/copy.json"), "lies elsewhere");
   check_has(changed("\"cuda\",", "1.0 2,"), "it is not the JSON");
-  check_has(changed("\"backend\": \"cuda\"", "\"backend\": \"emulated\""), "emulated run, which is no evidence; remove");
+  check_has(changed("\"backend\": \"cuda\"", "\"backend\": \"emulated\""),
+            "emulated run, which is no evidence; remove");
   check_has(changed("sm_90", "sm_80"), "architecture sm_80, the kernels are made for sm_90; remove");
   check_has(changed("\"aa11\"", "\"cc33\""), "it is of other sources, build bb22bb22bb22");
   check_has(changed("\"op\": \"copy\"", "\"op\": \"cut\""), "no kernels of the op");
@@ -91,8 +93,8 @@ void what_is_refused() {
 
 void what_json_is() {
   Json out;
-  for (const char *text : {"", "{", "[1,]", "{\"a\":1,\"a\":2}", "nul", "1 2", "\"\\x\"", "\"\n\"", "1e999", "{1:2}", "+1",
-                           "[[[[[[[[[[1]]]]]]]]]]", "\"cut", "\"cut\\"})
+  for (const char *text : {"", "{", "[1,]", "{\"a\":1,\"a\":2}", "nul", "1 2", "\"\\x\"", "\"\n\"", "1e999", "{1:2}",
+                           "+1", "[[[[[[[[[[1]]]]]]]]]]", "\"cut", "\"cut\\"})
     CHECK(!read_json(text, out = {}).empty());
   CHECK_EQ(read_json(" {\"a\": [1, -2.5e3, true, null, \"b\\\"\"]} ", out = {}), "");
   CHECK_EQ(out.find("a")->items[1].number, -2500.0);

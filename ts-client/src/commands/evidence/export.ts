@@ -10,10 +10,6 @@ export function exportCommand(context: Context): Command {
     .option("--op <op>", "of this op alone")
     .addHelpText("after", examples("evidence export evidence/", "evidence export evidence/ --op copy"));
   return sharedOptions(command).action((folder: string, options: Shared & { op?: string }) =>
-    passOn(
-      context,
-      ["export", folder, ...(options.op === undefined ? [] : [`--op=${options.op}`])],
-      options,
-    ),
+    passOn(context, ["export", folder, ...(options.op === undefined ? [] : [`--op=${options.op}`])], options),
   );
 }

@@ -9,12 +9,11 @@ export function runCommand(context: Context): Command {
     .argument("[op]", "one op; all that have kernels when left out")
     .option("--small", "small cases only: a first look, which proves nothing")
     .addHelpText("after", examples("evidence run", "evidence run rms_norm --json"));
-  return sharedOptions(command).action(
-    (op: string | undefined, options: Shared & { small?: boolean }) =>
-      passOn(
-        context,
-        ["run", ...(options.small ? ["--small"] : []), ...(op === undefined ? [] : [op])],
-        options,
-      ),
+  return sharedOptions(command).action((op: string | undefined, options: Shared & { small?: boolean }) =>
+    passOn(
+      context,
+      ["run", ...(options.small ? ["--small"] : []), ...(op === undefined ? [] : [op])],
+      options,
+    ),
   );
 }
