@@ -71,6 +71,7 @@ describe("help", () => {
     "manifest",
     "sidecar",
     "console",
+    "evidence",
     "convert",
   ];
 

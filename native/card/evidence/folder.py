@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,14 @@ def folder() -> Path:
 
 def refuse_unwritable(place: Path) -> None:
     """Before anything is measured."""
-    there = next(p for p in (place, *place.absolute().parents) if p.exists())
-    if there.is_dir() and os.access(there, os.W_OK | os.X_OK) and not os.statvfs(there).f_flag & os.ST_RDONLY:
-        return
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=place):
+            return
+    except OSError as error:
+        why = f"the folder of evidence {place} cannot be written ({error.strerror}); what is in it is read"
     remedy = "mount it for writing for this run, or set OPSWAP_EVIDENCE_DIR to a folder that can be written"
-    raise Refused("OPSWAP_E_IO", f"the folder of evidence {place} cannot be written; what is in it is read", remedy)
+    raise Refused("OPSWAP_E_IO", why, remedy)
 
 
 def sealed(data: dict[str, Any]) -> str:

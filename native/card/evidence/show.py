@@ -44,6 +44,7 @@ def show(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(data))
     else:
-        rest = f"  without local evidence: {len(data['without'])} of {len(data['ops'])} ops with kernels; --json names them"
+        without = f"{len(data['without'])} of {len(data['ops'])} ops with kernels"
+        rest = f"  without local evidence: {without}; --json names them"
         print("\n".join([f"folder: {data['folder']}", *map(line, data["files"]), rest]))
     return 0 if all(row["counts"] for row in data["files"]) else 1
