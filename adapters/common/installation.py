@@ -20,7 +20,7 @@ def installation_checks(adapter: Adapter) -> list[Check]:
     found = [version_check(adapter), copies_check(), library_check(), *map(entry_point_check, adapter.entry_points)]
     if any(row["state"] == "fail" for row in found):
         return found  # what the seams need is not there
-    return [*found, seams_check(adapter)]
+    return [*found, evidence_check(), seams_check(adapter)]
 
 
 def version_check(adapter: Adapter) -> Check:
@@ -55,6 +55,19 @@ def library_check() -> Check:
     except Exception as error:  # any reason that keeps the library from loading is the finding
         return check("library", "fail", f"cannot be loaded: {type(error).__name__}: {error}", REINSTALL)
     return check("library", "ok", f"{version['pack_version']}, {version['cpu_isa']}; {version['device_status']}")
+
+
+def evidence_check() -> Check:
+    """Which files of this machine's own card the library counts, and which it refuses."""
+    import opswap
+
+    impls = [impl for op in opswap.manifest()["ops"] for impl in opswap.why(op["op"])["impls"]]
+    said = [text for impl in impls for text in impl.get("local", [])]
+    refused = [text for text in said if text.startswith("OPSWAP_E_EVIDENCE")]
+    if refused:
+        told = f"{len(refused)} refused, as {refused[0]}"
+        return check("evidence", "warn", told, "python -m opswap.evidence show lists them")
+    return check("evidence", "ok", f"local, of {len(said)} ops" if said else "none of this machine's own card")
 
 
 def entry_point_check(group: str) -> Check:

@@ -17,7 +17,7 @@ from gpu.builder import ROOT
 OP = "rms_norm"
 EMULATED = os.environ.get("OPSWAP_EMULATED_LIBRARY", "")
 needs_emulator = pytest.mark.skipif(not EMULATED, reason="OPSWAP_EMULATED_LIBRARY names no library")
-WHY = "import json, sys, opswap; print(json.dumps(opswap.why(sys.argv[1])['impls']))"
+WHY = "import json, sys, opswap; print(json.dumps(opswap.why(sys.argv[1])))"
 
 
 def python(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
@@ -25,10 +25,14 @@ def python(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *words], env=every, capture_output=True, text=True, timeout=300, check=False)
 
 
-def sm90(place: Path, op: str = OP) -> dict[str, Any]:
+def why(place: Path, op: str) -> dict[str, Any]:
     ran = python("-c", WHY, op, OPSWAP_EVIDENCE_DIR=str(place))
     assert ran.returncode == 0, ran.stderr
-    return next((impl for impl in json.loads(ran.stdout) if impl["name"] == "sm90"), {})
+    return json.loads(ran.stdout)
+
+
+def sm90(place: Path, op: str = OP) -> dict[str, Any]:
+    return next((impl for impl in why(place, op)["impls"] if impl["name"] == "sm90"), {})
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +66,10 @@ def whole(sources: str) -> dict[str, Any]:
 
 def test_a_file_of_a_card_lifts_the_bar_of_its_op_alone(whole: dict[str, Any], tmp_path: Path) -> None:
     assert "experimental" in sm90(tmp_path)["reason"]
+    assert "device_choice" not in why(tmp_path, OP)
     keep(tmp_path, whole)
+    assert why(tmp_path, OP)["device_choice"] == "sm90"
+    assert "device_choice" not in why(tmp_path, "copy")
     found = sm90(tmp_path)
     assert "experimental" not in found["reason"]
     assert "evidence: local, NVIDIA H100 80GB HBM3, 2026-01-02" in found["reason"]
@@ -100,6 +107,20 @@ def test_a_file_that_does_not_count_is_told(whole: dict[str, Any], tmp_path: Pat
     assert told in reason
     shown = python("-m", "opswap.evidence", "show", OPSWAP_EVIDENCE_DIR=str(tmp_path))
     assert (shown.returncode, told in shown.stdout) == (1, True)
+
+
+def test_the_doctor_counts_files_and_warns_of_refused_ones(whole: dict[str, Any], tmp_path: Path) -> None:
+    code = "import json; from opswap.adapters.common.installation import evidence_check as e; print(json.dumps(e()))"
+    said = []
+    for data in (None, whole, {**whole, "sources": "0" * 64}):
+        if data is not None:
+            keep(tmp_path, data)
+        ran = python("-c", code, OPSWAP_EVIDENCE_DIR=str(tmp_path))
+        assert ran.returncode == 0, ran.stderr
+        said.append(json.loads(ran.stdout))
+    assert [row["state"] for row in said] == ["ok", "ok", "warn"]
+    assert said[1]["message"] == "local, of 1 ops"
+    assert "of other sources" in said[2]["message"]
 
 
 def test_an_edited_file_is_refused_with_the_remedy(whole: dict[str, Any], tmp_path: Path) -> None:
