@@ -43,3 +43,14 @@ def test_importing_asks_neither_for_the_driver_nor_for_the_converter(newest: Ins
     assert newest.says("import opswap; print(opswap.convert.__module__, opswap.converter.__name__)") == (
         "opswap.converter opswap.converter"
     )
+
+
+def test_evidence_needs_no_more_than_the_wheel_to_say_what_it_lacks(newest: Installed) -> None:
+    module = (newest.python, "-m", "opswap.evidence")
+    shown = newest.run(*module, "show", "--json")
+    assert (shown.returncode, json.loads(shown.stdout)["files"]) == (0, [])
+    refused = newest.run(*module, "run", "--json")
+    assert (refused.returncode, json.loads(refused.stdout)["error"]["code"]) == (1, "OPSWAP_E_CARD")
+    declared = {path.parent.name for path in newest.package.glob("evidence/kernels/*/op.json")}
+    told = newest.says("import opswap; print(' '.join(op['op'] for op in opswap.manifest()['ops']))")
+    assert declared == set(told.split())
