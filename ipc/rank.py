@@ -135,12 +135,14 @@ class RankSwitch:
 
     def ops(self) -> Answer:
         """`RankOps` of messages.json."""
+        stats = self.native.stats()
         return {
             "rank": self.context.rank,
             "ok": True,
             "step": self.context.step,
             "epoch": self.context.epoch,
-            "ops": self.native.stats()["ops"],
+            "window_s": stats["window_s"],
+            "ops": stats["ops"],
         }
 
     def why(self, op: str) -> Answer:

@@ -71,9 +71,10 @@ class FakeNative:
         return previous
 
     def stats(self) -> dict[str, Any]:
-        zero = {"calls": 0, "errors": 0, "mean_ns": 0.0, "p50_ns": 0.0, "p99_ns": 0.0}
+        times = {"timed": 0, "mean_ns": 0.0, "p50_ns": 0.0, "p99_ns": 0.0}
+        zero = {"calls": 0, "errors": 0, **times, "buckets": [], "beyond_buckets": 0}
         rows = [{"op": op, "active": self.chosen[op], "impls": [{"name": n, **zero} for n in IMPLS]} for op in OPS]
-        return {"context": {}, "ops": rows}
+        return {"context": {}, "window_s": 30.0, "ops": rows}
 
     def call(self, op: str, *args: Any, impl: str | None = None, plan: bytes = b"") -> None:
         self.on_call(op, args, impl)

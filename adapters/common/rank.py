@@ -79,7 +79,7 @@ class RankMethods:
         opswap.trace_start(capacity)
 
     def opswap_trace(self, after: int = 0) -> list[Answer]:
-        """Recorded calls: {sequence, step, epoch, rank, op, impl}, oldest first."""
+        """Recorded calls as opswap.trace_read gives them, oldest first."""
         import opswap
 
         return opswap.trace_read(after)

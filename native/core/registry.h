@@ -3,6 +3,8 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
+#include <mutex>
 
 #include "error.h"
 #include "stats.h"
@@ -13,6 +15,7 @@ namespace opswap {
 enum class Isa : int32_t { portable, avx2, avx512 };
 
 using BindFn = opswap_status (*)(const opswap_arg *, void *out);
+using BucketFn = uint64_t (*)(const void *args);
 using RunFn = opswap_status (*)(const void *args, const opswap_exec &exec);
 using CheckFn = opswap_status (*)(const void *args);
 using CanFn = const char *(*)(const void *args);  // nullptr, or the reason why not
@@ -25,13 +28,33 @@ struct QuantizedSpec {
   int32_t data, scale;
 };
 
+// What a call does with an argument.
+struct ArgSpec {
+  const char *name;
+  bool written;  // a tensor that receives values
+  bool kept;     // a written tensor whose old values may be used
+};
+
+// How far an output of this dtype may be from the float64 reference; an output of a dtype without one is exact.
+struct Tolerance {
+  DType dtype;
+  double atol, rtol;
+  double equal_ratio;  // share of the elements that has to be the same; 0: any
+};
+
 // One op as the generator writes it.
 struct OpSpec {
   const char *name;
   int32_t nargs;
   BindFn bind;
+  BucketFn bucket;
+  const ArgSpec *args;
   const QuantizedSpec *quantized;
   int32_t nquantized;
+  const Tolerance *tolerances;
+  int32_t ntolerances;
+  const char *const *symbols;  // of its shapes, in the order in which a shape bucket has them
+  int32_t nsymbols;
 };
 
 // What real cards have shown of an implementation (evidence/); all null for one that needs none.
@@ -89,12 +112,18 @@ struct Impl {
   ImplStats stats;
 };
 
+class Shadow;
+
 struct Op {
   const OpSpec *spec = nullptr;
   CheckFn check = nullptr;
   std::atomic<Impl *> active{nullptr};
   std::atomic<bool> asked{false};              // `active` was asked for, so it takes every call
   std::atomic<Impl *> device_choice{nullptr};  // takes device tensors until then; null: no device implementation may
+  std::atomic<uint64_t> calls_before_step{0};  // of all its implementations, when the step began
+  std::atomic<bool> shadowed{false};           // calls look for a shadow
+  std::mutex shadow_mutex;                     // start, stop, read, and calls while `shadowed`
+  std::shared_ptr<Shadow> shadow;              // the last one
   std::atomic<int32_t> count{0};               // impls[0..count) are published
   Impl *impls[kMaxImpls] = {};
   int16_t index = 0;
@@ -105,6 +134,7 @@ Impl *find_impl(Op &op, const char *name);
 int32_t op_count();
 Op &op_at(int32_t index);
 int16_t impl_index(const Op &op, const Impl *impl);
+uint64_t calls_of(const Op &op);  // over all implementations
 
 // The generator's table.
 extern const OpSpec kOps[];

@@ -5,7 +5,6 @@ import {
   type Change,
   type Check,
   type DoctorResult,
-  type OpStats,
   type OpsResult,
   opStats,
   type PlanResult,
@@ -27,7 +26,7 @@ import { takeApart } from "./quantized.js";
 import { layout } from "./tensor.js";
 import type { CallArgument, CallOptions, OpswapClient } from "./types.js";
 
-const stats = z.object({ ops: z.array(opStats()) });
+const stats = z.object({ window_s: z.number(), ops: z.array(opStats()) });
 const whyImpl = z.object({
   name: z.string(),
   usable: z.boolean(),
@@ -96,10 +95,10 @@ export class LocalClient implements OpswapClient {
 
   ops(op?: string): Promise<OpsResult> {
     return this.#run(() => {
-      const all: OpStats[] = stats.parse(JSON.parse(this.#native.stats())).ops;
+      const { window_s, ops: all } = stats.parse(JSON.parse(this.#native.stats()));
       if (op !== undefined) declared(this.#manifest, op);
       const ops = op === undefined ? all : all.filter((row) => row.op === op);
-      return { ranks: [{ rank: 0, step: 0, epoch: this.#epoch, ops }] };
+      return { ranks: [{ rank: 0, step: 0, epoch: this.#epoch, window_s, ops }] };
     });
   }
 

@@ -143,6 +143,37 @@ export interface ImplStats {
   calls: number;
   /** calls that failed */
   errors: number;
+  /** calls whose time is in the window */
+  timed: number;
+  /** mean time of a call in the window; 0 where none was timed */
+  mean_ns: number;
+  /** median in the window */
+  p50_ns: number;
+  /** 99th percentile in the window */
+  p99_ns: number;
+  /** the same by shape bucket, those with a timed call */
+  buckets: BucketStats[];
+  /** timed calls of shape buckets that came when the table was full */
+  beyond_buckets: number;
+}
+export const implStats = once((): Schema<ImplStats> => z.object({
+  name: z.string().check(z.maxLength(4096)),
+  calls: z.int().check(z.minimum(0)),
+  errors: z.int().check(z.minimum(0)),
+  timed: z.int().check(z.minimum(0)),
+  mean_ns: z.number().check(z.minimum(0)),
+  p50_ns: z.number().check(z.minimum(0)),
+  p99_ns: z.number().check(z.minimum(0)),
+  buckets: z.array(bucketStats()).check(z.maxLength(1024)),
+  beyond_buckets: z.int().check(z.minimum(0)),
+}));
+
+/** Times of one implementation in one shape bucket. */
+export interface BucketStats {
+  /** sizes rounded up to a power of two and the dtype, as in T16 H1024 bfloat16 (docs/manifest.md) */
+  bucket: string;
+  /** calls whose time is in the window */
+  timed: number;
   /** mean time of a call */
   mean_ns: number;
   /** median */
@@ -150,10 +181,9 @@ export interface ImplStats {
   /** 99th percentile */
   p99_ns: number;
 }
-export const implStats = once((): Schema<ImplStats> => z.object({
-  name: z.string().check(z.maxLength(4096)),
-  calls: z.int().check(z.minimum(0)),
-  errors: z.int().check(z.minimum(0)),
+export const bucketStats = once((): Schema<BucketStats> => z.object({
+  bucket: z.string().check(z.maxLength(4096)),
+  timed: z.int().check(z.minimum(0)),
   mean_ns: z.number().check(z.minimum(0)),
   p50_ns: z.number().check(z.minimum(0)),
   p99_ns: z.number().check(z.minimum(0)),
@@ -182,6 +212,8 @@ export interface RankOps {
   step: number;
   /** last committed epoch */
   epoch: number;
+  /** times are of the last one to two windows of so many seconds */
+  window_s: number;
   /** in manifest order */
   ops: OpStats[];
 }
@@ -189,6 +221,7 @@ export const rankOps = once((): Schema<RankOps> => z.object({
   rank: z.int().check(z.minimum(0)),
   step: z.int().check(z.minimum(0)),
   epoch: z.int().check(z.minimum(0)),
+  window_s: z.number().check(z.minimum(0)),
   ops: z.array(opStats()).check(z.maxLength(1024)),
 }));
 

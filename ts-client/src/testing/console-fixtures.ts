@@ -8,6 +8,7 @@ export function ranks(active = "cpu", epoch = 0): RankOps[] {
     rank,
     step: 10,
     epoch,
+    window_s: 20,
     ops: [
       { op: "rms_norm", active, impls: [impl("ref", 0), impl("cpu", 30)] },
       { op: "linear", active: "cpu", impls: [impl("ref", 0), impl("cpu", 5 + rank)] },
@@ -16,7 +17,8 @@ export function ranks(active = "cpu", epoch = 0): RankOps[] {
 }
 
 function impl(name: string, calls: number) {
-  return { name, calls, errors: 0, mean_ns: calls * 100, p50_ns: calls * 90, p99_ns: calls * 300 };
+  const times = { timed: calls, mean_ns: calls * 100, p50_ns: calls * 90, p99_ns: calls * 300 };
+  return { name, calls, errors: 0, ...times, buckets: [], beyond_buckets: 0 };
 }
 
 export function status(epoch = 0): StatusResult {
