@@ -5,8 +5,8 @@
 #include "device.h"
 #include "plan.h"
 #include "registry.h"
-#include "shadow.h"
 #include "trace.h"
+#include "watch.h"
 
 using namespace opswap;
 
@@ -62,9 +62,9 @@ opswap_status run_timed(const Op &op, Impl &impl, const Bound &bound, const opsw
   const uint64_t start = ticks_now();
   const opswap_status status = run_implementation(op, impl, bound, exec);
   const uint64_t now = ticks_now(), bucket = op.spec->bucket(bound.args);
-  const uint64_t elapsed = bound.base().device_type == kDLCPU ? now - start : kUntimed;
-  if (counted && elapsed != kUntimed) impl.stats.time(bucket, elapsed, now);
-  if (traced()) trace_store(op, impl, bucket, Arm::live, elapsed);
+  const bool known = bound.base().device_type == kDLCPU;
+  if (counted && known) impl.stats.time(bucket, now - start, now);
+  if (traced()) trace_store(op, impl, bucket, Arm::live, known ? int64_t(ticks_to_ns(now - start)) : -1);
   return status;
 }
 
@@ -124,7 +124,7 @@ opswap_status opswap_call(const char *name, const opswap_arg *args, int32_t narg
   impl = chosen_for(*op, *impl, bound, exec);
   const bool timed = impl->stats.count();
   const auto run = [&] { return run_counted(*op, *impl, bound, x, timed); };
-  const opswap_status status = op->shadowed.load(std::memory_order_relaxed) ? run_shadowed(*op, bound, run) : run();
+  const opswap_status status = op->watched.load(std::memory_order_relaxed) ? run_watched(*op, bound, run) : run();
   if (status) [[unlikely]]
     impl->stats.errors.fetch_add(1, std::memory_order_relaxed);
   return status;

@@ -6,21 +6,13 @@
 #include <memory>
 #include <mutex>
 
-#include "error.h"
+#include "registration.h"
 #include "stats.h"
-#include "types.h"
 
 namespace opswap {
 
-enum class Isa : int32_t { portable, avx2, avx512 };
-
 using BindFn = opswap_status (*)(const opswap_arg *, void *out);
 using BucketFn = uint64_t (*)(const void *args);
-using RunFn = opswap_status (*)(const void *args, const opswap_exec &exec);
-using CheckFn = opswap_status (*)(const void *args);
-using CanFn = const char *(*)(const void *args);  // nullptr, or the reason why not
-using SizeFn = size_t (*)(const void *args, const opswap_exec &exec);
-using PlanFn = opswap_status (*)(const void *args, const opswap_exec &exec, void *plan);
 
 // Two tensor arguments that may be given as one quantised argument, in the place of the first; indices of arguments.
 struct QuantizedSpec {
@@ -45,6 +37,7 @@ struct Tolerance {
 // One op as the generator writes it.
 struct OpSpec {
   const char *name;
+  int32_t version;
   int32_t nargs;
   BindFn bind;
   BucketFn bucket;
@@ -55,43 +48,6 @@ struct OpSpec {
   int32_t ntolerances;
   const char *const *symbols;  // of its shapes, in the order in which a shape bucket has them
   int32_t nsymbols;
-};
-
-// What real cards have shown of an implementation (evidence/); all null for one that needs none.
-struct Evidence {
-  const char *experimental = nullptr;  // why it runs only when named
-  const char *correct = nullptr;       // device models, as in "H100 H200"
-  const char *timed = nullptr;
-};
-
-// One implementation as a room registers it; a static object in the room's translation unit, never destroyed.
-struct ImplRecord {
-  const char *op;
-  const char *name;
-  Isa isa;           // instruction set that the code was compiled for
-  int32_t priority;  // highest usable one is active at load
-  int32_t device_type;
-  RunFn run;
-  CanFn can = nullptr;
-  SizeFn workspace = nullptr;
-  SizeFn plan_size = nullptr;
-  PlanFn plan = nullptr;
-  Evidence evidence = {};
-  ImplRecord *next = nullptr;
-};
-
-// A room's own check of values that op.json cannot say (page ids); runs before any implementation, CPU tensors only.
-struct CheckRecord {
-  const char *op;
-  CheckFn check;
-  CheckRecord *next = nullptr;
-};
-
-struct RegisterImpl {
-  explicit RegisterImpl(ImplRecord &record);
-};
-struct RegisterCheck {
-  explicit RegisterCheck(CheckRecord &record);
 };
 
 constexpr int kMaxImpls = 16;
@@ -112,6 +68,7 @@ struct Impl {
   ImplStats stats;
 };
 
+class Recording;
 class Shadow;
 
 struct Op {
@@ -121,9 +78,10 @@ struct Op {
   std::atomic<bool> asked{false};              // `active` was asked for, so it takes every call
   std::atomic<Impl *> device_choice{nullptr};  // takes device tensors until then; null: no device implementation may
   std::atomic<uint64_t> calls_before_step{0};  // of all its implementations, when the step began
-  std::atomic<bool> shadowed{false};           // calls look for a shadow
-  std::mutex shadow_mutex;                     // start, stop, read, and calls while `shadowed`
+  std::atomic<bool> watched{false};            // calls look for a shadow and a recording that run
+  std::mutex watch_mutex;                      // over the two
   std::shared_ptr<Shadow> shadow;              // the last one
+  std::shared_ptr<Recording> recording;        // the last one
   std::atomic<int32_t> count{0};               // impls[0..count) are published
   Impl *impls[kMaxImpls] = {};
   int16_t index = 0;
@@ -143,9 +101,5 @@ extern const char kManifest[];
 extern const char kBuildDigest[];
 extern const char kPackVersion[];
 constexpr int32_t kManifestSchema = 1;
-
-// Highest instruction set of this CPU, capped by the environment variable OPSWAP_CPU_ISA (portable, avx2, avx512).
-Isa cpu_isa();
-const char *isa_name(Isa isa);
 
 }  // namespace opswap

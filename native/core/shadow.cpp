@@ -4,11 +4,9 @@
 #include <algorithm>
 #include <cinttypes>
 #include <cstring>
-#include <utility>
 
 #include "clock.h"
 #include "json.h"
-#include "shape_bucket.h"
 #include "trace.h"
 
 namespace opswap {
@@ -23,59 +21,40 @@ constexpr bool kReadsDeviceMemory = true;
 constexpr bool kReadsDeviceMemory = false;
 #endif
 
-uint64_t mix(uint64_t x) {  // splitmix64's finisher
-  x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9ull;
-  x = (x ^ x >> 27) * 0x94D049BB133111EBull;
-  return x ^ x >> 31;
-}
-
-uint64_t hash_of(const Place &place, const Op &op, uint64_t salt) {
-  const uint64_t where = uint64_t(uint16_t(op.index)) << 32 | uint32_t(place.layer);
-  return mix(mix(mix(salt) + uint64_t(place.step)) + where);
-}
-
 }  // namespace
 
 Shadow::Shadow(Op &op, Impl *control, Impl *candidate, const opswap_shadow &config)
     : op_(op),
       control_(control),
       candidate_(candidate),
-      config_(config),
+      salt_(config.salt),
+      most_memory_(config.memory),
+      share_of_time_(config.share_of_time),
       began_(ticks_now()),
-      steps_before_(step_ticks()) {}
+      steps_before_(step_ticks()),
+      choice_(op, {config.salt, config.share_of_calls, config.first_of_bucket, config.most_of_bucket}) {}
 
 // Without steps, in a process that is no engine, the share is of all time.
 bool Shadow::time_is_left() const {
-  if (config_.share_of_time == 1) return true;
+  if (share_of_time_ == 1) return true;
   const uint64_t steps = step_ticks() - steps_before_, time = steps ? steps : ticks_now() - began_;
-  return double(took_.load(std::memory_order_relaxed)) <= config_.share_of_time * double(time);
-}
-
-bool Shadow::hash_says(const BucketCount &bucket) const {
-  if (bucket.chosen.load(std::memory_order_relaxed) < config_.first_of_bucket) return true;
-  return double(hash_of(place_of(op_), op_, config_.salt) >> 11) * 0x1p-53 < config_.share_of_calls;
+  return double(took_.load(std::memory_order_relaxed)) <= share_of_time_ * double(time);
 }
 
 // The bucket of a call that is to be shadowed, or nullptr.
 BucketCount *Shadow::choose(const Bound &bound) {
-  calls_.fetch_add(1, std::memory_order_relaxed);
-  const auto without = [&](LeftOut why) {
-    leave_out(why);
-    return nullptr;
-  };
-  BucketCount *bucket = buckets_.at(op_.spec->bucket(bound.args));
-  if (!bucket) return without(LeftOut::buckets);
-  bucket->seen.fetch_add(1, std::memory_order_relaxed);
-  if (!hash_says(*bucket)) return nullptr;
-  if (bucket->chosen.load(std::memory_order_relaxed) >= config_.most_of_bucket) return without(LeftOut::quota);
-  if (bound.base().device_type != kDLCPU && !kReadsDeviceMemory) return without(LeftOut::device);
-  return time_is_left() ? bucket : without(LeftOut::time);
+  BucketCount *bucket = choice_.choose(bound);
+  if (!bucket) return nullptr;
+  const bool readable = bound.base().device_type == kDLCPU || kReadsDeviceMemory;
+  if (readable && time_is_left()) return bucket;
+  choice_.leave_out(readable ? LeftOut::time : LeftOut::device);
+  return nullptr;
 }
 
 // Aligned room for the copies of one call, or nullptr; the caller holds busy_.
 char *Shadow::memory_for(const Bound &bound) {
   const size_t needs = ShadowSample::bytes(*op_.spec, bound.given) + kAlignment;
-  if (needs > config_.memory) return nullptr;
+  if (needs > most_memory_) return nullptr;
   if (needs > memory_.size()) memory_ = std::vector<char>(needs);
   const uintptr_t at = reinterpret_cast<uintptr_t>(memory_.data());
   return memory_.data() + (kAlignment - at % kAlignment) % kAlignment;
@@ -85,7 +64,7 @@ opswap_status Shadow::around(const Bound &bound, const std::function<opswap_stat
   BucketCount *bucket = running() ? choose(bound) : nullptr;
   if (!bucket) return live();
   if (busy_.test_and_set(std::memory_order_acquire)) {
-    leave_out(LeftOut::busy);
+    choice_.leave_out(LeftOut::busy);
     return live();
   }
   const struct Free {
@@ -95,7 +74,7 @@ opswap_status Shadow::around(const Bound &bound, const std::function<opswap_stat
   const uint64_t began = ticks_now();
   char *memory = memory_for(bound);
   if (!memory) {
-    leave_out(LeftOut::memory);
+    choice_.leave_out(LeftOut::memory);
     return live();
   }
   ShadowSample sample(op_, control_, candidate_, memory);
@@ -111,7 +90,7 @@ opswap_status Shadow::around(const Bound &bound, const std::function<opswap_stat
 void Shadow::finish(ShadowSample &sample, const Bound &bound, BucketCount &bucket) {
   const Place place = place_of(op_);
   const uint64_t before = bucket.chosen.fetch_add(1, std::memory_order_relaxed);
-  sample.run(bound, mix(hash_of(place, op_, config_.salt)), before % kFloorEvery == 0);
+  sample.run(bound, mix(hash_of(place, op_, salt_)), before % kFloorEvery == 0);
   opswap_shadow_record record = sample.record();
   record.time_ns = unix_ns();
   record.rank = place.rank;
@@ -120,6 +99,9 @@ void Shadow::finish(ShadowSample &sample, const Bound &bound, BucketCount &bucke
   record.layer = place.layer;
   record.bucket = bucket.key;
   store(record);
+  if (!traced()) return;
+  trace_store(op_, *control_, bucket.key, Arm::control, record.control_ns);
+  trace_store(op_, *candidate_, bucket.key, Arm::candidate, record.candidate_ns);
 }
 
 // A candidate that fails, writes elsewhere or makes a number infinite or NaN is not run again.
@@ -148,35 +130,10 @@ uint64_t Shadow::read(uint64_t after, char *out, uint64_t stride, uint64_t room)
 
 std::string Shadow::status() const {
   std::lock_guard lock(records_mutex_);
-  std::string json = "{\"op\":" + quoted(op_.spec->name) + ",\"control\":" + quoted(control_->name) +
-                     ",\"candidate\":" + quoted(candidate_->name) + ",\"running\":" + (running() ? "true" : "false") +
-                     ",\"ended_by\":" + quoted(ended_by_.c_str()) + ",\"seen\":" + std::to_string(calls_.load()) +
-                     ",\"recorded\":" + std::to_string(stored_) +
-                     ",\"took_ns\":" + std::to_string(int64_t(ticks_to_ns(took_.load()))) + ",\"left_out\":{";
-  static constexpr const char *reasons[] = {
-#define X(name) #name,
-      OPSWAP_LEFT_OUT(X)
-#undef X
-  };
-  for (int i = 0; i < int(LeftOut::count); ++i)
-    json += std::string(i ? "," : "") + quoted(reasons[i]) + ":" + std::to_string(left_out_[i].load());
-  json += "},\"buckets\":[";
-  bool first = true;
-  buckets_.each([&](const BucketCount &bucket) {
-    json += (std::exchange(first, false) ? "{\"bucket\":" : ",{\"bucket\":") +
-            quoted(bucket_name(*op_.spec, bucket.key).c_str()) + ",\"seen\":" + std::to_string(bucket.seen.load()) +
-            ",\"chosen\":" + std::to_string(bucket.chosen.load()) + "}";
-  });
-  return json + "]}";
-}
-
-opswap_status run_shadowed(Op &op, const Bound &bound, const std::function<opswap_status()> &live) {
-  std::shared_ptr<Shadow> shadow;
-  {
-    std::lock_guard lock(op.shadow_mutex);
-    shadow = op.shadow;
-  }
-  return shadow ? shadow->around(bound, live) : live();
+  return "{\"op\":" + quoted(op_.spec->name) + ",\"control\":" + quoted(control_->name) +
+         ",\"candidate\":" + quoted(candidate_->name) + ",\"running\":" + (running() ? "true" : "false") +
+         ",\"ended_by\":" + quoted(ended_by_.c_str()) + ",\"recorded\":" + std::to_string(stored_) +
+         ",\"took_ns\":" + std::to_string(int64_t(ticks_to_ns(took_.load()))) + "," + choice_.json() + "}";
 }
 
 }  // namespace opswap

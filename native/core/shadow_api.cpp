@@ -2,6 +2,7 @@
 #include "error.h"
 #include "json.h"
 #include "shadow.h"
+#include "watch.h"
 
 using namespace opswap;
 
@@ -34,7 +35,7 @@ std::shared_ptr<Shadow> last_shadow(const char *name, opswap_status &status) {
   Op *op = find_op(name);
   status = OPSWAP_E_NO_OP;
   if (!op) return nullptr;
-  std::lock_guard lock(op->shadow_mutex);
+  std::lock_guard lock(op->watch_mutex);
   status = op->shadow ? opswap_status(OPSWAP_OK)
                       : fail(OPSWAP_E_ARGUMENT, "%s: no shadow was started (opswap_shadow_start)", name);
   return op->shadow;
@@ -51,11 +52,11 @@ opswap_status opswap_shadow_start(const char *name, const opswap_shadow *config)
   Impl *control = nullptr, *candidate = nullptr;
   if (opswap_status e = find_arm(*op, config->control, control)) return e;
   if (opswap_status e = find_arm(*op, config->candidate, candidate)) return e;
-  std::lock_guard lock(op->shadow_mutex);
+  std::lock_guard lock(op->watch_mutex);
   if (op->shadow && op->shadow->running())
     return fail(OPSWAP_E_EXISTS, "%s: a shadow is running already; stop it first (opswap_shadow_stop)", name);
   op->shadow = std::make_shared<Shadow>(*op, control, candidate, *config);
-  op->shadowed = true;
+  set_watched(*op);
   return OPSWAP_OK;
 }
 
@@ -63,8 +64,10 @@ opswap_status opswap_shadow_stop(const char *name) {
   opswap_status status;
   const std::shared_ptr<Shadow> shadow = last_shadow(name, status);
   if (!shadow) return status;
-  find_op(name)->shadowed = false;
   shadow->stop();
+  Op *op = find_op(name);
+  std::lock_guard lock(op->watch_mutex);
+  set_watched(*op);
   return OPSWAP_OK;
 }
 

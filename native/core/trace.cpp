@@ -85,7 +85,7 @@ void begin_step() {
 
 uint64_t step_ticks() { return all_steps.load(std::memory_order_relaxed); }
 
-void trace_store(const Op &op, const Impl &impl, uint64_t bucket, Arm arm, uint64_t elapsed) {
+void trace_store(const Op &op, const Impl &impl, uint64_t bucket, Arm arm, int64_t duration_ns) {
   Ring *r = ring.load(std::memory_order_acquire);
   if (!r) return;
   constexpr auto relaxed = std::memory_order_relaxed;
@@ -97,7 +97,7 @@ void trace_store(const Op &op, const Impl &impl, uint64_t bucket, Arm arm, uint6
   slot.epoch.store(context_epoch.load(relaxed), relaxed);
   slot.rank.store(context_rank.load(relaxed), relaxed);
   slot.bucket.store(bucket, relaxed);
-  slot.duration.store(elapsed == kUntimed ? -1 : int64_t(ticks_to_ns(elapsed)), relaxed);
+  slot.duration.store(duration_ns, relaxed);
   slot.arm.store(int32_t(arm), relaxed);
   slot.layer.store(call_of_step(op), relaxed);
   slot.op.store(op.index, relaxed);

@@ -12,9 +12,8 @@ enum class Arm : int32_t { live, control, candidate };
 extern std::atomic<bool> trace_on;
 inline bool traced() { return trace_on.load(std::memory_order_relaxed); }
 
-// One call that has been counted; `elapsed` in ticks, or kUntimed.
-constexpr uint64_t kUntimed = UINT64_MAX;
-void trace_store(const Op &op, const Impl &impl, uint64_t bucket, Arm arm, uint64_t elapsed);
+// One call that has been counted; -1 where its time is not known.
+void trace_store(const Op &op, const Impl &impl, uint64_t bucket, Arm arm, int64_t duration_ns);
 
 // Ticks of all steps that have ended. A pause between two steps counts as one usual step.
 uint64_t step_ticks();

@@ -224,7 +224,7 @@ def op_row(op: Op) -> str:
     count = len(op.data.get("quantized", []))
     table = f"k_{op.name}_quantized" if count else "nullptr"
     return (
-        f'{{"{op.name}", {len(op.args)}, bind_{op.name}::bind, bucket_{op.name}, k_{op.name}_args, {table}, {count}, '
+        f'{{"{op.name}", {op.data["version"]}, {len(op.args)}, bind_{op.name}::bind, bucket_{op.name}, k_{op.name}_args, {table}, {count}, '
         f"k_{op.name}_tolerances.data(), {len(op.data['tolerance'])}, k_{op.name}_symbols.data(), {len(op.dims)}}}"
     )
 

@@ -199,6 +199,24 @@ OPSWAP_API opswap_status opswap_shadow_read(const char *op, uint64_t after, opsw
 /* JSON: what was seen, chosen and left out for which reason, in all and by shape bucket, and the time it took. */
 OPSWAP_API opswap_status opswap_shadow_status(const char *op, char *buf, size_t *size);
 
+/* Recordings. The arguments of chosen live calls of an op are written to safetensors files, as they are before the call
+ * (docs/recordings.md). Copies are made on the caller's thread, files written on another. */
+typedef struct opswap_recording {
+  uint32_t struct_size;
+  uint32_t first_of_bucket; /* as in opswap_shadow, like the next three */
+  uint64_t salt;
+  double share_of_calls;
+  uint64_t most_of_bucket;
+  const char *folder;  /* is there, of this user, and nobody else's to read (0700); files are 0600 */
+  uint64_t most_bytes; /* of all files of this recording; a call that does not fit is left out */
+  uint64_t memory;     /* most bytes of calls that wait for the disk */
+} opswap_recording;
+/* One at a time per op. A file that cannot be written ends it, and its status says why. */
+OPSWAP_API opswap_status opswap_record_start(const char *op, const opswap_recording *recording);
+OPSWAP_API opswap_status opswap_record_stop(const char *op);
+/* JSON: files, bytes, and what was seen, chosen and left out for which reason. */
+OPSWAP_API opswap_status opswap_record_status(const char *op, char *buf, size_t *size);
+
 /* The shape bucket of a record as people read it, as in "T16 H1024 bfloat16"; buf and size as for opswap_why. */
 OPSWAP_API opswap_status opswap_bucket_name(const char *op, uint64_t bucket, char *buf, size_t *size);
 

@@ -269,6 +269,20 @@ void shadow_start(const std::string &op, const std::string &control, const std::
   check(opswap_shadow_start(op.c_str(), &shadow));
 }
 
+void record_start(const std::string &op, const std::string &folder, uint64_t salt, double share_of_calls,
+                  uint32_t first_of_bucket, uint64_t most_of_bucket, uint64_t most_bytes, uint64_t memory) {
+  opswap_recording recording{};
+  recording.struct_size = sizeof recording;
+  recording.first_of_bucket = first_of_bucket;
+  recording.salt = salt;
+  recording.share_of_calls = share_of_calls;
+  recording.most_of_bucket = most_of_bucket;
+  recording.folder = folder.c_str();
+  recording.most_bytes = most_bytes;
+  recording.memory = memory;
+  check(opswap_record_start(op.c_str(), &recording));
+}
+
 py::dict shadow_record(const opswap_shadow_record &r) {
   using namespace py::literals;
   py::dict d("sequence"_a = r.sequence, "time_ns"_a = r.time_ns, "rank"_a = r.rank, "step"_a = r.step,
@@ -322,6 +336,11 @@ void define_calls(py::module_ &m) {
   m.def("set_context", [](int32_t rank, int64_t step, int64_t epoch) { check(opswap_set_context(rank, step, epoch)); });
   m.def("trace_start", [](uint64_t capacity) { check(opswap_trace_start(capacity)); });
   m.def("trace_read", &trace_read, py::arg("after"), py::arg("most"));
+  m.def("record_start", &record_start);
+  m.def("record_stop", [](const std::string &op) { check(opswap_record_stop(op.c_str())); });
+  m.def("record_status", [](const std::string &op) {
+    return read_text([&](char *buf, size_t *size) { return opswap_record_status(op.c_str(), buf, size); });
+  });
   m.def("shadow_start", &shadow_start);
   m.def("shadow_stop", [](const std::string &op) { check(opswap_shadow_stop(op.c_str())); });
   m.def("shadow_read", &shadow_read, py::arg("op"), py::arg("after"), py::arg("most"));

@@ -6,6 +6,7 @@ The C ABI for Python: every name of an op, an implementation or an argument come
 from __future__ import annotations
 
 import json
+import os
 from functools import cache
 from typing import Any
 
@@ -29,6 +30,9 @@ __all__ = [
     "manifest",
     "op_spec",
     "plan",
+    "record_start",
+    "record_status",
+    "record_stop",
     "reset_stats",
     "set_context",
     "set_threads",
@@ -255,6 +259,44 @@ def shadow_read(op: str, after: int = 0, most: int = 4096) -> list[dict[str, Any
 def shadow_status(op: str) -> dict[str, Any]:
     """What the op's last shadow has seen, chosen and left out for which reason, by shape bucket, and its time."""
     return json.loads(_opswap.shadow_status(op))
+
+
+def record_start(
+    op: str,
+    folder: str | os.PathLike[str],
+    *,
+    salt: int = 0,
+    share_of_calls: float = 0.001,
+    first_of_bucket: int = 4,
+    most_of_bucket: int = 16,
+    most_bytes: int = 1 << 30,
+    memory: int = 256 << 20,
+) -> None:
+    """Writes the arguments of chosen live calls of an op to safetensors files in `folder` (docs/recordings.md).
+
+    Args:
+        op: name of the op.
+        folder: is there, is this user's, and nobody else may read it (mode 0700).
+        salt, share_of_calls, first_of_bucket, most_of_bucket: which calls, as for `shadow_start`.
+        most_bytes: of all files of this recording.
+        memory: most bytes of calls that wait for the disk.
+
+    Raises:
+        OpswapError: OPSWAP_E_EXISTS where one runs for the op already; OPSWAP_E_ARGUMENT for another folder.
+    """
+    _opswap.record_start(
+        op, os.fspath(folder), salt, share_of_calls, first_of_bucket, most_of_bucket, most_bytes, memory
+    )
+
+
+def record_stop(op: str) -> None:
+    """Ends the recording of an op; calls that wait for the disk are still written."""
+    _opswap.record_stop(op)
+
+
+def record_status(op: str) -> dict[str, Any]:
+    """Files and bytes of the op's last recording, and what it has seen, chosen and left out for which reason."""
+    return json.loads(_opswap.record_status(op))
 
 
 def set_threads(n: int) -> None:
