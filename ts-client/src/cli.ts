@@ -15,6 +15,7 @@ const VERBS: Record<string, () => Promise<Verb>> = {
   status: async () => (await import("./commands/status.js")).statusCommand,
   doctor: async () => (await import("./commands/doctor.js")).doctorCommand,
   call: async () => (await import("./commands/call.js")).callCommand,
+  replay: async () => (await import("./commands/replay.js")).replayCommand,
   manifest: async () => (await import("./commands/manifest.js")).manifestCommand,
   sidecar: async () => (await import("./commands/sidecar.js")).sidecarCommand,
   console: async () => (await import("./commands/console.js")).consoleCommand,
