@@ -216,17 +216,28 @@ def tables(op: Op) -> list[str]:
         f"static constexpr ArgSpec k_{op.name}_args[] = {{{args}}};",
         f"static constexpr std::array<Tolerance, {len(rows)}> k_{op.name}_tolerances = {{{{{', '.join(rows)}}}}};",
         f"static constexpr std::array<const char *, {len(op.dims)}> k_{op.name}_symbols = {{{{{symbols}}}}};",
-        f"static_assert(k_{op.name}_symbols.size() <= kBucketSymbols, \"{op.name} has more symbols than a bucket\");",
+        f'static_assert(k_{op.name}_symbols.size() <= kBucketSymbols, "{op.name} has more symbols than a bucket");',
     ]
 
 
 def op_row(op: Op) -> str:
-    count = len(op.data.get("quantized", []))
-    table = f"k_{op.name}_quantized" if count else "nullptr"
-    return (
-        f'{{"{op.name}", {op.data["version"]}, {len(op.args)}, bind_{op.name}::bind, bucket_{op.name}, k_{op.name}_args, {table}, {count}, '
-        f"k_{op.name}_tolerances.data(), {len(op.data['tolerance'])}, k_{op.name}_symbols.data(), {len(op.dims)}}}"
-    )
+    """One OpSpec, member by member."""
+    name, quantized = op.name, len(op.data.get("quantized", []))
+    members = [
+        f'"{name}"',
+        op.data["version"],
+        len(op.args),
+        f"bind_{name}::bind",
+        f"bucket_{name}",
+        f"k_{name}_args",
+        f"k_{name}_quantized" if quantized else "nullptr",
+        quantized,
+        f"k_{name}_tolerances.data()",
+        len(op.data["tolerance"]),
+        f"k_{name}_symbols.data()",
+        len(op.dims),
+    ]
+    return f"{{{', '.join(map(str, members))}}}"
 
 
 def registry_source(root: Path, ops: list[Op], manifest: dict) -> str:

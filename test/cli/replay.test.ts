@@ -64,7 +64,10 @@ it("refuses a recording of another version of the op", async () => {
 
 it("refuses what is no recording", async () => {
   const file = path.join(dir, "plain.safetensors");
-  writeFileSync(file, formatSafetensors(new Map([["x", { dtype: "int8", shape: [1], bytes: Uint8Array.of(1) }]])));
+  writeFileSync(
+    file,
+    formatSafetensors(new Map([["x", { dtype: "int8", shape: [1], bytes: Uint8Array.of(1) }]])),
+  );
   const ran = await opswap(["replay", file, "--impl", "ref", "--local"], env);
   expect(ran.code).toBe(2);
   expect(ran.err).toMatch(/OPSWAP_E_TENSOR_FILE.*is no recording/);

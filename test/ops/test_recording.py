@@ -107,9 +107,7 @@ def test_a_recorded_call_can_be_made_again(room: Room, folder: Path) -> None:
 def test_strides_and_numbers_that_json_has_not(folder: Path) -> None:
     wide = np.arange(60, dtype=np.float32).reshape(3, 20)
     out = np.empty((3, 8), np.float32)
-    metadata, tensors = parse(
-        record(folder, "rms_norm", [out, wide[:, 4:12], np.ones(8, np.float32), math.inf])
-    )
+    metadata, tensors = parse(record(folder, "rms_norm", [out, wide[:, 4:12], np.ones(8, np.float32), math.inf]))
     args = {a["name"]: a for a in json.loads(metadata["args"])}
     assert args["input"]["strides"] == [20, 1] and args["input"]["shape"] == [3, 8]
     np.testing.assert_array_equal(tensors["input"], wide[:, 4:12])

@@ -37,7 +37,7 @@ def test_arms_agree_and_the_live_call_is_right(room: Room, case: dict, types: di
 
 
 def _codes(room: Room) -> bool:
-    """Whether an output is in steps of a code, where a difference of one step is allowed for a share of the elements."""
+    """Whether an output is in steps of a code: one step is allowed for a share of the elements."""
     return any("equal_ratio" in limits for limits in room.spec["tolerance"].values())
 
 

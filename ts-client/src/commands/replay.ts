@@ -15,8 +15,8 @@ import { fileError } from "../tensorfile/types.js";
 import { values } from "../tensorfile/values.js";
 import { difference } from "../view/difference.js";
 import { type ReplayedArm, type ReplayReport, replayLines } from "../view/replay-lines.js";
-import { countOption } from "./count-option.js";
 import { type Context, EXIT, examples, localOption, show } from "./context.js";
+import { countOption } from "./count-option.js";
 
 interface Options {
   impl: string[];
@@ -76,7 +76,12 @@ async function replay(client: OpswapClient, file: string, options: Options): Pro
 /** A copy of what an implementation wrote, by argument. */
 type Written = Map<string, { dtype: string; shape: readonly number[]; values: Float64Array }>;
 
-async function run(client: OpswapClient, op: ManifestOp, recording: Recording, impl: string): Promise<Written> {
+async function run(
+  client: OpswapClient,
+  op: ManifestOp,
+  recording: Recording,
+  impl: string,
+): Promise<Written> {
   const made = new Map<string, OpTensor>();
   const args: CallArgument[] = recording.args.map((arg) => {
     if ("value" in arg) return arg.value;

@@ -44,7 +44,8 @@ export interface Recording {
 /** A recording out of the bytes of its file. */
 export function parseRecording(file: string, data: Buffer): Recording {
   const { tensors, metadata: texts } = parseWithMetadata(file, data);
-  if (texts.opswap_recording === undefined) throw fileError(file, "is no recording: it has no opswap_recording");
+  if (texts.opswap_recording === undefined)
+    throw fileError(file, "is no recording: it has no opswap_recording");
   const told = metadata.safeParse(texts);
   if (!told.success)
     throw fileError(file, `has metadata that is not a recording's: ${told.error.issues[0]?.path.join(".")}`);
@@ -82,5 +83,7 @@ function withBytes(
 /** JSON has no infinity and no NaN, so they are texts. */
 function numberOf(value: number | boolean | string | null): number | boolean | string | null {
   const named = { inf: Infinity, "-inf": -Infinity, nan: NaN, "-nan": NaN };
-  return typeof value === "string" && Object.hasOwn(named, value) ? named[value as keyof typeof named] : value;
+  return typeof value === "string" && Object.hasOwn(named, value)
+    ? named[value as keyof typeof named]
+    : value;
 }

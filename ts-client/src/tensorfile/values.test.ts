@@ -9,7 +9,11 @@ describe("values", () => {
     ["float32", bytes(Float32Array.of(0.5, -3)), [0.5, -3]],
     // The encodings are those of IEEE 754, of bfloat16's definition, and of the OCP FP8 specification's tables.
     ["bfloat16", bytes(Uint16Array.of(0x3f80, 0xc000, 0x0001, 0xff80)), [1, -2, 2 ** -133, -Infinity]],
-    ["float16", bytes(Uint16Array.of(0x3c00, 0xc000, 0x0001, 0x7bff, 0x7c00)), [1, -2, 2 ** -24, 65504, Infinity]],
+    [
+      "float16",
+      bytes(Uint16Array.of(0x3c00, 0xc000, 0x0001, 0x7bff, 0x7c00)),
+      [1, -2, 2 ** -24, 65504, Infinity],
+    ],
     ["float8_e4m3fn", Uint8Array.of(0x38, 0x7e, 0x01, 0x88, 0x00), [1, 448, 2 ** -9, -(2 ** -6), 0]],
     ["float8_e5m2", Uint8Array.of(0x3c, 0x7b, 0x01, 0xfc), [1, 57344, 2 ** -16, -Infinity]],
     ["int64", bytes(BigInt64Array.of(-5n, 1n << 40n)), [-5, 2 ** 40]],

@@ -13,13 +13,17 @@ export function values(dtype: string, bytes: Uint8Array): Float64Array {
     case "float32":
       return Float64Array.from(new Float32Array(buffer));
     case "bfloat16":
-      return Float64Array.from(new Float32Array(Uint32Array.from(new Uint16Array(buffer), (x) => x << 16).buffer));
+      return Float64Array.from(
+        new Float32Array(Uint32Array.from(new Uint16Array(buffer), (x) => x << 16).buffer),
+      );
     case "float16":
       return Float64Array.from(new Uint16Array(buffer), (x) => small(x, 5, 10, true));
     case "float8_e5m2":
       return Float64Array.from(new Uint8Array(buffer), (x) => small(x, 5, 2, true));
     case "float8_e4m3fn":
-      return Float64Array.from(new Uint8Array(buffer), (x) => ((x & 0x7f) === 0x7f ? NaN : small(x, 4, 3, false)));
+      return Float64Array.from(new Uint8Array(buffer), (x) =>
+        (x & 0x7f) === 0x7f ? NaN : small(x, 4, 3, false),
+      );
     case "int64":
       return Float64Array.from(new BigInt64Array(buffer), Number);
     case "int32":

@@ -39,7 +39,11 @@ describe("difference", () => {
 
 describe("lines of a replay", () => {
   it("has a line per output and the worst elements below", () => {
-    const arm = { impl: "cpu", output: "out", ...difference(Float64Array.of(2), Float64Array.of(1), [1], limits, 1) };
+    const arm = {
+      impl: "cpu",
+      output: "out",
+      ...difference(Float64Array.of(2), Float64Array.of(1), [1], limits, 1),
+    };
     const report = { file: "f", op: "silu", bucket: "T1 I1 float32", yardstick: "ref", arms: [arm] };
     const lines = replayLines(report).map((line) => line.trim().split(/ {2,}/));
     expect(lines[0]).toEqual(["silu, T1 I1 float32, against ref"]);

@@ -53,7 +53,11 @@ export function difference(
 }
 
 /** Puts `one` into a list that is sorted and holds at most `most`. */
-function keep(ranked: { at: number; share: number }[], one: { at: number; share: number }, most: number): void {
+function keep(
+  ranked: { at: number; share: number }[],
+  one: { at: number; share: number },
+  most: number,
+): void {
   if (ranked.length === most && (ranked.at(-1)?.share ?? Infinity) >= one.share) return;
   const place = ranked.findIndex(({ share }) => share < one.share);
   ranked.splice(place < 0 ? ranked.length : place, 0, one);

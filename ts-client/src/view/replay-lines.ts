@@ -26,7 +26,12 @@ const ARMS = [
   { head: "OUTSIDE", right },
   { head: "MAX ABS", right },
 ];
-const WORST = [{ head: "IMPLEMENTATION" }, { head: "ELEMENT" }, { head: "GOT", right }, { head: "EXPECTED", right }];
+const WORST = [
+  { head: "IMPLEMENTATION" },
+  { head: "ELEMENT" },
+  { head: "GOT", right },
+  { head: "EXPECTED", right },
+];
 
 export function replayLines({ op, bucket, yardstick, arms }: ReplayReport): string[] {
   const head = `${op}, ${bucket}, against ${yardstick}`;

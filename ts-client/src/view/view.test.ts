@@ -50,7 +50,10 @@ describe("times by shape bucket", () => {
   const times = { timed: 4, mean_ns: 1000, p50_ns: 900, p99_ns: 2000 };
   const impl = { ...stats("cpu", 8, 1000, 2000), buckets: [{ bucket: "T16 H1024 bfloat16", ...times }] };
   const ranks = (beyond_buckets: number): RankOps[] => [
-    { ...rank(3, "cpu", 8, 100), ops: [{ op: "rms_norm", active: "cpu", impls: [{ ...impl, beyond_buckets }] }] },
+    {
+      ...rank(3, "cpu", 8, 100),
+      ops: [{ op: "rms_norm", active: "cpu", impls: [{ ...impl, beyond_buckets }] }],
+    },
   ];
 
   it("has a line per implementation and bucket, and one for what had no place", () => {
