@@ -29,7 +29,7 @@ START_S = 300
 
 @pytest.fixture(scope="module")
 def beside(packages: Path, clean_path: str, tmp_path_factory: pytest.TempPathFactory) -> Installed:
-    """The engine's environment by hard links, which take a second and no room (elsewhere a copy), and the wheel in it."""
+    """The engine's environment by hard links, a second and no room (else a copy), and the wheel in it."""
     place = tmp_path_factory.mktemp("vllm")
     made = Installed(place / "env", place / "home", clean_path)
     made.home.mkdir()
