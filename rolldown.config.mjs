@@ -7,7 +7,7 @@ import { defineConfig } from "rolldown";
 const source = (file) => fileURLToPath(new URL(`ts-client/src/${file}`, import.meta.url));
 
 // ZeroMQ looks for its addon beside its own files; the console's packages are read when it is opened.
-const external = ["zeromq", "ink", "react", "react/jsx-runtime"];
+export const external = ["zeromq", "ink", "react", "react/jsx-runtime"];
 
 /** commander starts programs of other files, which we have none of; Node's part for that takes longer to load than it. */
 const noPrograms = {

@@ -1,7 +1,8 @@
-/** The two projects of the TypeScript tests: fast, and with a real engine. */
+/** The projects of the TypeScript tests: fast, with a real engine, and of the packages as they are installed. */
 import { defineConfig } from "vitest/config";
 
 const ENGINE_TESTS = "test/**/*.engine.test.ts";
+const PACKAGE_TESTS = "test/package/**/*.test.ts";
 
 /** A time-out ends what hangs; a slow or busy machine must not meet it. */
 const HANGS_MS = 600_000;
@@ -13,7 +14,15 @@ export default defineConfig({
         test: {
           name: "fast",
           include: ["ts-client/src/**/*.test.{ts,tsx}", "scripts/**/*.test.mjs", "test/**/*.test.ts"],
-          exclude: [ENGINE_TESTS],
+          exclude: [ENGINE_TESTS, PACKAGE_TESTS],
+          testTimeout: HANGS_MS,
+          hookTimeout: HANGS_MS,
+        },
+      },
+      {
+        test: {
+          name: "package",
+          include: [PACKAGE_TESTS],
           testTimeout: HANGS_MS,
           hookTimeout: HANGS_MS,
         },

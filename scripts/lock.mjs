@@ -1,11 +1,11 @@
-// Makes the lock files again: env/*.lock from env/*.in, package-lock.json from package.json.
+// Makes the lock files again: env/*.lock from env/*.in, package-lock.json and env/node's from their package.json; `-- NAME` makes env/NAME.lock alone.
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { ensureUv } from "./lib/envs.mjs";
 import { logged } from "./lib/exec.mjs";
 import { root } from "./lib/paths.mjs";
 import { findPython } from "./lib/python.mjs";
-import { runMain, step } from "./lib/ui.mjs";
+import { runMain, SetupError, step } from "./lib/ui.mjs";
 
 /** The oldest Python that each environment is made for. */
 const ENVIRONMENTS = {
@@ -14,6 +14,7 @@ const ENVIRONMENTS = {
   engine: "3.11",
   bench: "3.11",
   llmcompressor: "3.11",
+  package: "3.10",
   cuda: "3.10",
   sass: "3.10",
   ray: "3.10",
@@ -52,10 +53,16 @@ async function lockEnvironment(uv, name, python) {
 async function lockNode() {
   const args = ["install", "--package-lock-only"];
   await step("package-lock.json", (progress) => logged("lock-npm", "npm", args, { progress }));
+  const cwd = join(root, "env/node");
+  await step("env/node", (progress) => logged("lock-node", "npm", args, { cwd, progress }));
 }
 
 await runMain(async () => {
+  const [only] = process.argv.slice(2);
+  const chosen = Object.entries(ENVIRONMENTS).filter(([name]) => only === undefined || name === only);
+  if (chosen.length === 0)
+    throw new SetupError(`no environment ${only}: ${Object.keys(ENVIRONMENTS).join(", ")}`);
   const uv = await ensureUv(await findPython());
-  for (const [name, python] of Object.entries(ENVIRONMENTS)) await lockEnvironment(uv, name, python);
-  await lockNode();
+  for (const [name, python] of chosen) await lockEnvironment(uv, name, python);
+  if (only === undefined) await lockNode();
 });

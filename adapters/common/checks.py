@@ -13,7 +13,7 @@ from opswap.adapters.common.state import PluginState
 
 Check = dict[str, str]
 Report = dict[str, Any]
-REINSTALL = "install opswap again: `pip install --force-reinstall .` in its checkout, or `npm run build` there"
+REINSTALL = "install opswap again: `pip install --force-reinstall --no-deps WHEEL`, or `npm run build` in a checkout"
 
 
 def check(name: str, state: str, message: str, remedy: str = "") -> Check:

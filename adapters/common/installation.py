@@ -9,11 +9,18 @@ from importlib import metadata
 
 from opswap.adapters.common.adapter import Adapter
 from opswap.adapters.common.checks import REINSTALL, Check, check
+from opswap.adapters.common.seams import InstallContext
+from opswap.adapters.common.state import PluginState
+
+NO_DEVICE = "on a machine without a card take the README's block for a CPU; docs/install.md says which driver is needed"
 
 
 def installation_checks(adapter: Adapter) -> list[Check]:
     """What can be told of any engine; the adapter adds its own."""
-    return [version_check(adapter), library_check(), *map(entry_point_check, adapter.entry_points)]
+    found = [version_check(adapter), copies_check(), library_check(), *map(entry_point_check, adapter.entry_points)]
+    if any(row["state"] == "fail" for row in found):
+        return found  # what the seams need is not there
+    return [*found, seams_check(adapter)]
 
 
 def version_check(adapter: Adapter) -> Check:
@@ -28,6 +35,16 @@ def version_check(adapter: Adapter) -> Check:
         lacks = f"{adapter.engine} {version} lacks {'; '.join(lost)}"
         return check(package, "fail", lacks, "install the stock wheel")
     return check(package, "ok", f"{version}, with every seam in place")
+
+
+def copies_check() -> Check:
+    """Of several installations Python takes the first on its path, whatever is installed or removed behind it."""
+    found = {str(copy.locate_file("")): copy.version for copy in metadata.distributions(name="opswap")}
+    first, *others = (f"{version} in {folder}" for folder, version in found.items())
+    if not others:
+        return check("opswap", "ok", first)
+    hidden = f"{first} hides {', '.join(others)}"
+    return check("opswap", "warn", hidden, "uninstall one of them, or take its folder off PYTHONPATH")
 
 
 def library_check() -> Check:
@@ -54,6 +71,23 @@ def entry_point_check(group: str) -> Check:
         why = f"{type(error).__name__}: {error}"
         return check(group, "fail", f"{found[0].value} cannot be loaded, which the engine swallows: {why}", REINSTALL)
     return check(group, "ok", found[0].value)
+
+
+def seams_check(adapter: Adapter) -> Check:
+    """What a process that starts with this environment would replace, and what is left to the engine, and why."""
+    import opswap
+
+    state, on_cpu = PluginState(), adapter.on_cpu()
+    try:
+        chosen = adapter.seams.choose(InstallContext(on_cpu=on_cpu), state)
+    except ValueError as error:
+        return check("seams", "fail", str(error), f"correct {adapter.seams.skip_env}")
+    skipped = "".join(f"; {name}: {why}" for name, why in state.skipped.items())
+    told = f"{', '.join(seam.name for seam in chosen) or 'none'}{skipped}"
+    device = opswap.version()["device_status"]
+    if not on_cpu and device.startswith("no usable"):
+        return check("seams", "warn", f"{told}; {adapter.engine} is not on its CPU platform, and {device}", NO_DEVICE)
+    return check("seams", "ok", told)
 
 
 def main(adapter: Adapter, checks: Callable[[], list[Check]], program: str, argv: list[str] | None = None) -> int:

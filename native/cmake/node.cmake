@@ -10,3 +10,5 @@ target_include_directories(opswap_node SYSTEM PRIVATE ${CMAKE_JS_INC} "${OPSWAP_
 target_compile_definitions(opswap_node PRIVATE NAPI_VERSION=9 NAPI_CPP_EXCEPTIONS)
 target_compile_options(opswap_node PRIVATE -Wall -Wextra -Wno-unused-parameter)
 target_link_libraries(opswap_node PRIVATE opswap opswap_convert ${CMAKE_JS_LIB})
+target_link_options(opswap_node PRIVATE "-Wl,--version-script=${CMAKE_CURRENT_LIST_DIR}/node-exports.map")
+set_target_properties(opswap_node PROPERTIES LINK_DEPENDS "${CMAKE_CURRENT_LIST_DIR}/node-exports.map")

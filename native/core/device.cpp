@@ -50,6 +50,20 @@ std::string error_text(cudaError_t e) {
   return std::string(cudaGetErrorString(e)) + " (" + cudaGetErrorName(e) + ", code " + std::to_string(int(e)) + ")";
 }
 
+std::string cuda_release(int version) {
+  return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
+}
+
+// Why there is not one device. CUDA says the same of an old driver and of none.
+std::string why_none(cudaError_t e) {
+  int driver = 0;
+  if (e != cudaErrorInsufficientDriver || cudaDriverGetVersion(&driver)) return error_text(e);
+  const std::string needed = "one for CUDA " + cuda_release(CUDART_VERSION) + " or later";
+  if (!driver) return "no NVIDIA driver is installed; the kernels need " + needed;
+  return "the NVIDIA driver is for CUDA " + cuda_release(driver) + ", the kernels need " + needed +
+         ": update the driver";
+}
+
 // What the driver said when it was first asked; devices do not come and go.
 struct Devices {
   std::string status;
@@ -60,7 +74,7 @@ struct Devices {
     int count = 0;
     if (cudaError_t e = cudaGetDeviceCount(&count)) {
       cudaGetLastError();
-      status = kNoDevice + error_text(e);
+      status = kNoDevice + why_none(e);
       return;
     }
     std::string usable, others;
@@ -70,8 +84,7 @@ struct Devices {
     else
       status = kNoDevice + (count ? others : "the driver lists none");
     int driver = 0;
-    if (!usable.empty() && !cudaDriverGetVersion(&driver))
-      status += "; driver for CUDA " + std::to_string(driver / 1000) + "." + std::to_string(driver % 1000 / 10);
+    if (!usable.empty() && !cudaDriverGetVersion(&driver)) status += "; driver for CUDA " + cuda_release(driver);
   }
 
   void examine(int id, std::string &usable, std::string &others) {

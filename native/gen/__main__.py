@@ -20,6 +20,7 @@ def committed(root: Path, ops: list[spec.Op], manifest: dict) -> dict[str, str]:
     return {
         "ts-client/src/generated/ops.ts": ts.source(ops),
         "docs/ops.md": docs.ops_page(ops, seams.tables(root)),
+        "README.md": docs.readme(root, ops),
         "docs/errors.md": docs.errors_page(manifest["errors"], protocol, converter),
         "ts-client/src/generated/errors.ts": ts.errors_source(library, converter),
     }

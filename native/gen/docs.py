@@ -1,7 +1,12 @@
-"""Makes docs/ops.md and docs/errors.md from the declarations."""
+"""Makes docs/ops.md, docs/errors.md and the README's table of what ran on which hardware from the declarations."""
 
 from __future__ import annotations
 
+import json
+import re
+from pathlib import Path
+
+from . import evidence
 from .seams import Table
 from .spec import Op, access
 
@@ -79,3 +84,36 @@ def errors_page(library: list[dict], protocol: dict, converter: dict) -> str:
     own = "\n## The library\n\n| number | name | meaning | what to do |\n|---|---|---|---|\n" + rows + "\n"
     served = "\n## Servers, client and command line\n\n" + error_rows(protocol)
     return HEADER + ERRORS_INTRO + own + served + "\n## The converter\n\n" + error_rows(converter)
+
+
+def status_table(root: Path, ops: list[Op]) -> str:
+    """What of each implementation has run on which hardware, from the evidence that holds for these sources."""
+    devices = sorted(json.loads((root / "evidence/devices.json").read_text()))
+    kernels = [op for op in ops if op.kernel_files]
+    standings = [evidence.standing(root, op) for op in kernels]
+    shown = {device: sum(device in found.correct for found in standings) for device in devices}
+    cards = "; ".join(f"{device}: {count}" for device, count in shown.items())
+    proven = f"shown correct, of {len(kernels)} ops: {cards}"
+    if not any(shown.values()):
+        proven = f"on no card yet: no CUDA kernel has run on one ({', '.join(devices)}), only on the emulator"
+    rows = [
+        ("implementation", "is", "ops", "has run on hardware"),
+        ("---", "---", "---", "---"),
+        ("`ref`", "the plain yardstick", str(len(ops)), "CPUs, x86-64: in every test run"),
+        ("`cpu`", "portable, AVX2 and AVX-512 code", _count(ops, "composes", False), "CPUs, x86-64: in every test run"),
+        ("`composed`", "other ops, called in turn", _count(ops, "composes", True), "CPUs, x86-64: in every test run"),
+        ("`sm90`", "CUDA kernels for Hopper, sm_90a", str(len(kernels)), proven),
+        ("`framework`", "the engine's own kernel", "by engine", "CPUs, x86-64, in vLLM"),
+    ]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _count(ops: list[Op], key: str, wanted: bool) -> str:
+    return str(sum(bool(op.data.get(key)) == wanted for op in ops))
+
+
+def readme(root: Path, ops: list[Op]) -> str:
+    """README.md with its table of status as it is today."""
+    text = (root / "README.md").read_text()
+    marked = re.compile(r"(<!-- status -->\n).*?(<!-- end of status -->)", re.S)
+    return marked.sub(lambda found: f"{found[1]}{status_table(root, ops)}\n{found[2]}", text)

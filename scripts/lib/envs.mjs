@@ -13,7 +13,17 @@ import { SetupError, say, step } from "./ui.mjs";
 
 const GB = 1024 ** 3;
 /** Unpacked sizes, to refuse before a download rather than in the middle of one. */
-const NEEDED_GB = { uv: 1, tools: 1, engine: 8, bench: 8, llmcompressor: 1, cuda: 1, sass: 1, ray: 1 };
+const NEEDED_GB = {
+  uv: 1,
+  tools: 1,
+  package: 1,
+  engine: 8,
+  bench: 8,
+  llmcompressor: 1,
+  cuda: 1,
+  sass: 1,
+  ray: 1,
+};
 
 /** @param {string} name @param {Python} python */
 function placeOf(name, python) {
@@ -66,11 +76,12 @@ export async function ensureUv(python) {
 /**
  * @param {Exclude<keyof typeof NEEDED_GB, "uv">} name
  * @param {Python} python
+ * @param {Python} [host] runs the resolver, which need not be there for each Python
  * @returns {Promise<string>} the environment's folder; its programs are in bin/
  */
-export async function ensureEnv(name, python) {
+export async function ensureEnv(name, python, host = python) {
   if (existsSync(placeOf(name, python))) return placeOf(name, python);
-  const uv = await ensureUv(python);
+  const uv = await ensureUv(host);
   const env = { UV_PYTHON_DOWNLOADS: "never", UV_NO_CONFIG: "1" };
   return ensure(name, python, async (folder, progress) => {
     // Relocatable, since it is renamed when it is complete.

@@ -6,6 +6,7 @@ import { basename, join } from "node:path";
 import { compileEnv, dropStaleConfiguration } from "./cmake.mjs";
 import { digest, stampIs, writeStamp } from "./digest.mjs";
 import { logged, probe } from "./exec.mjs";
+import { replaceFolder } from "./folders.mjs";
 import { buildDir, nativeDir, nativeWork, pythonDir, root } from "./paths.mjs";
 import { step } from "./ui.mjs";
 
@@ -66,23 +67,22 @@ function publish() {
  */
 export async function buildPython(tools) {
   const stamp = join(buildDir, ".python-built-from");
-  const inputs = ["pyproject.toml", "native", "kernels", "adapters", "ipc", "package.json"];
+  const inputs = [
+    "pyproject.toml",
+    "LICENSE",
+    "NOTICE",
+    "native",
+    "kernels",
+    "adapters",
+    "ipc",
+    "package.json",
+  ];
   const wanted = digest(inputs, [basename(tools), readFileSync(join(nativeDir, ".built-from"), "utf8")]);
   if (stampIs(stamp, wanted) && existsSync(join(pythonDir, "opswap"))) return;
   const fresh = `${pythonDir}.unfinished`;
   rmSync(fresh, { recursive: true, force: true });
-  const args = [
-    "-m",
-    "pip",
-    "install",
-    "--quiet",
-    "--no-deps",
-    "--no-build-isolation",
-    "--no-compile",
-    "--target",
-    fresh,
-  ];
-  args.push("-C", `build-dir=${join(buildDir, "python-work")}`);
+  const args = ["-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-compile"];
+  args.push("--target", fresh, "-C", `build-dir=${join(buildDir, "python-work")}`);
   args.push("-C", `cmake.define.OPSWAP_PREBUILT_LIB=${join(nativeDir, "libopswap.so")}`, root);
   const env = await compileEnv(tools);
   await step("Python package", (progress) =>
@@ -90,14 +90,4 @@ export async function buildPython(tools) {
   );
   replaceFolder(fresh, pythonDir);
   writeStamp(stamp, wanted);
-}
-
-/** @param {string} fresh @param {string} place */
-function replaceFolder(fresh, place) {
-  const old = `${place}.old`;
-  rmSync(old, { recursive: true, force: true });
-  mkdirSync(place, { recursive: true });
-  renameSync(place, old);
-  renameSync(fresh, place);
-  rmSync(old, { recursive: true, force: true });
 }

@@ -9,6 +9,8 @@ export const nativeDir = join(buildDir, "native");
 /** CMake's folder of what is then in `nativeDir`. */
 export const nativeWork = join(buildDir, "native-work");
 export const pythonDir = join(buildDir, "python");
+/** What is given to users: wheels, tarballs, bill of materials, checksums. */
+export const packagesDir = join(buildDir, "packages");
 export const logDir = join(buildDir, "logs");
 export const distDir = join(root, "dist");
 

@@ -1,4 +1,7 @@
-// Finds the Python that everything else is built for.
+// Finds the Python that everything else is built for, and one of each version that wheels are made for.
+import { existsSync, readdirSync } from "node:fs";
+import { homedir } from "node:os";
+import { join } from "node:path";
 import { probe } from "./exec.mjs";
 import { SetupError } from "./ui.mjs";
 
@@ -42,15 +45,39 @@ function explain(found) {
   return `${inRange.path} (Python ${inRange.version}) lacks its ${missing(inRange)} part; on Debian or Ubuntu: sudo apt install ${missing(inRange)}`;
 }
 
+/** @param {Python & { major: number }} python */
+function isUsable(python) {
+  const inRange = python.major === 3 && python.minor >= OLDEST && python.minor <= NEWEST;
+  return inRange && missing(python) === null;
+}
+
+/** Interpreters that pyenv has installed, which need not be on PATH. */
+function ofPyenv() {
+  const folder = join(process.env.PYENV_ROOT || join(homedir(), ".pyenv"), "versions");
+  const versions = existsSync(folder) ? readdirSync(folder).sort() : [];
+  return versions.map((version) => join(folder, version, "bin/python3"));
+}
+
+/** The minor versions of Python 3 that the package is made for. */
+export const MINORS = Array.from({ length: NEWEST - OLDEST + 1 }, (_, index) => OLDEST + index);
+
+/**
+ * One Python of each minor version that this machine has with headers, oldest first; `first` stands for its own.
+ * @param {Python} first @returns {Promise<Python[]>}
+ */
+export async function everyPython(first) {
+  const commands = [...MINORS.map((minor) => `python3.${minor}`), ...ofPyenv()];
+  const answers = await Promise.all(commands.map(examine));
+  const found = [first, ...answers.filter((python) => python !== null && isUsable(python))];
+  return MINORS.flatMap((minor) => found.find((python) => python?.minor === minor) ?? []);
+}
+
 /** OPSWAP_PYTHON when set; else the first on PATH that can also run the engine, else any that can build. */
 export async function findPython() {
   const chosen = process.env.OPSWAP_PYTHON;
   const commands = chosen ? [chosen] : CANDIDATES;
   const found = (await Promise.all(commands.map(examine))).filter((python) => python !== null);
-  const usable = found.filter(
-    (python) =>
-      python.major === 3 && python.minor >= OLDEST && python.minor <= NEWEST && missing(python) === null,
-  );
+  const usable = found.filter(isUsable);
   const best = usable.find((python) => python.minor >= OLDEST_FOR_ENGINE) ?? usable[0];
   if (best === undefined) throw new SetupError(explain(found));
   return best;

@@ -1,7 +1,7 @@
 // The test runners: each is started in the right environment, writes to a suite's log, and is read from its report.
 import { spawn } from "node:child_process";
 import { mkdirSync, rmSync } from "node:fs";
-import { delimiter, join } from "node:path";
+import { delimiter, dirname, join } from "node:path";
 import { compileEnv } from "./cmake.mjs";
 import { endWithParent, exitOf } from "./exec.mjs";
 import { buildDir, root } from "./paths.mjs";
@@ -30,13 +30,24 @@ export async function ran({ fd }, command, args, env) {
   return exitOf(child);
 }
 
-/** @param {Log} log @param {string} project @param {NodeJS.ProcessEnv} env @returns {Promise<Results>} */
-export async function vitest(log, project, env) {
+/**
+ * @param {Log} log @param {string} project @param {NodeJS.ProcessEnv} env
+ * @param {{ program?: string | undefined, files?: string[] }} [which] Node, this one when left out, and the files, all when left out
+ * @returns {Promise<Results>}
+ */
+export async function vitest(log, project, env, { program = process.execPath, files = [] } = {}) {
   const file = resultFile(`vitest-${project}.json`);
-  const program = join(root, "node_modules/vitest/vitest.mjs");
-  const args = [program, "run", "--project", project, "--reporter=default"];
+  const args = [
+    join(root, "node_modules/vitest/vitest.mjs"),
+    "run",
+    ...files,
+    "--project",
+    project,
+    "--reporter=default",
+  ];
   args.push(`--reporter=${join(root, "scripts/lib/vitest-reporter.mjs")}`, "--passWithNoTests");
-  const code = await ran(log, process.execPath, args, { ...env, OPSWAP_RESULTS: file });
+  const PATH = `${dirname(program)}${delimiter}${env.PATH}`;
+  const code = await ran(log, program, args, { ...env, PATH, OPSWAP_RESULTS: file });
   return collect(file, JSON.parse, code);
 }
 

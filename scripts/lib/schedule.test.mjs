@@ -5,8 +5,8 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { root } from "./paths.mjs";
+import { pythonTests } from "./python-tests.mjs";
 import { sideBySide } from "./schedule.mjs";
-import { pythonTests } from "./suites.mjs";
 import { table } from "./table.mjs";
 import { SetupError } from "./ui.mjs";
 
@@ -124,6 +124,7 @@ describe("Python tests", () => {
       static: ["test/static/test_static_gates.py"],
       "host-paths": ["test/gpu/test_gpu_host.py", "test/roofline/test_roofline.py"],
       ray: ["test/convert/test_ray_driver.py"],
+      package: ["test/package/test_wheels.py"],
     };
     const names = /** @type {(keyof typeof places)[]} */ (Object.keys(places));
     for (const name of names) expect(pythonTests(name), name).toEqual(expect.arrayContaining(places[name]));

@@ -1,6 +1,6 @@
 // The test suites: fast ones, those of the kernel workshop, which build for minutes, and those with an engine. In the
 // order in which they start: what takes longest comes first, so that nothing long is left for the end.
-import { readdirSync, rmSync } from "node:fs";
+import { rmSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { cmakeBuild } from "./cmake.mjs";
@@ -9,8 +9,10 @@ import { buildEmulated, emulated } from "./emulated-library.mjs";
 import { ensureEnv } from "./envs.mjs";
 import { ensureModel } from "./model.mjs";
 import { runModule } from "./modules.mjs";
+import { PACKAGES } from "./package/suite.mjs";
 import { buildDir, pythonDir, root } from "./paths.mjs";
 import { engineObstacle } from "./python.mjs";
+import { pythonTests } from "./python-tests.mjs";
 import { total } from "./results.mjs";
 import { ctest, pytest, vitest } from "./runners.mjs";
 import { engineEnv, pythonEnv } from "./setup.mjs";
@@ -28,30 +30,6 @@ import { step } from "./ui.mjs";
  * @property {(workshop: Workshop, needs: Needs, log: Log) => Promise<Results>} run
  */
 /** @typedef {NodeJS.ProcessEnv} Needs what a set-up found, in the words of environment variables */
-
-/** The suite of a Python test: the first that fits its path below test/; one that fits none needs no framework. */
-const PLACES = {
-  "emulated-torch": /^ops\/test_emulated_torch\.py$/,
-  "emulated-arrays": /^ops\/test_emulated_arrays\.py$/,
-  emulated: /^ops\/test_emulated\w*\.py$/,
-  torch: /(^|\/)test_torch_\w+\.py$/,
-  vllm: /^adapters\//,
-  loaders: /^loaders\//,
-  static: /^static\//,
-  "host-paths": /^(gpu|roofline)\//,
-  ray: /(^|\/)test_ray_\w+\.py$/,
-  fast: /./,
-};
-/** @typedef {keyof typeof PLACES} Place */
-
-/** @param {Place} place @returns {string[]} */
-export function pythonTests(place) {
-  const names = readdirSync(join(root, "test"), { recursive: true, encoding: "utf8" });
-  const tests = names.filter((name) => /(^|\/)test_\w+\.py$/.test(name)).sort();
-  const placeOf = (/** @type {string} */ name) =>
-    Object.entries(PLACES).find(([, fits]) => fits.test(name))?.[0];
-  return tests.filter((name) => placeOf(name) === place).map((name) => `test/${name}`);
-}
 
 const NOTHING = async () => ({});
 
@@ -182,7 +160,7 @@ function withEngine(suite) {
 
 /**
  * Python tests in the engine's environment.
- * @param {Place} place @param {{ name: string, gb: number }} what
+ * @param {import("./python-tests.mjs").Place} place @param {{ name: string, gb: number }} what
  * @param {(workshop: Workshop) => Promise<Needs>} [library] what they need built
  */
 function enginePytest(place, { name, gb }, library = NOTHING) {
@@ -251,6 +229,7 @@ export function allSuites() {
     TORCH,
     emulatedRooms("plain"),
     HOST_PATH,
+    PACKAGES,
     STATIC,
     EMULATED_TORCH,
     RAY,

@@ -15,6 +15,19 @@ it("loads ZeroMQ for verbs that talk alone: at exit it can hold a process up, an
   expect(JSON.parse(stderr).filter((file: string) => file.includes("zeromq"))).toEqual([]);
 });
 
+it("says its version, whether alone or among other words", () => {
+  const { version } = JSON.parse(readFileSync(path.join(root, "package.json"), "utf8"));
+  for (const words of [["--version"], ["-V"], ["--version", "ops"], ["-V", "--version"]]) {
+    const { status, stdout, stderr } = spawnSync(process.execPath, [cli, ...words], { encoding: "utf8" });
+    expect({ words, status, stdout, stderr }).toEqual({
+      words,
+      status: 0,
+      stdout: `${version}\n`,
+      stderr: "",
+    });
+  }
+});
+
 describe("compiled code that is kept", () => {
   const HELP = "see which kernels an inference engine runs";
   let dist: string;

@@ -13,7 +13,6 @@ describe("without anything to talk to", () => {
     ["why", "rms_norm"],
     ["use", "rms_norm", "ref"],
     ["status"],
-    ["doctor"],
     ["manifest"],
     ["call", "rms_norm"],
   ])("%s exits 3 and says what to do", async (...args) => {
@@ -22,6 +21,20 @@ describe("without anything to talk to", () => {
     expect(ran.out).toBe("");
     expect(ran.err).toMatch(/OPSWAP_E_NOT_RUNNING/);
     expect(ran.err).not.toMatch(STACK);
+  });
+
+  it("has doctor say that no engine runs, look at the parts that are there, and exit 1", async () => {
+    const ran = await opswap(["doctor"], env);
+    expect(ran).toMatchObject({ code: 1, err: "" });
+    expect(ran.out).toMatch(
+      /^fail +engine: no engine is running .*\[OPSWAP_E_NOT_RUNNING\]\n +start the engine/,
+    );
+    expect(ran.out).toMatch(/^ok +library: /m);
+    expect(ran.out).toMatch(/^ok +python: /m);
+    expect(ran.out).toMatch(/^NOT healthy$/m);
+    const { healthy, checks } = JSON.parse((await opswap(["doctor", "--json"], env)).out);
+    expect(healthy).toBe(false);
+    expect(checks[0]).toMatchObject({ name: "engine", state: "fail" });
   });
 
   it("prints errors as JSON when asked to", async () => {

@@ -72,7 +72,7 @@ class Plain:
             f'-DOPSWAP_OP="{room}"',
             *([f"-DOPSWAP_SCALAR={scalar}"] if scalar else []),
         ]
-        _run([self._nvcc, *flags, *names, *self._includes, "-c", str(self._root / source), "-o", str(out)])
+        _run([self._nvcc, *flags, "-lineinfo", *names, *self._includes, "-c", str(self._root / source), "-o", str(out)])
         return out
 
     def build(self) -> Path:
@@ -108,7 +108,10 @@ def build(folder: Path) -> tuple[Path, str]:
         return library, "built before"
     nvcc = find_nvcc()
     if shutil.which("cmake"):
-        library, how = with_cmake(folder, ["-DOPSWAP_CUDA=on", f"-DOPSWAP_NVCC={nvcc}"]), "by CMake"
+        library, how = (
+            with_cmake(folder, ["-DOPSWAP_CUDA=on", "-DOPSWAP_CUDA_LINES=ON", f"-DOPSWAP_NVCC={nvcc}"]),
+            "by CMake",
+        )
     else:
         library, how = Plain(folder, nvcc).build(), "by the compilers alone: no cmake here"
     stamp.write_text(digest)

@@ -10,8 +10,9 @@ const SOURCE = path.resolve(import.meta.dirname, "../../ts-client/src");
 const LAYERS = [
   ["generated"],
   ["types"],
-  ["native"],
-  ["client", "tensorfile", "shapes", "python-environment", "version"],
+  ["installation", "version"],
+  ["addon-file", "native"],
+  ["client", "tensorfile", "shapes", "python-environment"],
   ["view"],
   ["feed"],
   ["convert"],

@@ -7,6 +7,7 @@ import { mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from "no
 import { createRequire } from "node:module";
 import path from "node:path";
 import { constants, Script } from "node:vm";
+import { packageVersion } from "./version.js";
 
 const here = import.meta.dirname;
 const own = createRequire(import.meta.url);
@@ -59,7 +60,11 @@ function keep(): void {
   } catch {}
 }
 
-if (verb === "console") {
+const [only, ...more] = process.argv.slice(2);
+if (more.length === 0 && (only === "--version" || only === "-V")) {
+  // Nothing else is needed for it, and all else takes half as long again as Node's own start.
+  console.log(packageVersion());
+} else if (verb === "console") {
   // Its packages are ES modules alone, which code that was kept cannot import.
   void import("./cli.js");
 } else {

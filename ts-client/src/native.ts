@@ -1,10 +1,9 @@
 /** Loads the native addon, and declares its functions. */
-import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
-import path from "node:path";
-import { fileURLToPath } from "node:url";
+import { addonFile, cannotLoad, howToInstall } from "./addon-file.js";
 import type { ConvertJob, ConvertResult } from "./types/convert-job.js";
 import { OpswapError } from "./types/errors.js";
+import { packageVersion } from "./version.js";
 
 /** A tensor descriptor of the addon; keeps the buffer it was made from alive. */
 export interface NativeTensor {
@@ -53,42 +52,47 @@ export interface Native {
   reserve(fd: number, bytes: number): number;
 }
 
-const HERE = path.dirname(fileURLToPath(import.meta.url));
-let loaded: Native | undefined;
-
-/** Places where the addon may lie: OPSWAP_NODE alone when it is set, else the build folder of this checkout. */
-export function addonPaths(env: NodeJS.ProcessEnv = process.env): string[] {
-  if (env.OPSWAP_NODE) return [path.resolve(env.OPSWAP_NODE)];
-  const roots = [path.resolve(HERE, ".."), path.resolve(HERE, "..", "..")];
-  return roots.map((root) => path.join(root, "build", "native", "opswap.node"));
+/** Loaded once per process, by whichever copy of this package asks first: the library keeps one choice of kernels. */
+const SHARED = Symbol.for("opswap.native");
+interface Loaded {
+  file: string;
+  version: string;
+  native: Native;
 }
+const shared = globalThis as { [SHARED]?: Loaded };
 
-/** Loads the addon once per process. */
+/** Loads the addon once per process; refused where addon, library or another copy are of another version. */
 export function loadNative(): Native {
-  loaded ??= loadFrom(addonPaths());
-  return loaded;
+  const first = shared[SHARED];
+  const version = packageVersion();
+  if (first?.version === version) return first.native;
+  const file = addonFile();
+  if (first) throw twoCopies(first, file, version);
+  const native = sameVersion(loadFrom(file), file, version);
+  shared[SHARED] = { file, version, native };
+  return native;
 }
 
-/** Loads the first addon that exists among `paths`. */
-export function loadFrom(paths: readonly string[]): Native {
-  const file = paths.find((candidate) => existsSync(candidate));
-  if (file === undefined) {
-    throw new OpswapError("OPSWAP_E_NATIVE", `no addon at ${paths.join(" or ")}`, { remedy: remedy() });
-  }
+/** Loads an addon of any version. */
+export function loadFrom(file: string): Native {
   try {
     return createRequire(import.meta.url)(file) as Native;
   } catch (cause) {
-    throw new OpswapError("OPSWAP_E_NATIVE", `${file} cannot be loaded: ${(cause as Error).message}`, {
-      remedy: remedy(),
-      cause,
-    });
+    throw cannotLoad(file, cause as Error);
   }
 }
 
-/** A build does not help where the setting names another file. */
-function remedy(): string {
-  const built = "run `npm run build`";
-  return process.env.OPSWAP_NODE
-    ? `set OPSWAP_NODE to an opswap.node that is built, or unset it and ${built}`
-    : built;
+/** The library's version is the one that counts: the loader may have taken it from elsewhere. */
+export function sameVersion(native: Native, file: string, version: string): Native {
+  const { pack_version: found } = JSON.parse(native.version());
+  if (found === version) return native;
+  const message = `the library that ${file} has loaded is opswap ${found}, this client is ${version}`;
+  throw new OpswapError("OPSWAP_E_INSTALL", message, { remedy: howToInstall() });
+}
+
+function twoCopies(first: Loaded, file: string, version: string): OpswapError {
+  const message = `opswap ${first.version} of ${first.file} runs in this process already; ${version} of ${file} cannot run beside it`;
+  return new OpswapError("OPSWAP_E_INSTALL", message, {
+    remedy: "keep one version of opswap: `npm ls opswap` shows who brings which",
+  });
 }

@@ -1,17 +1,12 @@
-/** Which Python this checkout uses, and with which environment variables a child of it is started. */
+/** Which Python hosts opswap, and with which environment variables a child of it is started. */
 import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
-import { fileURLToPath } from "node:url";
 import * as z from "zod/mini";
+import { inCheckout, ROOT } from "./installation.js";
 import { OpswapError } from "./types/errors.js";
 
-const here = path.dirname(fileURLToPath(import.meta.url));
-/** The checkout, seen from dist/ or from ts-client/src/. */
-const root = existsSync(path.join(here, "..", "package.json"))
-  ? path.join(here, "..")
-  : path.join(here, "..", "..");
 /** Written by the set-up: where the Python environments of this checkout are. */
-const RECORD = path.join(root, "build", "environments.json");
+const RECORD = path.join(ROOT, "build", "environments.json");
 const record = z.object({ tools: z.optional(z.string()), engine: z.optional(z.string()) });
 
 export interface PythonEnvironment {
@@ -19,20 +14,24 @@ export interface PythonEnvironment {
   env: NodeJS.ProcessEnv;
 }
 
-/** The Python that hosts opswap: OPSWAP_PYTHON when set, else the engine's environment, else the tools'. */
+/** The Python that hosts opswap: OPSWAP_PYTHON when set; else, in a checkout, the engine's environment or the tools'. */
 export function pythonEnvironment(): PythonEnvironment {
   const python = process.env.OPSWAP_PYTHON || recorded();
-  if (python === undefined || !existsSync(python)) {
-    const found = python === undefined ? `${RECORD} is not there` : `${python} does not exist`;
-    throw new OpswapError("OPSWAP_E_PYTHON", `no Python environment: ${found}`, {
-      remedy: process.env.OPSWAP_PYTHON
-        ? "set OPSWAP_PYTHON to a Python that can import opswap, or unset it"
-        : "run `npm run build`, or set OPSWAP_PYTHON to a Python that can import opswap",
-    });
-  }
+  if (python === undefined || !existsSync(python)) throw noPython(python);
+  if (!inCheckout()) return { python, env: process.env };
   const inherited = process.env.PYTHONPATH?.split(path.delimiter) ?? [];
-  const PYTHONPATH = [path.join(root, "build", "python"), ...inherited].join(path.delimiter);
+  const PYTHONPATH = [path.join(ROOT, "build", "python"), ...inherited].join(path.delimiter);
   return { python, env: { ...process.env, PYTHONPATH } };
+}
+
+function noPython(python: string | undefined): OpswapError {
+  const unset = inCheckout() ? `${RECORD} is not there` : "OPSWAP_PYTHON is not set";
+  const found = python === undefined ? unset : `${python} does not exist`;
+  const set = `set OPSWAP_PYTHON to a Python that ${inCheckout() ? "can import opswap" : "has opswap's wheel"}`;
+  const build = inCheckout() ? "run `npm run build`, or " : "";
+  return new OpswapError("OPSWAP_E_PYTHON", `no Python environment: ${found}`, {
+    remedy: process.env.OPSWAP_PYTHON ? `${set}, or unset it` : build + set,
+  });
 }
 
 /** A record that was cut or edited is as good as none. */

@@ -1,16 +1,12 @@
 /** The package's version. */
 import { readFileSync } from "node:fs";
+import path from "node:path";
+import { ROOT } from "./installation.js";
 
-const packages = ["../package.json", "../../package.json"];
+let known: string | undefined;
 
-/** The version in package.json, seen from dist/ or from ts-client/src/. */
+/** The version in package.json. */
 export function packageVersion(): string {
-  for (const place of packages) {
-    try {
-      return JSON.parse(readFileSync(new URL(place, import.meta.url), "utf8")).version;
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
-    }
-  }
-  throw new Error(`no package.json at ${packages.join(" or ")}`);
+  known ??= JSON.parse(readFileSync(path.join(ROOT, "package.json"), "utf8")).version as string;
+  return known;
 }

@@ -1,8 +1,10 @@
 // opswap._opswap: the C ABI for Python. It names no op; arguments are Tensor descriptors and plain scalars.
+#include <dlfcn.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
 #include <cstddef>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
@@ -234,12 +236,29 @@ py::dict version() {
                   "device_status"_a = v.device_status);
 }
 
+// Two copies of the pack would share one library, the one that was loaded first; a library without a package around it
+// was put in the other's place on purpose.
+void refuse_another_copy(const std::string &package) {
+  Dl_info found{};
+  if (!dladdr(reinterpret_cast<void *>(&opswap_get_version), &found) || !found.dli_fname) return;
+  const std::filesystem::path folder = std::filesystem::path(found.dli_fname).parent_path();
+  std::error_code unreadable;
+  if (std::filesystem::equivalent(folder, package, unreadable)) return;
+  if (!std::filesystem::exists(folder / "__init__.py", unreadable)) return;
+  throw Failure{"OPSWAP_E_INSTALL", "another copy of opswap is loaded in this process, from " + folder.string() +
+                                        ", so the one in " + package + " cannot be: uninstall one of them"};
+}
+
 // The import calls this one: the CUDA driver must not be started before the host forks its workers.
-void check_abi() {
+void check_library(const std::string &package) {
   opswap_version v{};
   v.struct_size = offsetof(opswap_version, device_status);
   check(opswap_get_version(&v));
   refuse_another_abi(v);
+  refuse_another_copy(package);
+  if (std::string_view(v.pack_version) != OPSWAP_PACK_VERSION)
+    throw Failure{"OPSWAP_E_INSTALL", "libopswap.so is of opswap " + std::string(v.pack_version) + ", the package in " +
+                                          package + " of " OPSWAP_PACK_VERSION ": install one wheel, whole, again"};
 }
 
 // At most `most` records of one of the library's rings.
@@ -320,7 +339,7 @@ py::list trace_read(uint64_t after, uint64_t most) {
 void define_calls(py::module_ &m) {
   m.def("manifest", [] { return std::string(opswap_manifest()); });
   m.def("version", &version);
-  m.def("check_abi", &check_abi);
+  m.def("check_library", &check_library, py::arg("package"));
   m.def("call", &call, py::arg("op"), py::arg("args"), py::arg("impl") = py::none(), py::arg("stream") = 0,
         py::arg("workspace").none(true) = nullptr, py::arg("sm_budget") = 0, py::arg("plan") = std::string_view());
   m.def("plan", &plan, py::arg("op"), py::arg("args"), py::arg("impl") = py::none(), py::arg("sm_budget") = 0);

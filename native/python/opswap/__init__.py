@@ -5,15 +5,26 @@ The C ABI for Python: every name of an op, an implementation or an argument come
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from opswap import _opswap
+try:
+    from opswap import _opswap
+except ImportError as error:
+    from pathlib import Path
+
+    from opswap._installation import explain
+
+    raise explain(Path(__file__).parent, error) from error
+
 from opswap._arrays import Quantized, argument, stream_handle, stream_of, to_native
-from opswap.converter import convert
 from opswap.errors import OpswapError
+
+if TYPE_CHECKING:
+    from opswap.converter import convert
 
 MANIFEST_SCHEMA = 1
 
@@ -309,4 +320,12 @@ def get_threads() -> int:
     return _opswap.get_threads()
 
 
-_opswap.check_abi()
+def __getattr__(name: str) -> Any:
+    """The converter is imported when it is first named: those who run ops do not wait for it."""
+    if name in ("convert", "converter"):
+        converter = importlib.import_module("opswap.converter")
+        return converter if name == "converter" else converter.convert
+    raise AttributeError(f"module 'opswap' has no attribute {name!r}")
+
+
+_opswap.check_library(__path__[0])

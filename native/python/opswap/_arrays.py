@@ -6,8 +6,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from opswap import _opswap
 from opswap._numbers import number
@@ -24,8 +23,7 @@ TYPESTR["b1"] = "bool"
 BIG_ENDIAN = ">" if sys.byteorder == "little" else "<"
 
 
-@dataclass(frozen=True)
-class Quantized:
+class Quantized(NamedTuple):
     """Codes and scales as one argument: `data` and `scale` as the op has them, `layout` as docs/layouts.md names it."""
 
     data: Any

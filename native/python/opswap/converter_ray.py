@@ -9,7 +9,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-import ray
+from opswap.errors import missing
+
+try:
+    import ray
+except ModuleNotFoundError as error:
+    raise missing(error, "opswap.converter_ray") from None
 
 from opswap import converter
 from opswap.converter import ConvertError, OnEvent, PathLike, Report

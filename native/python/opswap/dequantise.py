@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from opswap.errors import require
+
 BLOCK = 128
 
 
 def tensors_of(folder: Path) -> dict[str, Any]:
+    require("reading converted weights", "torch", "safetensors")
     from safetensors.torch import load_file
 
     return {name: x for file in sorted(folder.glob("*.safetensors")) for name, x in load_file(file).items()}

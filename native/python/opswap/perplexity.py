@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from opswap.errors import require
 from opswap.lifeline import end_with_parent
 
 WINDOW = 512
@@ -67,6 +68,7 @@ def compared(before: Any, after: Any) -> dict[str, float]:
 
 
 def measure(source: Path, output: Path, text: Path, tokens: int) -> dict[str, Any]:
+    require("perplexity", "torch", "transformers")
     from opswap.dequantise import dequantised
 
     data = text.read_bytes()

@@ -10,7 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
+from opswap.errors import missing
+
+try:
+    import torch
+except ModuleNotFoundError as error:
+    raise missing(error, "opswap.torch_ops") from None
 
 import opswap
 from opswap import _opswap

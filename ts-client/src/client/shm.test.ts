@@ -5,7 +5,8 @@ import { constants } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
-import { addonPaths, loadNative } from "../native.js";
+import { addonFile } from "../addon-file.js";
+import { loadNative } from "../native.js";
 import { runtimeFolder, startSidecar } from "../testing/servers.js";
 import { SegmentPool, sizeClass } from "./shm.js";
 
@@ -122,7 +123,7 @@ describe("addon", () => {
 
   test("a limit on the size of files is an error and not the end of the process", () => {
     const script = `ulimit -f 64; exec "$0" -e '
-      const native = require(${JSON.stringify(addonPaths().find((file) => existsSync(file)))});
+      const native = require(${JSON.stringify(addonFile())});
       try { native.shmCreate("opswap-1-1-1", 1 << 20); } catch ({ code, errno }) { console.log(code, errno); }'`;
     const { stdout, signal } = spawnSync("sh", ["-c", script, process.execPath], { encoding: "utf8" });
     expect({ stdout, signal }).toEqual({ stdout: "OPSWAP_E_SEGMENT 27\n", signal: null });
@@ -179,7 +180,7 @@ describe("a segment that cannot be had is refused with what is missing and the w
 /** A process that makes three segments with the addon and then ends as told. */
 function child(end: string): [string, string[]] {
   const lines = [
-    `const native = require(${JSON.stringify(addonPaths().find((file) => existsSync(file)))});`,
+    `const native = require(${JSON.stringify(addonFile())});`,
     'const start = require("fs").readFileSync("/proc/self/stat", "utf8").split(") ")[1].split(" ")[19];',
     'for (let n = 0; n < 3; n++) native.shmCreate("opswap-" + process.pid + "-" + start + "-" + n, 4096);',
     'console.log("ready");',

@@ -6,11 +6,14 @@ import type { Check, DoctorResult } from "../generated/messages.js";
 import { OpswapError } from "../types/errors.js";
 import { doctorLines } from "../view/doctor-lines.js";
 import { type Context, EXIT, examples, show, type TargetOptions, targetOptions } from "./context.js";
+import { alone } from "./doctor-alone.js";
 import { pluginChecks, vllmProcesses } from "./doctor-plugins.js";
 
 export function doctorCommand(context: Context): Command {
   const command = new Command("doctor")
-    .description("check that the engine really runs opswap's ops, and that its ranks agree; exits 1 when not")
+    .description(
+      "check that the engine really runs opswap's ops, and that its ranks agree; exits 1 when not, or when none runs",
+    )
     .addHelpText("after", examples("doctor", "doctor --json"));
   return targetOptions(command).action(async (options: TargetOptions) => {
     const result = await examined(options);
@@ -26,10 +29,8 @@ async function examined(options: TargetOptions): Promise<DoctorResult> {
     const { healthy, checks } = await withTarget(options, (client) => client.doctor());
     return { healthy, checks: [...checks, ...others] };
   } catch (error) {
-    const [first] = others;
-    if (!(error instanceof OpswapError) || error.code !== "OPSWAP_E_NOT_RUNNING" || !first) throw error;
-    const told = others.map(({ message }) => message).join("; ");
-    throw new OpswapError(error.code, `${error.message}; ${told}`, { remedy: first.remedy });
+    if (!(error instanceof OpswapError) || error.code !== "OPSWAP_E_NOT_RUNNING") throw error;
+    return alone(error, others);
   }
 }
 

@@ -16,7 +16,12 @@ const USAGE = new Set([
   "OPSWAP_E_UNSUPPORTED",
   "OPSWAP_E_CANNOT_CONVERT",
 ]);
-const UNREACHABLE = new Set(["OPSWAP_E_NOT_RUNNING", "OPSWAP_E_NATIVE", "OPSWAP_E_PYTHON"]);
+const UNREACHABLE = new Set([
+  "OPSWAP_E_NOT_RUNNING",
+  "OPSWAP_E_NATIVE",
+  "OPSWAP_E_INSTALL",
+  "OPSWAP_E_PYTHON",
+]);
 
 /** The exit code that tells a script what kind of failure this was. */
 export function exitCodeOf(error: OpswapError): ExitCode {

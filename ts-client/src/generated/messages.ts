@@ -727,7 +727,15 @@ export const ERRORS = {
   },
   OPSWAP_E_NATIVE: {
     meaning: "the native library cannot be loaded",
-    remedy: "run `npm run build`",
+    remedy: "install the package of native code beside opswap, or the wheel again; in a checkout, run `npm run build`",
+  },
+  OPSWAP_E_INSTALL: {
+    meaning: "parts of opswap that meet in one process are not of one installation",
+    remedy: "install all packages of opswap in one version and once (`npm ls opswap`, `pip show -f opswap`)",
+  },
+  OPSWAP_E_MISSING: {
+    meaning: "a Python package that only this part of opswap needs is not installed",
+    remedy: "run the command that the message ends with, or install the wheel with the extra that docs/install.md names",
   },
   OPSWAP_E_CLOSED: {
     meaning: "the client is closed",
@@ -735,7 +743,7 @@ export const ERRORS = {
   },
   OPSWAP_E_PYTHON: {
     meaning: "there is no Python that can run this",
-    remedy: "run `npm run build`, or set OPSWAP_PYTHON to a Python that can import opswap",
+    remedy: "set OPSWAP_PYTHON to a Python that can import opswap, or run `npm run build` in a checkout",
   },
   OPSWAP_E_USAGE: {
     meaning: "a command line or a setting is wrong, or two options exclude each other",

@@ -42,7 +42,7 @@ export async function perplexity(
   throw convertError(
     "OPSWAP_E_CANNOT_CONVERT",
     `the perplexity of ${output} cannot be measured: ${found}`,
-    "OPSWAP_PYTHON names a Python with torch, transformers and opswap; `npm run build` sets one up",
+    "OPSWAP_PYTHON names a Python with torch, transformers and opswap",
   );
 }
 

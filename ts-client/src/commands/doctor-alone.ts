@@ -1,0 +1,38 @@
+/** What `opswap doctor` finds where no engine runs: the parts of this installation. */
+import { connectLocal } from "../client/index.js";
+import type { Check, DoctorResult } from "../generated/messages.js";
+import { pythonEnvironment } from "../python-environment.js";
+import type { OpswapError } from "../types/errors.js";
+import { asRefusal } from "../types/refusal.js";
+
+/** Not healthy: nothing serves with opswap's ops. The library and Python are looked at, since an engine will need them. */
+export async function alone(error: OpswapError, others: readonly Check[]): Promise<DoctorResult> {
+  const start = "start the engine with VLLM_PLUGINS=opswap";
+  const engine: Check = { ...refused("engine", "fail", error), remedy: start };
+  return { healthy: false, checks: [engine, ...others, ...(await library()), python()] };
+}
+
+function refused(name: string, state: Check["state"], thrown: unknown): Check {
+  const { code, message, remedy } = asRefusal(thrown);
+  return { name, state, message: `${message} [${code}]`, remedy };
+}
+
+async function library(): Promise<Check[]> {
+  try {
+    const client = await connectLocal();
+    return (await client.doctor()).checks;
+  } catch (error) {
+    return [refused("library", "fail", error)];
+  }
+}
+
+/** Most verbs go without. */
+function python(): Check {
+  const needs = "sidecars, tokenizers out of GGUF files and perplexity need a Python";
+  try {
+    return { name: "python", state: "ok", message: pythonEnvironment().python, remedy: "" };
+  } catch (error) {
+    const told = refused("python", "warn", error);
+    return { ...told, message: `${needs}: ${told.message}` };
+  }
+}
