@@ -47,7 +47,7 @@ describe.each([
   it("names an implementation that is not there, and the ones that are", async () => {
     const ran = await opswap(["replay", recorded(), "--impl", "ref,cup", ...where], env);
     expect(ran.code).toBe(2);
-    expect(ran.err).toMatch(/OPSWAP_E_NO_IMPL.*cup/);
+    expect(ran.err).toMatch(/named 'cup'; it has ref, .*OPSWAP_E_NO_IMPL/);
   });
 });
 
@@ -70,7 +70,7 @@ it("refuses what is no recording", async () => {
   );
   const ran = await opswap(["replay", file, "--impl", "ref", "--local"], env);
   expect(ran.code).toBe(2);
-  expect(ran.err).toMatch(/OPSWAP_E_TENSOR_FILE.*is no recording/);
+  expect(ran.err).toMatch(/is no recording.*OPSWAP_E_TENSOR_FILE/);
   const none = await opswap(["replay", path.join(dir, "none"), "--impl", "ref", "--local"], env);
   expect([none.code, none.err.split("\n").filter(Boolean).length <= 2]).toEqual([2, true]);
 });

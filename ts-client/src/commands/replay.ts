@@ -1,5 +1,4 @@
 /** `opswap replay`. */
-import { readFileSync } from "node:fs";
 import { Command } from "commander";
 import {
   type CallArgument,
@@ -10,7 +9,7 @@ import {
   type OpswapClient,
   type OpTensor,
 } from "../client/index.js";
-import { parseRecording, type Recording } from "../tensorfile/recording.js";
+import { type Recording, readRecording } from "../tensorfile/index.js";
 import { fileError } from "../tensorfile/types.js";
 import { values } from "../tensorfile/values.js";
 import { difference } from "../view/difference.js";
@@ -55,7 +54,7 @@ function names(text: string): string[] {
 }
 
 async function replay(client: OpswapClient, file: string, options: Options): Promise<ReplayReport> {
-  const recording = parseRecording(file, readFileSync(file));
+  const recording = readRecording(file);
   const op = declared(await client.manifest(), recording.op);
   if (op.version !== recording.opVersion)
     throw fileError(
