@@ -13,14 +13,16 @@ import logging
 import secrets
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgpack
 import zmq
 import zmq.asyncio
 
+from .answers import Answer, answer_frame, answer_of
 from .discovery import socket_path
-from .errors import IpcError, code_of
+from .errors import IpcError
 from .messages import LIMITS
 from .wire import decode
 
@@ -29,7 +31,6 @@ log = logging.getLogger("opswap.line")
 OFF_THE_STEP = ("prepare", "abort", "status", "ops", "why", "report")
 SUFFIX = ".line.sock"
 POLL_MS = 1000
-Answer = dict[str, Any]
 Run = Callable[[str, tuple[Any, ...]], Answer]
 
 
@@ -55,7 +56,7 @@ class DirectLine:
         self._path = socket_path(engine, SUFFIX)
         self._path.unlink(missing_ok=True)
         self._socket = zmq.asyncio.Context.instance().socket(zmq.ROUTER)
-        self._socket.setsockopt(zmq.MAXMSGSIZE, LIMITS["frame_bytes"])
+        self._socket.setsockopt(zmq.MAXMSGSIZE, LIMITS["request_bytes"])
         self._socket.setsockopt(zmq.LINGER, 0)
         try:
             self._socket.bind(f"ipc://{self._path}")
@@ -118,11 +119,11 @@ class RankLine:
 
     def __init__(self, engine: str, token: str, rank: int, run: Run) -> None:
         self._rank = rank
-        self._run_method = run
+        self._run = run
         self._closing = False
         self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.DEALER)
         self._socket.setsockopt(zmq.LINGER, 0)
-        self._socket.setsockopt(zmq.MAXMSGSIZE, LIMITS["frame_bytes"])
+        self._socket.setsockopt(zmq.MAXMSGSIZE, LIMITS["request_bytes"])
         self._socket.connect(f"ipc://{socket_path(engine, SUFFIX)}")
         self._socket.send(msgpack.packb([token, rank, None]))
         self._thread = threading.Thread(target=self._serve, name="opswap-line", daemon=True)
@@ -141,32 +142,11 @@ class RankLine:
             except (IpcError, TypeError, ValueError) as error:
                 log.warning("a message on the direct line was refused: %s", error)
                 continue
-            self._socket.send(self._frame(number, method, self._answer(method, tuple(args))))
+            answer = answer_of(self._rank, method, partial(self._call, method, tuple(args)))
+            self._socket.send(answer_frame([number, self._rank], method, answer, LIMITS["request_bytes"]))
         self._socket.close()
 
-    def _answer(self, method: str, args: tuple[Any, ...]) -> Answer:
+    def _call(self, method: str, args: tuple[Any, ...]) -> Answer:
         if method not in OFF_THE_STEP:
-            return self._refusal("OPSWAP_E_VERB", f"{method}: not one of {', '.join(OFF_THE_STEP)}")
-        try:
-            return {"rank": self._rank, "ok": True, **self._run_method(method, args)}
-        # An exception must become an answer: without one the agent would wait for its time limit.
-        except Exception as error:
-            return self._refusal(code_of(error), f"{method}: {type(error).__name__}: {error}")
-
-    def _frame(self, number: int, method: str, answer: Answer) -> bytes:
-        try:
-            frame: bytes = msgpack.packb([number, self._rank, answer])
-        except Exception as error:  # packb raises several classes
-            frame = b""
-            why = f"cannot be sent: {type(error).__name__}: {str(error)!a}"
-        else:
-            why = f"has {len(frame)} bytes, at most {LIMITS['frame_bytes']} are sent"
-        if 0 < len(frame) <= LIMITS["frame_bytes"]:
-            return frame
-        refusal: bytes = msgpack.packb(
-            [number, self._rank, self._refusal("OPSWAP_E_TOO_LARGE", f"{method}: the answer {why}")]
-        )
-        return refusal
-
-    def _refusal(self, code: str, reason: str) -> Answer:
-        return {"rank": self._rank, "ok": False, "code": code, "reason": reason}
+            raise IpcError("OPSWAP_E_VERB", f"expected one of {', '.join(OFF_THE_STEP)}")
+        return self._run(method, args)

@@ -138,11 +138,13 @@ class Engine:
             ready = partial(self.memory.before, changes)
             outcome = await self.coordinator.use(changes, timeout, neutral, ready)
         except IpcError:
-            if self.memory.record.trial != on_trial:
+            # Where ranks may run different choices, a candidate may still run on one.
+            if self.memory.record.trial != on_trial and self.coordinator.divergence is None:
                 self.memory.taken_back()
             raise
-        self.counters["switches"] += bool(outcome.acks)
-        self._trial_ends = time.monotonic() + TRIAL_S
+        if outcome.acks:
+            self.counters["switches"] += 1
+            self._trial_ends = time.monotonic() + TRIAL_S
         self.memory.after(outcome.epoch, changes, is_new=bool(outcome.acks))
         return outcome
 

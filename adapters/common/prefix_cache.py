@@ -58,7 +58,6 @@ class CacheIsolation:
             if not done and (self._retry is None or self._retry.done()):
                 self._retry = self._keep(self._reset_when_it_goes())
         if done:
-            told.requests = len(self._progress())
             self._keep(self._watch(told))
 
     def keep(self, epoch: int, reason: str) -> None:
@@ -101,7 +100,7 @@ class CacheIsolation:
             log.warning("%s", told.reason)
             return False
         if done:
-            told.outcome, told.reason = "isolated", ""
+            told.outcome, told.reason, told.requests = "isolated", "", len(self._progress())
         else:
             told.reason = "the engine refused to forget cached KV; it is asked again until it does"
             log.info("%s", told.reason)

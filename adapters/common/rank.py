@@ -10,9 +10,8 @@ from typing import Any
 
 from opswap.adapters.common import report
 from opswap.adapters.common.adapter import Adapter
-from opswap.ipc.answers import AnswerSender, Ticket
+from opswap.ipc.answers import AnswerSender, Ticket, answer_of
 from opswap.ipc.direct_line import RankLine
-from opswap.ipc.errors import code_of
 from opswap.ipc.rank import RankSwitch
 
 Answer = dict[str, Any]
@@ -20,7 +19,7 @@ Answer = dict[str, Any]
 AT_STEP_BOUNDARY = ("commit",)
 
 #: The open line of each adapter in this process.
-_lines: dict[int, RankLine] = {}
+_lines: dict[Adapter, RankLine] = {}
 
 
 @cache
@@ -38,9 +37,9 @@ def _open_line(methods: RankMethods, engine: str, token: str) -> None:
         answer: Answer = getattr(methods, f"opswap_{method}")(*args)
         return answer
 
-    if earlier := _lines.pop(id(methods.opswap_adapter), None):
+    if earlier := _lines.pop(methods.opswap_adapter, None):
         earlier.close()
-    _lines[id(methods.opswap_adapter)] = RankLine(engine, token, methods.rank, run)
+    _lines[methods.opswap_adapter] = RankLine(engine, token, methods.rank, run)
 
 
 class RankMethods:
@@ -133,11 +132,4 @@ class AnsweringRank:
         self._sender.close()
 
     def _run(self, method: str, args: tuple[Any, ...]) -> Answer:
-        rank = self._methods.rank
-        try:
-            answer = getattr(self._methods, f"opswap_{method}")(*args)
-            return {"rank": rank, "ok": True, **(answer or {})}
-        # An exception must become an answer: without one the agent would wait for its time limit.
-        except Exception as error:
-            reason = f"{method}: {type(error).__name__}: {error}"
-            return {"rank": rank, "ok": False, "code": code_of(error), "reason": reason}
+        return answer_of(self._methods.rank, method, lambda: getattr(self._methods, f"opswap_{method}")(*args))

@@ -9,6 +9,7 @@ agent: see opswap/ipc/answers.py and rank.py.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter
 from typing import Any, Protocol
 
@@ -17,8 +18,9 @@ from opswap.ipc.answers import AnswerCollector
 from opswap.ipc.coordinator import all_answered, ask
 from opswap.ipc.direct_line import OFF_THE_STEP, DirectLine
 from opswap.ipc.engine import ASK_TIMEOUT_S
-from opswap.ipc.errors import IpcError
 
+log = logging.getLogger("opswap.adapter")
+WAITS = "all questions go by the engine's broadcast and wait for a step (a rank on another machine cannot open one)"
 Answer = dict[str, Any]
 
 
@@ -106,8 +108,7 @@ class EngineRanks:
         try:
             await asyncio.wait_for(line.greeted_by(len(ranks)), ASK_TIMEOUT_S)
         except asyncio.TimeoutError:
-            what = f"not each of {len(ranks)} ranks opened its direct line in {ASK_TIMEOUT_S:g} s"
-            raise IpcError("OPSWAP_E_TIMEOUT", f"{engine}: {what}") from None
+            log.warning("not each of %d ranks has opened its direct line; until then %s", len(ranks), WAITS)
 
     async def _answers(self, method: str, args: tuple[Any, ...]) -> list[Answer]:
         if self._collector is None:

@@ -162,9 +162,23 @@ def test_a_build_without_a_record_starts_with_what_the_library_chose(runtime: Pa
 def test_a_failed_switch_leaves_nothing_on_trial(runtime: Path) -> None:
     ranks = FakeRanks()
     with engine(ranks), client(runtime / "e.sock") as c:
-        ranks.fault = lambda method, rank, ack: {**ack, "step": ack["step"] + rank} if method == "commit" else ack
+        commits: list[int] = []
+
+        def skew_once(method: str, rank: int, ack: dict[str, Any]) -> dict[str, Any]:
+            commits.extend([rank] * (method == "commit"))
+            return {**ack, "step": ack["step"] + rank} if method == "commit" and len(commits) <= 2 else ack
+
+        ranks.fault = skew_once
         assert c.ask("use", changes=REF)["error"]["code"] == "OPSWAP_E_DIVERGED"
         assert c.ask("status")["result"]["trial"] == {}
+
+
+def test_where_ranks_may_differ_the_candidate_stays_on_trial(runtime: Path) -> None:
+    ranks = FakeRanks()
+    with engine(ranks), client(runtime / "e.sock") as c:
+        ranks.fault = lambda method, rank, ack: {**ack, "step": rank} if method == "commit" else ack
+        assert "switching back failed too" in c.ask("use", changes=REF)["error"]["message"]
+        assert c.ask("status")["result"]["trial"] == {"rms_norm": "ref"}
 
 
 def start(name: str, runtime: Path) -> subprocess.Popen[bytes]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections import Counter
 
 import pytest
 from opswap.adapters.common import offline, prefix_cache, ranks
@@ -110,6 +111,24 @@ def test_a_refused_commit_is_no_switch_of_cached_kv():
         return group.isolation["epoch"]
 
     assert asyncio.run(run()) == 1
+
+
+def test_ranks_that_open_no_line_are_asked_by_the_broadcast_and_that_is_told(monkeypatch, tmp_path, caplog):
+    async def run():
+        engine = BusyEngine()
+        group = ranks.EngineRanks(engine)
+        await group.start("e", Counter())
+        try:
+            await group.call("status")
+        finally:
+            await group.stop()
+        return engine.calls
+
+    monkeypatch.setenv("OPSWAP_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setattr(ranks, "ASK_TIMEOUT_S", 0.05)
+    tmp_path.chmod(0o700)
+    assert asyncio.run(run()) == ["listen", "status"]
+    assert "not each of 1 ranks has opened its direct line" in caplog.text
 
 
 class FailingEngine(BusyEngine):
