@@ -73,7 +73,7 @@ class Agent:
             for task in self._tasks:
                 task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self.engine.end()
+        await self.engine.end()
         await self.engine.ranks.stop()
         self._socket.close(linger=LINGER_MS)
         self._server.registration.close()

@@ -114,10 +114,9 @@ class Engine:
         if called:
             self.memory.proved(called)
 
-    def end(self) -> None:
+    async def end(self) -> None:
         """The engine is stopped. Where it died, what is on trial is what it died under."""
-        if not self.info.died():
-            self.memory.ended_well()
+        await self.memory.end(self.info.died())
 
     def declared(self, op: str) -> None:
         """Raises IpcError NO_OP, with the nearest name, when there is no such op."""

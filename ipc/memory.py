@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from .errors import IpcError
-from .state import Choice, Record, StateFile
+from .state import Choice, Record, StateFile, text_of
 
 log = logging.getLogger("opswap.memory")
 #: How long an engine has to live with a candidate that is called, until it has proven itself.
@@ -27,6 +27,9 @@ class Memory:
         self._counters = counters
         self.record = Record(model, build)
         self.others: list[Record] = []
+        self._unsaved = False
+        self._saving: asyncio.Task[None] | None = None
+        self._writing = asyncio.Lock()
 
     def load(self) -> str:
         """Takes up what the file holds; why the last run's choice is refused, empty when it is not.
@@ -83,7 +86,7 @@ class Memory:
         kept = dict(self.record.trial)
         self.record.trial |= candidates
         try:
-            await asyncio.to_thread(self.file.save, [self.record, *self.others])
+            await self._write()
         except OSError as error:
             self.record.trial = kept
             what = f"{self.file.path}: {error.strerror}, so nothing would tell that the engine died under"
@@ -127,11 +130,13 @@ class Memory:
         rows = [(op, impl, why) for op, impls in self.record.barred.items() for impl, why in impls.items()]
         return [{"op": op, "impl": impl, "reason": why} for op, impl, why in rows]
 
-    def ended_well(self) -> None:
-        """The engine was stopped and did not die: what is on trial is tried again at the next start."""
-        if self.record.trial:
+    async def end(self, has_died: bool) -> None:
+        """The engine ends. Where it did not die, what is on trial is tried again at the next start."""
+        if self.record.trial and not has_died:
             self.record.trial = {}
             self._save()
+        if self._saving is not None:
+            await self._saving
 
     def _prove(self, op: str, impl: str) -> None:
         proven = self.record.proven.setdefault(op, [])
@@ -140,9 +145,22 @@ class Memory:
         proven.append(impl)
 
     def _save(self) -> None:
+        """Soon: nobody waits for the disk. What is lost by a death in between errs on the safe side, for what is on
+        trial is on the disk already."""
+        self._unsaved = True
+        if self._saving is None or self._saving.done():
+            self._saving = asyncio.create_task(self._save_all())
+
+    async def _save_all(self) -> None:
         """What has happened has happened whatever the disk says, so a failure is counted, and told by doctor."""
-        try:
-            self.file.save([self.record, *self.others])
-        except OSError as error:
-            log.error("the choice was not saved: %s", error)
-            self._counters["not_saved"] += 1
+        while self._unsaved:
+            try:
+                await self._write()
+            except OSError as error:
+                log.error("the choice was not saved: %s", error)
+                self._counters["not_saved"] += 1
+
+    async def _write(self) -> None:
+        async with self._writing:
+            self._unsaved = False
+            await asyncio.to_thread(self.file.write, text_of([self.record, *self.others]))

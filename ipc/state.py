@@ -72,10 +72,14 @@ class StateFile:
 
     def save(self, records: Sequence[Record]) -> None:
         """Replaces the file by an atomic rename; raises OSError when that is not possible."""
+        self.write(text_of(records))
+
+    def write(self, text: str) -> None:
+        """`save` of what `text_of` gave, for another thread than the one that changes the records."""
         draft = self.path.with_name(f"{self.path.name}.{os.getpid()}.tmp")
         try:
             with draft.open("w", encoding="utf-8") as file:
-                json.dump({"schema": SCHEMA, "records": [asdict(r) for r in records[:MAX_RECORDS]]}, file)
+                file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
             draft.replace(self.path)
@@ -102,6 +106,11 @@ class StateFile:
         if None in records:
             raise UnreadableState(f"{self.path}: a record is not as schema {SCHEMA} has it")
         return [record for record in records if record]
+
+
+def text_of(records: Sequence[Record]) -> str:
+    """What the file holds of these records."""
+    return json.dumps({"schema": SCHEMA, "records": [asdict(record) for record in records[:MAX_RECORDS]]})
 
 
 def _record(value: Any) -> Record | None:
