@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +13,8 @@ from typing import Any
 
 import msgpack
 import zmq
+from opswap.ipc.agent import Agent
+from opswap.ipc.engine import AgentInfo
 from opswap.ipc.messages import PROTOCOL, REPLY, RESULTS
 from opswap.ipc.rank import RankSwitch
 
@@ -34,6 +37,7 @@ class FakeNative:
         self.versions = dict.fromkeys(OPS, 1) | (versions or {})
         self.impls = {op: dict(IMPLS) for op in OPS}
         self.chosen = dict.fromkeys(OPS, "cpu")
+        self.calls: Counter[tuple[str, str]] = Counter()
         self.on_use: Callable[[str, str], None] = lambda _op, _impl: None
         self.on_call: Callable[[str, tuple[Any, ...], str | None], None] = lambda _op, _args, _impl: None
 
@@ -72,8 +76,11 @@ class FakeNative:
 
     def stats(self) -> dict[str, Any]:
         times = {"timed": 0, "mean_ns": 0.0, "p50_ns": 0.0, "p99_ns": 0.0}
-        zero = {"calls": 0, "errors": 0, **times, "buckets": [], "beyond_buckets": 0}
-        rows = [{"op": op, "active": self.chosen[op], "impls": [{"name": n, **zero} for n in IMPLS]} for op in OPS]
+        zero = {"errors": 0, **times, "buckets": [], "beyond_buckets": 0}
+        rows = []
+        for op in OPS:
+            impls = [{"name": name, "calls": self.calls[op, name], **zero} for name in IMPLS]
+            rows.append({"op": op, "active": self.chosen[op], "impls": impls})
         return {"context": {}, "window_s": 30.0, "ops": rows}
 
     def call(self, op: str, *args: Any, impl: str | None = None, plan: bytes = b"") -> None:
@@ -98,6 +105,7 @@ class FakeRanks:
         self.fault: Callable[[str, int, dict[str, Any]], dict[str, Any] | None] = lambda _method, _rank, answer: answer
         self.delay: Callable[[str], float] = lambda _method: 0.0
         self.calls: list[str] = []
+        self.isolation: dict[str, Any] | None = None
 
     def make(self) -> None:
         """The switches, from natives and contexts as they are now."""
@@ -114,6 +122,13 @@ class FakeRanks:
         await asyncio.sleep(self.delay(method))
         answers = [self.fault(method, i, getattr(s, method)(*args)) for i, s in enumerate(self.switches)]
         return [answer for answer in answers if answer is not None]
+
+    async def commit(self, epoch: int, neutral: str | None) -> list[dict[str, Any]]:
+        acks = await self.call("commit", epoch)
+        outcome = "isolated" if neutral is None else "neutral"
+        told = {"epoch": epoch, "outcome": outcome, "reason": neutral or ""}
+        self.isolation = {**told, "requests": 0, "recomputed_ms": 0.0}
+        return acks
 
     def begin_step(self) -> None:
         for context in self.contexts:
@@ -171,3 +186,34 @@ def client(socket: Path, timeout_ms: int = 10_000) -> Iterator[Client]:
         yield made.hello()
     finally:
         made.close()
+
+
+ENGINE = {"name": "vllm", "version": "0.33.0", "model": "tiny"}
+
+
+@contextmanager
+def engine(ranks: FakeRanks, name: str = "e", **info: Any) -> Iterator[Agent]:
+    """An agent on an event loop of its own thread, as an API server would run it."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+
+    def on_loop(make: Callable[[], Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(make(), loop).result(20)
+
+    async def create() -> Agent:
+        native = ranks.natives[0]
+        made = Agent(name, ranks, AgentInfo(native.version(), native.manifest(), ENGINE, **info))
+        await made.start()
+        return made
+
+    try:
+        agent = on_loop(create)
+        try:
+            yield agent
+        finally:
+            on_loop(agent.stop)
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()

@@ -11,6 +11,7 @@ from argparse import Namespace
 from typing import Any
 
 from opswap.adapters.common.agent import engine_name, make_agent, stop_with_the_loop
+from opswap.adapters.common.prefix_cache import Progress
 from opswap.adapters.common.ranks import EngineRanks
 from opswap.adapters.vllm import doctor
 from opswap.adapters.vllm.adapter import ADAPTER
@@ -28,7 +29,17 @@ class ServedEngine:
         return await self._client.collective_rpc(f"opswap_{method}", args=args)
 
     async def reset_prefix_cache(self) -> bool:
-        return await self._client.reset_prefix_cache()
+        return await self._client.reset_prefix_cache(reset_running_requests=True)
+
+    def progress(self) -> Progress:
+        return progress_of(self._client)
+
+
+def progress_of(client: Any) -> Progress:
+    """Output tokens so far of the requests that AsyncLLM or LLMEngine waits for, where there is one."""
+    states = list(client.output_processor.request_states.items())
+    counted = {request: state.detokenizer.num_output_tokens() for request, state in states if state.detokenizer}
+    return {request: count for request, count in counted.items() if count}
 
 
 class EndpointPlugin:
@@ -51,7 +62,9 @@ class EndpointPlugin:
             )
         ranks = EngineRanks(ServedEngine(engine_client))
         name = engine_name(ADAPTER, getattr(args, "port", None))
-        agent = make_agent(ADAPTER, name, ranks, str(args.model), doctor.engine_checks)
+        agent = make_agent(
+            ADAPTER, name, ranks, str(args.model), doctor.engine_checks, lambda: bool(engine_client.errored)
+        )
         await agent.start()
         state.opswap_agent = agent
         # vLLM has no hook for the end of an endpoint plugin, but a loop that ends cancels its tasks.

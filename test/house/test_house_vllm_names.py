@@ -25,6 +25,7 @@ ATTRIBUTES = {
     "fp8_linear",
     "model_config",
     "model_runner",
+    "output_processor",
     "reset_prefix_cache",
     "static_forward_context",
     "vllm_config",

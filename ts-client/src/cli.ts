@@ -12,6 +12,7 @@ const VERBS: Record<string, () => Promise<Verb>> = {
   ops: async () => (await import("./commands/ops.js")).opsCommand,
   why: async () => (await import("./commands/why.js")).whyCommand,
   use: async () => (await import("./commands/use.js")).useCommand,
+  reset: async () => (await import("./commands/reset.js")).resetCommand,
   status: async () => (await import("./commands/status.js")).statusCommand,
   doctor: async () => (await import("./commands/doctor.js")).doctorCommand,
   call: async () => (await import("./commands/call.js")).callCommand,

@@ -9,7 +9,7 @@ from ...engine import Engine
 from .doctor import doctor
 from .ops import manifest, ops, why
 from .status import status
-from .use import use
+from .use import reset, use
 
 Fields = dict[str, Any]
 
@@ -18,6 +18,7 @@ VERBS: dict[str, Callable[[Engine, Fields], Awaitable[Fields]]] = {
     "ops": ops,
     "why": why,
     "use": use,
+    "reset": reset,
     "doctor": doctor,
     "manifest": manifest,
 }

@@ -10,6 +10,7 @@ import {
   type PlanResult,
   type RankAck,
   type RankStatus,
+  type ResetResult,
   type StatusResult,
   type UseResult,
   type Version,
@@ -65,6 +66,8 @@ export class LocalClient implements OpswapClient {
   readonly #manifest: Manifest;
   readonly #started = Date.now();
   readonly #choice: Record<string, string> = {};
+  /** What ran before the first switch of an op. */
+  readonly #atLoad: Record<string, string> = {};
   #epoch = 0;
   #closed = false;
 
@@ -87,7 +90,10 @@ export class LocalClient implements OpswapClient {
         ranks: [this.#rank(library)],
         switching: false,
         restored: { outcome: "none", message: "a process of its own keeps no choice" },
+        trial: {},
+        barred: [],
         divergence: null,
+        isolation: null,
         counters: {},
       };
     });
@@ -110,12 +116,16 @@ export class LocalClient implements OpswapClient {
   }
 
   use(changes: readonly Change[]): Promise<UseResult> {
+    return this.#run(() => this.#use(changes));
+  }
+
+  reset(op?: string): Promise<ResetResult> {
     return this.#run(() => {
-      const previous = this.#switch(changes);
-      this.#epoch += 1;
-      for (const { op, impl } of changes) this.#choice[op] = impl;
-      const ack: RankAck = { rank: 0, step: 0, epoch: this.#epoch, previous, applied: "live" };
-      return { epoch: this.#epoch, step: 0, changes: [...changes], acks: [ack] };
+      if (op !== undefined) declared(this.#manifest, op);
+      const ops = Object.keys(this.#choice).filter((chosen) => op === undefined || chosen === op);
+      const result = this.#use(ops.map((each) => ({ op: each, impl: this.#atLoad[each] ?? "" })));
+      for (const each of ops) delete this.#choice[each];
+      return { ...result, lifted: [] };
     });
   }
 
@@ -167,6 +177,19 @@ export class LocalClient implements OpswapClient {
     return takeApart(declared(this.#manifest, op), args).args.map(nativeArgument);
   }
 
+  #use(changes: readonly Change[]): UseResult {
+    const previous = this.#switch(changes);
+    for (const { op, impl } of changes) {
+      this.#choice[op] = impl;
+      this.#atLoad[op] ??= previous[op] ?? "";
+    }
+    const isSwitched = changes.some(({ op, impl }) => previous[op] !== impl);
+    if (isSwitched) this.#epoch += 1;
+    const ack: RankAck = { rank: 0, step: 0, epoch: this.#epoch, previous, applied: "live" };
+    const acks = isSwitched ? [ack] : [];
+    return { epoch: this.#epoch, step: 0, changes: [...changes], acks, isolation: null };
+  }
+
   /** Applies every change, or puts back those that were applied and throws. */
   #switch(changes: readonly Change[]): Record<string, string> {
     const previous: Record<string, string> = {};
@@ -192,6 +215,7 @@ export class LocalClient implements OpswapClient {
       prepared: null,
       build_digest: digest,
       choice: { ...this.#choice },
+      at_load: { ...this.#atLoad },
     };
   }
 

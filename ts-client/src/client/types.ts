@@ -5,6 +5,7 @@ import type {
   DoctorResult,
   OpsResult,
   PlanResult,
+  ResetResult,
   Service,
   StatusResult,
   UseResult,
@@ -20,6 +21,10 @@ export type CallArgument = OpTensor | Quantized | number | bigint | boolean | st
 export interface UseOptions {
   /** How long a rank may take for each of prepare and commit. */
   timeoutMs?: number | undefined;
+  /** Why, for the engine's log. */
+  reason?: string | undefined;
+  /** Why cached KV stays as good as before; without it running requests are computed anew. */
+  neutral?: string | undefined;
 }
 
 export interface CallOptions {
@@ -43,8 +48,10 @@ export interface OpswapClient {
   ops(op?: string): Promise<OpsResult>;
   /** Each implementation of an op: usable or not, and why, per rank. */
   why(op: string): Promise<WhyResult>;
-  /** Switches all of `changes` on every rank at one step, or none. */
+  /** Switches all of `changes` on every rank at one step, or none. What every rank runs already is no switch. */
   use(changes: readonly Change[], options?: UseOptions): Promise<UseResult>;
+  /** Unpins an op, or all: what the library chose at load runs again, and nothing of it is barred. */
+  reset(op?: string, options?: Pick<UseOptions, "timeoutMs">): Promise<ResetResult>;
   doctor(): Promise<DoctorResult>;
   manifest(): Promise<Manifest>;
   /** Memory for an op's argument; zeroed the first time a region is handed out, otherwise as its last user left it. */

@@ -101,14 +101,50 @@ export const framework = once((): Schema<Framework> => z.object({
 
 /** What the agent did with the choice of the last run when it started. */
 export interface Restored {
-  /** none: nothing was saved; restored: last known good; framework: it could not be used; failed: neither could */
-  outcome: "none" | "restored" | "framework" | "failed";
+  /** none: nothing was saved; restored: the last choice; refused: it was of another model or build; barred: the engine died under it (both: last known good); framework: nothing saved could be used; failed: neither could */
+  outcome: "none" | "restored" | "refused" | "barred" | "framework" | "failed";
   /** what happened, in words */
   message: string;
 }
 export const restored = once((): Schema<Restored> => z.object({
-  outcome: z.enum(["none", "restored", "framework", "failed"]),
+  outcome: z.enum(["none", "restored", "refused", "barred", "framework", "failed"]),
   message: z.string().check(z.maxLength(4096)),
+}));
+
+/** An implementation that `use` refuses, because an engine died while it was on trial. */
+export interface Barred {
+  /** op */
+  op: string;
+  /** implementation */
+  impl: string;
+  /** what happened */
+  reason: string;
+}
+export const barred = once((): Schema<Barred> => z.object({
+  op: z.string().check(z.maxLength(4096)),
+  impl: z.string().check(z.maxLength(4096)),
+  reason: z.string().check(z.maxLength(4096)),
+}));
+
+/** What became of the cached KV at a switch. */
+export interface Isolation {
+  /** epoch of the switch */
+  epoch: number;
+  /** isolated: nothing is cached from before the switch; pending: something may be, until the engine forgets it; neutral: kept, for `reason` */
+  outcome: "isolated" | "pending" | "neutral";
+  /** why it is kept or pending; empty when isolated */
+  reason: string;
+  /** running requests, whose KV is computed anew */
+  requests: number;
+  /** from the commit until each of those had its next token, or had ended; null until then */
+  recomputed_ms: number | null;
+}
+export const isolation = once((): Schema<Isolation> => z.object({
+  epoch: z.int().check(z.minimum(0)),
+  outcome: z.enum(["isolated", "pending", "neutral"]),
+  reason: z.string().check(z.maxLength(4096)),
+  requests: z.int().check(z.minimum(0)),
+  recomputed_ms: z.nullable(z.number()),
 }));
 
 /** One rank as it sees itself. */
@@ -125,6 +161,8 @@ export interface RankStatus {
   build_digest: string;
   /** implementation per op, as last committed; ops never switched are not in it */
   choice: Record<string, string>;
+  /** what ran before the first switch, for each op that was ever switched */
+  at_load: Record<string, string>;
 }
 export const rankStatus = once((): Schema<RankStatus> => z.object({
   rank: z.int().check(z.minimum(0)),
@@ -133,6 +171,7 @@ export const rankStatus = once((): Schema<RankStatus> => z.object({
   prepared: z.nullable(z.int().check(z.minimum(0))),
   build_digest: z.string().check(z.maxLength(4096)),
   choice: z.record(z.string(), z.string().check(z.maxLength(4096))),
+  at_load: z.record(z.string(), z.string().check(z.maxLength(4096))),
 }));
 
 /** Counters of one implementation of an op. */
@@ -392,8 +431,14 @@ export interface StatusResult {
   switching: boolean;
   /** how the choice of the last run was taken up */
   restored: Restored;
+  /** chosen implementations that have not run for long enough: an engine that dies now starts with them barred */
+  trial: Record<string, string>;
+  /** implementations that are refused until they are reset */
+  barred: Barred[];
   /** set while ranks may run different choices: what is known, in words */
   divergence: string | null;
+  /** the cached KV at the last switch; null before the first */
+  isolation: Isolation | null;
   /** requests, refused, dropped, ... */
   counters: Record<string, number>;
 }
@@ -408,7 +453,10 @@ export const statusResult = once((): Schema<StatusResult> => z.object({
   ranks: z.array(rankStatus()).check(z.maxLength(1024)),
   switching: z.boolean(),
   restored: restored(),
+  trial: z.record(z.string(), z.string().check(z.maxLength(4096))),
+  barred: z.array(barred()).check(z.maxLength(1024)),
   divergence: z.nullable(z.string().check(z.maxLength(4096))),
+  isolation: z.nullable(isolation()),
   counters: z.record(z.string(), z.int().check(z.minimum(0))),
 }));
 
@@ -457,28 +505,73 @@ export interface UseRequest {
   changes: Change[];
   /** how long a rank may take for each of prepare and commit; 30000 when not given */
   timeout_ms?: number | undefined;
+  /** why, for the engine's log */
+  reason?: string | undefined;
+  /** why cached KV stays as good as before, in the operator's words; without it running requests are computed anew */
+  neutral?: string | undefined;
 }
 export const useRequest = once((): Schema<UseRequest> => z.object({
   changes: z.array(change()).check(z.minLength(1), z.maxLength(64)),
   timeout_ms: z.optional(z.int().check(z.minimum(1), z.maximum(600000))),
+  reason: z.optional(z.string().check(z.minLength(1), z.maxLength(512))),
+  neutral: z.optional(z.string().check(z.minLength(1), z.maxLength(512))),
 }));
 
 /** Answer to `use`. */
 export interface UseResult {
-  /** epoch of this switch */
+  /** epoch of this switch; the committed one where nothing was switched */
   epoch: number;
-  /** first step that runs with the new choice, on every rank */
+  /** first step that runs with the new choice, on every rank; steps so far where nothing was switched */
   step: number;
   /** what was asked for */
   changes: Change[];
-  /** one per rank */
+  /** one per rank; none where every rank ran all of it already */
   acks: RankAck[];
+  /** the cached KV at this switch; null where nothing was switched */
+  isolation: Isolation | null;
 }
 export const useResult = once((): Schema<UseResult> => z.object({
   epoch: z.int().check(z.minimum(0)),
   step: z.int().check(z.minimum(0)),
   changes: z.array(change()).check(z.maxLength(1024)),
   acks: z.array(rankAck()).check(z.maxLength(1024)),
+  isolation: z.nullable(isolation()),
+}));
+
+/** Unpins an op, or all: what the library chose at load runs again on every rank, and nothing of it is barred. */
+export interface ResetRequest {
+  /** only this op */
+  op?: string | undefined;
+  /** as `use` has it */
+  timeout_ms?: number | undefined;
+}
+export const resetRequest = once((): Schema<ResetRequest> => z.object({
+  op: z.optional(z.string().check(z.minLength(1), z.maxLength(128))),
+  timeout_ms: z.optional(z.int().check(z.minimum(1), z.maximum(600000))),
+}));
+
+/** Answer to `reset`. */
+export interface ResetResult {
+  /** as `use` has it */
+  epoch: number;
+  /** as `use` has it */
+  step: number;
+  /** what runs again; ops that were never switched are not in it */
+  changes: Change[];
+  /** as `use` has it */
+  acks: RankAck[];
+  /** as `use` has it */
+  isolation: Isolation | null;
+  /** what was barred until now */
+  lifted: Barred[];
+}
+export const resetResult = once((): Schema<ResetResult> => z.object({
+  epoch: z.int().check(z.minimum(0)),
+  step: z.int().check(z.minimum(0)),
+  changes: z.array(change()).check(z.maxLength(1024)),
+  acks: z.array(rankAck()).check(z.maxLength(1024)),
+  isolation: z.nullable(isolation()),
+  lifted: z.array(barred()).check(z.maxLength(1024)),
 }));
 
 /** Checks that opswap is really in use and that the ranks agree. */
@@ -621,6 +714,7 @@ export interface Verbs {
   ops: { request: OpsRequest; result: OpsResult };
   why: { request: WhyRequest; result: WhyResult };
   use: { request: UseRequest; result: UseResult };
+  reset: { request: ResetRequest; result: ResetResult };
   doctor: { request: DoctorRequest; result: DoctorResult };
   manifest: { request: ManifestRequest; result: ManifestResult };
   call: { request: CallRequest; result: CallResult };
@@ -635,6 +729,7 @@ export const RESULTS: { [V in Verb]: () => Schema<Verbs[V]["result"]> } = {
   ops: opsResult,
   why: whyResult,
   use: useResult,
+  reset: resetResult,
   doctor: doctorResult,
   manifest: manifestResult,
   call: callResult,
@@ -643,7 +738,7 @@ export const RESULTS: { [V in Verb]: () => Schema<Verbs[V]["result"]> } = {
 
 /** Verbs that each service answers. */
 export const SERVICES: Record<Service, readonly Verb[]> = {
-  engine: ["hello", "status", "ops", "why", "use", "doctor", "manifest"],
+  engine: ["hello", "status", "ops", "why", "use", "reset", "doctor", "manifest"],
   sidecar: ["hello", "status", "ops", "why", "manifest", "call", "plan"],
 };
 
@@ -688,6 +783,10 @@ export const ERRORS = {
   OPSWAP_E_REFUSED: {
     meaning: "a rank refused the switch; nothing changed",
     remedy: "follow the reason that the rank gives",
+  },
+  OPSWAP_E_BARRED: {
+    meaning: "an engine died while this implementation was on trial",
+    remedy: "`opswap status` says when; `opswap reset OP` lifts that",
   },
   OPSWAP_E_EPOCH: {
     meaning: "the epoch is not above the committed one, or was never prepared",

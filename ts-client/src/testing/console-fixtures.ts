@@ -31,7 +31,14 @@ export function status(epoch = 0): StatusResult {
     cpu_isa: "avx2",
     device_status: "no device",
   };
-  const one = { step: 10, epoch, prepared: null, build_digest: version.build_digest, choice: {} };
+  const one = {
+    step: 10,
+    epoch,
+    prepared: null,
+    build_digest: version.build_digest,
+    choice: {},
+    at_load: {},
+  };
   return {
     name: "demo",
     pid: 1,
@@ -46,7 +53,10 @@ export function status(epoch = 0): StatusResult {
     ],
     switching: false,
     restored: { outcome: "none", message: "" },
+    trial: {},
+    barred: [],
     divergence: null,
+    isolation: null,
     counters: {},
   };
 }
@@ -76,6 +86,7 @@ export const SWITCHED: UseResult = {
     previous: { linear: "cpu" },
     applied: "live" as const,
   })),
+  isolation: { epoch: 1, outcome: "isolated", reason: "", requests: 3, recomputed_ms: null },
 };
 
 /** A client of which a test says what it answers; what the test does not say is not there. */
