@@ -17,6 +17,7 @@ from opswap.ipc.agent import Agent
 from opswap.ipc.engine import AgentInfo
 from opswap.ipc.messages import PROTOCOL, REPLY, RESULTS
 from opswap.ipc.rank import RankSwitch
+from opswap.ipc.watch import WATCH, RankWatch
 
 DIGEST = "d" * 64
 OPS = ("rms_norm", "silu_and_mul", "linear")
@@ -101,6 +102,7 @@ class FakeRanks:
     def __init__(self, size: int = 2) -> None:
         self.natives = [FakeNative() for _ in range(size)]
         self.contexts = [FakeContext(rank) for rank in range(size)]
+        self.environment: dict[str, str] = {}
         self.make()
         self.fault: Callable[[str, int, dict[str, Any]], dict[str, Any] | None] = lambda _method, _rank, answer: answer
         self.delay: Callable[[str], float] = lambda _method: 0.0
@@ -110,6 +112,7 @@ class FakeRanks:
     def make(self) -> None:
         """The switches, from natives and contexts as they are now."""
         self.switches = [RankSwitch(n, c) for n, c in zip(self.natives, self.contexts, strict=True)]
+        self.watches = [RankWatch(n, rank, self.environment) for rank, n in enumerate(self.natives)]
 
     async def start(self, engine: str, counters: Counter[str]) -> None:
         """These ranks need no name."""
@@ -120,7 +123,8 @@ class FakeRanks:
     async def call(self, method: str, *args: Any) -> list[dict[str, Any]]:
         self.calls.append(method)
         await asyncio.sleep(self.delay(method))
-        answers = [self.fault(method, i, getattr(s, method)(*args)) for i, s in enumerate(self.switches)]
+        sides = self.watches if method in WATCH else self.switches
+        answers = [self.fault(method, i, getattr(side, method)(*args)) for i, side in enumerate(sides)]
         return [answer for answer in answers if answer is not None]
 
     async def commit(self, epoch: int, neutral: str | None) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from opswap.adapters.common.adapter import Adapter
 from opswap.ipc.answers import AnswerSender, Ticket, answer_of
 from opswap.ipc.direct_line import RankLine
 from opswap.ipc.rank import RankSwitch
+from opswap.ipc.watch import RankWatch
 
 Answer = dict[str, Any]
 #: Changes what a step runs, so it waits for the boundary between two steps; all else may be served at any time.
@@ -86,6 +87,33 @@ class RankMethods:
     def opswap_report(self) -> Answer:
         """What the doctor wants to know of this rank."""
         return report.of_rank(self.opswap_adapter, self.rank)
+
+    def opswap_shadow_start(self, op: str, control: str, candidate: str, how: Answer) -> Answer:
+        return self._opswap_watch.shadow_start(op, control, candidate, how)
+
+    def opswap_shadow_stop(self, op: str, only: list[int] | None = None) -> Answer:
+        return self._opswap_watch.shadow_stop(op, only)
+
+    def opswap_shadow_status(self, op: str) -> Answer:
+        return self._opswap_watch.shadow_status(op)
+
+    def opswap_shadow_read(self, op: str, after: list[int], most: int) -> Answer:
+        return self._opswap_watch.shadow_read(op, after, most)
+
+    def opswap_record_start(self, op: str, how: Answer) -> Answer:
+        return self._opswap_watch.record_start(op, how)
+
+    def opswap_record_stop(self, op: str, only: list[int] | None = None) -> Answer:
+        return self._opswap_watch.record_stop(op, only)
+
+    def opswap_record_status(self, op: str) -> Answer:
+        return self._opswap_watch.record_status(op)
+
+    @property
+    def _opswap_watch(self) -> RankWatch:
+        import opswap
+
+        return RankWatch(opswap, self.rank)
 
     def opswap_reset_stats(self) -> None:
         import opswap

@@ -10,6 +10,15 @@ from .doctor import doctor
 from .ops import manifest, ops, why
 from .status import status
 from .use import reset, use
+from .watch import (
+    record_start,
+    record_status,
+    record_stop,
+    shadow_read,
+    shadow_start,
+    shadow_status,
+    shadow_stop,
+)
 
 Fields = dict[str, Any]
 
@@ -21,4 +30,11 @@ VERBS: dict[str, Callable[[Engine, Fields], Awaitable[Fields]]] = {
     "reset": reset,
     "doctor": doctor,
     "manifest": manifest,
+    "shadow_start": shadow_start,
+    "shadow_stop": shadow_stop,
+    "shadow_status": shadow_status,
+    "shadow_read": shadow_read,
+    "record_start": record_start,
+    "record_stop": record_stop,
+    "record_status": record_status,
 }
