@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from argparse import Namespace
+from collections.abc import Callable
 from typing import Any
 
 from opswap.adapters.common.agent import engine_name, make_agent, stop_with_the_loop
@@ -42,6 +43,20 @@ def progress_of(client: Any) -> Progress:
     return {request: count for request, count in counted.items() if count}
 
 
+def watch_end(client: Any) -> Callable[[], bool]:
+    """Whether the engine of an AsyncLLM died, or was asked to end. vLLM says of both that it has `errored`, so what
+    counts is how it stood when the server, which was told to stop, called `shutdown`."""
+    shutdown, asked = client.shutdown, []
+
+    def asked_to_end(*args: Any, **kwargs: Any) -> Any:
+        if not client.errored:
+            asked.append(True)
+        return shutdown(*args, **kwargs)
+
+    client.shutdown = asked_to_end
+    return lambda: client.errored and not asked
+
+
 class EndpointPlugin:
     """What vLLM's `vllm.endpoint_plugins` protocol asks for."""
 
@@ -62,9 +77,7 @@ class EndpointPlugin:
             )
         ranks = EngineRanks(ServedEngine(engine_client))
         name = engine_name(ADAPTER, getattr(args, "port", None))
-        agent = make_agent(
-            ADAPTER, name, ranks, str(args.model), doctor.engine_checks, lambda: bool(engine_client.errored)
-        )
+        agent = make_agent(ADAPTER, name, ranks, str(args.model), doctor.engine_checks, watch_end(engine_client))
         await agent.start()
         state.opswap_agent = agent
         # vLLM has no hook for the end of an endpoint plugin, but a loop that ends cancels its tasks.

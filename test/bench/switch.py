@@ -61,6 +61,9 @@ class Side:
             "HF_HUB_OFFLINE": "1",
             "VLLM_NO_USAGE_STATS": "1",
         }
+        if tp > 1:  # vLLM gives each rank cores of its own, where there are enough
+            cores = sorted(os.sched_getaffinity(0))
+            env["VLLM_CPU_OMP_THREADS_BIND"] = "|".join(str(cores[rank % len(cores)]) for rank in range(tp))
         self._process = subprocess.Popen(
             [*serve, *small, *cache, *extension],
             env=env,

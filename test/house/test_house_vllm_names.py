@@ -20,6 +20,7 @@ ATTRIBUTES = {
     "collective_rpc",
     "compilation_config",
     "engine_core",
+    "errored",
     "enabled_custom_ops",
     "forward_native",
     "fp8_linear",

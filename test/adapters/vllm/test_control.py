@@ -49,6 +49,18 @@ def test_several_api_servers_are_refused():
         asyncio.run(starting)
 
 
+@pytest.mark.parametrize("died_before", [True, False])
+def test_an_engine_that_was_asked_to_end_did_not_die(died_before):
+    """vLLM says `errored` of both; the real order of its calls was read from its server."""
+    client = SimpleNamespace(errored=died_before, calls=[])
+    client.shutdown = lambda timeout: (client.calls.append(timeout), setattr(client, "errored", True))
+    died = agent.watch_end(client)
+    client.shutdown(timeout=0)
+    assert client.calls == [0]
+    assert client.errored
+    assert died() == died_before
+
+
 def test_vllms_render_server_has_no_agent():
     state = SimpleNamespace()
     asyncio.run(agent.create().init_state(None, state, Namespace()))
