@@ -1,4 +1,4 @@
-"""Shadows and recordings through a real agent's socket: with the real library as the only rank, and refused by one of two."""
+"""Shadows and recordings through a real agent's socket: with the real library as the only rank, and refused by one."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_a_shadow_is_started_read_and_stopped(runtime: Path) -> None:
 
 def test_what_cannot_be_is_refused_in_words(runtime: Path) -> None:
     with engine(real()), client(runtime / "e.sock") as c:
-        assert "no shadow was started" in c.ask("shadow_read", op="rms_norm")["error"]["message"]
+        assert "no shadow was started" in c.ask("shadow_read", op="linear")["error"]["message"]
         wrong = c.ask("shadow_start", op="rms_norm", control="ref", candidate="cup")["error"]
         assert wrong["code"] == "OPSWAP_E_NO_IMPL" and "it has ref" in wrong["message"]
         assert c.ask("shadow_start", op="rms_nrm", control="a", candidate="b")["error"]["code"] == "OPSWAP_E_NO_OP"
@@ -72,14 +72,15 @@ def test_what_cannot_be_is_refused_in_words(runtime: Path) -> None:
 
 def test_a_difference_that_nothing_allows_is_still_a_number(runtime: Path) -> None:
     """copy is exact: its tolerance is 0, and what differs is infinitely far outside."""
-    record: dict[str, Any] = {"worst": float("inf"), "elements": 3}
+    record: dict[str, Any] = {"worst": float("inf"), "elements": 3, "time_ns": 1_795_949_977_447_989_192}
 
     class Native:
         def shadow_read(self, _op: str, after: int, most: int) -> list[dict[str, Any]]:
             return [record]
 
     answer = RankWatch(Native(), 0).shadow_read("copy", [], 10)  # type: ignore[arg-type]
-    assert answer["records"] == [{"worst": pytest.approx(1.797e308, rel=1e-3), "elements": 3}]
+    wanted = {"worst": pytest.approx(1.797e308, rel=1e-3), "elements": 3, "time_us": 1_795_949_977_447_989}
+    assert answer["records"] == [wanted]
 
 
 def test_activations_are_kept_only_where_the_engine_says_so(runtime: Path, tmp_path: Path) -> None:

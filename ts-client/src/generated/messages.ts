@@ -379,8 +379,8 @@ export const tensorRef = once((): Schema<TensorRef> => z.object({
 export interface ShadowRecord {
   /** 1-based on its rank; gaps mean that records were overrun */
   sequence: number;
-  /** when it ended, since 1970 */
-  time_ns: number;
+  /** when it ended, since 1970, in microseconds */
+  time_us: number;
   /** rank of the engine */
   rank: number;
   /** step of the call */
@@ -422,7 +422,7 @@ export interface ShadowRecord {
 }
 export const shadowRecord = once((): Schema<ShadowRecord> => z.object({
   sequence: z.int().check(z.minimum(0)),
-  time_ns: z.int().check(z.minimum(0)),
+  time_us: z.int().check(z.minimum(0)),
   rank: z.int().check(z.minimum(0)),
   step: z.int().check(z.minimum(0)),
   epoch: z.int().check(z.minimum(0)),
