@@ -16,6 +16,8 @@ const VERBS: Record<string, () => Promise<Verb>> = {
   status: async () => (await import("./commands/status.js")).statusCommand,
   doctor: async () => (await import("./commands/doctor.js")).doctorCommand,
   call: async () => (await import("./commands/call.js")).callCommand,
+  shadow: async () => (await import("./commands/shadow.js")).shadowCommand,
+  record: async () => (await import("./commands/record.js")).recordCommand,
   replay: async () => (await import("./commands/replay.js")).replayCommand,
   manifest: async () => (await import("./commands/manifest.js")).manifestCommand,
   sidecar: async () => (await import("./commands/sidecar.js")).sidecarCommand,

@@ -13,6 +13,7 @@ import {
   type ResetResult,
   type StatusResult,
   type UseResult,
+  type Verb,
   type Version,
   version,
   type WhyResult,
@@ -127,6 +128,14 @@ export class LocalClient implements OpswapClient {
       for (const each of ops) delete this.#choice[each];
       return { ...result, lifted: [] };
     });
+  }
+
+  ask<V extends Verb>(verb: V): Promise<never> {
+    return Promise.reject(
+      new OpswapError("OPSWAP_E_UNSUPPORTED", `${verb}: the library in this process is no engine`, {
+        remedy: "leave --local out, or name an engine",
+      }),
+    );
   }
 
   doctor(): Promise<DoctorResult> {

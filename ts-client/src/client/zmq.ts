@@ -10,6 +10,8 @@ import type {
   Service,
   StatusResult,
   UseResult,
+  Verb,
+  Verbs,
   WhyResult,
 } from "../generated/messages.js";
 import { loadNative } from "../native.js";
@@ -121,6 +123,10 @@ export class ZmqClient implements OpswapClient {
     const timeout = options.timeoutMs ?? USE_TIMEOUT_MS;
     const fields = { ...(op !== undefined && { op }), timeout_ms: timeout };
     return this.#connection.request("reset", fields, 4 * timeout + this.#timeoutMs);
+  }
+
+  ask<V extends Verb>(verb: V, request: Verbs[V]["request"]): Promise<Verbs[V]["result"]> {
+    return this.#connection.request(verb, request, this.#timeoutMs);
   }
 
   doctor(): Promise<DoctorResult> {
