@@ -97,8 +97,8 @@ def _made(folder: Path) -> Path:
 
 
 def _sendable(record: dict[str, Any]) -> dict[str, Any]:
-    """Where the tolerance allows nothing a difference over it is infinite, which JSON has no number for; and of the time
-    in nanoseconds the last digits are beyond what JavaScript's numbers hold."""
+    """Where the tolerance allows nothing a difference over it is infinite, which JSON has no number for; and the last
+    digits of a time in nanoseconds are beyond what JavaScript's numbers hold."""
     told = {k: min(v, sys.float_info.max) if isinstance(v, float) else v for k, v in record.items()}
     told["time_us"] = told.pop("time_ns") // 1000
     return told

@@ -85,8 +85,8 @@ std::string argument_json(const OpSpec &op, const opswap_arg *args, int32_t i) {
     case OPSWAP_TENSOR: {
       const DLTensor &t = *a.v.tensor;
       return head + ",\"dtype\":" + quoted(dtype_name(dtype_of(t.dtype))) + ",\"shape\":" + numbers(t.shape, t.ndim) +
-             ",\"strides\":" + numbers(t.strides, t.ndim) +
-             ",\"stored\":" + (is_read(op, args, i) ? "true" : "false") + "}";
+             ",\"strides\":" + numbers(t.strides, t.ndim) + ",\"stored\":" + (is_read(op, args, i) ? "true" : "false") +
+             "}";
     }
     case OPSWAP_INT:
       return head + ",\"value\":" + std::to_string(a.v.i) + "}";
@@ -127,9 +127,9 @@ std::string header(const Op &op, const Bound &bound, const Place &place, int64_t
     if (!is_read(*op.spec, bound.given, i)) continue;
     const DLTensor &t = *bound.given[i].v.tensor;
     const uint64_t end = at + contiguous_bytes(t);
-    json += std::string(",").append(quoted(op.spec->args[i].name)) + ":{\"dtype\":" + quoted(safetensors_name(dtype_of(t.dtype))) +
-            ",\"shape\":" + numbers(t.shape, t.ndim) + ",\"data_offsets\":[" + std::to_string(at) + "," +
-            std::to_string(end) + "]}";
+    json += std::string(",").append(quoted(op.spec->args[i].name)) +
+            ":{\"dtype\":" + quoted(safetensors_name(dtype_of(t.dtype))) + ",\"shape\":" + numbers(t.shape, t.ndim) +
+            ",\"data_offsets\":[" + std::to_string(at) + "," + std::to_string(end) + "]}";
     at = end;
   }
   json += "}";

@@ -16,7 +16,7 @@ namespace {
 
 // Activations are the users' data: no other user may read the folder, nor put anything into it.
 opswap_status check_folder(const char *folder) {
-  struct stat is {};
+  struct stat is{};
   if (!folder || ::lstat(folder, &is))
     return fail(OPSWAP_E_ARGUMENT, "opswap_record_start: folder '%s': %s; make one of your own (mode 0700)",
                 folder ? folder : "", folder ? std::strerror(errno) : "is null");

@@ -73,7 +73,7 @@ TEST(recording) {
   const auto files = folder.files();
   CHECK_EQ(files.size(), 150u);
   for (const std::string &name : files) {
-    struct stat is {};
+    struct stat is{};
     CHECK_EQ(stat((folder.path + "/" + name).c_str(), &is), 0);
     CHECK_EQ(is.st_mode & 07777, 0600u);
     CHECK(name.find("rms_norm-T2-H16-float32-") == 0 && name.find(".part") == std::string::npos);
