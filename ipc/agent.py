@@ -25,6 +25,7 @@ from .verbs.engine import VERBS
 # In all: eight clients that use up their share leave none for a ninth, and the engine still does its work.
 QUEUE = 8 * LIMITS["in_flight"]
 HEARTBEAT_S = 1.0
+JUDGE_S = 5.0
 
 
 class Agent:
@@ -61,7 +62,7 @@ class Agent:
             await self.engine.ranks.stop()
             registration.close()
             raise
-        self._loops = [asyncio.create_task(self._listen()), asyncio.create_task(self._beat())]
+        self._loops = [asyncio.create_task(loop()) for loop in (self._listen, self._beat, self._judge)]
 
     async def stop(self) -> None:
         """Lets a switch that is under way finish: half of one is the one state the ranks must not be left in."""
@@ -72,6 +73,7 @@ class Agent:
             for task in self._tasks:
                 task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.engine.end()
         await self.engine.ranks.stop()
         self._socket.close(linger=LINGER_MS)
         self._server.registration.close()
@@ -132,3 +134,9 @@ class Agent:
             await asyncio.sleep(HEARTBEAT_S)
             with contextlib.suppress(OSError, IpcError):  # the next beat tries again
                 self._server.registration.touch()
+
+    async def _judge(self) -> None:
+        while True:
+            await asyncio.sleep(JUDGE_S)
+            with contextlib.suppress(IpcError):  # a rank that does not answer now is asked again
+                await self.engine.judge_trials()

@@ -14,7 +14,7 @@ import logging
 import os
 import secrets
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -23,7 +23,7 @@ import zmq
 import zmq.asyncio
 
 from .discovery import socket_path
-from .errors import IpcError
+from .errors import IpcError, code_of
 from .messages import LIMITS
 from .wire import decode
 
@@ -140,7 +140,8 @@ class AnswerSender:
     def send(self, ticket: Ticket, answer: Answer) -> None:
         """One frame, or none when the agent is gone: a rank goes on, and the agent's time limit tells its client."""
         try:
-            self._socket(ticket.engine).send(_frame(ticket, answer), zmq.NOBLOCK)
+            frame = answer_frame(list(ticket), ticket.method, answer, LIMITS["request_bytes"])
+            self._socket(ticket.engine).send(frame, zmq.NOBLOCK)
         except (zmq.ZMQError, IpcError) as error:
             self.dropped += 1
             if self.dropped == 1:
@@ -163,19 +164,29 @@ class AnswerSender:
         return self._sockets[key]
 
 
-def _frame(ticket: Ticket, answer: Answer) -> bytes:
-    """An answer that cannot be sent becomes a refusal: an exception would end the rank, which is the engine's."""
+def answer_of(rank: int, method: str, call: Callable[[], Answer | None]) -> Answer:
+    """What a rank answers to a call. An exception becomes an answer: without one the agent would wait for its limit."""
     try:
-        frame: bytes = msgpack.packb([*ticket, answer])
+        return {"rank": rank, "ok": True, **(call() or {})}
+    except Exception as error:
+        reason = f"{method}: {type(error).__name__}: {error}"
+        return {"rank": rank, "ok": False, "code": code_of(error), "reason": reason}
+
+
+def answer_frame(head: list[Any], method: str, answer: Answer, limit: int) -> bytes:
+    """`[*head, answer]` as one frame of at most `limit` bytes. An answer that cannot be sent becomes a refusal: an
+    exception would end the rank, which is the engine's."""
+    try:
+        frame: bytes = msgpack.packb([*head, answer])
     # packb raises several classes: TypeError, OverflowError, UnicodeEncodeError for half of a surrogate pair.
     except Exception as error:
         code, why = "OPSWAP_E_UNEXPECTED", f"cannot be sent: {type(error).__name__}: {str(error)!a}"
     else:
-        if len(frame) <= LIMITS["request_bytes"]:
+        if len(frame) <= limit:
             return frame
-        code, why = "OPSWAP_E_TOO_LARGE", f"has {len(frame)} bytes, at most {LIMITS['request_bytes']} are sent"
-    refusal = {"rank": answer["rank"], "ok": False, "code": code, "reason": f"{ticket.method}: the answer {why}"}
-    short: bytes = msgpack.packb([*ticket, refusal])
+        code, why = "OPSWAP_E_TOO_LARGE", f"has {len(frame)} bytes, at most {limit} are sent"
+    refusal = {"rank": answer["rank"], "ok": False, "code": code, "reason": f"{method}: the answer {why}"}
+    short: bytes = msgpack.packb([*head, refusal])
     return short
 
 

@@ -6,8 +6,9 @@
           v                            v
      abort on all              say so, switch all back
 
-Prepare may be answered while a step runs; commit takes effect between two steps. The answers to prepare tell each
-rank's status, so a rank that knows a higher epoch (the agent is younger than the ranks) costs one more prepare.
+Prepare is answered while a step runs; commit takes effect between two steps. The answers to prepare tell each rank's
+status, so a rank that knows a higher epoch (the agent is younger than the ranks) costs one more prepare; and what every
+rank runs already is no switch. An epoch that every rank has forgotten is used again.
 
 The acknowledgements must name the same ranks, one epoch and one step: anything else means that some step may have run
 with two choices, and is reported as a divergence even after the ranks have been brought back together.
@@ -18,7 +19,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -26,6 +27,12 @@ from .errors import IpcError
 
 log = logging.getLogger("opswap.coordinator")
 Answers = list[dict[str, Any]]
+#: Takes what runs until now, implementation per op, and may refuse the switch by an IpcError.
+Ready = Callable[[dict[str, str]], Awaitable[None]]
+
+
+async def _ready(_previous: dict[str, str]) -> None:
+    """Where nothing has to be done before a commit."""
 
 
 class RankGroup(Protocol):
@@ -39,6 +46,16 @@ class RankGroup(Protocol):
         """Runs a method of RankSwitch on every rank; one answer per rank. Raises when a rank cannot be reached."""
         ...
 
+    async def commit(self, epoch: int, neutral: str | None) -> Answers:
+        """RankSwitch's commit on every rank at one step boundary, and the isolation of cached KV with it, unless
+        `neutral` says why the switch does not change what is cached."""
+        ...
+
+    @property
+    def isolation(self) -> dict[str, Any] | None:
+        """`Isolation` of messages.json, of the last commit; None before the first."""
+        ...
+
     async def stop(self) -> None:
         """Called once, after the last call."""
         ...
@@ -46,11 +63,12 @@ class RankGroup(Protocol):
 
 @dataclass(frozen=True)
 class Outcome:
-    """A committed switch, as the verb `use` reports it."""
+    """A committed switch, as the verb `use` reports it; without `acks` where every rank ran all of it already."""
 
     epoch: int
     step: int
     acks: Answers
+    isolation: dict[str, Any] | None = None
 
 
 class Diverged(Exception):
@@ -65,55 +83,78 @@ class Coordinator:
         self.build_digest = build_digest
         self.op_versions = dict(op_versions)
         self.epoch = 0
-        # An epoch that was tried and aborted is not tried again: a rank might still hold its prepare.
-        self._tried = 0
+        # An epoch that a rank might still hold, or that one has seen, is not given out.
+        self._taken = 0
         self.divergence: str | None = None
 
-    async def use(self, changes: Mapping[str, str], timeout: float) -> Outcome:
+    async def use(
+        self,
+        changes: Mapping[str, str],
+        timeout: float,
+        neutral: str | None = None,
+        ready: Ready = _ready,
+    ) -> Outcome:
         """Makes `changes` (op to implementation) active everywhere; each phase may take `timeout` seconds.
+
+        What every rank runs already is no switch: no epoch is used, and no step waits. `neutral` is the reason why
+        cached KV may be kept. `ready` is called before the commit with what the lowest rank runs, and may refuse.
 
         Raises IpcError: REFUSED or the rank's own code, TIMEOUT, DIVERGED. Only the last may leave the ranks apart,
         and then `divergence` says so until a later switch succeeds.
         """
-        epoch, previous = await self._prepare(changes, timeout)
+        epoch, answers = await self._prepare(changes, timeout)
+        previous = {answer["rank"]: answer["previous"] for answer in answers}
+        if self.divergence is None and all(before == changes for before in previous.values()):
+            await self._forget(epoch, timeout)
+            return Outcome(self.epoch, max(answer["status"]["step"] for answer in answers), [])
         try:
-            outcome = await self._commit(epoch, set(previous), timeout)
+            await ready(previous[min(previous)])
+        except IpcError:
+            await self._forget(epoch, timeout)
+            raise
+        try:
+            outcome = await self._commit(epoch, set(previous), timeout, neutral)
         except Diverged as diverged:
             raise await self._take_back(str(diverged), previous, timeout) from diverged
         self.epoch, self.divergence = epoch, None
         return outcome
 
-    async def _prepare(self, changes: Mapping[str, str], timeout: float) -> tuple[int, dict[int, dict[str, str]]]:
-        """The epoch under which all ranks have agreed to switch, and what each of them runs now."""
+    async def _prepare(self, changes: Mapping[str, str], timeout: float) -> tuple[int, Answers]:
+        """The epoch under which all ranks have agreed to switch, and their answers, which tell what each runs now."""
         epoch, answers = await self._try_prepare(changes, timeout)
         if any(answer.get("code") == "OPSWAP_E_EPOCH" for answer in answers):
             epoch, answers = await self._try_prepare(changes, timeout)
         refusals = [answer for answer in answers if not answer["ok"]]
         if refusals:
-            await self._abort(epoch, timeout)
+            await self._forget(epoch, timeout)
             raise _refused(refusals, len(answers))
-        return epoch, {answer["rank"]: answer["previous"] for answer in answers}
+        return epoch, answers
 
     async def _try_prepare(self, changes: Mapping[str, str], timeout: float) -> tuple[int, Answers]:
         """Asks all ranks under a new epoch, and learns which epochs they have seen."""
-        epoch = self._tried = 1 + max(self.epoch, self._tried)
+        epoch = 1 + max(self.epoch, self._taken)
         try:
             answers = await self._ask("prepare", timeout, epoch, dict(changes), self.build_digest, self.op_versions)
         except IpcError:
-            await self._abort(epoch, timeout)
+            self._taken = epoch  # a rank may come to it late
+            await self._forget(epoch, timeout)
             raise
-        self._tried = max([epoch, *map(_highest_seen, answers)])
+        self._taken = max([self._taken, *map(_highest_seen, answers)])
         return epoch, answers
 
-    async def _commit(self, epoch: int, ranks: set[int], timeout: float) -> Outcome:
+    async def _commit(self, epoch: int, ranks: set[int], timeout: float, neutral: str | None = None) -> Outcome:
+        self._taken = epoch
         try:
-            acks = await self._ask("commit", timeout, epoch)
+            acks = await answered("commit", self.ranks.commit(epoch, neutral), timeout)
         except IpcError as error:
             raise Diverged(f"commit of epoch {epoch}: {error.message}") from error
+        if {ack["rank"] for ack in acks} == ranks and not any(ack["ok"] for ack in acks):
+            await self._forget(epoch, timeout)
+            raise _refused(acks, len(acks))
         complaint = _disagreement(acks, epoch, ranks)
         if complaint:
             raise Diverged(f"commit of epoch {epoch}: {complaint}")
-        return Outcome(epoch, acks[0]["step"], sorted(acks, key=_rank))
+        return Outcome(epoch, acks[0]["step"], acks, self.ranks.isolation)
 
     async def _take_back(self, what: str, previous: dict[int, dict[str, str]], timeout: float) -> IpcError:
         """Switches every rank to what the lowest rank ran before, and returns the error that tells the whole story."""
@@ -121,8 +162,8 @@ class Coordinator:
         self.divergence = what
         before = previous[min(previous)]
         try:
-            epoch, ranks = await self._prepare(before, timeout)
-            outcome = await self._commit(epoch, set(ranks), timeout)
+            epoch, answers = await self._prepare(before, timeout)
+            outcome = await self._commit(epoch, {answer["rank"] for answer in answers}, timeout)
         except (IpcError, Diverged) as failure:
             self.divergence = f"{what}; switching back failed too: {failure}"
             log.error("%s", self.divergence)
@@ -135,11 +176,12 @@ class Coordinator:
             "steps in between may have mixed implementations: repeat what they computed, and report this",
         )
 
-    async def _abort(self, epoch: int, timeout: float) -> None:
-        """Best effort: a rank that misses it stays on its old choice and drops the epoch at the next prepare."""
+    async def _forget(self, epoch: int, timeout: float) -> None:
+        """Aborts on all. A rank that misses it stays on its old choice, and drops the epoch at the next prepare."""
         try:
             await self._ask("abort", timeout, epoch)
         except IpcError as error:
+            self._taken = max(self._taken, epoch)
             log.warning("abort of epoch %d: %s", epoch, error.message)
 
     async def _ask(self, method: str, timeout: float, *args: Any) -> Answers:
@@ -147,9 +189,14 @@ class Coordinator:
 
 
 async def ask(ranks: RankGroup, method: str, timeout: float, *args: Any) -> Answers:
-    """One answer per rank in order of rank, or an IpcError: TIMEOUT, or INTERNAL when the broadcast itself failed."""
+    """One answer per rank in order of rank, or an IpcError, as `answered` says."""
+    return await answered(method, ranks.call(method, *args), timeout)
+
+
+async def answered(method: str, call: Awaitable[Answers], timeout: float) -> Answers:
+    """The answers to a call in order of rank, or an IpcError: TIMEOUT, or UNEXPECTED when the call itself failed."""
     try:
-        answers = await asyncio.wait_for(ranks.call(method, *args), timeout)
+        answers = await asyncio.wait_for(call, timeout)
     except asyncio.TimeoutError:
         raise IpcError("OPSWAP_E_TIMEOUT", f"{method}: not every rank answered in {timeout:g} s") from None
     except Exception as error:
@@ -172,9 +219,10 @@ def _rank(answer: dict[str, Any]) -> int:
 
 
 def _highest_seen(answer: dict[str, Any]) -> int:
-    """The highest epoch that a rank has committed or prepared; 0 where its answer tells no status."""
-    status = answer.get("status")
-    return max(int(status["epoch"]), int(status["prepared"] or 0)) if status else 0
+    """The highest epoch that a rank has committed or holds of others; 0 where its answer tells no status. What it holds
+    after it agreed is the epoch that it was asked for."""
+    status = answer.get("status") or {"epoch": 0, "prepared": None}
+    return max(int(status["epoch"]), 0 if answer["ok"] else int(status["prepared"] or 0))
 
 
 def _disagreement(acks: Answers, epoch: int, ranks: set[int]) -> str:

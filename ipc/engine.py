@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from .coordinator import Coordinator, Outcome, RankGroup, all_answered, ask
 from .errors import IpcError, nearest
+from .memory import TRIAL_S, Memory
 from .restore import Restored, restore
-from .state import SavedChoice, StateFile
+from .state import StateFile
 
 log = logging.getLogger("opswap.engine")
 ASK_TIMEOUT_S = 8.0
@@ -30,13 +34,15 @@ class AgentInfo:
     """What the adapter knows and the agent reports.
 
     `version` is opswap.version(), `manifest` is opswap.manifest(), both of this process; `framework` has name, version
-    and model; `doctor` adds checks of the adapter's own ({name, state: ok|warn|fail, message, remedy}).
+    and model; `doctor` adds checks of the adapter's own ({name, state: ok|warn|fail, message, remedy}); `died` says
+    whether the engine ended by itself.
     """
 
     version: dict[str, Any]
     manifest: dict[str, Any]
     framework: dict[str, str]
     doctor: Callable[[], Awaitable[list[Check]]] = _no_checks
+    died: Callable[[], bool] = lambda: False
 
 
 class Engine:
@@ -48,44 +54,100 @@ class Engine:
         self.info = info
         self.counters = counters
         self.started = started
-        self.choice: dict[str, str] = {}
         self.restored = Restored()
         self.switching = asyncio.Lock()
+        self._trial_ends = 0.0
         versions = {op["op"]: op["version"] for op in info.manifest["ops"]}
         self.coordinator = Coordinator(ranks, info.version["build_digest"], versions)
 
+    @property
+    def choice(self) -> dict[str, str]:
+        """What was switched and is not unpinned: implementation per op."""
+        return self.memory.record.choice
+
     async def restore(self, file: Path) -> None:
-        """Brings the ranks to the choice that `file` holds, and remembers later choices there."""
-        self.state = StateFile(file)
+        """Brings the ranks to what `file` remembers, and remembers there what follows."""
+        model, build = self.info.framework["model"], self.info.version["build_digest"]
+        self.memory = Memory(StateFile(file), model, build, self.counters)
         async with self.switching:
-            self.restored = await restore(self.coordinator, self.state, USE_TIMEOUT_S)
-            self.choice = dict(self.restored.choice)
+            use = partial(self._switch, timeout=USE_TIMEOUT_S)
+            self.restored = await restore(self.memory, self.coordinator, use, USE_TIMEOUT_S)
 
     async def ask(self, method: str, *args: Any) -> list[dict[str, Any]]:
         """One answer per rank; raises IpcError, with the code and reason of the first rank that refuses."""
         return all_answered(await ask(self.ranks, method, ASK_TIMEOUT_S, *args))
 
-    async def use(self, changes: dict[str, str], timeout: float) -> Outcome:
-        """Switches all ranks; raises IpcError, BUSY when another switch is under way."""
-        if self.switching.locked():
-            raise IpcError("OPSWAP_E_BUSY", "use: another switch is under way")
-        async with self.switching:
-            self.counters["switches"] += 1
-            outcome = await self.coordinator.use(changes, timeout)
-            self.choice.update(changes)
-            self._remember()
-        log.info("epoch %d at step %d: %s", outcome.epoch, outcome.step, changes)
+    async def use(
+        self, changes: dict[str, str], timeout: float, neutral: str | None = None, reason: str = ""
+    ) -> Outcome:
+        """Switches all ranks; raises IpcError, BUSY when another switch is under way. `neutral` is as Coordinator has
+        it; `reason` is for the log."""
+        async with self._alone("use"):
+            outcome = await self._switch(changes, timeout, neutral)
+        why = "".join([f"; {reason}" if reason else "", f"; cached KV is kept: {neutral}" if neutral else ""])
+        log.info("epoch %d at step %d: %s%s", outcome.epoch, outcome.step, changes, why)
         return outcome
+
+    async def reset(self, op: str | None, timeout: float) -> tuple[dict[str, str], Outcome, list[dict[str, str]]]:
+        """Unpins an op, or all: what the library chose at load runs again, and what is barred is not any more.
+
+        What it switched to, the switch, and what was barred.
+        """
+        async with self._alone("reset"):
+            known = {*self.choice, *self.memory.record.barred}
+            ops = sorted(known) if op is None else [op]
+            at_load = [rank["at_load"] for rank in await self.ask("status")]
+            changes = {each: at_load[0][each] for each in ops if each in self.choice and each in at_load[0]}
+            if any({each: rank.get(each) for each in changes} != changes for rank in at_load):
+                raise IpcError("OPSWAP_E_REFUSED", f"reset: ranks chose differently at load: {at_load}")
+            still = Outcome(self.coordinator.epoch, 0, [])
+            outcome = await self._switch(changes, timeout) if changes else still
+            return changes, outcome, self.memory.forget(ops)
+
+    async def judge_trials(self) -> None:
+        """What is on trial has proven itself when the engine has lived for TRIAL_S and every rank has called it."""
+        trial = dict(self.memory.record.trial)
+        if not trial or self.switching.locked() or time.monotonic() < self._trial_ends:
+            return
+        ranks = await self.ask("ops")
+        called = {op: impl for op, impl in trial.items() if all(_calls(rank, op, impl) for rank in ranks)}
+        if called:
+            self.memory.proved(called)
+
+    async def end(self) -> None:
+        """The engine is stopped. Where it died, what is on trial is what it died under."""
+        await self.memory.end(self.info.died())
 
     def declared(self, op: str) -> None:
         """Raises IpcError NO_OP, with the nearest name, when there is no such op."""
         if op not in self.coordinator.op_versions:
             raise IpcError("OPSWAP_E_NO_OP", f"no op named {op!r}{nearest(op, list(self.coordinator.op_versions))}")
 
-    def _remember(self) -> None:
-        """The switch has happened whatever the disk says, so a failure to save is counted, and told by doctor."""
+    @asynccontextmanager
+    async def _alone(self, verb: str) -> AsyncIterator[None]:
+        if self.switching.locked():
+            raise IpcError("OPSWAP_E_BUSY", f"{verb}: another switch is under way")
+        async with self.switching:
+            yield
+
+    async def _switch(self, changes: dict[str, str], timeout: float, neutral: str | None = None) -> Outcome:
+        self.memory.refuse_barred(changes)
+        on_trial = dict(self.memory.record.trial)
         try:
-            self.state.save(SavedChoice(self.coordinator.epoch, self.choice))
-        except OSError as error:
-            log.error("the choice was not saved: %s", error)
-            self.counters["not_saved"] += 1
+            ready = partial(self.memory.before, changes)
+            outcome = await self.coordinator.use(changes, timeout, neutral, ready)
+        except IpcError:
+            # Where ranks may run different choices, a candidate may still run on one.
+            if self.memory.record.trial != on_trial and self.coordinator.divergence is None:
+                self.memory.taken_back()
+            raise
+        if outcome.acks:
+            self.counters["switches"] += 1
+            self._trial_ends = time.monotonic() + TRIAL_S
+        self.memory.after(outcome.epoch, changes, is_new=bool(outcome.acks))
+        return outcome
+
+
+def _calls(rank: dict[str, Any], op: str, impl: str) -> int:
+    rows = [row for each in rank["ops"] if each["op"] == op for row in each["impls"] if row["name"] == impl]
+    return sum(row["calls"] for row in rows)

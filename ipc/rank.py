@@ -3,14 +3,16 @@
     idle --prepare ok--> prepared --commit--> idle (new choice, new epoch)
                              |--abort, or a prepare with a higher epoch--> idle (old choice)
 
-Calls arrive on the thread that runs the model, through the engine's ordered broadcast, so there are no locks; a commit
-arrives between two steps. Nothing raises for a refusal: the answer says `ok: False` with a code and a reason, because
-an exception on one rank would hide the answers of the others. After a refusal the rank runs what it ran before.
+A commit arrives on the thread that runs the model, through the engine's ordered broadcast, between two steps; all else
+may arrive on another thread while a step runs, so what is prepared is changed under a lock. Nothing raises for a
+refusal: the answer says `ok: False` with a code and a reason, because an exception on one rank would hide the answers
+of the others. After a refusal the rank runs what it ran before.
 """
 
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -66,8 +68,10 @@ class RankSwitch:
     native: Native
     context: Context
     _choice: dict[str, str] = field(default_factory=dict)
+    _at_load: dict[str, str] = field(default_factory=dict)
     _prepared: Prepared | None = None
     _last_ack: Answer | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         self._ops = {op["op"]: op for op in self.native.manifest()["ops"]}
@@ -80,6 +84,12 @@ class RankSwitch:
 
         Changes nothing that runs, so it may be called while a step does.
         """
+        with self._lock:
+            return self._prepare(epoch, changes, build_digest, op_versions)
+
+    def _prepare(
+        self, epoch: int, changes: Mapping[str, str], build_digest: str, op_versions: Mapping[str, int]
+    ) -> Answer:
         try:
             self._above_current(epoch)
             self._same_build(build_digest)
@@ -91,6 +101,10 @@ class RankSwitch:
 
     def commit(self, epoch: int) -> Answer:
         """Applies what was prepared as `epoch`, wholly or not at all; asked twice, it acknowledges twice."""
+        with self._lock:
+            return self._commit(epoch)
+
+    def _commit(self, epoch: int) -> Answer:
         if self._last_ack and self._last_ack["epoch"] == epoch:
             return self._last_ack
         if self._prepared is None or self._prepared.epoch != epoch:
@@ -103,6 +117,7 @@ class RankSwitch:
         except Refusal as refusal:
             return self._no(refusal)
         self._choice.update(changes)
+        self._at_load = {**previous, **self._at_load}
         self.context.set_epoch(epoch)
         self._last_ack = {
             "rank": self.context.rank,
@@ -117,30 +132,35 @@ class RankSwitch:
 
     def abort(self, epoch: int) -> Answer:
         """Forgets what was prepared as `epoch`; forgetting what is not there is fine."""
-        if self._prepared is not None and self._prepared.epoch == epoch:
-            self._prepared = None
+        with self._lock:
+            if self._prepared is not None and self._prepared.epoch == epoch:
+                self._prepared = None
         return {"rank": self.context.rank, "ok": True}
 
     def status(self) -> Answer:
         """`RankStatus` of messages.json."""
+        prepared = self._prepared
         return {
             "rank": self.context.rank,
             "ok": True,
             "step": self.context.step,
             "epoch": self.context.epoch,
-            "prepared": self._prepared.epoch if self._prepared else None,
+            "prepared": prepared.epoch if prepared else None,
             "build_digest": self._digest,
             "choice": dict(self._choice),
+            "at_load": dict(self._at_load),
         }
 
     def ops(self) -> Answer:
         """`RankOps` of messages.json."""
+        stats = self.native.stats()
         return {
             "rank": self.context.rank,
             "ok": True,
             "step": self.context.step,
             "epoch": self.context.epoch,
-            "ops": self.native.stats()["ops"],
+            "window_s": stats["window_s"],
+            "ops": stats["ops"],
         }
 
     def why(self, op: str) -> Answer:

@@ -3,54 +3,71 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from .coordinator import Coordinator, ask
 from .errors import IpcError
-from .state import StateFile, UnreadableState
+from .memory import Memory
+from .state import UnreadableState
 
 log = logging.getLogger("opswap.restore")
 FRAMEWORK = "framework"
+Use = Callable[[dict[str, str]], Awaitable[object]]
 
 
 @dataclass(frozen=True)
 class Restored:
-    """How it went: outcome is none, restored, framework or failed; `choice` is what the ranks were switched to."""
+    """How it went; the outcomes are those of messages.json."""
 
     outcome: str = "none"
     message: str = "nothing was saved by an earlier run"
-    choice: dict[str, str] = field(default_factory=dict)
 
     def report(self) -> dict[str, str]:
         """`Restored` of messages.json."""
         return {"outcome": self.outcome, "message": self.message}
 
 
-async def restore(coordinator: Coordinator, state: StateFile, timeout: float) -> Restored:
-    """Brings the ranks to the saved choice. Never raises for what it finds: an engine must start either way."""
+async def restore(memory: Memory, coordinator: Coordinator, use: Use, timeout: float) -> Restored:
+    """Brings the ranks to what is remembered. Never raises for what it finds: an engine must start either way."""
     try:
-        saved = state.load()
-        if saved is None or not saved.choice:
-            return Restored()
-        # Epochs keep rising across restarts, so that an audit never sees one number twice.
-        coordinator.epoch = saved.epoch
-        await coordinator.use(saved.choice, timeout)
-        return Restored("restored", f"the choice of epoch {saved.epoch} is active again", dict(saved.choice))
+        refused = memory.load()
+        coordinator.epoch = epoch = memory.record.epoch
+        died = memory.bar_what_it_died_under()
+        choice = dict(memory.record.choice)
+        if choice:
+            await use(choice)
     except (UnreadableState, IpcError) as error:
         log.error("the last choice cannot be used: %s", error)
-        return await _framework(coordinator, str(error), timeout)
+        return await _framework(coordinator, use, str(error), timeout)
+    return _told(refused, died, choice, epoch)
 
 
-async def _framework(coordinator: Coordinator, reason: str, timeout: float) -> Restored:
+def _told(refused: str, died: dict[str, str], choice: dict[str, str], epoch: int) -> Restored:
+    now = ", ".join(f"{op}={impl}" for op, impl in choice.items())
+    instead = f"last known good is active: {now}" if now else "what the library chose at load is active"
+    if died:
+        under = ", ".join(f"{op}={impl}" for op, impl in died.items())
+        told = Restored("barred", f"the engine died while {under} was on trial, which is barred now; {instead}")
+    elif refused:
+        told = Restored("refused", f"{refused}; {instead}")
+    elif choice:
+        return Restored("restored", f"the choice of epoch {epoch} is active again")
+    else:
+        return Restored()
+    log.warning("%s", told.message)
+    return told
+
+
+async def _framework(coordinator: Coordinator, use: Use, reason: str, timeout: float) -> Restored:
     try:
         choice = await _framework_choice(coordinator, timeout)
         if choice:
-            await coordinator.use(choice, timeout)
+            await use(choice)
     except IpcError as error:
         return Restored("failed", f"{reason}; going to {FRAMEWORK} failed too: {error.message}")
     ops = ", ".join(choice) or "no op, for none has one here"
-    return Restored("framework", f"{reason}; the framework's own kernels are active for {ops}", choice)
+    return Restored("framework", f"{reason}; the framework's own kernels are active for {ops}")
 
 
 async def _framework_choice(coordinator: Coordinator, timeout: float) -> dict[str, str]:
@@ -63,5 +80,5 @@ async def _framework_choice(coordinator: Coordinator, timeout: float) -> dict[st
     return choice
 
 
-def _offers(impls: list[dict[str, Any]]) -> bool:
+def _offers(impls: list[dict[str, object]]) -> bool:
     return any(impl["name"] == FRAMEWORK and impl["usable"] for impl in impls)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,8 +13,11 @@ from typing import Any
 
 import msgpack
 import zmq
+from opswap.ipc.agent import Agent
+from opswap.ipc.engine import AgentInfo
 from opswap.ipc.messages import PROTOCOL, REPLY, RESULTS
 from opswap.ipc.rank import RankSwitch
+from opswap.ipc.watch import WATCH, RankWatch
 
 DIGEST = "d" * 64
 OPS = ("rms_norm", "silu_and_mul", "linear")
@@ -34,6 +38,7 @@ class FakeNative:
         self.versions = dict.fromkeys(OPS, 1) | (versions or {})
         self.impls = {op: dict(IMPLS) for op in OPS}
         self.chosen = dict.fromkeys(OPS, "cpu")
+        self.calls: Counter[tuple[str, str]] = Counter()
         self.on_use: Callable[[str, str], None] = lambda _op, _impl: None
         self.on_call: Callable[[str, tuple[Any, ...], str | None], None] = lambda _op, _args, _impl: None
 
@@ -71,9 +76,13 @@ class FakeNative:
         return previous
 
     def stats(self) -> dict[str, Any]:
-        zero = {"calls": 0, "errors": 0, "mean_ns": 0.0, "p50_ns": 0.0, "p99_ns": 0.0}
-        rows = [{"op": op, "active": self.chosen[op], "impls": [{"name": n, **zero} for n in IMPLS]} for op in OPS]
-        return {"context": {}, "ops": rows}
+        times = {"timed": 0, "mean_ns": 0.0, "p50_ns": 0.0, "p99_ns": 0.0}
+        zero = {"errors": 0, **times, "buckets": [], "beyond_buckets": 0}
+        rows = []
+        for op in OPS:
+            impls = [{"name": name, "calls": self.calls[op, name], **zero} for name in IMPLS]
+            rows.append({"op": op, "active": self.chosen[op], "impls": impls})
+        return {"context": {}, "window_s": 30.0, "ops": rows}
 
     def call(self, op: str, *args: Any, impl: str | None = None, plan: bytes = b"") -> None:
         self.on_call(op, args, impl)
@@ -93,14 +102,17 @@ class FakeRanks:
     def __init__(self, size: int = 2) -> None:
         self.natives = [FakeNative() for _ in range(size)]
         self.contexts = [FakeContext(rank) for rank in range(size)]
+        self.environment: dict[str, str] = {}
         self.make()
         self.fault: Callable[[str, int, dict[str, Any]], dict[str, Any] | None] = lambda _method, _rank, answer: answer
         self.delay: Callable[[str], float] = lambda _method: 0.0
         self.calls: list[str] = []
+        self.isolation: dict[str, Any] | None = None
 
     def make(self) -> None:
         """The switches, from natives and contexts as they are now."""
         self.switches = [RankSwitch(n, c) for n, c in zip(self.natives, self.contexts, strict=True)]
+        self.watches = [RankWatch(n, rank, self.environment) for rank, n in enumerate(self.natives)]
 
     async def start(self, engine: str, counters: Counter[str]) -> None:
         """These ranks need no name."""
@@ -111,8 +123,16 @@ class FakeRanks:
     async def call(self, method: str, *args: Any) -> list[dict[str, Any]]:
         self.calls.append(method)
         await asyncio.sleep(self.delay(method))
-        answers = [self.fault(method, i, getattr(s, method)(*args)) for i, s in enumerate(self.switches)]
+        sides = self.watches if method in WATCH else self.switches
+        answers = [self.fault(method, i, getattr(side, method)(*args)) for i, side in enumerate(sides)]
         return [answer for answer in answers if answer is not None]
+
+    async def commit(self, epoch: int, neutral: str | None) -> list[dict[str, Any]]:
+        acks = await self.call("commit", epoch)
+        outcome = "isolated" if neutral is None else "neutral"
+        told = {"epoch": epoch, "outcome": outcome, "reason": neutral or ""}
+        self.isolation = {**told, "requests": 0, "recomputed_ms": 0.0}
+        return acks
 
     def begin_step(self) -> None:
         for context in self.contexts:
@@ -170,3 +190,34 @@ def client(socket: Path, timeout_ms: int = 10_000) -> Iterator[Client]:
         yield made.hello()
     finally:
         made.close()
+
+
+ENGINE = {"name": "vllm", "version": "0.33.0", "model": "tiny"}
+
+
+@contextmanager
+def engine(ranks: FakeRanks, name: str = "e", **info: Any) -> Iterator[Agent]:
+    """An agent on an event loop of its own thread, as an API server would run it."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+
+    def on_loop(make: Callable[[], Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(make(), loop).result(20)
+
+    async def create() -> Agent:
+        native = ranks.natives[0]
+        made = Agent(name, ranks, AgentInfo(native.version(), native.manifest(), ENGINE, **info))
+        await made.start()
+        return made
+
+    try:
+        agent = on_loop(create)
+        try:
+            yield agent
+        finally:
+            on_loop(agent.stop)
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()

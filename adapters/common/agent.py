@@ -19,15 +19,22 @@ NAME_ENV = "OPSWAP_ENGINE_NAME"
 Judge = Callable[[PluginState, list[Report], bool], list[Check]]
 
 
-def make_agent(adapter: Adapter, name: str, ranks: EngineRanks, model: str, judge: Judge) -> Agent:
-    """An agent for one engine that serves `model`."""
+def make_agent(
+    adapter: Adapter,
+    name: str,
+    ranks: EngineRanks,
+    model: str,
+    judge: Judge,
+    died: Callable[[], bool] = lambda: False,
+) -> Agent:
+    """An agent for one engine that serves `model`. `died` says whether an engine in other processes ended by itself."""
     import opswap
 
     async def checks() -> list[Check]:
         return judge(adapter.state, await ranks.reports(), ranks.cache_pending)
 
     framework = {"name": adapter.package, "version": adapter.state.engine_version, "model": model}
-    return Agent(name, ranks, AgentInfo(opswap.version(), opswap.manifest(), framework, checks))
+    return Agent(name, ranks, AgentInfo(opswap.version(), opswap.manifest(), framework, checks, died))
 
 
 def engine_name(adapter: Adapter, port: int | None) -> str:

@@ -1,54 +1,113 @@
-"""The reset of an engine's prefix cache after a switch, so that no request mixes cached KV of old and new kernels."""
+"""Isolation of cached KV at a switch: what old kernels computed is forgotten, and running requests compute it anew."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass
+from typing import Any
 
 log = logging.getLogger("opswap.adapter")
 RETRY_S = 0.5
 RETRY_MAX_S = 10.0
+SETTLE_S = 0.003
+WATCH_S = 0.005
+#: Output tokens so far, by id, of the requests that have one.
+Progress = dict[str, int]
 
 
-class PrefixCacheReset:
-    """`reset` answers whether the engine has done it; one that is busy is asked again until it has."""
+@dataclass
+class Isolation:
+    """`Isolation` of messages.json: what became of the cached KV at one switch."""
 
-    def __init__(self, reset: Callable[[], Awaitable[bool]]) -> None:
+    epoch: int
+    outcome: str
+    reason: str = ""
+    requests: int = 0
+    recomputed_ms: float | None = None
+
+    def report(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class CacheIsolation:
+    """`reset` answers whether the engine has forgotten all cached KV, that of running requests too; one that has not is
+    asked again until it has. `progress` tells how far the requests are."""
+
+    def __init__(self, reset: Callable[[], Awaitable[bool]], progress: Callable[[], Progress]) -> None:
         self._reset = reset
+        self._progress = progress
+        self._tasks: set[asyncio.Task[None]] = set()
         self._retry: asyncio.Task[None] | None = None
+        self.last: Isolation | None = None
 
     @property
     def pending(self) -> bool:
         """Whether the cache may still hold blocks computed before the last switch."""
-        return self._retry is not None and not self._retry.done()
+        return self.last is not None and self.last.outcome == "pending"
 
-    async def request(self) -> None:
-        """Resets now, or as soon as the engine is free. A failure is not the switch's, which has happened already."""
+    async def isolate(self, epoch: int) -> None:
+        """Resets now, or as soon as the engine does it. A failure is not the switch's, which has happened already."""
+        told = self.last = Isolation(epoch, "pending")
         done = False
         try:
-            done = await self._try()
+            done = await self._try(told)
         finally:  # also where the time limit of the switch ends the wait
-            if not done and not self.pending:
-                log.info("the prefix cache is reset as soon as the engine does it")
-                self._retry = asyncio.create_task(self._reset_when_free())
+            if not done and (self._retry is None or self._retry.done()):
+                self._retry = self._keep(self._reset_when_it_goes())
+        if done:
+            self._keep(self._watch(told))
 
-    async def _reset_when_free(self) -> None:
-        wait = RETRY_S
-        while not await self._try():
-            await asyncio.sleep(wait)
-            wait = min(2 * wait, RETRY_MAX_S)  # an engine logs every refusal
-
-    async def _try(self) -> bool:
-        """A reset that fails is not done, so it stays pending and the doctor tells it."""
-        try:
-            return await self._reset()
-        except Exception as error:  # whatever the engine raises, the cache still holds old blocks
-            log.warning("the prefix cache was not reset: %s: %s", type(error).__name__, error)
-            return False
+    def keep(self, epoch: int, reason: str) -> None:
+        """A neutral switch: cached KV is as good as before, for `reason`."""
+        self.last = Isolation(epoch, "neutral", reason, 0, 0.0)
 
     async def stop(self) -> None:
-        """Gives up on a reset that still waits for the engine to be free."""
-        if self._retry is not None:
-            self._retry.cancel()
-            await asyncio.gather(self._retry, return_exceptions=True)
+        """Gives up on what is still under way."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _watch(self, told: Isolation) -> None:
+        """Until each request that ran at the switch has a token more, or has ended."""
+        start = time.monotonic()
+        # Tokens of the step before the commit are on their way: after a moment they are counted.
+        await asyncio.sleep(SETTLE_S)
+        before = self._progress()
+        waiting = set(before)
+        while waiting:
+            await asyncio.sleep(WATCH_S)
+            now = self._progress()
+            waiting = {request for request in waiting if now.get(request, before[request] + 1) <= before[request]}
+        told.recomputed_ms = 1e3 * (time.monotonic() - start)
+
+    async def _reset_when_it_goes(self) -> None:
+        wait = RETRY_S
+        while self.last is not None and self.last.outcome == "pending":
+            await asyncio.sleep(wait)
+            if await self._try(self.last):
+                await self._watch(self.last)
+            wait = min(2 * wait, RETRY_MAX_S)  # an engine logs every refusal
+
+    async def _try(self, told: Isolation) -> bool:
+        """A reset that fails is not done, so it stays pending and the doctor tells it."""
+        try:
+            done = await self._reset()
+        except Exception as error:  # whatever the engine raises, the cache still holds old blocks
+            told.reason = f"the engine did not forget cached KV: {type(error).__name__}: {error}"
+            log.warning("%s", told.reason)
+            return False
+        if done:
+            told.outcome, told.reason, told.requests = "isolated", "", len(self._progress())
+        else:
+            told.reason = "the engine refused to forget cached KV; it is asked again until it does"
+            log.info("%s", told.reason)
+        return done
+
+    def _keep(self, work: Any) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task

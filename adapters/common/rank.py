@@ -10,13 +10,17 @@ from typing import Any
 
 from opswap.adapters.common import report
 from opswap.adapters.common.adapter import Adapter
-from opswap.ipc.answers import AnswerSender, Ticket
-from opswap.ipc.errors import code_of
+from opswap.ipc.answers import AnswerSender, Ticket, answer_of
+from opswap.ipc.direct_line import RankLine
 from opswap.ipc.rank import RankSwitch
+from opswap.ipc.watch import RankWatch
 
 Answer = dict[str, Any]
 #: Changes what a step runs, so it waits for the boundary between two steps; all else may be served at any time.
 AT_STEP_BOUNDARY = ("commit",)
+
+#: The open line of each adapter in this process.
+_lines: dict[Adapter, RankLine] = {}
 
 
 @cache
@@ -27,6 +31,18 @@ def rank_switch(adapter: Adapter) -> RankSwitch:
     return RankSwitch(opswap, adapter.context)
 
 
+def _open_line(methods: RankMethods, engine: str, token: str) -> None:
+    rank_switch(methods.opswap_adapter)  # made once, before two threads ask for it
+
+    def run(method: str, args: tuple[Any, ...]) -> Answer:
+        answer: Answer = getattr(methods, f"opswap_{method}")(*args)
+        return answer
+
+    if earlier := _lines.pop(methods.opswap_adapter, None):
+        earlier.close()
+    _lines[methods.opswap_adapter] = RankLine(engine, token, methods.rank, run)
+
+
 class RankMethods:
     """What every rank answers. Mixed into an engine's worker class, or used alone; every name starts with opswap_, so
     that no name of the engine's is hidden."""
@@ -34,21 +50,26 @@ class RankMethods:
     opswap_adapter: Adapter
     rank: int
 
+    def opswap_listen(self, engine: str, token: str) -> Answer:
+        """Opens the direct line to the agent of `engine`, and ends one to an earlier agent."""
+        _open_line(self, engine, token)
+        return {"rank": self.rank, "ok": True}
+
     def opswap_prepare(
         self, epoch: int, changes: dict[str, str], build_digest: str, op_versions: dict[str, int]
     ) -> Answer:
         state = self.opswap_adapter.state
         if not state.registered:
             return {"rank": self.rank, "ok": False, "code": "OPSWAP_E_UNUSABLE", "reason": state.trouble}
-        if reason := self.opswap_mid_step():
-            return {"rank": self.rank, "ok": False, "code": "OPSWAP_E_BUSY", "reason": reason}
         return rank_switch(self.opswap_adapter).prepare(epoch, changes, build_digest, op_versions)
 
     def opswap_mid_step(self) -> str | None:
-        """Why no switch may begin here; for engines whose calls can arrive in the middle of a step."""
+        """Why no commit may happen here; for engines whose calls can arrive in the middle of a step."""
         return None
 
     def opswap_commit(self, epoch: int) -> Answer:
+        if reason := self.opswap_mid_step():
+            return {"rank": self.rank, "ok": False, "code": "OPSWAP_E_BUSY", "reason": reason}
         return rank_switch(self.opswap_adapter).commit(epoch)
 
     def opswap_abort(self, epoch: int) -> Answer:
@@ -67,6 +88,33 @@ class RankMethods:
         """What the doctor wants to know of this rank."""
         return report.of_rank(self.opswap_adapter, self.rank)
 
+    def opswap_shadow_start(self, op: str, control: str, candidate: str, how: Answer) -> Answer:
+        return self._opswap_watch.shadow_start(op, control, candidate, how)
+
+    def opswap_shadow_stop(self, op: str, only: list[int] | None = None) -> Answer:
+        return self._opswap_watch.shadow_stop(op, only)
+
+    def opswap_shadow_status(self, op: str) -> Answer:
+        return self._opswap_watch.shadow_status(op)
+
+    def opswap_shadow_read(self, op: str, after: list[int], most: int) -> Answer:
+        return self._opswap_watch.shadow_read(op, after, most)
+
+    def opswap_record_start(self, op: str, how: Answer) -> Answer:
+        return self._opswap_watch.record_start(op, how)
+
+    def opswap_record_stop(self, op: str, only: list[int] | None = None) -> Answer:
+        return self._opswap_watch.record_stop(op, only)
+
+    def opswap_record_status(self, op: str) -> Answer:
+        return self._opswap_watch.record_status(op)
+
+    @property
+    def _opswap_watch(self) -> RankWatch:
+        import opswap
+
+        return RankWatch(opswap, self.rank)
+
     def opswap_reset_stats(self) -> None:
         import opswap
 
@@ -79,7 +127,7 @@ class RankMethods:
         opswap.trace_start(capacity)
 
     def opswap_trace(self, after: int = 0) -> list[Answer]:
-        """Recorded calls: {sequence, step, epoch, rank, op, impl}, oldest first."""
+        """Recorded calls as opswap.trace_read gives them, oldest first."""
         import opswap
 
         return opswap.trace_read(after)
@@ -112,11 +160,4 @@ class AnsweringRank:
         self._sender.close()
 
     def _run(self, method: str, args: tuple[Any, ...]) -> Answer:
-        rank = self._methods.rank
-        try:
-            answer = getattr(self._methods, f"opswap_{method}")(*args)
-            return {"rank": rank, "ok": True, **(answer or {})}
-        # An exception must become an answer: without one the agent would wait for its time limit.
-        except Exception as error:
-            reason = f"{method}: {type(error).__name__}: {error}"
-            return {"rank": rank, "ok": False, "code": code_of(error), "reason": reason}
+        return answer_of(self._methods.rank, method, lambda: getattr(self._methods, f"opswap_{method}")(*args))

@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from argparse import Namespace
+from collections.abc import Callable
 from typing import Any
 
 from opswap.adapters.common.agent import engine_name, make_agent, stop_with_the_loop
+from opswap.adapters.common.prefix_cache import Progress
 from opswap.adapters.common.ranks import EngineRanks
 from opswap.adapters.vllm import doctor
 from opswap.adapters.vllm.adapter import ADAPTER
@@ -28,7 +30,31 @@ class ServedEngine:
         return await self._client.collective_rpc(f"opswap_{method}", args=args)
 
     async def reset_prefix_cache(self) -> bool:
-        return await self._client.reset_prefix_cache()
+        return await self._client.reset_prefix_cache(reset_running_requests=True)
+
+    def progress(self) -> Progress:
+        return progress_of(self._client)
+
+
+def progress_of(client: Any) -> Progress:
+    """Output tokens so far of the requests that AsyncLLM or LLMEngine waits for, where there is one."""
+    states = list(client.output_processor.request_states.items())
+    counted = {request: state.detokenizer.num_output_tokens() for request, state in states if state.detokenizer}
+    return {request: count for request, count in counted.items() if count}
+
+
+def watch_end(client: Any) -> Callable[[], bool]:
+    """Whether the engine of an AsyncLLM died, or was asked to end. vLLM says of both that it has `errored`, so what
+    counts is how it stood when the server, which was told to stop, called `shutdown`."""
+    shutdown, asked = client.shutdown, []
+
+    def asked_to_end(*args: Any, **kwargs: Any) -> Any:
+        if not client.errored:
+            asked.append(True)
+        return shutdown(*args, **kwargs)
+
+    client.shutdown = asked_to_end
+    return lambda: client.errored and not asked
 
 
 class EndpointPlugin:
@@ -51,7 +77,7 @@ class EndpointPlugin:
             )
         ranks = EngineRanks(ServedEngine(engine_client))
         name = engine_name(ADAPTER, getattr(args, "port", None))
-        agent = make_agent(ADAPTER, name, ranks, str(args.model), doctor.engine_checks)
+        agent = make_agent(ADAPTER, name, ranks, str(args.model), doctor.engine_checks, watch_end(engine_client))
         await agent.start()
         state.opswap_agent = agent
         # vLLM has no hook for the end of an endpoint plugin, but a loop that ends cancels its tasks.

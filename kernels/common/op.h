@@ -3,10 +3,12 @@
 #pragma once
 
 #include <cstring>
+#include <initializer_list>
+#include <type_traits>
 
 #include "check.h"
 #include "pool.h"
-#include "registry.h"
+#include "registration.h"
 
 namespace opswap {
 

@@ -8,6 +8,8 @@ file(READ "${OPSWAP_ROOT}/package.json" OPSWAP_PACKAGE_JSON)
 string(JSON OPSWAP_PACK_VERSION GET "${OPSWAP_PACKAGE_JSON}" version)
 set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${OPSWAP_ROOT}/package.json")
 target_compile_definitions(_opswap PRIVATE OPSWAP_PACK_VERSION="${OPSWAP_PACK_VERSION}")
+# A wheel names no folder of the machine that made it, and __FILE__ does.
+target_compile_options(_opswap PRIVATE "-ffile-prefix-map=${OPSWAP_ROOT}/=")
 target_compile_options(_opswap PRIVATE -Wall -Wextra -Wno-unused-parameter)
 target_link_libraries(_opswap PRIVATE opswap ${CMAKE_DL_LIBS})
 target_link_options(_opswap PRIVATE "-Wl,--version-script=${CMAKE_CURRENT_LIST_DIR}/python-exports.map")

@@ -1,11 +1,12 @@
 // opswap_call and its relatives: find, check, run the active implementation, count.
 #include <cstring>
 
-#include "bound.h"
+#include "call.h"
 #include "device.h"
 #include "plan.h"
 #include "registry.h"
 #include "trace.h"
+#include "watch.h"
 
 using namespace opswap;
 
@@ -56,10 +57,15 @@ opswap_status start(const Op &op, Impl &impl, const Bound &bound, const opswap_e
   return start(op, impl, bound, exec);
 }
 
-opswap_status run(const Op &op, Impl &impl, const Bound &bound, const opswap_exec &exec) {
-  if (const char *reason = refusal(impl, bound)) [[unlikely]]
-    return refuse(op, impl, reason);
-  return exec.plan ? start_planned(op, impl, bound, exec) : start(op, impl, bound, exec);
+// Work on a device goes on after the call has returned, so the host's clock does not time it.
+opswap_status run_timed(const Op &op, Impl &impl, const Bound &bound, const opswap_exec &exec, bool counted) {
+  const uint64_t start = ticks_now();
+  const opswap_status status = run_implementation(op, impl, bound, exec);
+  const uint64_t now = ticks_now(), bucket = op.spec->bucket(bound.args);
+  const bool known = bound.base().device_type == kDLCPU;
+  if (counted && known) impl.stats.time(bucket, now - start, now);
+  if (traced()) trace_store(op, impl, bucket, Arm::live, known ? int64_t(ticks_to_ns(now - start)) : -1);
+  return status;
 }
 
 opswap_status resolve(const char *name, const opswap_exec *exec, Op *&op, Impl *&impl) {
@@ -84,7 +90,25 @@ Impl *chosen_for(const Op &op, Impl &impl, const Bound &bound, const opswap_exec
   return choice && choice->device_type == bound.base().device_type ? choice : &impl;
 }
 
+opswap_status run_counted(Op &op, Impl &impl, const Bound &bound, const opswap_exec &exec, bool timed) {
+  return timed || traced() ? run_timed(op, impl, bound, exec, timed) : run_implementation(op, impl, bound, exec);
+}
+
 }  // namespace
+
+namespace opswap {
+
+opswap_status run_implementation(const Op &op, Impl &impl, const Bound &bound, const opswap_exec &exec) {
+  if (const char *reason = refusal(impl, bound)) [[unlikely]]
+    return refuse(op, impl, reason);
+  return exec.plan ? start_planned(op, impl, bound, exec) : start(op, impl, bound, exec);
+}
+
+size_t workspace_of(const Impl &impl, const Bound &bound, const opswap_exec &exec) {
+  return impl.external || !impl.record->workspace ? 0 : impl.record->workspace(bound.args, exec);
+}
+
+}  // namespace opswap
 
 extern "C" {
 
@@ -98,15 +122,9 @@ opswap_status opswap_call(const char *name, const opswap_arg *args, int32_t narg
   if (opswap_status e = bind(*op, args, nargs, bound)) [[unlikely]]
     return e;
   impl = chosen_for(*op, *impl, bound, exec);
-  trace_call(*op, *impl);
-  opswap_status status;
-  if (impl->stats.count()) {
-    const uint64_t start = ticks_now();
-    status = run(*op, *impl, bound, x);
-    impl->stats.time(ticks_now() - start);
-  } else {
-    status = run(*op, *impl, bound, x);
-  }
+  const bool timed = impl->stats.count();
+  const auto run = [&] { return run_counted(*op, *impl, bound, x, timed); };
+  const opswap_status status = op->watched.load(std::memory_order_relaxed) ? run_watched(*op, bound, run) : run();
   if (status) [[unlikely]]
     impl->stats.errors.fetch_add(1, std::memory_order_relaxed);
   return status;

@@ -168,6 +168,13 @@ int16_t impl_index(const Op &op, const Impl *impl) {
   return -1;
 }
 
+uint64_t calls_of(const Op &op) {
+  uint64_t calls = 0;
+  for (int32_t i = 0; i < op.count.load(std::memory_order_acquire); ++i)
+    calls += op.impls[i]->stats.calls.load(std::memory_order_relaxed);
+  return calls;
+}
+
 }  // namespace opswap
 
 using namespace opswap;

@@ -3,21 +3,16 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
+#include <mutex>
 
-#include "error.h"
+#include "registration.h"
 #include "stats.h"
-#include "types.h"
 
 namespace opswap {
 
-enum class Isa : int32_t { portable, avx2, avx512 };
-
 using BindFn = opswap_status (*)(const opswap_arg *, void *out);
-using RunFn = opswap_status (*)(const void *args, const opswap_exec &exec);
-using CheckFn = opswap_status (*)(const void *args);
-using CanFn = const char *(*)(const void *args);  // nullptr, or the reason why not
-using SizeFn = size_t (*)(const void *args, const opswap_exec &exec);
-using PlanFn = opswap_status (*)(const void *args, const opswap_exec &exec, void *plan);
+using BucketFn = uint64_t (*)(const void *args);
 
 // Two tensor arguments that may be given as one quantised argument, in the place of the first; indices of arguments.
 struct QuantizedSpec {
@@ -25,50 +20,34 @@ struct QuantizedSpec {
   int32_t data, scale;
 };
 
+// What a call does with an argument.
+struct ArgSpec {
+  const char *name;
+  bool written;  // a tensor that receives values
+  bool kept;     // a written tensor whose old values may be used
+};
+
+// How far an output of this dtype may be from the float64 reference; an output of a dtype without one is exact.
+struct Tolerance {
+  DType dtype;
+  double atol, rtol;
+  double equal_ratio;  // share of the elements that has to be the same; 0: any
+};
+
 // One op as the generator writes it.
 struct OpSpec {
   const char *name;
+  int32_t version;
   int32_t nargs;
   BindFn bind;
+  BucketFn bucket;
+  const ArgSpec *args;
   const QuantizedSpec *quantized;
   int32_t nquantized;
-};
-
-// What real cards have shown of an implementation (evidence/); all null for one that needs none.
-struct Evidence {
-  const char *experimental = nullptr;  // why it runs only when named
-  const char *correct = nullptr;       // device models, as in "H100 H200"
-  const char *timed = nullptr;
-};
-
-// One implementation as a room registers it; a static object in the room's translation unit, never destroyed.
-struct ImplRecord {
-  const char *op;
-  const char *name;
-  Isa isa;           // instruction set that the code was compiled for
-  int32_t priority;  // highest usable one is active at load
-  int32_t device_type;
-  RunFn run;
-  CanFn can = nullptr;
-  SizeFn workspace = nullptr;
-  SizeFn plan_size = nullptr;
-  PlanFn plan = nullptr;
-  Evidence evidence = {};
-  ImplRecord *next = nullptr;
-};
-
-// A room's own check of values that op.json cannot say (page ids); runs before any implementation, CPU tensors only.
-struct CheckRecord {
-  const char *op;
-  CheckFn check;
-  CheckRecord *next = nullptr;
-};
-
-struct RegisterImpl {
-  explicit RegisterImpl(ImplRecord &record);
-};
-struct RegisterCheck {
-  explicit RegisterCheck(CheckRecord &record);
+  const Tolerance *tolerances;
+  int32_t ntolerances;
+  const char *const *symbols;  // of its shapes, in the order in which a shape bucket has them
+  int32_t nsymbols;
 };
 
 constexpr int kMaxImpls = 16;
@@ -89,12 +68,20 @@ struct Impl {
   ImplStats stats;
 };
 
+class Recording;
+class Shadow;
+
 struct Op {
   const OpSpec *spec = nullptr;
   CheckFn check = nullptr;
   std::atomic<Impl *> active{nullptr};
   std::atomic<bool> asked{false};              // `active` was asked for, so it takes every call
   std::atomic<Impl *> device_choice{nullptr};  // takes device tensors until then; null: no device implementation may
+  std::atomic<uint64_t> calls_before_step{0};  // of all its implementations, when the step began
+  std::atomic<bool> watched{false};            // calls look for a shadow and a recording that run
+  std::mutex watch_mutex;                      // over the two
+  std::shared_ptr<Shadow> shadow;              // the last one
+  std::shared_ptr<Recording> recording;        // the last one
   std::atomic<int32_t> count{0};               // impls[0..count) are published
   Impl *impls[kMaxImpls] = {};
   int16_t index = 0;
@@ -105,6 +92,7 @@ Impl *find_impl(Op &op, const char *name);
 int32_t op_count();
 Op &op_at(int32_t index);
 int16_t impl_index(const Op &op, const Impl *impl);
+uint64_t calls_of(const Op &op);  // over all implementations
 
 // The generator's table.
 extern const OpSpec kOps[];
@@ -113,9 +101,5 @@ extern const char kManifest[];
 extern const char kBuildDigest[];
 extern const char kPackVersion[];
 constexpr int32_t kManifestSchema = 1;
-
-// Highest instruction set of this CPU, capped by the environment variable OPSWAP_CPU_ISA (portable, avx2, avx512).
-Isa cpu_isa();
-const char *isa_name(Isa isa);
 
 }  // namespace opswap

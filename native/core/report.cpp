@@ -10,8 +10,10 @@
 
 #include "bound.h"
 #include "device.h"
+#include "json.h"
 #include "local_evidence.h"
 #include "registry.h"
+#include "shape_bucket.h"
 #include "trace.h"
 
 using namespace opswap;
@@ -19,30 +21,6 @@ using namespace opswap;
 namespace {
 
 constexpr size_t kMostRemarks = 4;  // on files of evidence in one reason; a reason that travels is bounded
-
-std::string quoted(const char *text) {
-  std::string out = "\"";
-  for (const char *p = text ? text : ""; *p; ++p) {
-    if (*p == '"' || *p == '\\') out += '\\';
-    if (static_cast<unsigned char>(*p) < 0x20) {
-      char escape[8];
-      std::snprintf(escape, sizeof escape, "\\u%04x", *p);
-      out += escape;
-    } else {
-      out += *p;
-    }
-  }
-  return out + "\"";
-}
-
-opswap_status copy_out(const char *call, const std::string &text, char *buf, size_t *size) {
-  if (!size) return fail(OPSWAP_E_NULL, "%s: size is null", call);
-  const size_t room = *size;
-  *size = text.size() + 1;
-  if (!buf || room < *size) return fail(OPSWAP_E_BUFFER, "%s: needs %zu bytes, got %zu", call, *size, buf ? room : 0);
-  std::memcpy(buf, text.c_str(), text.size() + 1);
-  return OPSWAP_OK;
-}
 
 // "" or the reason why `impl` cannot run; with args, a dry run of the checks that a call makes.
 std::string refusal(const Op &op, const Impl &impl, const opswap_arg *args, int32_t nargs) {
@@ -103,19 +81,39 @@ std::string impl_json(const Op &op, const Impl &impl, const opswap_arg *args, in
   return json + "}";
 }
 
-std::string stats_json(const Impl &impl) {
-  char text[256];
-  std::snprintf(text, sizeof text,
-                ",\"calls\":%" PRIu64 ",\"errors\":%" PRIu64 ",\"mean_ns\":%.1f,\"p50_ns\":%.1f,\"p99_ns\":%.1f}",
-                impl.stats.calls.load(), impl.stats.errors.load(), impl.stats.mean_ns(), impl.stats.percentile_ns(0.50),
-                impl.stats.percentile_ns(0.99));
-  return "{\"name\":" + quoted(impl.name) + text;
+std::string times_json(const TimesSummary &times) {
+  char text[160];
+  std::snprintf(text, sizeof text, "\"timed\":%" PRIu64 ",\"mean_ns\":%.1f,\"p50_ns\":%.1f,\"p99_ns\":%.1f",
+                times.count, times.mean_ns, times.p50_ns, times.p99_ns);
+  return text;
+}
+
+std::string buckets_json(const Op &op, const BucketTable &table, uint64_t now) {
+  std::string json = "[";
+  table.each([&](const BucketTimes &of) {
+    const TimesSummary times = of.times.summary(now);
+    if (!times.count) return;
+    json += (json.size() > 1 ? ",{" : "{") + ("\"bucket\":" + quoted(bucket_name(*op.spec, of.key).c_str())) + "," +
+            times_json(times) + "}";
+  });
+  return json + "]";
+}
+
+std::string stats_json(const Op &op, const Impl &impl, uint64_t now) {
+  const ImplStats &stats = impl.stats;
+  return "{\"name\":" + quoted(impl.name) + ",\"calls\":" + std::to_string(stats.calls.load()) +
+         ",\"errors\":" + std::to_string(stats.errors.load()) + "," + times_json(stats.recent.summary(now)) +
+         ",\"buckets\":" + buckets_json(op, stats.buckets, now) +
+         ",\"beyond_buckets\":" + std::to_string(stats.buckets.beyond()) + "}";
 }
 
 template <class F>
 std::string each_impl(const Op &op, F &&json) {
   std::string out = "[";
-  for (int32_t i = 0; i < op.count.load(std::memory_order_acquire); ++i) out += (i ? "," : "") + json(*op.impls[i]);
+  for (int32_t i = 0; i < op.count.load(std::memory_order_acquire); ++i) {
+    if (i) out += ',';
+    out += json(*op.impls[i]);
+  }
   return out + "]";
 }
 
@@ -160,22 +158,29 @@ opswap_status opswap_why(const char *name, const opswap_arg *args, int32_t nargs
 }
 
 opswap_status opswap_stats(char *buf, size_t *size) {
-  int32_t rank;
-  int64_t step, epoch;
-  get_context(rank, step, epoch);
-  std::string json = "{\"context\":{\"rank\":" + std::to_string(rank) + ",\"step\":" + std::to_string(step) +
-                     ",\"epoch\":" + std::to_string(epoch) + "},\"ops\":[";
+  const Place place = place_of_process();
+  std::string json = "{\"context\":{\"rank\":" + std::to_string(place.rank) +
+                     ",\"step\":" + std::to_string(place.step) + ",\"epoch\":" + std::to_string(place.epoch) +
+                     "},\"window_s\":" + std::to_string(window_seconds()) + ",\"ops\":[";
+  const uint64_t now = ticks_now();
   for (int32_t i = 0; i < op_count(); ++i) {
     Op &op = op_at(i);
-    json += (i ? "," : "") + std::string("{\"op\":") + quoted(op.spec->name) +
-            ",\"active\":" + quoted(active_name(op)) + ",\"impls\":" + each_impl(op, stats_json) + "}";
+    json += std::string(i ? "," : "") + "{\"op\":" + quoted(op.spec->name) + ",\"active\":" + quoted(active_name(op)) +
+            ",\"impls\":" + each_impl(op, [&](const Impl &impl) { return stats_json(op, impl, now); }) + "}";
   }
   return copy_out("opswap_stats", json + "]}", buf, size);
+}
+
+opswap_status opswap_bucket_name(const char *name, uint64_t bucket, char *buf, size_t *size) {
+  const Op *op = find_op(name);
+  if (!op) return OPSWAP_E_NO_OP;
+  return copy_out("opswap_bucket_name", bucket_name(*op->spec, bucket), buf, size);
 }
 
 opswap_status opswap_reset_stats(void) {
   for (int32_t i = 0; i < op_count(); ++i)
     for (int32_t k = 0; k < op_at(i).count.load(std::memory_order_acquire); ++k) op_at(i).impls[k]->stats.reset();
+  for (int32_t i = 0; i < op_count(); ++i) op_at(i).calls_before_step = 0;
   return OPSWAP_OK;
 }
 }

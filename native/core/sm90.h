@@ -1,7 +1,7 @@
 // The instances of a room's kernels, one per dtype, as the generated glue sees them.
 #pragma once
 
-#include "registry.h"
+#include "registration.h"
 #ifdef OPSWAP_EMULATE
 #include "emulator/emulator.h"
 #endif

@@ -1,34 +1,51 @@
-// Per-implementation counters: every call is counted, the first calls and then one in eight are timed.
+// Per-implementation counters: every call is counted, the first calls and then one in eight are timed, in all and by
+// shape bucket.
 #pragma once
 
-#include <atomic>
-#include <cstdint>
+#include "places.h"
+#include "times.h"
 
 namespace opswap {
 
-// Timestamp in ticks; ticks_to_ns converts. The TSC where it is invariant, because a clock call costs as much as a
-// check.
-uint64_t ticks_now();
-double ticks_to_ns(uint64_t ticks);
+struct BucketTimes {
+  explicit BucketTimes(uint64_t bucket) : key(bucket) {}
+  uint64_t key;
+  RecentTimes times;
+};
+
+// Times by shape bucket; those of buckets that found no place are counted as beyond it.
+class BucketTable {
+ public:
+  void add(uint64_t bucket, uint64_t elapsed, uint64_t now);
+  void clear();
+  uint64_t beyond() const { return beyond_.load(std::memory_order_relaxed); }
+  template <class F>
+  void each(F &&see) const {
+    places_.each(see);
+  }
+
+ private:
+  Places<BucketTimes, 64> places_;
+  std::atomic<uint64_t> beyond_{0};
+};
 
 struct ImplStats {
-  static constexpr int kBuckets = 4 * 48;  // quarter octaves of ticks
   static constexpr uint64_t kAlwaysTimed = 256, kTimedEvery = 8;
 
   std::atomic<uint64_t> calls{0};
   std::atomic<uint64_t> errors{0};
-  std::atomic<uint64_t> timed{0};
-  std::atomic<uint64_t> ticks{0};
-  std::atomic<uint32_t> histogram[kBuckets] = {};
+  RecentTimes recent;
+  BucketTable buckets;
 
   // Counts a call; true when it should be timed.
   bool count() {
     const uint64_t n = calls.fetch_add(1, std::memory_order_relaxed);
     return n < kAlwaysTimed || n % kTimedEvery == 0;
   }
-  void time(uint64_t elapsed);
-  double mean_ns() const;
-  double percentile_ns(double p) const;  // upper edge of the bucket, so at most 19% high
+  void time(uint64_t bucket, uint64_t elapsed, uint64_t now) {
+    recent.add(elapsed, now);
+    buckets.add(bucket, elapsed, now);
+  }
   void reset();
 };
 

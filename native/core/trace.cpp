@@ -2,10 +2,14 @@
 // thread's calls.
 #include "trace.h"
 
+#include <algorithm>
 #include <bit>
+#include <cstring>
 #include <memory>
 #include <mutex>
 #include <new>
+
+#include "clock.h"
 
 namespace opswap {
 std::atomic<bool> trace_on{false};
@@ -15,8 +19,9 @@ namespace {
 // A slot is valid for sequence s when `stamp` is s before and after reading; 0 while it is written.
 struct Slot {
   std::atomic<uint64_t> stamp{0};
-  std::atomic<int64_t> step{0}, epoch{0};
-  std::atomic<int32_t> rank{0};
+  std::atomic<int64_t> time{0}, step{0}, epoch{0}, duration{0};
+  std::atomic<uint64_t> bucket{0};
+  std::atomic<int32_t> rank{0}, arm{0}, layer{0};
   std::atomic<int16_t> op{0}, impl{0};
 };
 
@@ -34,26 +39,78 @@ std::atomic<uint64_t> next_sequence{1};
 std::atomic<int32_t> context_rank{0};
 std::atomic<int64_t> context_step{0}, context_epoch{0};
 
+opswap_trace_record record_of(const Slot &slot, uint64_t sequence, uint32_t size) {
+  constexpr auto relaxed = std::memory_order_relaxed;
+  opswap_trace_record record{};
+  record.struct_size = size;
+  record.rank = slot.rank.load(relaxed);
+  record.sequence = sequence;
+  record.time_ns = slot.time.load(relaxed);
+  record.step = slot.step.load(relaxed);
+  record.epoch = slot.epoch.load(relaxed);
+  record.bucket = slot.bucket.load(relaxed);
+  record.duration_ns = slot.duration.load(relaxed);
+  record.layer = slot.layer.load(relaxed);
+  record.arm = slot.arm.load(relaxed);
+  record.op = slot.op.load(relaxed);
+  record.impl = slot.impl.load(relaxed);
+  return record;
+}
+
+std::atomic<uint64_t> step_began{0}, usual_step{0}, all_steps{0};
+
+// Adds the step that has ended: only where it was followed at once is its time known.
+void end_step() {
+  const uint64_t now = ticks_now(), began = step_began.exchange(now), usual = usual_step.load();
+  if (!began) return;
+  const uint64_t took = usual ? std::min(now - began, 8 * usual) : now - began;
+  const bool paused = usual && now - began > 8 * usual;
+  all_steps.fetch_add(paused ? usual : took);
+  usual_step = usual ? (7 * usual + took) / 8 : took;
+}
+
+int32_t call_of_step(const Op &op) {
+  const uint64_t before = op.calls_before_step.load(std::memory_order_relaxed), calls = calls_of(op);
+  return calls > before ? int32_t(calls - before - 1) : 0;  // counters may have been reset within the step
+}
+
+// Every op's calls so far become those before the step that begins.
+void begin_step() {
+  end_step();
+  for (int32_t i = 0; i < op_count(); ++i)
+    op_at(i).calls_before_step.store(calls_of(op_at(i)), std::memory_order_relaxed);
+}
+
 }  // namespace
 
-void trace_store(const Op &op, const Impl &impl) {
+uint64_t step_ticks() { return all_steps.load(std::memory_order_relaxed); }
+
+void trace_store(const Op &op, const Impl &impl, uint64_t bucket, Arm arm, int64_t duration_ns) {
   Ring *r = ring.load(std::memory_order_acquire);
   if (!r) return;
-  const uint64_t s = next_sequence.fetch_add(1, std::memory_order_relaxed);
+  constexpr auto relaxed = std::memory_order_relaxed;
+  const uint64_t s = next_sequence.fetch_add(1, relaxed);
   Slot &slot = r->slots[s & r->mask];
   slot.stamp.store(0, std::memory_order_release);
-  slot.step.store(context_step.load(std::memory_order_relaxed), std::memory_order_relaxed);
-  slot.epoch.store(context_epoch.load(std::memory_order_relaxed), std::memory_order_relaxed);
-  slot.rank.store(context_rank.load(std::memory_order_relaxed), std::memory_order_relaxed);
-  slot.op.store(op.index, std::memory_order_relaxed);
-  slot.impl.store(impl_index(op, &impl), std::memory_order_relaxed);
+  slot.time.store(unix_ns(), relaxed);
+  slot.step.store(context_step.load(relaxed), relaxed);
+  slot.epoch.store(context_epoch.load(relaxed), relaxed);
+  slot.rank.store(context_rank.load(relaxed), relaxed);
+  slot.bucket.store(bucket, relaxed);
+  slot.duration.store(duration_ns, relaxed);
+  slot.arm.store(int32_t(arm), relaxed);
+  slot.layer.store(call_of_step(op), relaxed);
+  slot.op.store(op.index, relaxed);
+  slot.impl.store(impl_index(op, &impl), relaxed);
   slot.stamp.store(s, std::memory_order_release);
 }
 
-void get_context(int32_t &rank, int64_t &step, int64_t &epoch) {
-  rank = context_rank.load();
-  step = context_step.load();
-  epoch = context_epoch.load();
+Place place_of_process() { return {context_rank.load(), 0, context_step.load(), context_epoch.load()}; }
+
+Place place_of(const Op &op) {
+  Place place = place_of_process();
+  place.layer = call_of_step(op);
+  return place;
 }
 
 }  // namespace opswap
@@ -64,7 +121,7 @@ extern "C" {
 
 opswap_status opswap_set_context(int32_t rank, int64_t step, int64_t epoch) {
   context_rank.store(rank, std::memory_order_relaxed);
-  context_step.store(step, std::memory_order_relaxed);
+  if (context_step.exchange(step, std::memory_order_relaxed) != step) begin_step();
   context_epoch.store(epoch, std::memory_order_relaxed);
   return OPSWAP_OK;
 }
@@ -87,24 +144,23 @@ opswap_status opswap_trace_start(uint64_t capacity) {
 
 opswap_status opswap_trace_read(uint64_t after, opswap_trace_record *out, uint64_t *count) {
   if (!out || !count) return fail(OPSWAP_E_NULL, "opswap_trace_read: out or count is null");
-  std::lock_guard lock(ring_mutex);
-  Ring *r = ring.load(std::memory_order_acquire);
-  const uint64_t room = *count, end = next_sequence.load(std::memory_order_acquire);
+  const uint64_t room = *count, stride = room ? out->struct_size : 0;
   *count = 0;
+  if (!room) return OPSWAP_OK;
+  if (stride < sizeof *out)
+    return fail(OPSWAP_E_ABI, "opswap_trace_read: struct_size of the first record is %llu, this build needs %zu",
+                static_cast<unsigned long long>(stride), sizeof *out);
+  std::lock_guard lock(ring_mutex);
+  const Ring *r = ring.load(std::memory_order_acquire);
   if (!r) return OPSWAP_OK;
-  uint64_t s = after + 1;
-  if (end > r->mask + 1 && s < end - (r->mask + 1)) s = end - (r->mask + 1);
-  for (; s < end && *count < room; ++s) {
-    Slot &slot = r->slots[s & r->mask];
+  const uint64_t end = next_sequence.load(std::memory_order_acquire), kept = r->mask + 1;
+  char *to = reinterpret_cast<char *>(out);
+  for (uint64_t s = std::max(after + 1, end > kept ? end - kept : 0); s < end && *count < room; ++s) {
+    const Slot &slot = r->slots[s & r->mask];
     if (slot.stamp.load(std::memory_order_acquire) != s) continue;
-    opswap_trace_record record{s,
-                               slot.step.load(std::memory_order_relaxed),
-                               slot.epoch.load(std::memory_order_relaxed),
-                               slot.rank.load(std::memory_order_relaxed),
-                               slot.op.load(std::memory_order_relaxed),
-                               slot.impl.load(std::memory_order_relaxed)};
+    const opswap_trace_record record = record_of(slot, s, sizeof record);
     std::atomic_thread_fence(std::memory_order_acquire);
-    if (slot.stamp.load(std::memory_order_relaxed) == s) out[(*count)++] = record;
+    if (slot.stamp.load(std::memory_order_relaxed) == s) std::memcpy(to + stride * (*count)++, &record, sizeof record);
   }
   return OPSWAP_OK;
 }

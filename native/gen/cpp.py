@@ -190,21 +190,67 @@ def quantized_table(op: Op) -> list[str]:
     return [f"static constexpr QuantizedSpec k_{op.name}_quantized[] = {{{', '.join(rows)}}};"] if rows else []
 
 
+def bucket(op: Op) -> list[str]:
+    """The shape bucket of checked arguments (native/core/shape_bucket.h)."""
+    dtype = f"s.{next(iter(op.data['types']))}_dtype"
+    return [
+        f"static uint64_t bucket_{op.name}(const void *args) {{",
+        f"  const {op.name}_args &s = *static_cast<const {op.name}_args *>(args);",
+        f"  return shape_bucket({dtype}, {{{', '.join(f's.{d}' for d in op.dims)}}});",
+        "}",
+    ]
+
+
+def flag(value: object) -> str:
+    return "true" if value else "false"
+
+
+def tables(op: Op) -> list[str]:
+    """What core asks of an op at run time: its arguments, tolerances and symbols."""
+    args = ", ".join(f'{{"{a["name"]}", {flag(a.get("writes"))}, {flag(a.get("reads"))}}}' for a in op.args)
+    rows = [
+        f"{{DType::{d}, {t['atol']}, {t['rtol']}, {t.get('equal_ratio', 0)}}}" for d, t in op.data["tolerance"].items()
+    ]
+    symbols = ", ".join(f'"{d}"' for d in op.dims)
+    return [
+        f"static constexpr ArgSpec k_{op.name}_args[] = {{{args}}};",
+        f"static constexpr std::array<Tolerance, {len(rows)}> k_{op.name}_tolerances = {{{{{', '.join(rows)}}}}};",
+        f"static constexpr std::array<const char *, {len(op.dims)}> k_{op.name}_symbols = {{{{{symbols}}}}};",
+        f'static_assert(k_{op.name}_symbols.size() <= kBucketSymbols, "{op.name} has more symbols than a bucket");',
+    ]
+
+
 def op_row(op: Op) -> str:
-    count = len(op.data.get("quantized", []))
-    table = f"k_{op.name}_quantized" if count else "nullptr"
-    return f'{{"{op.name}", {len(op.args)}, bind_{op.name}::bind, {table}, {count}}}'
+    """One OpSpec, member by member."""
+    name, quantized = op.name, len(op.data.get("quantized", []))
+    members = [
+        f'"{name}"',
+        op.data["version"],
+        len(op.args),
+        f"bind_{name}::bind",
+        f"bucket_{name}",
+        f"k_{name}_args",
+        f"k_{name}_quantized" if quantized else "nullptr",
+        quantized,
+        f"k_{name}_tolerances.data()",
+        len(op.data["tolerance"]),
+        f"k_{name}_symbols.data()",
+        len(op.dims),
+    ]
+    return f"{{{', '.join(map(str, members))}}}"
 
 
 def registry_source(root: Path, ops: list[Op], manifest: dict) -> str:
     lines = [f'#include "{o.name}.gen.h"' for o in ops]
     lines += [
+        "#include <array>",
         "#include <cstdio>",
         "#include <new>",
         "#include <type_traits>",
         '#include "check.h"',
         '#include "evidence_file.h"',
         '#include "registry.h"',
+        '#include "shape_bucket.h"',
         '#include "sm90.h"',
         "namespace opswap {",
     ]
@@ -212,7 +258,7 @@ def registry_source(root: Path, ops: list[Op], manifest: dict) -> str:
         lines += bind(op)
     lines += sm90.glue_of_all(ops, root)
     for op in ops:
-        lines += quantized_table(op)
+        lines += quantized_table(op) + tables(op) + bucket(op)
     rows = ",\n".join(f"    {op_row(o)}" for o in ops)
     pack = manifest["pack"]
     lines += [

@@ -285,7 +285,13 @@ def manifest(root: Path, ops: list[Op]) -> dict:
             for n, name, meaning, remedy in read_table(root / "native/core/errors.def")
         ],
         "ops": [
-            {"op": o.name, "schema": o.schema, "hash": o.hash, **{k: o.data[k] for k in keep if k in o.data}}
+            {
+                "op": o.name,
+                "schema": o.schema,
+                "hash": o.hash,
+                "symbols": o.dims,
+                **{k: o.data[k] for k in keep if k in o.data},
+            }
             for o in ops
         ],
     }

@@ -13,6 +13,8 @@ export async function generate(tools) {
       "native/gen",
       "native/core",
       "kernels",
+      "evidence",
+      "README.md",
       "ipc",
       "ts-client/src/convert/errors.json",
       "ts-client/src/generated",

@@ -64,6 +64,31 @@ describe("a live engine", () => {
     expect((await ask(vllm.url)).text).toContain("Paris");
   });
 
+  it("compares two implementations behind live calls, and serves neither", async () => {
+    const engine = ["--engine", vllm.engine];
+    const before = await ask(vllm.url);
+    const shares = ["--calls", "100%", "--time", "50%"];
+    const started = await opswap(["shadow", "start", "rms_norm", "--candidate", "ref", ...shares, ...engine]);
+    expect(started).toMatchObject({ code: 0, err: "" });
+    expect(started.out).toMatch(/rank 0: rms_norm, ref against cpu, running: 0 calls compared/);
+    const calledBefore = calls(await client.ops(), "rms_norm", "ref");
+    const during = await ask(vllm.url);
+    expect(compare(before, during).same).toBe(true);
+    expect(calls(await client.ops(), "rms_norm", "ref")).toBe(calledBefore);
+    const read = await opswap(["shadow", "read", "rms_norm", "--json", ...engine]);
+    const { records } = JSON.parse(read.out);
+    expect(records.length).toBeGreaterThan(5);
+    for (const record of records)
+      expect(record).toMatchObject({ candidate_status: "OPSWAP_OK", outside: 0, became_nonfinite: 0 });
+    const stopped = await opswap(["shadow", "stop", "rms_norm", ...engine]);
+    expect(stopped.out).toMatch(/stopped: [1-9][\d,]* calls compared/);
+    const kept = await opswap(["record", "start", "rms_norm", ...engine]);
+    expect([kept.code, kept.err]).toEqual([
+      1,
+      expect.stringMatching(/keeps no activations.*OPSWAP_RECORDINGS/),
+    ]);
+  });
+
   it("is watched and switched from the console, in a real terminal", async () => {
     const terminal = new Terminal(["console", "--engine", vllm.engine, "--interval", "300"], {});
     try {

@@ -65,6 +65,7 @@ describe("help", () => {
     "ops",
     "why",
     "use",
+    "reset",
     "status",
     "doctor",
     "call",
@@ -125,6 +126,29 @@ describe("with one engine of two ranks", () => {
       expect(ack).toMatchObject({ epoch, step, previous: { linear: "cpu" }, applied: "live" });
     expect((await opswap(["ops"], env)).out).toMatch(/^linear +ref /m);
     expect((await opswap(["status"], env)).out).toMatch(/linear=ref/);
+  });
+
+  it("switches several ops at one step, says what became of cached KV, and resets them", async () => {
+    const used = await opswap(["use", "linear=framework", "silu_and_mul=ref", "--timeout", "5"], env);
+    expect(used.err).toBe("");
+    expect(used.out).toMatch(
+      /^linear -> framework, silu_and_mul -> ref: epoch \d+, from step \d+ on 2 ranks$/m,
+    );
+    expect(used.out).toMatch(/^ {2}cached KV isolated: no request ran$/m);
+    expect((await opswap(["status"], env)).out).toMatch(/on trial: .*silu_and_mul=ref/);
+    const again = await opswap(["use", "silu_and_mul", "ref"], env);
+    expect(again.out).toBe("silu_and_mul -> ref: every rank runs this already; nothing was switched\n");
+    const reset = await opswap(["reset"], env);
+    expect(reset.out).toMatch(/^linear -> cpu, silu_and_mul -> cpu: epoch/m);
+    expect((await opswap(["reset", "linear"], env)).out).toBe("nothing was switched\n");
+    expect((await opswap(["status"], env)).out).toMatch(/switched: nothing/);
+  });
+
+  it("keeps cached KV where the operator says why", async () => {
+    const why = "bit-equal on my inputs";
+    const used = await opswap(["use", "silu_and_mul", "ref", "--neutral", why], env);
+    expect(used.out).toContain(`cached KV kept: ${why}`);
+    expect((await opswap(["status"], env)).out).toContain(`last switch: cached KV kept: ${why}`);
   });
 
   it("refuses what cannot run, with the reason of each rank, and changes nothing", async () => {

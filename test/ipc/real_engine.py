@@ -32,6 +32,7 @@ class OneRank:
     def __init__(self) -> None:
         self.steps = Steps()
         self.switch = RankSwitch(opswap, self.steps)
+        self.isolation: dict[str, Any] | None = None
 
     async def start(self, engine: str, counters: Counter[str]) -> None:
         """These ranks need no name."""
@@ -42,6 +43,9 @@ class OneRank:
     async def call(self, method: str, *args: Any) -> list[dict[str, Any]]:
         self.steps.step += 1
         return [getattr(self.switch, method)(*args)]
+
+    async def commit(self, epoch: int, _neutral: str | None) -> list[dict[str, Any]]:
+        return await self.call("commit", epoch)  # there is no cache here
 
 
 async def serve(name: str) -> None:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import json
 import os
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,43 +17,12 @@ import pytest
 import zmq
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from ipc_fakes import OPS, Client, FakeRanks, client
+from ipc_fakes import DIGEST, ENGINE, OPS, Client, FakeRanks, client, engine
 from opswap.ipc import agent as agent_module
-from opswap.ipc.agent import Agent
 from opswap.ipc.discovery import Registration
-from opswap.ipc.engine import AgentInfo
 from opswap.ipc.errors import IpcError
 from opswap.ipc.messages import LIMITS, PROTOCOL
-
-ENGINE = {"name": "vllm", "version": "0.33.0", "model": "tiny"}
-
-
-@contextmanager
-def engine(ranks: FakeRanks, name: str = "e", **info: Any) -> Iterator[Agent]:
-    """An agent on an event loop of its own thread, as an API server would run it."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-
-    def on_loop(make: Callable[[], Any]) -> Any:
-        return asyncio.run_coroutine_threadsafe(make(), loop).result(20)
-
-    async def create() -> Agent:
-        native = ranks.natives[0]
-        made = Agent(name, ranks, AgentInfo(native.version(), native.manifest(), ENGINE, **info))
-        await made.start()
-        return made
-
-    try:
-        agent = on_loop(create)
-        try:
-            yield agent
-        finally:
-            on_loop(agent.stop)
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
+from opswap.ipc.state import Record, StateFile
 
 
 def test_every_verb_answers_as_declared(runtime: Path) -> None:
@@ -242,15 +208,25 @@ def test_the_last_choice_is_restored_and_epochs_go_on(runtime: Path) -> None:
     assert ranks.active("linear") == ["framework", "framework"]
 
 
+def record(**wrong: Any) -> bytes:
+    """A state file of one record that is right but for `wrong`."""
+    return json.dumps({"schema": 2, "records": [{**asdict(Record("tiny", DIGEST)), **wrong}]}).encode()
+
+
 @pytest.mark.parametrize(
     "text",
     [
         b"{",
         b"[]",
-        b'{"schema": 2, "epoch": 1, "choice": {}}',
-        b'{"schema": 1, "epoch": -1, "choice": {}}',
-        b'{"schema": 1, "epoch": 9007199254740991, "choice": {"rms_norm": "ref"}}',  # no higher one can be told
-        b'{"schema": 1, "epoch": 1, "choice": {"rms_norm": 5}}',
+        b'{"schema": 1, "epoch": 1, "choice": {}}',
+        b'{"schema": 2, "records": {}}',
+        b'{"schema": 2, "records": [{"model": "m"}]}',
+        record(epoch=-1),
+        record(epoch=9007199254740991),  # no higher one can be told
+        record(choice={"rms_norm": 5}),
+        record(trial=[]),
+        record(proven={"rms_norm": "ref"}),
+        record(barred={"rms_norm": ["ref"]}),
         b"[" * 100_000,
         b" " * (1 << 21),
         b"\xff\xfe",
@@ -271,21 +247,26 @@ def test_an_unreadable_choice_means_framework_and_is_told(runtime: Path, text: b
 
 
 def test_a_choice_that_is_refused_now_means_framework_too(runtime: Path) -> None:
-    saved = {"schema": 1, "epoch": 9, "choice": {"rms_norm": "sm90"}}
-    (runtime / "e.state").write_text(json.dumps(saved))
+    record = Record("tiny", DIGEST, epoch=9, choice={"rms_norm": "sm90"})
+    StateFile(runtime / "e.state").save([record])
     ranks = FakeRanks()
     with engine(ranks), client(runtime / "e.sock") as c:
         status = c.ask("status")["result"]
         assert "sm90 cannot run here" in status["restored"]["message"]
-        assert status["epoch"] == 11
+        assert status["epoch"] == 10
     assert ranks.active("rms_norm") == ["framework"] * 2
 
 
 def test_a_choice_that_cannot_be_saved_is_counted_and_told(runtime: Path) -> None:
     with engine(FakeRanks()) as agent, client(runtime / "e.sock") as c:
-        agent.engine.state.path = runtime / "nowhere" / "e.state"
         assert c.ask("use", changes=[{"op": "rms_norm", "impl": "ref"}])["ok"]
-        assert c.ask("status")["result"]["counters"]["not_saved"] == 1
+        agent.engine.memory.file.path = runtime / "nowhere" / "e.state"
+        assert c.ask("use", changes=[{"op": "rms_norm", "impl": "cpu"}])["ok"], "what ran before needs no trial"
+        for _ in range(500):
+            if c.ask("status")["result"]["counters"].get("not_saved"):
+                break
+            time.sleep(0.01)
+        assert c.ask("status")["result"]["counters"]["not_saved"]
         assert c.ask("doctor")["result"]["checks"][0]["name"] == "saved choice"
 
 
@@ -297,7 +278,7 @@ def test_a_switch_under_way_is_finished_before_the_agent_stops(runtime: Path) ->
         while "commit" not in ranks.calls:
             time.sleep(0.01)
     assert ranks.active("rms_norm") == ["ref"] * 2
-    assert json.loads((runtime / "e.state").read_text())["choice"] == {"rms_norm": "ref"}
+    assert StateFile(runtime / "e.state").load()[0].choice == {"rms_norm": "ref"}
 
 
 def test_a_second_engine_of_the_name_is_refused_and_another_name_is_not(runtime: Path) -> None:

@@ -60,6 +60,71 @@ def test_a_refusal_that_all_share_keeps_its_own_code() -> None:
     assert error.message == "no op named 'rms_norms'; did you mean rms_norm?"
 
 
+def test_what_every_rank_runs_already_is_no_switch() -> None:
+    ranks = FakeRanks()
+    made = coordinator(ranks)
+    use(made, rms_norm="ref")
+    ranks.calls.clear()
+    ranks.begin_step()
+    again = use(made, rms_norm="ref", linear="cpu")
+    assert (again.epoch, again.step, again.acks, again.isolation) == (1, 1, [], None)
+    assert ranks.calls == ["prepare", "abort"]
+    assert use(made, rms_norm="cpu").epoch == 2
+
+
+def test_a_rank_that_alone_runs_something_else_is_a_switch() -> None:
+    ranks = FakeRanks()
+    ranks.natives[1].chosen["rms_norm"] = "ref"
+    assert use(coordinator(ranks), rms_norm="cpu").epoch == 1
+    assert ranks.active("rms_norm") == ["cpu"] * 2
+
+
+def test_a_refusal_uses_no_epoch_unless_a_rank_may_still_hold_it() -> None:
+    ranks = FakeRanks()
+    made = coordinator(ranks)
+    for _ in range(3):
+        refused(made, rms_norm="sm90")
+    assert use(made, rms_norm="ref").epoch == 1
+    ranks.fault = lambda method, _rank, answer: None if method == "abort" else answer
+    refused(made, rms_norm="sm90")
+    ranks.fault = lambda _method, _rank, answer: answer
+    assert use(made, rms_norm="cpu").epoch == 3
+
+
+def test_a_commit_that_every_rank_refuses_is_a_refusal_and_no_divergence() -> None:
+    ranks = FakeRanks()
+    made = coordinator(ranks)
+
+    def busy(method: str, rank: int, answer: dict[str, Any]) -> dict[str, Any]:
+        no = {"rank": rank, "ok": False, "code": "OPSWAP_E_BUSY", "reason": "in the middle of a step"}
+        return no if method == "commit" else answer
+
+    ranks.fault = busy
+    ranks.switches = [_Deaf(switch) for switch in ranks.switches]
+    assert refused(made, rms_norm="ref").code == "OPSWAP_E_BUSY"
+    assert ranks.calls == ["prepare", "commit", "abort"]
+    assert made.divergence is None
+    assert ranks.active("rms_norm") == ["cpu"] * 2
+
+
+class _Deaf:
+    """A rank whose commit never reaches its state machine."""
+
+    def __init__(self, switch: Any) -> None:
+        self._switch = switch
+
+    def __getattr__(self, name: str) -> Any:
+        return (lambda _epoch: {}) if name == "commit" else getattr(self._switch, name)
+
+
+def test_a_neutral_switch_keeps_cached_kv() -> None:
+    ranks = FakeRanks()
+    made = coordinator(ranks)
+    outcome = asyncio.run(made.use({"rms_norm": "ref"}, TIMEOUT, "bit-equal"))
+    assert outcome.isolation["outcome"] == "neutral"
+    assert use(made, rms_norm="cpu").isolation["outcome"] == "isolated"
+
+
 def test_ranks_with_another_build_refuse() -> None:
     ranks = FakeRanks()
     ranks.natives[1] = FakeNative(digest="e" * 64)
@@ -187,6 +252,12 @@ def test_the_epoch_goes_above_what_any_rank_has_seen() -> None:
     ranks.switches[1].prepare(57, {"rms_norm": "ref"}, DIGEST, VERSIONS)
     assert use(coordinator(ranks), rms_norm="ref").epoch == 58
     assert ranks.calls == ["prepare", "prepare", "commit"]
+
+
+def test_an_epoch_that_another_agent_has_committed_is_passed_over() -> None:
+    ranks = FakeRanks()
+    ranks.contexts[0].epoch = ranks.contexts[1].epoch = 1
+    assert use(coordinator(ranks), rms_norm="ref").epoch == 2
 
 
 def test_a_rank_that_alone_is_ahead_brings_the_others_along() -> None:

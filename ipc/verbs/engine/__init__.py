@@ -9,7 +9,16 @@ from ...engine import Engine
 from .doctor import doctor
 from .ops import manifest, ops, why
 from .status import status
-from .use import use
+from .use import reset, use
+from .watch import (
+    record_start,
+    record_status,
+    record_stop,
+    shadow_read,
+    shadow_start,
+    shadow_status,
+    shadow_stop,
+)
 
 Fields = dict[str, Any]
 
@@ -18,6 +27,14 @@ VERBS: dict[str, Callable[[Engine, Fields], Awaitable[Fields]]] = {
     "ops": ops,
     "why": why,
     "use": use,
+    "reset": reset,
     "doctor": doctor,
     "manifest": manifest,
+    "shadow_start": shadow_start,
+    "shadow_stop": shadow_stop,
+    "shadow_status": shadow_status,
+    "shadow_read": shadow_read,
+    "record_start": record_start,
+    "record_stop": record_stop,
+    "record_status": record_status,
 }

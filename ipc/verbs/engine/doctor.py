@@ -63,4 +63,7 @@ def _memory(status: Status) -> Check:
         )
     if restored["outcome"] in ("none", "restored"):
         return _check("saved choice", "ok", restored["message"])
+    if restored["outcome"] == "barred":
+        lift = "`opswap why OP` says what is barred; `opswap reset OP` lifts that, when you know why the engine died"
+        return _check("saved choice", "warn", restored["message"], lift)
     return _check("saved choice", "warn", restored["message"], "switch to what you want; the file is written anew")

@@ -18,7 +18,18 @@ async def ops(engine: Engine, fields: Fields) -> Fields:
 
 
 async def why(engine: Engine, fields: Fields) -> Fields:
-    return {"op": fields["op"], "ranks": await engine.ask("why", fields["op"])}
+    op = fields["op"]
+    barred = engine.memory.record.barred.get(op, {})
+    ranks = await engine.ask("why", op)
+    if barred:
+        ranks = [{**rank, "impls": [_with_bar(impl, barred) for impl in rank["impls"]]} for rank in ranks]
+    return {"op": op, "ranks": ranks}
+
+
+def _with_bar(impl: Fields, barred: dict[str, str]) -> Fields:
+    """`use` refuses what is barred, though the rank could run it."""
+    reason = barred.get(impl["name"])
+    return impl if reason is None else {**impl, "usable": False, "reason": f"barred: {reason}"}
 
 
 async def manifest(engine: Engine, _fields: Fields) -> Fields:

@@ -22,6 +22,9 @@ async def status(engine: Engine, _fields: Fields) -> Fields:
         "ranks": await engine.ask("status"),
         "switching": engine.switching.locked(),
         "restored": engine.restored.report(),
+        "trial": dict(engine.memory.record.trial),
+        "barred": engine.memory.barred(),
         "divergence": engine.coordinator.divergence,
+        "isolation": engine.ranks.isolation,
         "counters": dict(engine.counters),
     }

@@ -1,9 +1,10 @@
-"""`use`: a switch of all ranks."""
+"""`use` and `reset`: switches of all ranks."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from ...coordinator import Outcome
 from ...engine import USE_TIMEOUT_S, Engine
 from ...errors import IpcError
 
@@ -11,8 +12,26 @@ Fields = dict[str, Any]
 
 
 async def use(engine: Engine, fields: Fields) -> Fields:
-    outcome = await engine.use(_as_map(fields["changes"]), fields.get("timeout_ms", USE_TIMEOUT_S * 1000) / 1000)
-    return {"epoch": outcome.epoch, "step": outcome.step, "changes": fields["changes"], "acks": outcome.acks}
+    why = {name: fields[name] for name in ("neutral", "reason") if name in fields}
+    outcome = await engine.use(_as_map(fields["changes"]), _timeout(fields), **why)
+    return {**_told(outcome), "changes": fields["changes"]}
+
+
+async def reset(engine: Engine, fields: Fields) -> Fields:
+    if "op" in fields:
+        engine.declared(fields["op"])
+    changes, outcome, lifted = await engine.reset(fields.get("op"), _timeout(fields))
+    rows = [{"op": op, "impl": impl} for op, impl in changes.items()]
+    return {**_told(outcome), "changes": rows, "lifted": lifted}
+
+
+def _timeout(fields: Fields) -> float:
+    return float(fields.get("timeout_ms", USE_TIMEOUT_S * 1000) / 1000)
+
+
+def _told(outcome: Outcome) -> Fields:
+    told = {"epoch": outcome.epoch, "step": outcome.step}
+    return {**told, "acks": outcome.acks, "isolation": outcome.isolation}
 
 
 def _as_map(changes: list[dict[str, str]]) -> dict[str, str]:

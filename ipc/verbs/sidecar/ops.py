@@ -10,11 +10,12 @@ Fields = dict[str, Any]
 
 
 def ops(here: LibraryOps, fields: Fields) -> Fields:
-    rows = here.library.stats()["ops"]
+    stats = here.library.stats()
+    rows = stats["ops"]
     if "op" in fields:
         here.declared(fields["op"])
         rows = [row for row in rows if row["op"] == fields["op"]]
-    return {"ranks": [{"rank": 0, "step": 0, "epoch": 0, "ops": rows}]}
+    return {"ranks": [{"rank": 0, "step": 0, "epoch": 0, "window_s": stats["window_s"], "ops": rows}]}
 
 
 def why(here: LibraryOps, fields: Fields) -> Fields:

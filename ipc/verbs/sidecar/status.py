@@ -22,6 +22,9 @@ def status(ops: LibraryOps, _fields: Fields) -> Fields:
         "ranks": [],
         "switching": False,
         "restored": {"outcome": "none", "message": "a sidecar keeps no choice"},
+        "trial": {},
+        "barred": [],
         "divergence": None,
+        "isolation": None,
         "counters": {**ops.counters, "segments": len(ops.segments)},
     }

@@ -261,14 +261,77 @@ void check_library(const std::string &package) {
                                           package + " of " OPSWAP_PACK_VERSION ": install one wheel, whole, again"};
 }
 
-py::list trace_read(uint64_t after, uint64_t most) {
-  std::vector<opswap_trace_record> records(most);
-  uint64_t count = records.size();
-  check(opswap_trace_read(after, records.data(), &count));
+// At most `most` records of one of the library's rings.
+template <class Record, class Read>
+std::vector<Record> read_records(uint64_t most, Read &&read) {
+  std::vector<Record> records(std::max<uint64_t>(most, 1));
+  records[0].struct_size = sizeof(Record);
+  uint64_t count = most;
+  check(read(records.data(), &count));
+  records.resize(count);
+  return records;
+}
+
+void shadow_start(const std::string &op, const std::string &control, const std::string &candidate, uint64_t salt,
+                  double share_of_calls, double share_of_time, uint32_t first_of_bucket, uint64_t most_of_bucket,
+                  uint64_t memory) {
+  opswap_shadow shadow{};
+  shadow.struct_size = sizeof shadow;
+  shadow.first_of_bucket = first_of_bucket;
+  shadow.control = control.c_str();
+  shadow.candidate = candidate.c_str();
+  shadow.salt = salt;
+  shadow.share_of_calls = share_of_calls;
+  shadow.share_of_time = share_of_time;
+  shadow.most_of_bucket = most_of_bucket;
+  shadow.memory = memory;
+  check(opswap_shadow_start(op.c_str(), &shadow));
+}
+
+void record_start(const std::string &op, const std::string &folder, uint64_t salt, double share_of_calls,
+                  uint32_t first_of_bucket, uint64_t most_of_bucket, uint64_t most_bytes, uint64_t memory) {
+  opswap_recording recording{};
+  recording.struct_size = sizeof recording;
+  recording.first_of_bucket = first_of_bucket;
+  recording.salt = salt;
+  recording.share_of_calls = share_of_calls;
+  recording.most_of_bucket = most_of_bucket;
+  recording.folder = folder.c_str();
+  recording.most_bytes = most_bytes;
+  recording.memory = memory;
+  check(opswap_record_start(op.c_str(), &recording));
+}
+
+py::dict shadow_record(const opswap_shadow_record &r) {
+  using namespace py::literals;
+  py::dict d("sequence"_a = r.sequence, "time_ns"_a = r.time_ns, "rank"_a = r.rank, "step"_a = r.step,
+             "epoch"_a = r.epoch, "layer"_a = r.layer, "bucket"_a = r.bucket,
+             "candidate_first"_a = bool(r.candidate_first), "control_ns"_a = r.control_ns,
+             "candidate_ns"_a = r.candidate_ns, "control_status"_a = opswap_status_name(r.control_status),
+             "candidate_status"_a = opswap_status_name(r.candidate_status),
+             "candidate_overran"_a = bool(r.candidate_overran), "elements"_a = r.elements, "differing"_a = r.differing,
+             "outside"_a = r.outside, "became_nonfinite"_a = r.became_nonfinite, "max_abs"_a = r.max_abs,
+             "worst"_a = r.worst);
+  if (r.floor_known) d["floor_differing"] = r.floor_differing, d["floor_worst"] = r.floor_worst;
+  return d;
+}
+
+py::list shadow_read(const std::string &op, uint64_t after, uint64_t most) {
   py::list out;
-  for (uint64_t i = 0; i < count; ++i) {
-    const opswap_trace_record &r = records[i];
-    out.append(py::make_tuple(r.sequence, r.step, r.epoch, r.rank, r.op, r.impl));
+  for (const opswap_shadow_record &r : read_records<opswap_shadow_record>(
+           most, [&](auto *records, uint64_t *count) { return opswap_shadow_read(op.c_str(), after, records, count); }))
+    out.append(shadow_record(r));
+  return out;
+}
+
+py::list trace_read(uint64_t after, uint64_t most) {
+  py::list out;
+  using namespace py::literals;
+  for (const opswap_trace_record &r : read_records<opswap_trace_record>(
+           most, [&](auto *records, uint64_t *count) { return opswap_trace_read(after, records, count); })) {
+    out.append(py::dict("sequence"_a = r.sequence, "time_ns"_a = r.time_ns, "rank"_a = r.rank, "step"_a = r.step,
+                        "epoch"_a = r.epoch, "layer"_a = r.layer, "arm"_a = r.arm, "op"_a = r.op, "impl"_a = r.impl,
+                        "bucket"_a = r.bucket, "duration_ns"_a = r.duration_ns));
   }
   return out;
 }
@@ -285,10 +348,24 @@ void define_calls(py::module_ &m) {
   m.def("why", &why, py::arg("op"), py::arg("args") = py::none());
   m.def("use", [](const std::string &op, const std::string &impl) { check(opswap_use(op.c_str(), impl.c_str())); });
   m.def("stats", [] { return read_text([](char *buf, size_t *size) { return opswap_stats(buf, size); }); });
+  m.def("bucket_name", [](const std::string &op, uint64_t bucket) {
+    return read_text([&](char *buf, size_t *size) { return opswap_bucket_name(op.c_str(), bucket, buf, size); });
+  });
   m.def("reset_stats", [] { check(opswap_reset_stats()); });
   m.def("set_context", [](int32_t rank, int64_t step, int64_t epoch) { check(opswap_set_context(rank, step, epoch)); });
   m.def("trace_start", [](uint64_t capacity) { check(opswap_trace_start(capacity)); });
   m.def("trace_read", &trace_read, py::arg("after"), py::arg("most"));
+  m.def("record_start", &record_start);
+  m.def("record_stop", [](const std::string &op) { check(opswap_record_stop(op.c_str())); });
+  m.def("record_status", [](const std::string &op) {
+    return read_text([&](char *buf, size_t *size) { return opswap_record_status(op.c_str(), buf, size); });
+  });
+  m.def("shadow_start", &shadow_start);
+  m.def("shadow_stop", [](const std::string &op) { check(opswap_shadow_stop(op.c_str())); });
+  m.def("shadow_read", &shadow_read, py::arg("op"), py::arg("after"), py::arg("most"));
+  m.def("shadow_status", [](const std::string &op) {
+    return read_text([&](char *buf, size_t *size) { return opswap_shadow_status(op.c_str(), buf, size); });
+  });
   m.def("set_threads", [](int32_t n) { check(opswap_set_threads(n)); });
   m.def("get_threads", [] { return opswap_get_threads(); });
 }

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -40,9 +41,16 @@ __all__ = [
     "manifest",
     "op_spec",
     "plan",
+    "record_start",
+    "record_status",
+    "record_stop",
     "reset_stats",
     "set_context",
     "set_threads",
+    "shadow_read",
+    "shadow_start",
+    "shadow_status",
+    "shadow_stop",
     "stats",
     "trace_read",
     "trace_start",
@@ -166,7 +174,8 @@ def use(op: str, impl: str) -> str:
 
 
 def stats() -> dict[str, Any]:
-    """Per op and implementation: calls, errors, mean and percentiles in nanoseconds; plus rank, step and epoch."""
+    """Per op and implementation: calls and errors; of the last one to two windows of `window_s` seconds the calls that
+    were timed, their mean and percentiles in nanoseconds, in all and by shape bucket; plus rank, step and epoch."""
     return json.loads(_opswap.stats())
 
 
@@ -180,22 +189,125 @@ def set_context(rank: int, step: int, epoch: int) -> None:
     _opswap.set_context(rank, step, epoch)
 
 
+#: What a recorded call was for.
+ARMS = ("live", "control", "candidate")
+
+
 def trace_start(capacity: int) -> None:
     """Keeps the last `capacity` op calls; 0 stops."""
     _opswap.trace_start(capacity)
 
 
 def trace_read(after: int = 0, most: int = 65536) -> list[dict[str, Any]]:
-    """Recorded calls with a sequence number above `after`, oldest first."""
+    """Recorded calls with a sequence number above `after`, oldest first.
+
+    Each has `op`, `impl`, `rank`, `step`, `epoch`, `sequence`; `time_ns` (its end, since 1970), `duration_ns` (-1 where
+    it is not known, as of device work), `layer` (number of the call among those of its op in the step, from 0), `arm`
+    (`live`, `control` or `candidate`) and `bucket` (docs/manifest.md).
+    """
     names = [op["op"] for op in manifest()["ops"]]
     impls = {name: [i["name"] for i in why(name)["impls"]] for name in names}
-    records = []
-    for sequence, step, epoch, rank, op, impl in _opswap.trace_read(after, most):
-        name = names[op]
-        records.append(
-            {"sequence": sequence, "step": step, "epoch": epoch, "rank": rank, "op": name, "impl": impls[name][impl]}
-        )
+    bucket_name = cache(_opswap.bucket_name)
+    records = _opswap.trace_read(after, most)
+    for record in records:
+        name = record["op"] = names[record["op"]]
+        record["impl"] = impls[name][record["impl"]]
+        record["bucket"] = bucket_name(name, record["bucket"])
+        record["arm"] = ARMS[record["arm"]]
     return records
+
+
+def shadow_start(
+    op: str,
+    control: str,
+    candidate: str,
+    *,
+    salt: int = 0,
+    share_of_calls: float = 0.01,
+    share_of_time: float = 0.01,
+    first_of_bucket: int = 8,
+    most_of_bucket: int = 1 << 40,
+    memory: int = 256 << 20,
+) -> None:
+    """Runs `control` and `candidate` behind chosen live calls of an op, on their inputs, into memory of their own.
+
+    Args:
+        op, control, candidate: names of an op and of two of its implementations.
+        salt: the choice is a hash of salt, step and place in it, so ranks with one salt choose the same calls.
+        share_of_calls: of the calls of a shape bucket behind its first ones, 0 to 1.
+        share_of_time: at most, of the time of the steps since the start (without steps: of all time); 1: no limit.
+        first_of_bucket: so many calls of each bucket are chosen in any case, so that rare shapes are covered.
+        most_of_bucket: no more calls of one bucket.
+        memory: most bytes that the copies of one call may take.
+
+    Raises:
+        OpswapError: OPSWAP_E_EXISTS where one runs for the op already; OPSWAP_E_NO_IMPL and its like.
+    """
+    _opswap.shadow_start(
+        op, control, candidate, salt, share_of_calls, share_of_time, first_of_bucket, most_of_bucket, memory
+    )
+
+
+def shadow_stop(op: str) -> None:
+    """Ends the shadow of an op. Its records stay until the next one starts."""
+    _opswap.shadow_stop(op)
+
+
+def shadow_read(op: str, after: int = 0, most: int = 4096) -> list[dict[str, Any]]:
+    """What control and candidate made of each chosen call with a sequence number above `after`, oldest first.
+
+    Each has `sequence`, `time_ns`, `rank`, `step`, `epoch`, `layer` and `bucket` as a recorded call has them;
+    `candidate_first`; `control_ns` and `candidate_ns`; `control_status` and `candidate_status` (names of codes);
+    `candidate_overran`: it wrote outside its outputs. Of the candidate's outputs against control's: `elements`,
+    `differing`, `outside` (the op's tolerance), `became_nonfinite`, `max_abs`, and `worst`, the largest difference over
+    what the tolerance allows. Of control against itself, where it ran twice: `floor_differing` and `floor_worst`.
+    """
+    bucket_name = cache(_opswap.bucket_name)
+    records = _opswap.shadow_read(op, after, most)
+    return [{**record, "bucket": bucket_name(op, record["bucket"])} for record in records]
+
+
+def shadow_status(op: str) -> dict[str, Any]:
+    """What the op's last shadow has seen, chosen and left out for which reason, by shape bucket, and its time."""
+    return json.loads(_opswap.shadow_status(op))
+
+
+def record_start(
+    op: str,
+    folder: str | os.PathLike[str],
+    *,
+    salt: int = 0,
+    share_of_calls: float = 0.001,
+    first_of_bucket: int = 4,
+    most_of_bucket: int = 16,
+    most_bytes: int = 1 << 30,
+    memory: int = 256 << 20,
+) -> None:
+    """Writes the arguments of chosen live calls of an op to safetensors files in `folder` (docs/recordings.md).
+
+    Args:
+        op: name of the op.
+        folder: is there, is this user's, and nobody else may read it (mode 0700).
+        salt, share_of_calls, first_of_bucket, most_of_bucket: which calls, as for `shadow_start`.
+        most_bytes: of all files of this recording.
+        memory: most bytes of calls that wait for the disk.
+
+    Raises:
+        OpswapError: OPSWAP_E_EXISTS where one runs for the op already; OPSWAP_E_ARGUMENT for another folder.
+    """
+    _opswap.record_start(
+        op, os.fspath(folder), salt, share_of_calls, first_of_bucket, most_of_bucket, most_bytes, memory
+    )
+
+
+def record_stop(op: str) -> None:
+    """Ends the recording of an op; calls that wait for the disk are still written."""
+    _opswap.record_stop(op)
+
+
+def record_status(op: str) -> dict[str, Any]:
+    """Files and bytes of the op's last recording, and what it has seen, chosen and left out for which reason."""
+    return json.loads(_opswap.record_status(op))
 
 
 def set_threads(n: int) -> None:

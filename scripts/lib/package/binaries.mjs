@@ -10,6 +10,12 @@ import { SetupError } from "../ui.mjs";
 /** @typedef {{ versions: Record<string, string>, files: Allowed[] }} AllowList */
 /** @typedef {{ needed: string[], versions: string[], exports: string[] }} Facts */
 
+const TOO_NEW =
+  "newer than native/packaging/allowed.json takes: build with the compiler of an older distribution";
+
+/** All that is wrong is that this machine's C or C++ runtime is newer than a package may need. */
+export class TooNewRuntime extends SetupError {}
+
 /** @returns {AllowList} */
 export function allowList() {
   return JSON.parse(readFileSync(join(root, "native/packaging/allowed.json"), "utf8"));
@@ -66,10 +72,7 @@ export function beyond(facts, allowed, ceilings) {
   });
   return [
     ...facts.needed.filter((name) => !allowed.needed.includes(name)).map((name) => `needs ${name}`),
-    ...tooNew.map(
-      (one) =>
-        `needs ${one}, newer than native/packaging/allowed.json takes: build with the compiler of an older distribution`,
-    ),
+    ...tooNew.map((one) => `needs ${one}, ${TOO_NEW}`),
     ...facts.exports.filter((name) => !exported.has(name)).map((name) => `exports ${name}`),
   ];
 }
@@ -88,5 +91,7 @@ export async function checkBinaries(folder) {
         ),
       );
   }
-  if (faults.length > 0) throw new SetupError(faults.join("\n"));
+  if (faults.length === 0) return;
+  const Refusal = faults.every((fault) => fault.endsWith(TOO_NEW)) ? TooNewRuntime : SetupError;
+  throw new Refusal(faults.join("\n"));
 }

@@ -15,7 +15,18 @@ import { makeWheels } from "./wheels.mjs";
 /** @typedef {import("../setup.mjs").Workshop} Workshop */
 
 const INPUTS = [
-  ...["pyproject.toml", "LICENSE", "NOTICE", "native", "kernels", "adapters", "ipc", "env", "ts-client/src"],
+  ...[
+    "README.md",
+    "pyproject.toml",
+    "LICENSE",
+    "NOTICE",
+    "native",
+    "kernels",
+    "adapters",
+    "ipc",
+    "env",
+    "ts-client/src",
+  ],
   ...[
     "package.json",
     "package-lock.json",
@@ -36,7 +47,7 @@ async function fill(workshop, pythons, out) {
   await checkBinaries(nativeDir);
   const work = join(buildDir, "packages-work");
   mkdirSync(work, { recursive: true });
-  const sbom = await writeSbom(out, work);
+  const sbom = await writeSbom({ out, work, nvcc: workshop.nvcc });
   const wheels = await makeWheels(workshop, pythons, { out, sbom });
   // It needs node packages, which a fresh clone gets in the set-up.
   const { makeTarballs } = await import("./tarballs.mjs");

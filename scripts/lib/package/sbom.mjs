@@ -1,6 +1,7 @@
 // The bill of materials, CycloneDX: what is inside the wheel or needed beside it, from the locks; and npm's own for its half.
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { releaseOf } from "../cuda.mjs";
 import { probe } from "../exec.mjs";
 import { nativeDir, root } from "../paths.mjs";
 import { SetupError } from "../ui.mjs";
@@ -10,9 +11,10 @@ import { sha256 } from "./checksums.mjs";
 
 /** Compiled into the binaries; the first word is the package of env/*.lock or package-lock.json that brings it. */
 const COMPILED_IN = {
-  "nvidia-cuda-runtime": { lock: "cuda", license: { name: "NVIDIA CUDA Toolkit EULA" } },
   pybind11: { lock: "package", license: { id: "BSD-3-Clause" } },
 };
+const CUDA_LICENSE = { name: "NVIDIA CUDA Toolkit EULA" };
+const CUDA_RUNTIME = { "nvidia-cuda-runtime": { lock: "cuda", license: CUDA_LICENSE } };
 const BESIDE = {
   pyzmq: { lock: "package", license: { id: "BSD-3-Clause" } },
   msgpack: { lock: "package", license: { id: "Apache-2.0" } },
@@ -45,6 +47,15 @@ function theLibrary() {
     name: "libopswap.so",
     hashes: [{ alg: "SHA-256", content }],
   };
+}
+
+/** The CUDA runtime inside the library: the locked one, or that of an installed toolkit. @param {string | null} nvcc @returns {Promise<Component[]>} */
+async function cudaRuntime(nvcc) {
+  if (nvcc === null) return [];
+  if (nvcc.includes("site-packages/nvidia")) return fromLocks(CUDA_RUNTIME, "compiled in");
+  const version = releaseOf((await probe(nvcc, ["--version"])) ?? "") ?? "unknown";
+  const name = "cuda-runtime";
+  return [{ type: "library", "bom-ref": name, name, version, licenses: [{ license: CUDA_LICENSE }] }];
 }
 
 /** What npm knows of package-lock.json. @returns {Promise<Component[]>} */
@@ -81,11 +92,12 @@ function write(file, components) {
 
 /**
  * Writes opswap.cdx.json, of all packages together, and the wheel's own.
- * @param {string} out @param {string} work folder of the wheel's own @returns {Promise<string>} path of the wheel's own
+ * @param {{ out: string, work: string, nvcc: string | null }} what `work` is the folder of the wheel's own @returns {Promise<string>} path of the wheel's own
  */
-export async function writeSbom(out, work) {
+export async function writeSbom({ out, work, nvcc }) {
   const wheels = [
     theLibrary(),
+    ...(await cudaRuntime(nvcc)),
     ...fromLocks(COMPILED_IN, "compiled in"),
     ...fromLocks(BESIDE, "needed beside"),
   ];

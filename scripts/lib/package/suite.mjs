@@ -9,6 +9,7 @@ import { pythonTests } from "../python-tests.mjs";
 import { total } from "../results.mjs";
 import { pytest, vitest } from "../runners.mjs";
 import { engineEnv } from "../setup.mjs";
+import { TooNewRuntime } from "./binaries.mjs";
 import { makePackages } from "./packages.mjs";
 import { testWheel } from "./wheel-tests.mjs";
 
@@ -25,18 +26,30 @@ async function testEnds(workshop, log) {
   return results;
 }
 
+/** Makes the packages, or says why this machine's compiler cannot: it may be too new for them. @param {import("../setup.mjs").Workshop} workshop */
+async function packagesObstacle(workshop) {
+  try {
+    await makePackages(workshop);
+    return null;
+  } catch (error) {
+    if (error instanceof TooNewRuntime) return error.message;
+    throw error;
+  }
+}
+
 /** Wheels and tarballs, installed into empty environments; what needs vLLM is skipped where it cannot run. @type {import("../suites.mjs").Suite} */
 export const PACKAGES = {
   name: "Packages",
   tier: "workshop",
   gb: 4,
   async setUp(workshop) {
-    await makePackages(workshop);
+    const obstacle = await packagesObstacle(workshop);
+    if (obstacle !== null) return obstacle;
     const variables = { OPSWAP_PACKAGES: packagesDir, OPSWAP_UV: await ensureUv(workshop.python) };
     const pythons = await everyPython(workshop.python);
     const OPSWAP_PYTHONS = pythons.map((python) => python.path).join(delimiter);
-    const obstacle = engineObstacle(workshop.python);
-    if (obstacle !== null) return { ...variables, OPSWAP_PYTHONS, OPSWAP_NO_ENGINE: obstacle };
+    const noEngine = engineObstacle(workshop.python);
+    if (noEngine !== null) return { ...variables, OPSWAP_PYTHONS, OPSWAP_NO_ENGINE: noEngine };
     const OPSWAP_ENGINE_ENV = await engineEnv(workshop);
     return {
       ...variables,

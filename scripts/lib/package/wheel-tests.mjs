@@ -2,7 +2,7 @@
 import { mkdirSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { ensureEnv } from "../envs.mjs";
-import { buildDir, packagesDir } from "../paths.mjs";
+import { buildDir, distDir, packagesDir } from "../paths.mjs";
 import { pytest } from "../runners.mjs";
 import { SetupError } from "../ui.mjs";
 import { unpack } from "./wheel-contents.mjs";
@@ -26,7 +26,9 @@ async function unpackedFor({ minor, path }) {
  */
 export async function testWheel(python, workshop, args, log) {
   const environment = await ensureEnv("tools", python, workshop.python);
-  const variables = { PYTHONPATH: await unpackedFor(python) };
+  // A wheel brings no command line; that of this checkout stands beside it, as an installed tarball would.
+  const OPSWAP_CLI = join(distDir, "opswap.cjs");
+  const variables = { PYTHONPATH: await unpackedFor(python), OPSWAP_CLI };
   const name = `wheel-3.${python.minor}`;
   return pytest(log, name, { environment, tools: workshop.tools, args, variables });
 }

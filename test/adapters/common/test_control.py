@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections import Counter
 
 import pytest
 from opswap.adapters.common import offline, prefix_cache, ranks
@@ -15,19 +16,25 @@ from opswap.ipc.errors import IpcError
 
 
 class BusyEngine:
-    """Refuses to reset the prefix cache as long as it is told that requests run."""
+    """Refuses to forget cached KV as many times as it is told; `running` are its requests, with their tokens so far."""
 
-    def __init__(self, refusals: int) -> None:
+    def __init__(self, refusals: int = 0) -> None:
         self.refusals = refusals
-        self.resets = 0
+        self.calls = []
+        self.running = {}
 
     async def broadcast(self, method, args):
+        self.calls.append(method)
+        await asyncio.sleep(0)
         return [{"rank": 0, "ok": args != (13,), "method": method}]
 
     async def reset_prefix_cache(self) -> bool:
         self.refusals -= 1
-        self.resets += self.refusals < 0
+        self.calls.append("reset")
         return self.refusals < 0
+
+    def progress(self):
+        return dict(self.running)
 
 
 @pytest.fixture(autouse=True)
@@ -35,27 +42,93 @@ def quick_retries(monkeypatch):
     monkeypatch.setattr(prefix_cache, "RETRY_S", 0.01)
 
 
-def test_the_prefix_cache_is_reset_after_a_commit_even_when_it_is_busy_at_first():
-    async def run() -> tuple[bool, bool, int]:
-        engine = BusyEngine(refusals=3)
+def test_the_commit_and_the_isolation_are_sent_before_either_is_answered():
+    """Nothing of the engine's comes in between, so no step runs with new kernels on what old ones have cached."""
+
+    async def run():
+        engine = BusyEngine()
         group = ranks.EngineRanks(engine)
         await group.call("prepare", 1)
-        assert engine.refusals == 3
-        await group.call("commit", 1)
-        pending = group.cache_pending
-        await asyncio.sleep(0.1)
-        return pending, group.cache_pending, engine.resets
+        assert group.isolation is None
+        await group.commit(1, None)
+        return engine.calls, group.isolation
 
-    assert asyncio.run(run()) == (True, False, 1)
+    calls, told = asyncio.run(run())
+    assert calls == ["prepare", "commit", "reset"]
+    assert (told["epoch"], told["outcome"], told["reason"]) == (1, "isolated", "")
 
 
-def test_a_refused_commit_leaves_the_prefix_cache_alone():
-    async def run() -> int:
-        engine = BusyEngine(refusals=0)
-        await ranks.EngineRanks(engine).call("commit", 13)
-        return engine.resets
+def test_an_engine_that_refuses_is_asked_again_until_it_forgets():
+    async def run():
+        group = ranks.EngineRanks(BusyEngine(refusals=3))
+        await group.commit(1, None)
+        pending, told = group.cache_pending, group.isolation
+        await asyncio.sleep(0.2)
+        return pending, told, group.cache_pending, group.isolation["outcome"]
 
-    assert asyncio.run(run()) == 0
+    pending, told, later, outcome = asyncio.run(run())
+    assert (pending, later, outcome) == (True, False, "isolated")
+    assert told["outcome"] == "pending"
+    assert "asked again" in told["reason"]
+
+
+def test_a_neutral_switch_keeps_cached_kv_and_its_reason():
+    async def run():
+        engine = BusyEngine()
+        group = ranks.EngineRanks(engine)
+        await group.commit(1, "bit-equal here")
+        return engine.calls, group.isolation
+
+    calls, told = asyncio.run(run())
+    assert calls == ["commit"]
+    assert (told["outcome"], told["reason"], told["recomputed_ms"]) == ("neutral", "bit-equal here", 0.0)
+
+
+def test_running_requests_are_counted_and_watched_until_each_has_its_next_token():
+    async def run():
+        engine = BusyEngine()
+        engine.running = {"a": 3, "b": 7}
+        group = ranks.EngineRanks(engine)
+        await group.commit(1, None)
+        await asyncio.sleep(0.03)
+        engine.running = {"a": 4, "b": 7}
+        await asyncio.sleep(0.03)
+        during = group.isolation
+        engine.running = {"a": 9}
+        await asyncio.sleep(0.03)
+        return during, group.isolation
+
+    during, after = asyncio.run(run())
+    assert (during["requests"], during["recomputed_ms"]) == (2, None)
+    assert (after["requests"], after["recomputed_ms"] > 0) == (2, True)
+
+
+def test_a_refused_commit_is_no_switch_of_cached_kv():
+    async def run():
+        group = ranks.EngineRanks(BusyEngine())
+        await group.commit(1, None)
+        await group.commit(13, None)
+        return group.isolation["epoch"]
+
+    assert asyncio.run(run()) == 1
+
+
+def test_ranks_that_open_no_line_are_asked_by_the_broadcast_and_that_is_told(monkeypatch, tmp_path, caplog):
+    async def run():
+        engine = BusyEngine()
+        group = ranks.EngineRanks(engine)
+        await group.start("e", Counter())
+        try:
+            await group.call("status")
+        finally:
+            await group.stop()
+        return engine.calls
+
+    monkeypatch.setenv("OPSWAP_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setattr(ranks, "ASK_TIMEOUT_S", 0.05)
+    tmp_path.chmod(0o700)
+    assert asyncio.run(run()) == ["listen", "status"]
+    assert "not each of 1 ranks has opened its direct line" in caplog.text
 
 
 class FailingEngine(BusyEngine):
@@ -67,33 +140,30 @@ class FailingEngine(BusyEngine):
         return True
 
 
-def test_a_reset_that_fails_spoils_no_commit_and_stays_pending_until_it_is_done():
-    async def run() -> tuple[list, list[bool]]:
-        engine = FailingEngine(refusals=3)
-        group = ranks.EngineRanks(engine)
-        acks = await group.call("commit", 1)
-        await asyncio.sleep(0)
-        pending = [group.cache_pending]
-        await asyncio.sleep(0.015)
-        pending.append(group.cache_pending)
+def test_an_isolation_that_fails_spoils_no_commit_and_stays_pending_until_it_is_done():
+    async def run():
+        group = ranks.EngineRanks(FailingEngine(refusals=3))
+        acks = await group.commit(1, None)
+        pending, told = group.cache_pending, group.isolation
         await asyncio.sleep(0.2)
-        return acks, [*pending, group.cache_pending]
+        return acks, pending, told["reason"], group.cache_pending
 
-    acks, pending = asyncio.run(run())
+    acks, pending, reason, later = asyncio.run(run())
     assert [ack["ok"] for ack in acks] == [True]
-    assert pending == [True, True, False]
+    assert (pending, later) == (True, False)
+    assert "the core does not answer" in reason
 
 
-def test_a_switch_that_runs_out_of_time_during_the_reset_leaves_it_pending():
+def test_a_switch_that_runs_out_of_time_during_the_isolation_leaves_it_pending():
     class SlowEngine(BusyEngine):
         async def reset_prefix_cache(self) -> bool:
             await asyncio.sleep(0.05)
             return True
 
     async def run() -> list[bool]:
-        group = ranks.EngineRanks(SlowEngine(0))
+        group = ranks.EngineRanks(SlowEngine())
         with pytest.raises(asyncio.TimeoutError):
-            await asyncio.wait_for(group.call("commit", 1), 0.01)
+            await asyncio.wait_for(group.commit(1, None), 0.01)
         pending = group.cache_pending
         await asyncio.sleep(0.2)
         return [pending, group.cache_pending]

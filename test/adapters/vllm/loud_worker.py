@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import opswap
 from opswap import torch_ops
 from opswap.adapters.common.rank import rank_switch
@@ -36,6 +38,10 @@ class LoudExtension(WorkerExtension):
     def opswap_test_plant_skew(self, epoch: int) -> None:
         """Rank 1 will commit `epoch` in the middle of a step, behind everybody's back."""
         _planted.append(epoch)
+
+    def opswap_test_sleep(self, seconds: float) -> None:
+        """Holds the rank up, as a long step does."""
+        time.sleep(seconds)
 
     def opswap_test_set_context(self, rank: int, step: int, epoch: int) -> None:
         opswap.set_context(rank, step, epoch)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import Counter
 
 import opswap
 import pytest
@@ -13,12 +14,20 @@ from loud_worker import LOUD
 
 COMMITS = 60
 TIMEOUT_S = 30.0
+SWITCHES = 12
+ARMS = (LOUD, "cpu")
+ASLEEP_S = 2.0
+BLOCK = 16
+#: Of several blocks of the cache.
+LONG = [1, *range(3, 60)]
 TRACE_CALLS = 1 << 20
 
 
 @pytest.fixture(scope="module")
 def two_ranks(tiny_llama):
-    """(event loop, AsyncLLM at TP=2): the engine core and both workers run elsewhere, as under `vllm serve`."""
+    """(event loop, AsyncLLM at TP=2, its ranks): engine core and both workers run elsewhere, as under `vllm serve`."""
+    from opswap.adapters.common.ranks import EngineRanks
+    from opswap.adapters.vllm.agent import ServedEngine
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.v1.engine.async_llm import AsyncLLM
 
@@ -26,7 +35,7 @@ def two_ranks(tiny_llama):
     before = {name: os.environ.get(name) for name in changed}
     os.environ.update(changed)
     loop = asyncio.new_event_loop()
-    options = {**ENGINE, "tensor_parallel_size": 2, "enforce_eager": True}
+    options = {**ENGINE, "tensor_parallel_size": 2, "enforce_eager": True, "block_size": BLOCK}
 
     async def start() -> AsyncLLM:
         return AsyncLLM.from_engine_args(AsyncEngineArgs(model=str(tiny_llama), **options))
@@ -34,7 +43,10 @@ def two_ranks(tiny_llama):
     try:
         engine = loop.run_until_complete(start())
         loop.run_until_complete(engine.collective_rpc("opswap_test_add_loud"))
-        yield loop, engine
+        group = EngineRanks(ServedEngine(engine))
+        loop.run_until_complete(group.start("two-ranks", Counter()))
+        yield loop, engine, group
+        loop.run_until_complete(group.stop())
         engine.shutdown()
         loop.run_until_complete(end_tasks())
     finally:
@@ -82,13 +94,11 @@ class Load:
         await asyncio.gather(*self._clients)
 
 
-def coordinator(engine):
-    from opswap.adapters.common.ranks import EngineRanks
-    from opswap.adapters.vllm.agent import ServedEngine
+def coordinator(group):
     from opswap.ipc.coordinator import Coordinator
 
     versions = {op["op"]: op["version"] for op in opswap.manifest()["ops"]}
-    return Coordinator(EngineRanks(ServedEngine(engine)), opswap.version()["build_digest"], versions)
+    return Coordinator(group, opswap.version()["build_digest"], versions)
 
 
 async def traces(engine) -> list[list[dict]]:
@@ -104,8 +114,8 @@ async def traces(engine) -> list[list[dict]]:
             trace.extend(page)
 
 
-async def switch_under_load(engine, commits: int) -> tuple[list, list[list[dict]], int]:
-    ranks = coordinator(engine)
+async def switch_under_load(engine, group, commits: int) -> tuple[list, list[list[dict]], int]:
+    ranks = coordinator(group)
     await engine.collective_rpc("opswap_trace_start", args=(TRACE_CALLS,))
     outcomes = []
     async with Load(engine) as load:
@@ -122,7 +132,7 @@ async def switch_under_load(engine, commits: int) -> tuple[list, list[list[dict]
 
 
 def test_tokens_equal_those_of_one_rank(two_ranks, eager, generate):
-    loop, engine = two_ranks
+    loop, engine, _ = two_ranks
 
     async def all_prompts() -> list[list[int]]:
         return [await tokens(engine, prompt, 12, f"agree-{i}") for i, prompt in enumerate(PROMPTS)]
@@ -131,8 +141,8 @@ def test_tokens_equal_those_of_one_rank(two_ranks, eager, generate):
 
 
 def test_no_step_mixes_while_ranks_are_switched_under_load(two_ranks):
-    loop, engine = two_ranks
-    outcomes, recorded, finished = loop.run_until_complete(switch_under_load(engine, COMMITS))
+    loop, engine, group = two_ranks
+    outcomes, recorded, finished = loop.run_until_complete(switch_under_load(engine, group, COMMITS))
     assert len(outcomes) == COMMITS
     assert all({ack["step"] for ack in outcome.acks} == {outcome.step} for outcome in outcomes)
     assert finished > 0
@@ -144,10 +154,10 @@ def test_no_step_mixes_while_ranks_are_switched_under_load(two_ranks):
 
 
 def test_a_switch_changes_the_tokens_of_both_ranks(two_ranks):
-    loop, engine = two_ranks
+    loop, engine, group = two_ranks
 
     async def compare() -> tuple[list[int], list[int], list[int]]:
-        ranks = coordinator(engine)
+        ranks = coordinator(group)
         before = await tokens(engine, PROMPTS[0], 12, "before")
         await ranks.use({"silu_and_mul": LOUD}, TIMEOUT_S)
         loud = await tokens(engine, PROMPTS[0], 12, "loud")
@@ -159,12 +169,82 @@ def test_a_switch_changes_the_tokens_of_both_ranks(two_ranks):
     assert before == after
 
 
+async def tokens_after_switches(engine, group, neutral: str | None) -> list[tuple[list[int], list[int]]]:
+    """Under load, after each of SWITCHES switches between two arms: the tokens of a prompt that the arm before has
+    cached, beside those which this arm gives it when nothing is cached."""
+    ranks, rows = coordinator(group), []
+    pure = {}
+    for arm in ARMS:
+        await ranks.use({"silu_and_mul": arm}, TIMEOUT_S)
+        pure[arm] = await tokens(engine, LONG, 12, f"pure-{arm}-{neutral}")
+    async with Load(engine):
+        for count in range(SWITCHES):
+            arm = ARMS[count % 2]
+            await ranks.use({"silu_and_mul": arm}, TIMEOUT_S, neutral)
+            rows.append((await tokens(engine, LONG, 12, f"after-{count}-{neutral}"), pure[arm]))
+    await ranks.use({"silu_and_mul": "cpu"}, TIMEOUT_S)
+    return rows
+
+
+def test_no_request_reads_cached_kv_of_another_arm(two_ranks):
+    loop, engine, group = two_ranks
+    rows = loop.run_until_complete(tokens_after_switches(engine, group, None))
+    assert rows[0][1] != rows[1][1]
+    assert [got for got, _ in rows] == [pure for _, pure in rows]
+    assert group.isolation["outcome"] == "isolated"
+
+
+def test_a_neutral_switch_keeps_cached_kv_so_the_check_above_can_fail(two_ranks):
+    loop, engine, group = two_ranks
+    rows = loop.run_until_complete(tokens_after_switches(engine, group, "planted: it is not"))
+    assert any(got != pure for got, pure in rows)
+
+
+def test_running_requests_are_recomputed_counted_and_lose_no_token(two_ranks):
+    """Both arms are `ref` and `cpu` of the norm, whose tokens agree: what was switched in the middle reads the same."""
+    loop, engine, group = two_ranks
+
+    async def run() -> tuple[list[int], list[int], dict]:
+        ranks = coordinator(group)
+        alone = await tokens(engine, LONG, 60, "alone")
+        running = asyncio.create_task(tokens(engine, LONG, 60, "switched"))
+        while not group._engine.progress():
+            await asyncio.sleep(0.001)
+        outcome = await ranks.use({"rms_norm": "ref"}, TIMEOUT_S)
+        switched = await running
+        while group.isolation["recomputed_ms"] is None:
+            await asyncio.sleep(0.01)
+        await ranks.use({"rms_norm": "cpu"}, TIMEOUT_S)
+        return alone, switched, outcome.isolation
+
+    alone, switched, isolation = loop.run_until_complete(asyncio.wait_for(run(), TIMEOUT_S))
+    assert switched == alone
+    assert (isolation["outcome"], isolation["requests"]) == ("isolated", 1)
+
+
+def test_questions_and_prepare_wait_for_no_step(two_ranks):
+    """The ranks sleep in a step of theirs; what is asked on the direct line is answered meanwhile."""
+    loop, engine, group = two_ranks
+
+    async def run() -> tuple[bool, list[dict]]:
+        sleeping = asyncio.create_task(engine.collective_rpc("opswap_test_sleep", args=(ASLEEP_S,)))
+        await asyncio.sleep(0.05)
+        answers = [*await group.call("status"), *await group.call("why", "rms_norm")]
+        before = not sleeping.done()
+        await sleeping
+        return before, answers
+
+    before, answers = loop.run_until_complete(run())
+    assert [answer["ok"] for answer in answers] == [True] * 4
+    assert before
+
+
 def test_a_planted_skewed_commit_is_caught(two_ranks):
     """Rank 1 commits in the middle of a step, and rank 0 does not: the same checker must not call this clean."""
-    loop, engine = two_ranks
+    loop, engine, group = two_ranks
 
     async def plant() -> list[list[dict]]:
-        ranks = coordinator(engine)
+        ranks = coordinator(group)
         await ranks.use({"silu_and_mul": LOUD}, TIMEOUT_S)
         versions = ranks.op_versions
         epoch = ranks.epoch + 1

@@ -1,5 +1,6 @@
 // Live switches beside running calls: none fails, none is lost from the counters or the trace.
 #include <atomic>
+#include <ctime>
 #include <thread>
 
 #include "harness.h"
@@ -51,9 +52,32 @@ TEST(stats) {
   call.args[3].tag = OPSWAP_STRING;
   CHECK_EQ(name(call.run()), "OPSWAP_E_ARGUMENT");
   CHECK_EQ(calls_of("rms_norm"), 1000L);  // a refused call is not a call of an implementation
-  CHECK(stats().find("\"p99_ns\":0.0}") != std::string::npos);
+  CHECK(stats().find("\"p99_ns\":0.0,") != std::string::npos);
+  // 256 of the first thousand are timed, then one in eight; all of them in the one bucket of 1 and 64.
+  const std::string timed = "\"bucket\":\"T1 H64 float32\",\"timed\":349,\"mean_ns\":";
+  CHECK(stats().find(timed) != std::string::npos);
+  NormCall larger(3, 65);
+  CHECK_EQ(larger.run(), 0);  // call 1000, which is timed
+  CHECK(stats().find("\"bucket\":\"T4 H128 float32\",\"timed\":1,") != std::string::npos);
   opswap_reset_stats();
   CHECK_EQ(calls_of("rms_norm"), 0L);
+  CHECK(stats().find("\"bucket\":") == std::string::npos);
+}
+
+// The table of buckets has places for 64; more shapes than that are counted, and none of the first is lost.
+TEST(buckets) {
+  int made = 0;
+  for (int64_t rows = 1; made < 80; rows *= 2)
+    for (int64_t width = 1; width <= 1 << 11 && made < 80; width *= 2, ++made) {
+      NormCall call(rows, width);
+      CHECK_EQ(call.run(), 0);
+    }
+  const std::string json = stats();
+  size_t buckets = 0;
+  for (size_t at = 0; (at = json.find("\"bucket\":", at)) != std::string::npos; ++at) ++buckets;
+  CHECK_EQ(buckets, 64u);
+  CHECK(json.find("\"beyond_buckets\":16") != std::string::npos);
+  CHECK(json.find("\"bucket\":\"T1 H1 float32\",\"timed\":1,") != std::string::npos);
 }
 
 TEST(trace) {
@@ -62,6 +86,7 @@ TEST(trace) {
   std::atomic<bool> done{false};
   std::thread reader([&] {
     std::vector<opswap_trace_record> records(4096);
+    records[0].struct_size = sizeof records[0];
     uint64_t after = 0;
     while (!done) {
       uint64_t count = records.size();
@@ -82,11 +107,53 @@ TEST(trace) {
   for (auto &t : callers) t.join();
   done = true;
   reader.join();
-  opswap_trace_record last[8];
+  opswap_trace_record last[8] = {};
+  last[0].struct_size = sizeof last[0];
   uint64_t count = 8;
   CHECK_EQ(opswap_trace_read(uint64_t(kCallers) * kCalls - 8, last, &count), 0);
   CHECK_EQ(count, 8u);
   CHECK_EQ(last[7].sequence, uint64_t(kCallers) * kCalls);
+}
+
+// What a record says of a call: its step and place in it, its shapes, when and for how long.
+TEST(trace_records) {
+  NormCall call(5, 96);
+  CHECK_EQ(call.run(), 0);
+  CHECK_EQ(opswap_trace_start(16), 0);
+  opswap_set_context(2, 10, 4);
+  for (int i = 0; i < 3; ++i) CHECK_EQ(call.run(), 0);
+  opswap_set_context(2, 11, 4);
+  CHECK_EQ(call.run(), 0);
+  opswap_set_context(2, 11, 5);  // another epoch, the same step
+  CHECK_EQ(call.run(), 0);
+  struct Wider {
+    opswap_trace_record record;
+    int64_t later_field;
+  } records[8] = {};
+  records[0].record.struct_size = sizeof records[0];
+  uint64_t count = 8;
+  CHECK_EQ(opswap_trace_read(0, &records[0].record, &count), 0);
+  CHECK_EQ(count, 5u);
+  const int64_t now = int64_t(std::time(nullptr));
+  const int layers[] = {0, 1, 2, 0, 1}, steps[] = {10, 10, 10, 11, 11}, epochs[] = {4, 4, 4, 4, 5};
+  for (int i = 0; i < 5; ++i) {
+    const opswap_trace_record &r = records[i].record;
+    CHECK_EQ(r.struct_size, uint32_t(sizeof r));
+    CHECK_EQ(r.layer, layers[i]);
+    CHECK_EQ(r.step, steps[i]);
+    CHECK_EQ(r.epoch, epochs[i]);
+    CHECK_EQ(r.arm, 0);
+    CHECK(r.duration_ns > 0 && r.duration_ns < 1'000'000'000);
+    CHECK(r.time_ns / 1'000'000'000 - now >= -2 && r.time_ns / 1'000'000'000 - now <= 2);
+    char bucket[64];
+    size_t size = sizeof bucket;
+    CHECK_EQ(opswap_bucket_name("rms_norm", r.bucket, bucket, &size), 0);
+    CHECK_EQ(std::string(bucket), "T8 H128 float32");
+  }
+  records[0].record.struct_size = 8;
+  count = 8;
+  CHECK_EQ(name(opswap_trace_read(0, &records[0].record, &count)), "OPSWAP_E_ABI");
+  CHECK_EQ(opswap_trace_start(0), 0);
 }
 
 static opswap_status triple(void *ctx, const opswap_arg *args, int32_t nargs, const opswap_exec *) {

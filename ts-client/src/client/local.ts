@@ -5,14 +5,15 @@ import {
   type Change,
   type Check,
   type DoctorResult,
-  type OpStats,
   type OpsResult,
   opStats,
   type PlanResult,
   type RankAck,
   type RankStatus,
+  type ResetResult,
   type StatusResult,
   type UseResult,
+  type Verb,
   type Version,
   version,
   type WhyResult,
@@ -27,7 +28,7 @@ import { takeApart } from "./quantized.js";
 import { layout } from "./tensor.js";
 import type { CallArgument, CallOptions, OpswapClient } from "./types.js";
 
-const stats = z.object({ ops: z.array(opStats()) });
+const stats = z.object({ window_s: z.number(), ops: z.array(opStats()) });
 const whyImpl = z.object({
   name: z.string(),
   usable: z.boolean(),
@@ -66,6 +67,8 @@ export class LocalClient implements OpswapClient {
   readonly #manifest: Manifest;
   readonly #started = Date.now();
   readonly #choice: Record<string, string> = {};
+  /** What ran before the first switch of an op. */
+  readonly #atLoad: Record<string, string> = {};
   #epoch = 0;
   #closed = false;
 
@@ -88,7 +91,10 @@ export class LocalClient implements OpswapClient {
         ranks: [this.#rank(library)],
         switching: false,
         restored: { outcome: "none", message: "a process of its own keeps no choice" },
+        trial: {},
+        barred: [],
         divergence: null,
+        isolation: null,
         counters: {},
       };
     });
@@ -96,10 +102,10 @@ export class LocalClient implements OpswapClient {
 
   ops(op?: string): Promise<OpsResult> {
     return this.#run(() => {
-      const all: OpStats[] = stats.parse(JSON.parse(this.#native.stats())).ops;
+      const { window_s, ops: all } = stats.parse(JSON.parse(this.#native.stats()));
       if (op !== undefined) declared(this.#manifest, op);
       const ops = op === undefined ? all : all.filter((row) => row.op === op);
-      return { ranks: [{ rank: 0, step: 0, epoch: this.#epoch, ops }] };
+      return { ranks: [{ rank: 0, step: 0, epoch: this.#epoch, window_s, ops }] };
     });
   }
 
@@ -111,13 +117,25 @@ export class LocalClient implements OpswapClient {
   }
 
   use(changes: readonly Change[]): Promise<UseResult> {
+    return this.#run(() => this.#use(changes));
+  }
+
+  reset(op?: string): Promise<ResetResult> {
     return this.#run(() => {
-      const previous = this.#switch(changes);
-      this.#epoch += 1;
-      for (const { op, impl } of changes) this.#choice[op] = impl;
-      const ack: RankAck = { rank: 0, step: 0, epoch: this.#epoch, previous, applied: "live" };
-      return { epoch: this.#epoch, step: 0, changes: [...changes], acks: [ack] };
+      if (op !== undefined) declared(this.#manifest, op);
+      const ops = Object.keys(this.#choice).filter((chosen) => op === undefined || chosen === op);
+      const result = this.#use(ops.map((each) => ({ op: each, impl: this.#atLoad[each] ?? "" })));
+      for (const each of ops) delete this.#choice[each];
+      return { ...result, lifted: [] };
     });
+  }
+
+  ask<V extends Verb>(verb: V): Promise<never> {
+    return Promise.reject(
+      new OpswapError("OPSWAP_E_UNSUPPORTED", `${verb}: the library in this process is no engine`, {
+        remedy: "leave --local out, or name an engine",
+      }),
+    );
   }
 
   doctor(): Promise<DoctorResult> {
@@ -168,6 +186,19 @@ export class LocalClient implements OpswapClient {
     return takeApart(declared(this.#manifest, op), args).args.map(nativeArgument);
   }
 
+  #use(changes: readonly Change[]): UseResult {
+    const previous = this.#switch(changes);
+    for (const { op, impl } of changes) {
+      this.#choice[op] = impl;
+      this.#atLoad[op] ??= previous[op] ?? "";
+    }
+    const isSwitched = changes.some(({ op, impl }) => previous[op] !== impl);
+    if (isSwitched) this.#epoch += 1;
+    const ack: RankAck = { rank: 0, step: 0, epoch: this.#epoch, previous, applied: "live" };
+    const acks = isSwitched ? [ack] : [];
+    return { epoch: this.#epoch, step: 0, changes: [...changes], acks, isolation: null };
+  }
+
   /** Applies every change, or puts back those that were applied and throws. */
   #switch(changes: readonly Change[]): Record<string, string> {
     const previous: Record<string, string> = {};
@@ -193,6 +224,7 @@ export class LocalClient implements OpswapClient {
       prepared: null,
       build_digest: digest,
       choice: { ...this.#choice },
+      at_load: { ...this.#atLoad },
     };
   }
 

@@ -5,9 +5,12 @@ import type {
   DoctorResult,
   OpsResult,
   PlanResult,
+  ResetResult,
   Service,
   StatusResult,
   UseResult,
+  Verb,
+  Verbs,
   WhyResult,
 } from "../generated/messages.js";
 import type { Quantized } from "../types/quantized.js";
@@ -20,6 +23,10 @@ export type CallArgument = OpTensor | Quantized | number | bigint | boolean | st
 export interface UseOptions {
   /** How long a rank may take for each of prepare and commit. */
   timeoutMs?: number | undefined;
+  /** Why, for the engine's log. */
+  reason?: string | undefined;
+  /** Why cached KV stays as good as before; without it running requests are computed anew. */
+  neutral?: string | undefined;
 }
 
 export interface CallOptions {
@@ -43,8 +50,12 @@ export interface OpswapClient {
   ops(op?: string): Promise<OpsResult>;
   /** Each implementation of an op: usable or not, and why, per rank. */
   why(op: string): Promise<WhyResult>;
-  /** Switches all of `changes` on every rank at one step, or none. */
+  /** Switches all of `changes` on every rank at one step, or none. What every rank runs already is no switch. */
   use(changes: readonly Change[], options?: UseOptions): Promise<UseResult>;
+  /** Unpins an op, or all: what the library chose at load runs again, and nothing of it is barred. */
+  reset(op?: string, options?: Pick<UseOptions, "timeoutMs">): Promise<ResetResult>;
+  /** Any verb of an engine, by its name in docs/protocol.md: shadows and recordings have no method of their own. */
+  ask<V extends Verb>(verb: V, request: Verbs[V]["request"]): Promise<Verbs[V]["result"]>;
   doctor(): Promise<DoctorResult>;
   manifest(): Promise<Manifest>;
   /** Memory for an op's argument; zeroed the first time a region is handed out, otherwise as its last user left it. */

@@ -23,6 +23,8 @@ describe("sidecar", () => {
         reason: "a sidecar is not switched: every call names its implementation",
         tests: [
           "use switches, says what ran before, and switches back",
+          "use of what runs already is no switch",
+          "reset brings back what ran at load, and unpins it",
           "use is all or nothing",
           "use of an unknown op",
         ],

@@ -6,9 +6,12 @@ import type {
   DoctorResult,
   OpsResult,
   PlanResult,
+  ResetResult,
   Service,
   StatusResult,
   UseResult,
+  Verb,
+  Verbs,
   WhyResult,
 } from "../generated/messages.js";
 import { loadNative } from "../native.js";
@@ -109,9 +112,21 @@ export class ZmqClient implements OpswapClient {
 
   use(changes: readonly Change[], options: UseOptions = {}): Promise<UseResult> {
     const timeout = options.timeoutMs ?? USE_TIMEOUT_MS;
-    const fields = { changes: [...changes], timeout_ms: timeout };
+    const { reason, neutral } = options;
+    const why = { ...(reason !== undefined && { reason }), ...(neutral !== undefined && { neutral }) };
+    const fields = { changes: [...changes], timeout_ms: timeout, ...why };
     // Prepare, commit, and both again when a commit that went wrong is taken back.
     return this.#connection.request("use", fields, 4 * timeout + this.#timeoutMs);
+  }
+
+  reset(op?: string, options: Pick<UseOptions, "timeoutMs"> = {}): Promise<ResetResult> {
+    const timeout = options.timeoutMs ?? USE_TIMEOUT_MS;
+    const fields = { ...(op !== undefined && { op }), timeout_ms: timeout };
+    return this.#connection.request("reset", fields, 4 * timeout + this.#timeoutMs);
+  }
+
+  ask<V extends Verb>(verb: V, request: Verbs[V]["request"]): Promise<Verbs[V]["result"]> {
+    return this.#connection.request(verb, request, this.#timeoutMs);
   }
 
   doctor(): Promise<DoctorResult> {

@@ -1,11 +1,13 @@
 /** `opswap use`. */
-import { Command, Option } from "commander";
+import { Command, InvalidArgumentError, Option } from "commander";
 import { type Outcome, switchEverywhere } from "../client/switch-everywhere.js";
 import { withTarget } from "../client/target.js";
+import type { UseOptions } from "../client/types.js";
 import type { Change } from "../generated/messages.js";
 import { OpswapError } from "../types/errors.js";
 import { errorLines } from "../view/error-lines.js";
 import { outcomeLines, switchLines } from "../view/switch-lines.js";
+import { changesOf } from "./changes.js";
 import {
   type Context,
   EXIT,
@@ -17,34 +19,68 @@ import {
   type TargetOptions,
 } from "./context.js";
 import { exitCodeOf } from "./errors.js";
+import { secondsOption } from "./seconds-option.js";
 
 interface Options extends TargetOptions {
   allEngines?: boolean;
+  timeout?: number;
+  reason?: string;
+  neutral?: string;
 }
+
+const EXAMPLES = examples(
+  "use rms_norm ref",
+  "use rms_norm=ref linear=cpu --reason 'NaNs since Tuesday'",
+  "use rms_norm framework --all-engines",
+);
 
 export function useCommand(context: Context): Command {
   const command = new Command("use")
-    .description("switch an op to another implementation, on every rank at one step or on none")
-    .argument("<op>", "the op")
-    .argument("<impl>", "the implementation, as `opswap why OP` lists them")
+    .description("switch ops to other implementations, on every rank at one step or on none")
+    .argument(
+      "<changes...>",
+      "OP IMPL, or OP=IMPL for each of several ops; `opswap why OP` lists implementations",
+    )
+    .option(
+      "--timeout <seconds>",
+      "how long a rank may take for each of prepare and commit (30)",
+      secondsOption,
+    )
+    .option("--reason <text>", "why, for the engine's log", textOption)
+    .option(
+      "--neutral <reason>",
+      "keep cached KV, because it stays as good as before for this reason",
+      textOption,
+    )
     .addOption(
       new Option(
         "--all-engines",
         "every running engine, one after another; each switches by itself",
       ).conflicts("engine"),
     )
-    .addHelpText("after", examples("use rms_norm ref", "use rms_norm framework --all-engines"));
-  return engineOptions(command).action(async (op: string, impl: string, options: Options) => {
-    const change = { op, impl };
+    .addHelpText("after", EXAMPLES);
+  return engineOptions(command).action(async (words: string[], options: Options) => {
+    const changes = changesOf(words);
     context.exitCode = options.allEngines
-      ? await everywhere(context.io, change, options)
-      : await one(context.io, change, options);
+      ? await everywhere(context.io, changes, options)
+      : await one(context.io, changes, options);
   });
 }
 
-async function one(io: Io, change: Change, options: TargetOptions): Promise<ExitCode> {
+function textOption(text: string): string {
+  if (text.length === 0 || Buffer.byteLength(text) > 512)
+    throw new InvalidArgumentError("a text of 1 to 512 bytes");
+  return text;
+}
+
+/** As the client takes them. */
+function howTo({ timeout, reason, neutral }: Options): UseOptions {
+  return { timeoutMs: timeout && Math.round(1000 * timeout), reason, neutral };
+}
+
+async function one(io: Io, changes: Change[], options: Options): Promise<ExitCode> {
   try {
-    const result = await withTarget(options, (client) => client.use([change]));
+    const result = await withTarget(options, (client) => client.use(changes, howTo(options)));
     show(io, options.json, result, switchLines);
     return EXIT.ok;
   } catch (error) {
@@ -55,10 +91,10 @@ async function one(io: Io, change: Change, options: TargetOptions): Promise<Exit
   }
 }
 
-async function everywhere(io: Io, change: Change, options: Options): Promise<ExitCode> {
+async function everywhere(io: Io, changes: Change[], options: Options): Promise<ExitCode> {
   const outcomes: Outcome[] = [];
   let worst: ExitCode = EXIT.ok;
-  for await (const outcome of switchEverywhere([change])) {
+  for await (const outcome of switchEverywhere(changes, howTo(options))) {
     outcomes.push(outcome);
     if (!("error" in outcome)) continue;
     const { engine, error } = outcome;

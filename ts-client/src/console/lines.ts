@@ -60,10 +60,10 @@ export function hintLine(state: State): string {
 }
 
 const KEYS_WIDTH = 20;
-/** EPOCH, P99, MEAN and CALLS. */
+/** EPOCH, P50, P99, MEAN and CALLS. */
 const listed = (words: readonly string[]) => `${words.slice(0, -1).join(", ")} and ${words.at(-1)}`;
 const NOTES = [
-  "CALLS are of all implementations, MEAN and P99 of the active one. A ! before ACTIVE: ranks differ.",
+  "CALLS are of all implementations; MEAN, P50 and P99 of the active one, over the last half to whole minute. A ! before ACTIVE: ranks differ.",
   `A narrow screen leaves out ${listed(LEFT_OUT.map(({ head }) => head))}, in this order.`,
 ];
 

@@ -85,7 +85,7 @@ describe("a low screen", () => {
       if (command.type === "show") state = reduce(state, command.action);
     }
     expect(state.top).toBe(lastTop(state, 0));
-    expect(words(texts(state))).toContain("leaves out EPOCH, P99, MEAN and CALLS, in this order.");
+    expect(words(texts(state))).toContain("leaves out EPOCH, P50, P99, MEAN and CALLS, in this order.");
     expect(words(texts(screenOf(80, 8, { kind: "help" })))).toMatch(/\.\.\. \d+ more lines/);
   });
 

@@ -101,14 +101,50 @@ export const framework = once((): Schema<Framework> => z.object({
 
 /** What the agent did with the choice of the last run when it started. */
 export interface Restored {
-  /** none: nothing was saved; restored: last known good; framework: it could not be used; failed: neither could */
-  outcome: "none" | "restored" | "framework" | "failed";
+  /** none: nothing was saved; restored: the last choice; refused: it was of another model or build; barred: the engine died under it (both: last known good); framework: nothing saved could be used; failed: neither could */
+  outcome: "none" | "restored" | "refused" | "barred" | "framework" | "failed";
   /** what happened, in words */
   message: string;
 }
 export const restored = once((): Schema<Restored> => z.object({
-  outcome: z.enum(["none", "restored", "framework", "failed"]),
+  outcome: z.enum(["none", "restored", "refused", "barred", "framework", "failed"]),
   message: z.string().check(z.maxLength(4096)),
+}));
+
+/** An implementation that `use` refuses, because an engine died while it was on trial. */
+export interface Barred {
+  /** op */
+  op: string;
+  /** implementation */
+  impl: string;
+  /** what happened */
+  reason: string;
+}
+export const barred = once((): Schema<Barred> => z.object({
+  op: z.string().check(z.maxLength(4096)),
+  impl: z.string().check(z.maxLength(4096)),
+  reason: z.string().check(z.maxLength(4096)),
+}));
+
+/** What became of the cached KV at a switch. */
+export interface Isolation {
+  /** epoch of the switch */
+  epoch: number;
+  /** isolated: nothing is cached from before the switch; pending: something may be, until the engine forgets it; neutral: kept, for `reason` */
+  outcome: "isolated" | "pending" | "neutral";
+  /** why it is kept or pending; empty when isolated */
+  reason: string;
+  /** running requests, whose KV is computed anew */
+  requests: number;
+  /** from the commit until each of those had its next token, or had ended; null until then */
+  recomputed_ms: number | null;
+}
+export const isolation = once((): Schema<Isolation> => z.object({
+  epoch: z.int().check(z.minimum(0)),
+  outcome: z.enum(["isolated", "pending", "neutral"]),
+  reason: z.string().check(z.maxLength(4096)),
+  requests: z.int().check(z.minimum(0)),
+  recomputed_ms: z.nullable(z.number()),
 }));
 
 /** One rank as it sees itself. */
@@ -125,6 +161,8 @@ export interface RankStatus {
   build_digest: string;
   /** implementation per op, as last committed; ops never switched are not in it */
   choice: Record<string, string>;
+  /** what ran before the first switch, for each op that was ever switched */
+  at_load: Record<string, string>;
 }
 export const rankStatus = once((): Schema<RankStatus> => z.object({
   rank: z.int().check(z.minimum(0)),
@@ -133,6 +171,7 @@ export const rankStatus = once((): Schema<RankStatus> => z.object({
   prepared: z.nullable(z.int().check(z.minimum(0))),
   build_digest: z.string().check(z.maxLength(4096)),
   choice: z.record(z.string(), z.string().check(z.maxLength(4096))),
+  at_load: z.record(z.string(), z.string().check(z.maxLength(4096))),
 }));
 
 /** Counters of one implementation of an op. */
@@ -143,6 +182,37 @@ export interface ImplStats {
   calls: number;
   /** calls that failed */
   errors: number;
+  /** calls whose time is in the window */
+  timed: number;
+  /** mean time of a call in the window; 0 where none was timed */
+  mean_ns: number;
+  /** median in the window */
+  p50_ns: number;
+  /** 99th percentile in the window */
+  p99_ns: number;
+  /** the same by shape bucket, those with a timed call */
+  buckets: BucketStats[];
+  /** timed calls of shape buckets that came when the table was full */
+  beyond_buckets: number;
+}
+export const implStats = once((): Schema<ImplStats> => z.object({
+  name: z.string().check(z.maxLength(4096)),
+  calls: z.int().check(z.minimum(0)),
+  errors: z.int().check(z.minimum(0)),
+  timed: z.int().check(z.minimum(0)),
+  mean_ns: z.number().check(z.minimum(0)),
+  p50_ns: z.number().check(z.minimum(0)),
+  p99_ns: z.number().check(z.minimum(0)),
+  buckets: z.array(bucketStats()).check(z.maxLength(1024)),
+  beyond_buckets: z.int().check(z.minimum(0)),
+}));
+
+/** Times of one implementation in one shape bucket. */
+export interface BucketStats {
+  /** sizes rounded up to a power of two and the dtype, as in T16 H1024 bfloat16 (docs/manifest.md) */
+  bucket: string;
+  /** calls whose time is in the window */
+  timed: number;
   /** mean time of a call */
   mean_ns: number;
   /** median */
@@ -150,10 +220,9 @@ export interface ImplStats {
   /** 99th percentile */
   p99_ns: number;
 }
-export const implStats = once((): Schema<ImplStats> => z.object({
-  name: z.string().check(z.maxLength(4096)),
-  calls: z.int().check(z.minimum(0)),
-  errors: z.int().check(z.minimum(0)),
+export const bucketStats = once((): Schema<BucketStats> => z.object({
+  bucket: z.string().check(z.maxLength(4096)),
+  timed: z.int().check(z.minimum(0)),
   mean_ns: z.number().check(z.minimum(0)),
   p50_ns: z.number().check(z.minimum(0)),
   p99_ns: z.number().check(z.minimum(0)),
@@ -182,6 +251,8 @@ export interface RankOps {
   step: number;
   /** last committed epoch */
   epoch: number;
+  /** times are of the last one to two windows of so many seconds */
+  window_s: number;
   /** in manifest order */
   ops: OpStats[];
 }
@@ -189,6 +260,7 @@ export const rankOps = once((): Schema<RankOps> => z.object({
   rank: z.int().check(z.minimum(0)),
   step: z.int().check(z.minimum(0)),
   epoch: z.int().check(z.minimum(0)),
+  window_s: z.number().check(z.minimum(0)),
   ops: z.array(opStats()).check(z.maxLength(1024)),
 }));
 
@@ -303,6 +375,168 @@ export const tensorRef = once((): Schema<TensorRef> => z.object({
   strides: z.array(z.int().check(z.minimum(0))).check(z.maxLength(8)),
 }));
 
+/** What control and candidate made of one chosen call. */
+export interface ShadowRecord {
+  /** 1-based on its rank; gaps mean that records were overrun */
+  sequence: number;
+  /** when it ended, since 1970, in microseconds */
+  time_us: number;
+  /** rank of the engine */
+  rank: number;
+  /** step of the call */
+  step: number;
+  /** epoch of the step */
+  epoch: number;
+  /** number of the call, from 0, among those of its op in the step */
+  layer: number;
+  /** shape bucket */
+  bucket: string;
+  /** the candidate ran before control */
+  candidate_first: boolean;
+  /** time of control */
+  control_ns: number;
+  /** time of the candidate; both count where both statuses are OPSWAP_OK */
+  candidate_ns: number;
+  /** code of its call */
+  control_status: string;
+  /** code of its call */
+  candidate_status: string;
+  /** it wrote outside its outputs */
+  candidate_overran: boolean;
+  /** of all outputs */
+  elements: number;
+  /** the candidate's of another value than control's */
+  differing: number;
+  /** beyond the op's tolerance, or not finite in another way */
+  outside: number;
+  /** not finite where control's are */
+  became_nonfinite: number;
+  /** largest difference of finite elements */
+  max_abs: number;
+  /** largest difference over what the tolerance allows; infinite where it allows none */
+  worst: number;
+  /** control's of another value when it ran once more; absent where it did not */
+  floor_differing?: number | undefined;
+  /** as `worst`, of control against itself */
+  floor_worst?: number | undefined;
+}
+export const shadowRecord = once((): Schema<ShadowRecord> => z.object({
+  sequence: z.int().check(z.minimum(0)),
+  time_us: z.int().check(z.minimum(0)),
+  rank: z.int().check(z.minimum(0)),
+  step: z.int().check(z.minimum(0)),
+  epoch: z.int().check(z.minimum(0)),
+  layer: z.int().check(z.minimum(0)),
+  bucket: z.string().check(z.maxLength(4096)),
+  candidate_first: z.boolean(),
+  control_ns: z.int().check(z.minimum(0)),
+  candidate_ns: z.int().check(z.minimum(0)),
+  control_status: z.string().check(z.maxLength(64)),
+  candidate_status: z.string().check(z.maxLength(64)),
+  candidate_overran: z.boolean(),
+  elements: z.int().check(z.minimum(0)),
+  differing: z.int().check(z.minimum(0)),
+  outside: z.int().check(z.minimum(0)),
+  became_nonfinite: z.int().check(z.minimum(0)),
+  max_abs: z.number().check(z.minimum(0)),
+  worst: z.number().check(z.minimum(0)),
+  floor_differing: z.optional(z.int().check(z.minimum(0))),
+  floor_worst: z.optional(z.number().check(z.minimum(0))),
+}));
+
+/** Calls of one shape bucket. */
+export interface BucketCount {
+  /** shape bucket */
+  bucket: string;
+  /** calls */
+  seen: number;
+  /** of them, those that were chosen */
+  chosen: number;
+}
+export const bucketCount = once((): Schema<BucketCount> => z.object({
+  bucket: z.string().check(z.maxLength(4096)),
+  seen: z.int().check(z.minimum(0)),
+  chosen: z.int().check(z.minimum(0)),
+}));
+
+/** The last shadow of an op on one rank. */
+export interface RankShadow {
+  /** rank of the engine */
+  rank: number;
+  /** op */
+  op: string;
+  /** implementation */
+  control: string;
+  /** implementation */
+  candidate: string;
+  /** whether calls are still chosen */
+  running: boolean;
+  /** why it ended by itself; empty when it did not */
+  ended_by: string;
+  /** chosen calls with a record */
+  recorded: number;
+  /** time that it took in all */
+  took_ns: number;
+  /** calls since it started */
+  seen: number;
+  /** calls that were chosen and left out all the same, by reason: quota, time, memory, device, busy, buckets */
+  left_out: Record<string, number>;
+  /** by shape bucket */
+  buckets: BucketCount[];
+}
+export const rankShadow = once((): Schema<RankShadow> => z.object({
+  rank: z.int().check(z.minimum(0)),
+  op: z.string().check(z.minLength(1), z.maxLength(128)),
+  control: z.string().check(z.maxLength(4096)),
+  candidate: z.string().check(z.maxLength(4096)),
+  running: z.boolean(),
+  ended_by: z.string().check(z.maxLength(4096)),
+  recorded: z.int().check(z.minimum(0)),
+  took_ns: z.int().check(z.minimum(0)),
+  seen: z.int().check(z.minimum(0)),
+  left_out: z.record(z.string(), z.int()),
+  buckets: z.array(bucketCount()).check(z.maxLength(1024)),
+}));
+
+/** The last recording of an op on one rank. */
+export interface RankRecording {
+  /** rank of the engine */
+  rank: number;
+  /** op */
+  op: string;
+  /** where its files are */
+  folder: string;
+  /** whether calls are still chosen */
+  running: boolean;
+  /** why it ended by itself; empty when it did not */
+  ended_by: string;
+  /** written */
+  files: number;
+  /** of them */
+  bytes: number;
+  /** of calls that wait for the disk */
+  waiting_bytes: number;
+  /** calls since it started */
+  seen: number;
+  /** calls that were chosen and left out all the same, by reason: quota, time, memory, device, busy, buckets */
+  left_out: Record<string, number>;
+  /** by shape bucket */
+  buckets: BucketCount[];
+}
+export const rankRecording = once((): Schema<RankRecording> => z.object({
+  rank: z.int().check(z.minimum(0)),
+  op: z.string().check(z.minLength(1), z.maxLength(128)),
+  folder: z.string().check(z.maxLength(4096)),
+  running: z.boolean(),
+  ended_by: z.string().check(z.maxLength(4096)),
+  files: z.int().check(z.minimum(0)),
+  bytes: z.int().check(z.minimum(0)),
+  waiting_bytes: z.int().check(z.minimum(0)),
+  seen: z.int().check(z.minimum(0)),
+  left_out: z.record(z.string(), z.int()),
+  buckets: z.array(bucketCount()).check(z.maxLength(1024)),
+}));
+
 /** First message of a connection. Another protocol number is refused, naming both. */
 export interface HelloRequest {
   /** protocol the client speaks */
@@ -359,8 +593,14 @@ export interface StatusResult {
   switching: boolean;
   /** how the choice of the last run was taken up */
   restored: Restored;
+  /** chosen implementations that have not run for long enough: an engine that dies now starts with them barred */
+  trial: Record<string, string>;
+  /** implementations that are refused until they are reset */
+  barred: Barred[];
   /** set while ranks may run different choices: what is known, in words */
   divergence: string | null;
+  /** the cached KV at the last switch; null before the first */
+  isolation: Isolation | null;
   /** requests, refused, dropped, ... */
   counters: Record<string, number>;
 }
@@ -375,7 +615,10 @@ export const statusResult = once((): Schema<StatusResult> => z.object({
   ranks: z.array(rankStatus()).check(z.maxLength(1024)),
   switching: z.boolean(),
   restored: restored(),
+  trial: z.record(z.string(), z.string().check(z.maxLength(4096))),
+  barred: z.array(barred()).check(z.maxLength(1024)),
   divergence: z.nullable(z.string().check(z.maxLength(4096))),
+  isolation: z.nullable(isolation()),
   counters: z.record(z.string(), z.int().check(z.minimum(0))),
 }));
 
@@ -424,28 +667,73 @@ export interface UseRequest {
   changes: Change[];
   /** how long a rank may take for each of prepare and commit; 30000 when not given */
   timeout_ms?: number | undefined;
+  /** why, for the engine's log */
+  reason?: string | undefined;
+  /** why cached KV stays as good as before, in the operator's words; without it running requests are computed anew */
+  neutral?: string | undefined;
 }
 export const useRequest = once((): Schema<UseRequest> => z.object({
   changes: z.array(change()).check(z.minLength(1), z.maxLength(64)),
   timeout_ms: z.optional(z.int().check(z.minimum(1), z.maximum(600000))),
+  reason: z.optional(z.string().check(z.minLength(1), z.maxLength(512))),
+  neutral: z.optional(z.string().check(z.minLength(1), z.maxLength(512))),
 }));
 
 /** Answer to `use`. */
 export interface UseResult {
-  /** epoch of this switch */
+  /** epoch of this switch; the committed one where nothing was switched */
   epoch: number;
-  /** first step that runs with the new choice, on every rank */
+  /** first step that runs with the new choice, on every rank; steps so far where nothing was switched */
   step: number;
   /** what was asked for */
   changes: Change[];
-  /** one per rank */
+  /** one per rank; none where every rank ran all of it already */
   acks: RankAck[];
+  /** the cached KV at this switch; null where nothing was switched */
+  isolation: Isolation | null;
 }
 export const useResult = once((): Schema<UseResult> => z.object({
   epoch: z.int().check(z.minimum(0)),
   step: z.int().check(z.minimum(0)),
   changes: z.array(change()).check(z.maxLength(1024)),
   acks: z.array(rankAck()).check(z.maxLength(1024)),
+  isolation: z.nullable(isolation()),
+}));
+
+/** Unpins an op, or all: what the library chose at load runs again on every rank, and nothing of it is barred. */
+export interface ResetRequest {
+  /** only this op */
+  op?: string | undefined;
+  /** as `use` has it */
+  timeout_ms?: number | undefined;
+}
+export const resetRequest = once((): Schema<ResetRequest> => z.object({
+  op: z.optional(z.string().check(z.minLength(1), z.maxLength(128))),
+  timeout_ms: z.optional(z.int().check(z.minimum(1), z.maximum(600000))),
+}));
+
+/** Answer to `reset`. */
+export interface ResetResult {
+  /** as `use` has it */
+  epoch: number;
+  /** as `use` has it */
+  step: number;
+  /** what runs again; ops that were never switched are not in it */
+  changes: Change[];
+  /** as `use` has it */
+  acks: RankAck[];
+  /** as `use` has it */
+  isolation: Isolation | null;
+  /** what was barred until now */
+  lifted: Barred[];
+}
+export const resetResult = once((): Schema<ResetResult> => z.object({
+  epoch: z.int().check(z.minimum(0)),
+  step: z.int().check(z.minimum(0)),
+  changes: z.array(change()).check(z.maxLength(1024)),
+  acks: z.array(rankAck()).check(z.maxLength(1024)),
+  isolation: z.nullable(isolation()),
+  lifted: z.array(barred()).check(z.maxLength(1024)),
 }));
 
 /** Checks that opswap is really in use and that the ranks agree. */
@@ -543,6 +831,177 @@ export const planResult = once((): Schema<PlanResult> => z.object({
   plan: z.instanceof(Uint8Array).check(z.refine((b) => b.length <= 65536)),
 }));
 
+/** Runs control and candidate behind chosen calls of an op, on every rank or on none. */
+export interface ShadowStartRequest {
+  /** op */
+  op: string;
+  /** implementation */
+  control: string;
+  /** implementation */
+  candidate: string;
+  /** the same choice of calls on engines that are given the same; chosen by chance when not given */
+  salt?: number | undefined;
+  /** of the calls of a shape bucket behind its first ones */
+  share_of_calls?: number | undefined;
+  /** so many calls of each bucket are chosen in any case */
+  first_of_bucket?: number | undefined;
+  /** no more calls of one bucket */
+  most_of_bucket?: number | undefined;
+  /** of the time of the steps, at most; 1: no limit */
+  share_of_time?: number | undefined;
+  /** most bytes that the copies of one call may take */
+  memory?: number | undefined;
+}
+export const shadowStartRequest = once((): Schema<ShadowStartRequest> => z.object({
+  op: z.string().check(z.minLength(1), z.maxLength(128)),
+  control: z.string().check(z.minLength(1), z.maxLength(128)),
+  candidate: z.string().check(z.minLength(1), z.maxLength(128)),
+  salt: z.optional(z.int().check(z.minimum(0), z.maximum(9007199254740991))),
+  share_of_calls: z.optional(z.number().check(z.minimum(0), z.maximum(1))),
+  first_of_bucket: z.optional(z.int().check(z.minimum(0), z.maximum(4294967295))),
+  most_of_bucket: z.optional(z.int().check(z.minimum(0), z.maximum(9007199254740991))),
+  share_of_time: z.optional(z.number().check(z.minimum(0), z.maximum(1))),
+  memory: z.optional(z.int().check(z.minimum(0), z.maximum(68719476736))),
+}));
+
+/** Answer to `shadow_start`. */
+export interface ShadowStartResult {
+  /** one per rank */
+  ranks: RankShadow[];
+}
+export const shadowStartResult = once((): Schema<ShadowStartResult> => z.object({
+  ranks: z.array(rankShadow()).check(z.maxLength(1024)),
+}));
+
+/** Ends the shadow of an op; its records stay until the next one. */
+export interface ShadowStopRequest {
+  /** op */
+  op: string;
+}
+export const shadowStopRequest = once((): Schema<ShadowStopRequest> => z.object({
+  op: z.string().check(z.minLength(1), z.maxLength(128)),
+}));
+
+/** Answer to `shadow_stop`. */
+export interface ShadowStopResult {
+  /** one per rank */
+  ranks: RankShadow[];
+}
+export const shadowStopResult = once((): Schema<ShadowStopResult> => z.object({
+  ranks: z.array(rankShadow()).check(z.maxLength(1024)),
+}));
+
+/** What the last shadow of an op has seen and chosen. */
+export interface ShadowStatusRequest {
+  /** op */
+  op: string;
+}
+export const shadowStatusRequest = once((): Schema<ShadowStatusRequest> => z.object({
+  op: z.string().check(z.minLength(1), z.maxLength(128)),
+}));
+
+/** Answer to `shadow_status`. */
+export interface ShadowStatusResult {
+  /** one per rank */
+  ranks: RankShadow[];
+}
+export const shadowStatusResult = once((): Schema<ShadowStatusResult> => z.object({
+  ranks: z.array(rankShadow()).check(z.maxLength(1024)),
+}));
+
+/** Records of the last shadow of an op. */
+export interface ShadowReadRequest {
+  /** op */
+  op: string;
+  /** per rank, the sequence that was read last; all records when not given */
+  after?: number[] | undefined;
+  /** records per rank */
+  most?: number | undefined;
+}
+export const shadowReadRequest = once((): Schema<ShadowReadRequest> => z.object({
+  op: z.string().check(z.minLength(1), z.maxLength(128)),
+  after: z.optional(z.array(z.int()).check(z.maxLength(1024))),
+  most: z.optional(z.int().check(z.minimum(1), z.maximum(1000))),
+}));
+
+/** Answer to `shadow_read`. */
+export interface ShadowReadResult {
+  /** oldest first, rank by rank */
+  records: ShadowRecord[];
+}
+export const shadowReadResult = once((): Schema<ShadowReadResult> => z.object({
+  records: z.array(shadowRecord()).check(z.maxLength(100000)),
+}));
+
+/** Writes the arguments of chosen calls of an op to files in the engine's folder for recordings, on every rank or on none. */
+export interface RecordStartRequest {
+  /** op */
+  op: string;
+  /** the same choice of calls on engines that are given the same; chosen by chance when not given */
+  salt?: number | undefined;
+  /** of the calls of a shape bucket behind its first ones */
+  share_of_calls?: number | undefined;
+  /** so many calls of each bucket are chosen in any case */
+  first_of_bucket?: number | undefined;
+  /** no more calls of one bucket */
+  most_of_bucket?: number | undefined;
+  /** of all files of this recording, per rank */
+  most_bytes?: number | undefined;
+}
+export const recordStartRequest = once((): Schema<RecordStartRequest> => z.object({
+  op: z.string().check(z.minLength(1), z.maxLength(128)),
+  salt: z.optional(z.int().check(z.minimum(0), z.maximum(9007199254740991))),
+  share_of_calls: z.optional(z.number().check(z.minimum(0), z.maximum(1))),
+  first_of_bucket: z.optional(z.int().check(z.minimum(0), z.maximum(4294967295))),
+  most_of_bucket: z.optional(z.int().check(z.minimum(0), z.maximum(9007199254740991))),
+  most_bytes: z.optional(z.int().check(z.minimum(0), z.maximum(1099511627776))),
+}));
+
+/** Answer to `record_start`. */
+export interface RecordStartResult {
+  /** one per rank */
+  ranks: RankRecording[];
+}
+export const recordStartResult = once((): Schema<RecordStartResult> => z.object({
+  ranks: z.array(rankRecording()).check(z.maxLength(1024)),
+}));
+
+/** Ends the recording of an op. */
+export interface RecordStopRequest {
+  /** op */
+  op: string;
+}
+export const recordStopRequest = once((): Schema<RecordStopRequest> => z.object({
+  op: z.string().check(z.minLength(1), z.maxLength(128)),
+}));
+
+/** Answer to `record_stop`. */
+export interface RecordStopResult {
+  /** one per rank */
+  ranks: RankRecording[];
+}
+export const recordStopResult = once((): Schema<RecordStopResult> => z.object({
+  ranks: z.array(rankRecording()).check(z.maxLength(1024)),
+}));
+
+/** What the last recording of an op has written. */
+export interface RecordStatusRequest {
+  /** op */
+  op: string;
+}
+export const recordStatusRequest = once((): Schema<RecordStatusRequest> => z.object({
+  op: z.string().check(z.minLength(1), z.maxLength(128)),
+}));
+
+/** Answer to `record_status`. */
+export interface RecordStatusResult {
+  /** one per rank */
+  ranks: RankRecording[];
+}
+export const recordStatusResult = once((): Schema<RecordStatusResult> => z.object({
+  ranks: z.array(rankRecording()).check(z.maxLength(1024)),
+}));
+
 /** What a server sends for each request. */
 export interface Reply {
   /** null when the request could not be read */
@@ -588,10 +1047,18 @@ export interface Verbs {
   ops: { request: OpsRequest; result: OpsResult };
   why: { request: WhyRequest; result: WhyResult };
   use: { request: UseRequest; result: UseResult };
+  reset: { request: ResetRequest; result: ResetResult };
   doctor: { request: DoctorRequest; result: DoctorResult };
   manifest: { request: ManifestRequest; result: ManifestResult };
   call: { request: CallRequest; result: CallResult };
   plan: { request: PlanRequest; result: PlanResult };
+  shadow_start: { request: ShadowStartRequest; result: ShadowStartResult };
+  shadow_stop: { request: ShadowStopRequest; result: ShadowStopResult };
+  shadow_status: { request: ShadowStatusRequest; result: ShadowStatusResult };
+  shadow_read: { request: ShadowReadRequest; result: ShadowReadResult };
+  record_start: { request: RecordStartRequest; result: RecordStartResult };
+  record_stop: { request: RecordStopRequest; result: RecordStopResult };
+  record_status: { request: RecordStatusRequest; result: RecordStatusResult };
 }
 export type Verb = keyof Verbs;
 
@@ -602,15 +1069,23 @@ export const RESULTS: { [V in Verb]: () => Schema<Verbs[V]["result"]> } = {
   ops: opsResult,
   why: whyResult,
   use: useResult,
+  reset: resetResult,
   doctor: doctorResult,
   manifest: manifestResult,
   call: callResult,
   plan: planResult,
+  shadow_start: shadowStartResult,
+  shadow_stop: shadowStopResult,
+  shadow_status: shadowStatusResult,
+  shadow_read: shadowReadResult,
+  record_start: recordStartResult,
+  record_stop: recordStopResult,
+  record_status: recordStatusResult,
 };
 
 /** Verbs that each service answers. */
 export const SERVICES: Record<Service, readonly Verb[]> = {
-  engine: ["hello", "status", "ops", "why", "use", "doctor", "manifest"],
+  engine: ["hello", "status", "ops", "why", "use", "reset", "doctor", "manifest", "shadow_start", "shadow_stop", "shadow_status", "shadow_read", "record_start", "record_stop", "record_status"],
   sidecar: ["hello", "status", "ops", "why", "manifest", "call", "plan"],
 };
 
@@ -655,6 +1130,10 @@ export const ERRORS = {
   OPSWAP_E_REFUSED: {
     meaning: "a rank refused the switch; nothing changed",
     remedy: "follow the reason that the rank gives",
+  },
+  OPSWAP_E_BARRED: {
+    meaning: "an engine died while this implementation was on trial",
+    remedy: "`opswap status` says when; `opswap reset OP` lifts that",
   },
   OPSWAP_E_EPOCH: {
     meaning: "the epoch is not above the committed one, or was never prepared",

@@ -4,9 +4,11 @@ import path from "node:path";
 import { OpswapError } from "../types/errors.js";
 import { systemError } from "../types/system-error.js";
 import { checkNpy, formatNpy, parseNpy } from "./npy.js";
+import { parseRecording, type Recording } from "./recording.js";
 import { formatSafetensors, parseSafetensors } from "./safetensors.js";
 import { type FileTensor, fileError } from "./types.js";
 
+export type { Recording } from "./recording.js";
 export type { FileTensor } from "./types.js";
 
 /** Whether a word on the command line is a tensor file: FILE.npy, FILE.safetensors, or FILE.safetensors#NAME. */
@@ -24,6 +26,11 @@ export function readTensor(word: string, fallback: string): FileTensor {
     tensors.get(key) ?? (tensors.size === 1 && !word.includes("#") ? [...tensors.values()][0] : undefined);
   if (found) return found;
   throw fileError(file, `has no tensor ${key}; it has ${[...tensors.keys()].join(", ")}`);
+}
+
+/** Reads a recording of a call. */
+export function readRecording(file: string): Recording {
+  return parseRecording(file, readBytes(file));
 }
 
 /**

@@ -24,6 +24,14 @@ const header = z.record(z.string(), z.union([entry, z.record(z.string(), z.strin
 
 /** Parses a .safetensors file into its tensors, which are views of `data`. */
 export function parseSafetensors(file: string, data: Buffer): Map<string, FileTensor> {
+  return parseWithMetadata(file, data).tensors;
+}
+
+/** The same, with the texts of `__metadata__`. */
+export function parseWithMetadata(
+  file: string,
+  data: Buffer,
+): { tensors: Map<string, FileTensor>; metadata: Record<string, string> } {
   if (data.length < 8) throw fileError(file, "is too short for a .safetensors file");
   const length = Number(data.readBigUInt64LE(0));
   if (length > HEADER_BYTES || 8 + length > data.length)
@@ -35,7 +43,8 @@ export function parseSafetensors(file: string, data: Buffer): Map<string, FileTe
   for (const [name, value] of Object.entries(parsed.data)) {
     if (name !== "__metadata__") tensors.set(name, tensorOf(file, name, entry.parse(value), body));
   }
-  return tensors;
+  const metadata = z.record(z.string(), z.string()).safeParse(parsed.data.__metadata__ ?? {});
+  return { tensors, metadata: metadata.success ? metadata.data : {} };
 }
 
 function parseJson(file: string, text: string): unknown {

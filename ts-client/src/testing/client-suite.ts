@@ -55,6 +55,24 @@ const TESTS: Record<string, Test> = {
     expect((await client.status()).choice).toMatchObject({ rms_norm: "cpu" });
   },
 
+  "use of what runs already is no switch": async (client) => {
+    const { epoch } = await client.status();
+    const used = await client.use([{ op: "rms_norm", impl: "cpu" }]);
+    expect(used).toMatchObject({ epoch, acks: [], isolation: null });
+    expect((await client.status()).epoch).toBe(epoch);
+  },
+
+  "reset brings back what ran at load, and unpins it": async (client) => {
+    await client.use([{ op: "rms_norm", impl: "ref" }]);
+    const { changes, acks, lifted } = await client.reset("rms_norm");
+    expect(changes).toEqual([{ op: "rms_norm", impl: "cpu" }]);
+    expect(acks[0]?.previous).toEqual({ rms_norm: "ref" });
+    expect(lifted).toEqual([]);
+    expect((await client.status()).choice).not.toHaveProperty("rms_norm");
+    expect(await client.reset("rms_norm")).toMatchObject({ changes: [], acks: [] });
+    await expect(client.reset("rms_nrm")).rejects.toMatchObject({ code: "OPSWAP_E_NO_OP" });
+  },
+
   "use is all or nothing": async (client) => {
     const changes = [
       { op: "silu_and_mul", impl: "ref" },

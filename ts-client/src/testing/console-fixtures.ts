@@ -8,6 +8,7 @@ export function ranks(active = "cpu", epoch = 0): RankOps[] {
     rank,
     step: 10,
     epoch,
+    window_s: 20,
     ops: [
       { op: "rms_norm", active, impls: [impl("ref", 0), impl("cpu", 30)] },
       { op: "linear", active: "cpu", impls: [impl("ref", 0), impl("cpu", 5 + rank)] },
@@ -16,7 +17,8 @@ export function ranks(active = "cpu", epoch = 0): RankOps[] {
 }
 
 function impl(name: string, calls: number) {
-  return { name, calls, errors: 0, mean_ns: calls * 100, p50_ns: calls * 90, p99_ns: calls * 300 };
+  const times = { timed: calls, mean_ns: calls * 100, p50_ns: calls * 90, p99_ns: calls * 300 };
+  return { name, calls, errors: 0, ...times, buckets: [], beyond_buckets: 0 };
 }
 
 export function status(epoch = 0): StatusResult {
@@ -29,7 +31,14 @@ export function status(epoch = 0): StatusResult {
     cpu_isa: "avx2",
     device_status: "no device",
   };
-  const one = { step: 10, epoch, prepared: null, build_digest: version.build_digest, choice: {} };
+  const one = {
+    step: 10,
+    epoch,
+    prepared: null,
+    build_digest: version.build_digest,
+    choice: {},
+    at_load: {},
+  };
   return {
     name: "demo",
     pid: 1,
@@ -44,7 +53,10 @@ export function status(epoch = 0): StatusResult {
     ],
     switching: false,
     restored: { outcome: "none", message: "" },
+    trial: {},
+    barred: [],
     divergence: null,
+    isolation: null,
     counters: {},
   };
 }
@@ -74,6 +86,7 @@ export const SWITCHED: UseResult = {
     previous: { linear: "cpu" },
     applied: "live" as const,
   })),
+  isolation: { epoch: 1, outcome: "isolated", reason: "", requests: 3, recomputed_ms: null },
 };
 
 /** A client of which a test says what it answers; what the test does not say is not there. */

@@ -15,11 +15,12 @@ export interface OpRow {
   /** Of all implementations since the last reset. */
   calls: number;
   errors: number;
-  /** Calls of the active implementation. */
-  activeCalls: number;
-  /** Of the active implementation, weighted by its calls. */
+  /** Calls of the active implementation that were timed in the window; 0 where it had none. */
+  timed: number;
+  /** Of the active implementation, weighted by its timed calls. */
   meanNs: number;
   /** Of the active implementation, on the slowest rank. */
+  p50Ns: number;
   p99Ns: number;
   /** Committed epoch; the lowest, when ranks differ. */
   epoch: number;
@@ -38,8 +39,9 @@ export function rankRows(ranks: readonly RankOps[]): OpRow[] {
         impls: impls.map((impl) => impl.name),
         calls: sum(impls, "calls"),
         errors: sum(impls, "errors"),
-        activeCalls: used?.calls ?? 0,
+        timed: used?.timed ?? 0,
         meanNs: used?.mean_ns ?? 0,
+        p50Ns: used?.p50_ns ?? 0,
         p99Ns: used?.p99_ns ?? 0,
         epoch,
       };
@@ -57,7 +59,7 @@ export function opRows(ranks: readonly RankOps[]): OpRow[] {
 function merge(rows: readonly OpRow[]): OpRow {
   const actives = [...new Set(rows.map((row) => row.active))];
   const add = (value: (row: OpRow) => number) => rows.reduce((total, row) => total + value(row), 0);
-  const activeCalls = add((row) => row.activeCalls);
+  const timed = add((row) => row.timed);
   return {
     op: rows[0]?.op ?? "",
     rank: null,
@@ -66,8 +68,9 @@ function merge(rows: readonly OpRow[]): OpRow {
     impls: [...new Set(rows.flatMap((row) => row.impls))],
     calls: add((row) => row.calls),
     errors: add((row) => row.errors),
-    activeCalls,
-    meanNs: activeCalls === 0 ? 0 : add((row) => row.meanNs * row.activeCalls) / activeCalls,
+    timed,
+    meanNs: timed === 0 ? 0 : add((row) => row.meanNs * row.timed) / timed,
+    p50Ns: Math.max(...rows.map((row) => row.p50Ns)),
     p99Ns: Math.max(...rows.map((row) => row.p99Ns)),
     epoch: Math.min(...rows.map((row) => row.epoch)),
   };

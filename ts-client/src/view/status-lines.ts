@@ -2,6 +2,7 @@
 import type { Standing } from "../client/standing.js";
 import type { StatusResult } from "../generated/messages.js";
 import { age } from "./format.js";
+import { isolationLine } from "./switch-lines.js";
 
 /** What is known of a server: where it is, and its own account or the reason why it gave none. */
 export function standingLines(found: Standing): string[] {
@@ -14,14 +15,22 @@ export function standingLines(found: Standing): string[] {
 export function statusLines(status: StatusResult): string[] {
   const { version, framework } = status;
   const host = framework ? [`${framework.name} ${framework.version} serves ${framework.model}`] : [];
-  const choice = Object.entries(status.choice).map(([op, impl]) => `${op}=${impl}`);
+  const trial = pairs(status.trial);
+  const choice = pairs(status.choice);
   return [
     ...host,
     `opswap ${version.pack_version} (build ${version.build_digest.slice(0, 12)}), ${version.cpu_isa}; ${version.device_status}`,
     `up ${age(Date.now() - status.started)}, epoch ${status.epoch}, switched: ${choice.join(" ") || "nothing"}`,
     ...(status.restored.outcome === "none" ? [] : [`last run's choice: ${status.restored.message}`]),
+    ...(trial.length > 0 ? [`on trial: ${trial.join(" ")}`] : []),
+    ...status.barred.map(({ op, impl, reason }) => `BARRED: ${op}=${impl}: ${reason}`),
     ...(status.switching ? ["a switch is under way"] : []),
     ...(status.divergence === null ? [] : [`RANKS DIFFER: ${status.divergence}`]),
+    ...(status.isolation ? [`last switch: ${isolationLine(status.isolation)}`] : []),
     ...status.ranks.map((rank) => `rank ${rank.rank}: step ${rank.step}, epoch ${rank.epoch}`),
   ];
+}
+
+function pairs(choice: Record<string, string>): string[] {
+  return Object.entries(choice).map(([op, impl]) => `${op}=${impl}`);
 }

@@ -1,16 +1,18 @@
 import { describe, expect, it } from "vitest";
 import type { ImplStats, RankOps } from "../generated/messages.js";
+import { bucketLines } from "./bucket-lines.js";
 import { age, count, duration } from "./format.js";
 import { opRows, rankRows } from "./op-rows.js";
 import { table, toWidth } from "./table.js";
 
 function stats(name: string, calls: number, mean: number, p99: number): ImplStats {
-  return { name, calls, errors: 0, mean_ns: mean, p50_ns: mean, p99_ns: p99 };
+  const times = { timed: calls / 2, mean_ns: mean, p50_ns: mean - 10, p99_ns: p99 };
+  return { name, calls, errors: 0, ...times, buckets: [], beyond_buckets: 0 };
 }
 
 function rank(id: number, active: string, calls: number, mean: number, epoch = 1): RankOps {
   const impls = [stats("ref", 2, 900, 950), stats("cpu", calls, mean, mean * 2)];
-  return { rank: id, step: 5, epoch, ops: [{ op: "rms_norm", active, impls }] };
+  return { rank: id, step: 5, epoch, window_s: 20, ops: [{ op: "rms_norm", active, impls }] };
 }
 
 describe("formats", () => {
@@ -44,15 +46,38 @@ describe("formats", () => {
   });
 });
 
+describe("times by shape bucket", () => {
+  const times = { timed: 4, mean_ns: 1000, p50_ns: 900, p99_ns: 2000 };
+  const impl = { ...stats("cpu", 8, 1000, 2000), buckets: [{ bucket: "T16 H1024 bfloat16", ...times }] };
+  const ranks = (beyond_buckets: number): RankOps[] => [
+    {
+      ...rank(3, "cpu", 8, 100),
+      ops: [{ op: "rms_norm", active: "cpu", impls: [{ ...impl, beyond_buckets }] }],
+    },
+  ];
+
+  it("has a line per implementation and bucket, and one for what had no place", () => {
+    const [, line, more] = bucketLines(ranks(7)).map((text) => text.split(/ {2,}/));
+    expect(line).toEqual(["rms_norm", "3", "cpu", "T16 H1024 bfloat16", "4", "1.00 us", "900 ns", "2.00 us"]);
+    expect(more).toEqual(["rms_norm", "3", "cpu", "more buckets", "7", "-", "-", "-"]);
+    expect(bucketLines(ranks(0))).toHaveLength(2);
+  });
+
+  it("says that no call was timed", () => {
+    expect(bucketLines([rank(0, "cpu", 0, 0)])).toEqual(["no call was timed in the last minute"]);
+  });
+});
+
 describe("rows", () => {
   it("has one row per op and rank, with the active implementation's times", () => {
     const [row] = rankRows([rank(1, "cpu", 10, 100)]);
-    expect(row).toMatchObject({ op: "rms_norm", rank: 1, active: "cpu", calls: 12, meanNs: 100, p99Ns: 200 });
+    expect(row).toMatchObject({ op: "rms_norm", rank: 1, active: "cpu", calls: 12, meanNs: 100, p50Ns: 90 });
   });
 
   it("merges ranks: calls add up, means are weighted, the slowest p99 and the lowest epoch count", () => {
     const [row] = opRows([rank(0, "cpu", 8, 100, 2), rank(1, "cpu", 28, 200, 1)]);
-    expect(row).toMatchObject({ rank: null, active: "cpu", mixed: false, calls: 40, p99Ns: 400, epoch: 1 });
+    expect(row).toMatchObject({ rank: null, active: "cpu", mixed: false, calls: 40, epoch: 1 });
+    expect(row).toMatchObject({ timed: 18, p50Ns: 190, p99Ns: 400 });
     expect(row?.meanNs).toBeCloseTo((100 * 8 + 200 * 28) / 36);
   });
 

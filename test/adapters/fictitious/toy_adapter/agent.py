@@ -26,6 +26,9 @@ class Carrier:
     async def reset_prefix_cache(self) -> bool:
         return True  # it has none
 
+    def progress(self) -> dict[str, int]:
+        return {}  # its steps belong to no request
+
 
 def attach(engine: Any, name: str, size: int) -> Attached:
     """Starts the agent of a running engine of `size` ranks."""

@@ -20,8 +20,10 @@ class ToyRank(RankMethods):
         self.rank = ADAPTER.context.rank = rank
         self.refusal: str | None = None
 
-    def opswap_mid_step(self) -> str | None:
-        return self.refusal
+    def opswap_prepare(self, *args: Any) -> dict[str, Any]:
+        if self.refusal is None:
+            return super().opswap_prepare(*args)
+        return {"rank": self.rank, "ok": False, "code": "OPSWAP_E_BUSY", "reason": self.refusal}
 
     def opswap_plant(self, rank: int, refusal: str | None, deafness: float) -> None:
         if rank == self.rank:

@@ -1,0 +1,166 @@
+"""What an engine remembers of its implementations: what was chosen, what has proven itself, and what it died under.
+
+A candidate is an implementation that has not yet run here for TRIAL_S. Before its first use the state file says that it
+is on trial; an engine that starts and reads that died under it, bars it, and goes to what ran well before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Mapping
+
+from .errors import IpcError
+from .state import Choice, Record, StateFile, text_of
+
+log = logging.getLogger("opswap.memory")
+#: How long an engine has to live with a candidate that is called, until it has proven itself.
+TRIAL_S = 60.0
+
+
+class Memory:
+    """One engine's memory; `record` is that of this model and build, and `others` are kept for theirs."""
+
+    def __init__(self, file: StateFile, model: str, build: str, counters: Counter[str]) -> None:
+        self.file = file
+        self._counters = counters
+        self.record = Record(model, build)
+        self.others: list[Record] = []
+        self._unsaved = False
+        self._saving: asyncio.Task[None] | None = None
+        self._writing = asyncio.Lock()
+
+    def load(self) -> str:
+        """Takes up what the file holds; why the last run's choice is refused, empty when it is not.
+
+        Raises UnreadableState, and then remembers nothing.
+        """
+        model, build = self.record.model, self.record.build
+        records = self.file.load()
+        mine = next((record for record in records if record.is_of(model, build)), None)
+        self.others = [record for record in records if record is not mine]
+        self.record = mine or self.record
+        # Epochs keep rising across restarts, so that nobody sees one number twice.
+        self.record.epoch = max([self.record.epoch, *(record.epoch for record in records)])
+        if not records or records[0] is mine or not records[0].choice:
+            return ""
+        last = records[0]
+        differs = [f"model {last.model}, and this is {model}"] if last.model != model else []
+        differs += [f"build {last.build[:16]}, and this is {build[:16]}"] if last.build != build else []
+        return f"the choice of the last run is refused: it was made for {' and '.join(differs)}"
+
+    def bar_what_it_died_under(self) -> Choice:
+        """Bars what was on trial when the last run ended, and chooses what was proven before; what was barred."""
+        died = dict(self.record.trial)
+        for op, impl in died.items():
+            reason = f"the engine died while it was on trial (epoch {self.record.epoch})"
+            self.record.barred.setdefault(op, {})[impl] = reason
+            self.record.choice.pop(op, None)
+            if good := self.record.proven.get(op):
+                self.record.choice[op] = good[-1]
+        self.record.trial = {}
+        if died:
+            self._save()
+        return died
+
+    def refuse_barred(self, changes: Mapping[str, str]) -> None:
+        """Raises IpcError BARRED when one of `changes` is."""
+        for op, impl in changes.items():
+            if reason := self.record.barred.get(op, {}).get(impl):
+                raise IpcError(
+                    "OPSWAP_E_BARRED",
+                    f"{op}: {impl} is barred: {reason}",
+                    f"`opswap reset {op}` lifts that, when you know why it died",
+                )
+
+    async def before(self, changes: Mapping[str, str], previous: Mapping[str, str]) -> None:
+        """Called before a commit. What ran until now without a trial has proven itself; candidates are on trial from
+        here on, which is on the disk when this returns. Raises IpcError IO when it cannot be."""
+        for op, impl in previous.items():
+            if op not in self.record.trial:
+                self._prove(op, impl)
+        candidates = {op: impl for op, impl in changes.items() if impl not in self.record.proven.get(op, [])}
+        if not candidates:
+            return
+        kept = dict(self.record.trial)
+        self.record.trial |= candidates
+        try:
+            await self._write()
+        except OSError as error:
+            self.record.trial = kept
+            what = f"{self.file.path}: {error.strerror}, so nothing would tell that the engine died under"
+            told = ", ".join(f"{op}={impl}" for op, impl in candidates.items())
+            raise IpcError("OPSWAP_E_IO", f"use: {what} {told}; nothing was switched") from error
+
+    def after(self, epoch: int, changes: Mapping[str, str], is_new: bool) -> None:
+        """Called after a switch. Where there was none (not `is_new`), all of `changes` ran already."""
+        for op, impl in {} if is_new else changes.items():
+            if op not in self.record.trial:
+                self._prove(op, impl)
+        self.record.epoch = epoch
+        self.record.choice |= changes
+        self.taken_back()
+
+    def taken_back(self) -> None:
+        """Only what is chosen can still kill the engine. Called after a switch, and where one did not happen."""
+        record = self.record
+        record.trial = {op: impl for op, impl in record.choice.items() if impl not in record.proven.get(op, [])}
+        self._save()
+
+    def proved(self, candidates: Mapping[str, str]) -> None:
+        """These have run for long enough."""
+        for op, impl in candidates.items():
+            if self.record.trial.get(op) == impl:
+                del self.record.trial[op]
+                self._prove(op, impl)
+        self._save()
+
+    def forget(self, ops: list[str]) -> list[dict[str, str]]:
+        """Unpins `ops` and lifts what is barred of them; what was lifted."""
+        lifted = [row for row in self.barred() if row["op"] in ops]
+        for op in ops:
+            for kept in (self.record.choice, self.record.trial, self.record.barred):
+                kept.pop(op, None)
+        self._save()
+        return lifted
+
+    def barred(self) -> list[dict[str, str]]:
+        """`Barred` of messages.json, each."""
+        rows = [(op, impl, why) for op, impls in self.record.barred.items() for impl, why in impls.items()]
+        return [{"op": op, "impl": impl, "reason": why} for op, impl, why in rows]
+
+    async def end(self, has_died: bool) -> None:
+        """The engine ends. Where it did not die, what is on trial is tried again at the next start."""
+        if self.record.trial and not has_died:
+            self.record.trial = {}
+            self._save()
+        if self._saving is not None:
+            await self._saving
+
+    def _prove(self, op: str, impl: str) -> None:
+        proven = self.record.proven.setdefault(op, [])
+        if impl in proven:
+            proven.remove(impl)
+        proven.append(impl)
+
+    def _save(self) -> None:
+        """Soon: nobody waits for the disk. What is lost by a death in between errs on the safe side, for what is on
+        trial is on the disk already."""
+        self._unsaved = True
+        if self._saving is None or self._saving.done():
+            self._saving = asyncio.create_task(self._save_all())
+
+    async def _save_all(self) -> None:
+        """What has happened has happened whatever the disk says, so a failure is counted, and told by doctor."""
+        while self._unsaved:
+            try:
+                await self._write()
+            except OSError as error:
+                log.error("the choice was not saved: %s", error)
+                self._counters["not_saved"] += 1
+
+    async def _write(self) -> None:
+        async with self._writing:
+            self._unsaved = False
+            await asyncio.to_thread(self.file.write, text_of([self.record, *self.others]))

@@ -1,0 +1,65 @@
+"""Shadows and recordings of an engine: started on every rank or on none."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+from ...coordinator import all_answered, ask
+from ...engine import ASK_TIMEOUT_S, Engine
+
+Fields = dict[str, Any]
+CHOICE = ("salt", "share_of_calls", "first_of_bucket", "most_of_bucket")
+MOST_RECORDS = 1000
+
+
+async def shadow_start(engine: Engine, fields: Fields) -> Fields:
+    arms = (fields["op"], fields["control"], fields["candidate"])
+    return await _start(engine, "shadow", *arms, _how(fields, *CHOICE, "share_of_time", "memory"))
+
+
+async def shadow_stop(engine: Engine, fields: Fields) -> Fields:
+    return await _all(engine, "shadow_stop", fields)
+
+
+async def shadow_status(engine: Engine, fields: Fields) -> Fields:
+    return await _all(engine, "shadow_status", fields)
+
+
+async def shadow_read(engine: Engine, fields: Fields) -> Fields:
+    engine.declared(fields["op"])
+    after, most = fields.get("after", []), fields.get("most", MOST_RECORDS)
+    ranks = await engine.ask("shadow_read", fields["op"], after, most)
+    return {"records": [record for rank in ranks for record in rank["records"]]}
+
+
+async def record_start(engine: Engine, fields: Fields) -> Fields:
+    return await _start(engine, "record", fields["op"], _how(fields, *CHOICE, "most_bytes"))
+
+
+async def record_stop(engine: Engine, fields: Fields) -> Fields:
+    return await _all(engine, "record_stop", fields)
+
+
+async def record_status(engine: Engine, fields: Fields) -> Fields:
+    return await _all(engine, "record_status", fields)
+
+
+def _how(fields: Fields, *names: str) -> Fields:
+    """What was said of how to choose. One salt for all ranks, so that they choose the same calls."""
+    return {"salt": secrets.randbits(53), **{name: fields[name] for name in names if name in fields}}
+
+
+async def _start(engine: Engine, what: str, op: str, *args: Any) -> Fields:
+    engine.declared(op)
+    answers = await ask(engine.ranks, f"{what}_start", ASK_TIMEOUT_S, op, *args)
+    started = [answer["rank"] for answer in answers if answer["ok"]]
+    if len(started) < len(answers):
+        # What ran on a rank before goes on.
+        await ask(engine.ranks, f"{what}_stop", ASK_TIMEOUT_S, op, started)
+    return {"ranks": all_answered(answers)}
+
+
+async def _all(engine: Engine, method: str, fields: Fields) -> Fields:
+    engine.declared(fields["op"])
+    return {"ranks": await engine.ask(method, fields["op"])}

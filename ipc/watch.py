@@ -1,0 +1,104 @@
+"""One rank's side of shadows and recordings: starts, stops and reads what the library does behind chosen calls.
+
+Nothing here changes what a step runs, so it may be asked on another thread while the model runs. Activations are the
+users' data: they are recorded only where the engine's own environment names the folder for them.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from .errors import code_of
+
+Answer = dict[str, Any]
+#: Names the folder for recordings; where it is not set, none are made.
+RECORDINGS = "OPSWAP_RECORDINGS"
+
+
+#: What a rank is asked of them.
+WATCH = (
+    *("shadow_start", "shadow_stop", "shadow_status", "shadow_read"),
+    *("record_start", "record_stop", "record_status"),
+)
+
+
+class Native(Protocol):
+    """What the package `opswap` does."""
+
+    def shadow_start(self, op: str, control: str, candidate: str, **how: Any) -> None: ...
+    def shadow_stop(self, op: str) -> None: ...
+    def shadow_status(self, op: str) -> dict[str, Any]: ...
+    def shadow_read(self, op: str, after: int, most: int) -> list[dict[str, Any]]: ...
+    def record_start(self, op: str, folder: Path, **how: Any) -> None: ...
+    def record_stop(self, op: str) -> None: ...
+    def record_status(self, op: str) -> dict[str, Any]: ...
+
+
+class RankWatch:
+    """What a rank answers about them. A refusal is an answer, as those of RankSwitch are."""
+
+    def __init__(self, native: Native, rank: int, environment: Mapping[str, str] = os.environ) -> None:
+        self.native = native
+        self.rank = rank
+        self._environment = environment
+
+    def shadow_start(self, op: str, control: str, candidate: str, how: dict[str, Any]) -> Answer:
+        return self._started(lambda: self.native.shadow_start(op, control, candidate, **how), self.shadow_status, op)
+
+    def shadow_stop(self, op: str, only: list[int] | None = None) -> Answer:
+        """On these ranks; on all where none are named."""
+        if only is not None and self.rank not in only:
+            return {"rank": self.rank, "ok": True}
+        return self._started(lambda: self.native.shadow_stop(op), self.shadow_status, op)
+
+    def shadow_status(self, op: str) -> Answer:
+        return self._answer(lambda: self.native.shadow_status(op))
+
+    def shadow_read(self, op: str, after: list[int], most: int) -> Answer:
+        """`after` is by rank; ranks beyond its end are read from their first record."""
+        seen = after[self.rank] if self.rank < len(after) else 0
+        return self._answer(lambda: {"records": [_sendable(r) for r in self.native.shadow_read(op, seen, most)]})
+
+    def record_start(self, op: str, how: dict[str, Any]) -> Answer:
+        named = self._environment.get(RECORDINGS)
+        if not named:
+            reason = f"this engine keeps no activations; start it with {RECORDINGS}=FOLDER to have some recorded"
+            return {"rank": self.rank, "ok": False, "code": "OPSWAP_E_UNUSABLE", "reason": reason}
+        folder = Path(named)
+        return self._started(lambda: self.native.record_start(op, _made(folder), **how), self.record_status, op)
+
+    def record_stop(self, op: str, only: list[int] | None = None) -> Answer:
+        if only is not None and self.rank not in only:
+            return {"rank": self.rank, "ok": True}
+        return self._started(lambda: self.native.record_stop(op), self.record_status, op)
+
+    def record_status(self, op: str) -> Answer:
+        return self._answer(lambda: self.native.record_status(op))
+
+    def _started(self, change: Callable[[], None], status: Callable[[str], Answer], op: str) -> Answer:
+        """What is there after a change, or why it was refused."""
+        refused = self._answer(lambda: change() or {})
+        return status(op) if refused["ok"] else refused
+
+    def _answer(self, call: Callable[[], dict[str, Any]]) -> Answer:
+        try:
+            return {"rank": self.rank, "ok": True, **call()}
+        except Exception as error:  # an exception on one rank would hide the answers of the others
+            return {"rank": self.rank, "ok": False, "code": code_of(error), "reason": str(error)}
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
+
+
+def _sendable(record: dict[str, Any]) -> dict[str, Any]:
+    """Where the tolerance allows nothing a difference over it is infinite, which JSON has no number for; and the last
+    digits of a time in nanoseconds are beyond what JavaScript's numbers hold."""
+    told = {k: min(v, sys.float_info.max) if isinstance(v, float) else v for k, v in record.items()}
+    told["time_us"] = told.pop("time_ns") // 1000
+    return told

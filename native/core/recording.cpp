@@ -1,0 +1,73 @@
+// Copies a chosen call's arguments and hands them to the writer, within bounds of bytes and of memory.
+#include "recording.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "clock.h"
+#include "file_writer.h"
+#include "json.h"
+#include "recorded_call.h"
+#include "shape_bucket.h"
+
+namespace opswap {
+
+Recording::Recording(const Op &op, const opswap_recording &config)
+    : op_(op),
+      folder_(config.folder),
+      most_bytes_(config.most_bytes),
+      most_memory_(config.memory),
+      choice_(op, {config.salt, config.share_of_calls, config.first_of_bucket, config.most_of_bucket}) {}
+
+// Its bytes are spoken for from now on, until the file is written or has failed.
+bool Recording::has_room(const Bound &bound) {
+  const uint64_t bytes = recorded_bytes(*op_.spec, bound.given);
+  if (waiting_.load() + bytes > most_memory_ || bytes_.load() + waiting_.load() + bytes > most_bytes_) {
+    choice_.leave_out(LeftOut::memory);
+    return false;
+  }
+  return true;
+}
+
+std::string Recording::path_of(const BucketCount &bucket, const Place &place, int64_t time_ns) const {
+  std::string name = std::string(op_.spec->name) + "-" + bucket_name(*op_.spec, bucket.key);
+  std::replace(name.begin(), name.end(), ' ', '-');
+  return folder_ + "/" + name + "-" + std::to_string(time_ns) + "-rank" + std::to_string(place.rank) + ".safetensors";
+}
+
+void Recording::see(const Bound &bound) {
+  BucketCount *bucket = running() ? choice_.choose(bound) : nullptr;
+  if (!bucket) return;
+  if (bound.base().device_type != kDLCPU) return choice_.leave_out(LeftOut::device);
+  if (!has_room(bound)) return;
+  bucket->chosen.fetch_add(1, std::memory_order_relaxed);
+  const Place place = place_of(op_);
+  const int64_t now = unix_ns();
+  std::string file = recorded_call(op_, bound, place, now);
+  const uint64_t size = file.size();
+  waiting_.fetch_add(size);
+  write_file_soon({path_of(*bucket, place, now), std::move(file),
+                   [self = shared_from_this(), size](int error) { self->written(size, error); }});
+}
+
+void Recording::written(uint64_t size, int error) {
+  waiting_.fetch_sub(size);
+  if (!error) {
+    files_.fetch_add(1);
+    bytes_.fetch_add(size);
+    return;
+  }
+  std::lock_guard lock(mutex_);
+  ended_by_ = "a file cannot be written into " + folder_ + ": " + std::strerror(error);
+  stop();
+}
+
+std::string Recording::status() const {
+  std::lock_guard lock(mutex_);
+  return "{\"op\":" + quoted(op_.spec->name) + ",\"folder\":" + quoted(folder_.c_str()) +
+         ",\"running\":" + (running() ? "true" : "false") + ",\"ended_by\":" + quoted(ended_by_.c_str()) +
+         ",\"files\":" + std::to_string(files_.load()) + ",\"bytes\":" + std::to_string(bytes_.load()) +
+         ",\"waiting_bytes\":" + std::to_string(waiting_.load()) + "," + choice_.json() + "}";
+}
+
+}  // namespace opswap

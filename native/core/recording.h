@@ -1,0 +1,37 @@
+// Recordings of an op: the arguments of chosen live calls, written to files.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "call_choice.h"
+
+namespace opswap {
+
+class Recording : public std::enable_shared_from_this<Recording> {
+ public:
+  Recording(const Op &op, const opswap_recording &config);
+
+  // Before a live call.
+  void see(const Bound &bound);
+
+  void stop() { running_ = false; }
+  bool running() const { return running_.load(std::memory_order_relaxed); }
+  std::string status() const;
+
+ private:
+  bool has_room(const Bound &bound);
+  void written(uint64_t bytes, int error);
+  std::string path_of(const BucketCount &bucket, const Place &place, int64_t time_ns) const;
+
+  const Op &op_;
+  const std::string folder_;
+  const uint64_t most_bytes_, most_memory_;
+  CallChoice choice_;
+  std::atomic<bool> running_{true};
+  std::atomic<uint64_t> files_{0}, bytes_{0}, waiting_{0};
+  mutable std::mutex mutex_;
+  std::string ended_by_;
+};
+
+}  // namespace opswap

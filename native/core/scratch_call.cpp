@@ -1,0 +1,96 @@
+// Copies of a call's written tensors, each between two guards, with the strides of the live ones.
+#include "scratch_call.h"
+
+#include <algorithm>
+#include <cstring>
+#include <span>
+
+#include "check.h"
+
+namespace opswap {
+namespace {
+
+constexpr size_t kAlignment = 64, kGuard = 64;
+constexpr unsigned char kGuardByte = 0xA7, kPoison = 0xFF;
+
+// From the first byte to one past the last element that the view touches; the tensor has been checked.
+size_t extent(const DLTensor &t) {
+  int64_t last = 0;
+  for (int32_t d = 0; d < t.ndim; ++d) {
+    if (t.shape[d] == 0) return 0;
+    last += (t.shape[d] - 1) * t.strides[d];
+  }
+  return size_t(last + 1) * (t.dtype.bits / 8);
+}
+
+size_t aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+
+bool is_written(const OpSpec &op, const opswap_arg *args, int32_t i) {
+  return op.args[i].written && args[i].tag == OPSWAP_TENSOR;
+}
+
+}  // namespace
+
+size_t OldValues::bytes(const OpSpec &op, const opswap_arg *args) {
+  size_t sum = 0;
+  for (int32_t i = 0; i < op.nargs; ++i)
+    if (is_written(op, args, i) && op.args[i].kept) sum += aligned(extent(*args[i].v.tensor));
+  return sum;
+}
+
+void OldValues::keep(const OpSpec &op, const opswap_arg *args, char *memory) {
+  for (int32_t i = 0; i < op.nargs; ++i) {
+    if (!is_written(op, args, i) || !op.args[i].kept) continue;
+    const DLTensor &t = *args[i].v.tensor;
+    const size_t bytes = extent(t);
+    std::memcpy(memory, static_cast<const char *>(t.data) + t.byte_offset, bytes);
+    at_[i] = memory;
+    memory += aligned(bytes);
+  }
+}
+
+size_t ScratchCall::bytes(const OpSpec &op, const opswap_arg *args) {
+  size_t sum = kGuard;
+  for (int32_t i = 0; i < op.nargs; ++i)
+    if (is_written(op, args, i)) sum += aligned(extent(*args[i].v.tensor)) + kGuard;
+  return sum;
+}
+
+opswap_status ScratchCall::lay_out(const Op &op, const opswap_arg *live, char *memory) {
+  std::copy_n(live, op.spec->nargs, args_);
+  count_ = 0;
+  for (int32_t i = 0; i < op.spec->nargs; ++i) {
+    if (!is_written(*op.spec, live, i)) continue;
+    memory += kGuard;
+    const size_t bytes = extent(*live[i].v.tensor);
+    outputs_[count_] = {i, memory, bytes};
+    DLTensor &t = tensors_[count_++] = *live[i].v.tensor;
+    t.data = memory;
+    t.byte_offset = 0;
+    args_[i].v.tensor = &t;
+    memory += aligned(bytes);
+  }
+  return bind(op, args_, op.spec->nargs, bound_);
+}
+
+void ScratchCall::fill(const OldValues &old) {
+  for (const Output &out : std::span(outputs_, size_t(count_))) {
+    if (const char *values = old.of(out.arg))
+      std::memcpy(out.data, values, out.bytes);
+    else
+      std::memset(out.data, kPoison, out.bytes);
+    std::memset(out.data - kGuard, kGuardByte, kGuard);
+    std::memset(out.data + out.bytes, kGuardByte, aligned(out.bytes) - out.bytes + kGuard);
+  }
+}
+
+bool ScratchCall::intact() const {
+  const auto guarded = [](const char *from, size_t n) {
+    return std::all_of(from, from + n, [](char c) { return static_cast<unsigned char>(c) == kGuardByte; });
+  };
+  return std::all_of(outputs_, outputs_ + count_, [&](const Output &out) {
+    return guarded(out.data - kGuard, kGuard) && guarded(out.data + out.bytes, aligned(out.bytes) - out.bytes + kGuard);
+  });
+}
+
+}  // namespace opswap

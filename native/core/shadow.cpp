@@ -1,0 +1,139 @@
+// Chooses live calls by a hash that all ranks share, within quotas and a share of the time, and keeps the records.
+#include "shadow.h"
+
+#include <algorithm>
+#include <cinttypes>
+#include <cstring>
+
+#include "clock.h"
+#include "json.h"
+#include "trace.h"
+
+namespace opswap {
+namespace {
+
+constexpr uint64_t kRecords = 4096, kFloorEvery = 8;
+constexpr size_t kAlignment = 64;
+
+#ifdef OPSWAP_EMULATE
+constexpr bool kReadsDeviceMemory = true;
+#else
+constexpr bool kReadsDeviceMemory = false;
+#endif
+
+}  // namespace
+
+Shadow::Shadow(Op &op, Impl *control, Impl *candidate, const opswap_shadow &config)
+    : op_(op),
+      control_(control),
+      candidate_(candidate),
+      salt_(config.salt),
+      most_memory_(config.memory),
+      share_of_time_(config.share_of_time),
+      began_(ticks_now()),
+      steps_before_(step_ticks()),
+      choice_(op, {config.salt, config.share_of_calls, config.first_of_bucket, config.most_of_bucket}) {}
+
+// Without steps, in a process that is no engine, the share is of all time.
+bool Shadow::time_is_left() const {
+  if (share_of_time_ == 1) return true;
+  const uint64_t steps = step_ticks() - steps_before_, time = steps ? steps : ticks_now() - began_;
+  return double(took_.load(std::memory_order_relaxed)) <= share_of_time_ * double(time);
+}
+
+// The bucket of a call that is to be shadowed, or nullptr.
+BucketCount *Shadow::choose(const Bound &bound) {
+  BucketCount *bucket = choice_.choose(bound);
+  if (!bucket) return nullptr;
+  const bool readable = bound.base().device_type == kDLCPU || kReadsDeviceMemory;
+  if (readable && time_is_left()) return bucket;
+  choice_.leave_out(readable ? LeftOut::time : LeftOut::device);
+  return nullptr;
+}
+
+// Aligned room for the copies of one call, or nullptr; the caller holds busy_.
+char *Shadow::memory_for(const Bound &bound) {
+  const size_t needs = ShadowSample::bytes(*op_.spec, bound.given) + kAlignment;
+  if (needs > most_memory_) return nullptr;
+  if (needs > memory_.size()) memory_ = std::vector<char>(needs);
+  const uintptr_t at = reinterpret_cast<uintptr_t>(memory_.data());
+  return memory_.data() + (kAlignment - at % kAlignment) % kAlignment;
+}
+
+opswap_status Shadow::around(const Bound &bound, const std::function<opswap_status()> &live) {
+  BucketCount *bucket = running() ? choose(bound) : nullptr;
+  if (!bucket) return live();
+  if (busy_.test_and_set(std::memory_order_acquire)) {
+    choice_.leave_out(LeftOut::busy);
+    return live();
+  }
+  const struct Free {
+    std::atomic_flag &flag;
+    ~Free() { flag.clear(std::memory_order_release); }
+  } free{busy_};
+  const uint64_t began = ticks_now();
+  char *memory = memory_for(bound);
+  if (!memory) {
+    choice_.leave_out(LeftOut::memory);
+    return live();
+  }
+  ShadowSample sample(op_, control_, candidate_, memory);
+  sample.keep(bound);
+  const uint64_t before_live = ticks_now();
+  const opswap_status status = live();
+  const uint64_t after_live = ticks_now();
+  if (!status) finish(sample, bound, *bucket);
+  took_.fetch_add(before_live - began + ticks_now() - after_live, std::memory_order_relaxed);
+  return status;
+}
+
+void Shadow::finish(ShadowSample &sample, const Bound &bound, BucketCount &bucket) {
+  const Place place = place_of(op_);
+  const uint64_t before = bucket.chosen.fetch_add(1, std::memory_order_relaxed);
+  sample.run(bound, mix(hash_of(place, op_, salt_)), before % kFloorEvery == 0);
+  opswap_shadow_record record = sample.record();
+  record.time_ns = unix_ns();
+  record.rank = place.rank;
+  record.step = place.step;
+  record.epoch = place.epoch;
+  record.layer = place.layer;
+  record.bucket = bucket.key;
+  store(record);
+  if (!traced()) return;
+  trace_store(op_, *control_, bucket.key, Arm::control, record.control_ns);
+  trace_store(op_, *candidate_, bucket.key, Arm::candidate, record.candidate_ns);
+}
+
+// A candidate that fails, writes elsewhere or makes a number infinite or NaN is not run again.
+void Shadow::store(const opswap_shadow_record &record) {
+  std::lock_guard lock(records_mutex_);
+  if (records_.size() < kRecords) records_.emplace_back();
+  opswap_shadow_record &kept = records_[stored_ % kRecords];
+  kept = record;
+  kept.sequence = ++stored_;
+  if (record.candidate_status)
+    ended_by_ = "the candidate failed: " + std::string(opswap_last_error());
+  else if (record.candidate_overran)
+    ended_by_ = "the candidate wrote outside its outputs";
+  else if (record.became_nonfinite)
+    ended_by_ = "the candidate's values are not finite where control's are";
+  if (!ended_by_.empty()) stop();
+}
+
+uint64_t Shadow::read(uint64_t after, char *out, uint64_t stride, uint64_t room) const {
+  std::lock_guard lock(records_mutex_);
+  uint64_t copied = 0, s = std::max(after, stored_ > kRecords ? stored_ - kRecords : 0);
+  for (; s < stored_ && copied < room; ++s)
+    std::memcpy(out + stride * copied++, &records_[s % kRecords], sizeof records_[0]);
+  return copied;
+}
+
+std::string Shadow::status() const {
+  std::lock_guard lock(records_mutex_);
+  return "{\"op\":" + quoted(op_.spec->name) + ",\"control\":" + quoted(control_->name) +
+         ",\"candidate\":" + quoted(candidate_->name) + ",\"running\":" + (running() ? "true" : "false") +
+         ",\"ended_by\":" + quoted(ended_by_.c_str()) + ",\"recorded\":" + std::to_string(stored_) +
+         ",\"took_ns\":" + std::to_string(int64_t(ticks_to_ns(took_.load()))) + "," + choice_.json() + "}";
+}
+
+}  // namespace opswap

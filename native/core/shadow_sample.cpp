@@ -1,0 +1,97 @@
+// One shadow sample: an untimed run of the arm that comes first, a timed run of each, and the comparison.
+#include "shadow_sample.h"
+
+#include <vector>
+
+#include "call.h"
+#include "check.h"
+#include "compare.h"
+
+namespace opswap {
+namespace {
+
+constexpr size_t kAlignment = 64;
+
+Difference compare_outputs(const OpSpec &op, const ScratchCall &got, const ScratchCall &expected) {
+  Difference all;
+  for (int32_t i = 0; i < got.outputs(); ++i) {
+    const DLTensor &right = expected.output(i);
+    all.add(compare(got.output(i), right, tolerance_of(op, dtype_of(right.dtype))));
+  }
+  return all;
+}
+
+}  // namespace
+
+size_t ShadowSample::bytes(const OpSpec &op, const opswap_arg *args) {
+  return OldValues::bytes(op, args) + 2 * ScratchCall::bytes(op, args);
+}
+
+ShadowSample::ShadowSample(const Op &op, Impl *control, Impl *candidate, char *memory)
+    : op_(op), arms_{control, candidate}, memory_(memory) {
+  record_.struct_size = sizeof record_;
+}
+
+void ShadowSample::keep(const Bound &live) { old_.keep(*op_.spec, live.given, memory_); }
+
+// With a workspace of its own, which is no part of the time.
+opswap_status ShadowSample::run_arm(int arm, ScratchCall &call, uint64_t &elapsed) {
+  call.fill(old_);
+  opswap_exec exec{};
+  exec.struct_size = sizeof exec;
+  exec.workspace_size = workspace_of(*arms_[arm], call.bound(), exec);
+  std::vector<char> room(exec.workspace_size + kAlignment);
+  const uintptr_t at = reinterpret_cast<uintptr_t>(room.data());
+  exec.workspace = room.data() + (kAlignment - at % kAlignment) % kAlignment;
+  const uint64_t began = ticks_now();
+  const opswap_status status = run_implementation(op_, *arms_[arm], call.bound(), exec);
+  elapsed = ticks_now() - began;
+  return status;
+}
+
+void ShadowSample::run(const Bound &live, uint64_t chance, bool with_floor) {
+  const size_t kept = OldValues::bytes(*op_.spec, live.given), half = ScratchCall::bytes(*op_.spec, live.given);
+  const int first = int(chance & 1);
+  for (int arm : {kControl, kCandidate}) {
+    char *at = memory_ + kept + ((chance >> 1 & 1) ^ unsigned(arm)) * half;
+    if (opswap_status e = calls_[arm].lay_out(op_, live.given, at)) {
+      record_.control_status = record_.candidate_status = e;
+      return;
+    }
+  }
+  uint64_t elapsed[2] = {};
+  opswap_status status[2];
+  run_arm(first, calls_[first], elapsed[first]);  // so that both timed runs find code and inputs in the caches
+  for (int arm : {first, 1 - first}) status[arm] = run_arm(arm, calls_[arm], elapsed[arm]);
+  record_.candidate_first = first;
+  record_.control_ns = int64_t(ticks_to_ns(elapsed[kControl]));
+  record_.candidate_ns = int64_t(ticks_to_ns(elapsed[kCandidate]));
+  record_.control_status = status[kControl];
+  record_.candidate_status = status[kCandidate];
+  record_.candidate_overran = !calls_[kCandidate].intact();
+  if (status[kControl] || status[kCandidate] || record_.candidate_overran) return;
+  compare_arms();
+  if (with_floor) find_floor();
+}
+
+void ShadowSample::compare_arms() {
+  const Difference d = compare_outputs(*op_.spec, calls_[kCandidate], calls_[kControl]);
+  record_.elements = d.elements;
+  record_.differing = d.differing;
+  record_.outside = d.outside;
+  record_.became_nonfinite = d.became_nonfinite;
+  record_.max_abs = d.max_abs;
+  record_.worst = d.worst;
+}
+
+// Control once more, where the candidate's outputs were.
+void ShadowSample::find_floor() {
+  uint64_t ignored;
+  if (run_arm(kControl, calls_[kCandidate], ignored)) return;
+  const Difference d = compare_outputs(*op_.spec, calls_[kCandidate], calls_[kControl]);
+  record_.floor_known = 1;
+  record_.floor_differing = d.differing;
+  record_.floor_worst = d.worst;
+}
+
+}  // namespace opswap

@@ -1,0 +1,39 @@
+// Control and candidate run on the inputs of one live call.
+#pragma once
+
+#include "scratch_call.h"
+
+namespace opswap {
+
+enum ArmIndex : int { kControl = 0, kCandidate = 1 };
+
+class ShadowSample {
+ public:
+  // Bytes of memory that a sample of this call needs, 64-byte aligned.
+  static size_t bytes(const OpSpec &op, const opswap_arg *args);
+
+  ShadowSample(const Op &op, Impl *control, Impl *candidate, char *memory);
+
+  // Before the live call: keeps what it will overwrite and the arms have to read.
+  void keep(const Bound &live);
+
+  // After it. `chance` decides which arm runs first and where its outputs lie; the floor takes one more run of control.
+  void run(const Bound &live, uint64_t chance, bool with_floor);
+
+  // What came of it: times, statuses and differences. Place, bucket and sequence are the caller's.
+  const opswap_shadow_record &record() const { return record_; }
+
+ private:
+  opswap_status run_arm(int arm, ScratchCall &call, uint64_t &elapsed);
+  void compare_arms();
+  void find_floor();
+
+  const Op &op_;
+  Impl *const arms_[2];
+  char *const memory_;
+  OldValues old_;
+  ScratchCall calls_[2];  // outputs of control and of candidate
+  opswap_shadow_record record_{};
+};
+
+}  // namespace opswap

@@ -1,0 +1,28 @@
+/** `opswap reset`. */
+import { Command } from "commander";
+import { withTarget } from "../client/target.js";
+import { resetLines } from "../view/switch-lines.js";
+import { type Context, EXIT, engineOptions, examples, show, type TargetOptions } from "./context.js";
+import { secondsOption } from "./seconds-option.js";
+
+interface Options extends TargetOptions {
+  timeout?: number;
+}
+
+export function resetCommand(context: Context): Command {
+  const command = new Command("reset")
+    .description("unpin an op, or all: back to what the library chose at load, and nothing of it barred")
+    .argument("[op]", "only this op")
+    .option(
+      "--timeout <seconds>",
+      "how long a rank may take for each of prepare and commit (30)",
+      secondsOption,
+    )
+    .addHelpText("after", examples("reset rms_norm", "reset --engine smollm2"));
+  return engineOptions(command).action(async (op: string | undefined, options: Options) => {
+    const timeoutMs = options.timeout && Math.round(1000 * options.timeout);
+    const result = await withTarget(options, (client) => client.reset(op, { timeoutMs }));
+    show(context.io, options.json, result, resetLines);
+    context.exitCode = EXIT.ok;
+  });
+}
