@@ -38,6 +38,7 @@ const modules = defineConfig({
     "pool-worker": source("convert/run/pool-worker.ts"),
     "client/index": source("client/index.ts"),
     "convert/index": source("convert/index.ts"),
+    "experiments/index": source("experiments/index.ts"),
     "convert/formats/index": source("convert/formats/index.ts"),
     "demo/index": source("demo/index.ts"),
   },

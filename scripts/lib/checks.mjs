@@ -22,6 +22,11 @@ function generatedFiles(python, fix) {
       args: ["-m", "gen", root, fix ? "commit" : "check"],
       cwd: "native",
     },
+    {
+      name: "schema of experiments",
+      command: process.execPath,
+      args: ["scripts/lib/experiment-schema.mjs", ...(fix ? [] : ["--check"])],
+    },
     { name: "protocol files", command: python, args: ["ipc/generate.py", ...(fix ? [] : ["--check"])] },
     {
       name: "wgmma shapes",

@@ -1,9 +1,11 @@
+import { writeFileSync } from "node:fs";
+import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { connectEngine, type OpswapClient } from "../../ts-client/src/client/index.js";
 import { ask, compare } from "../../ts-client/src/demo/ask.js";
 import type { Server } from "../../ts-client/src/demo/server.js";
 import type { OpsResult } from "../../ts-client/src/generated/messages.js";
-import { opswap } from "./harness.js";
+import { opswap, scratch } from "./harness.js";
 import { server } from "./server.js";
 import { Terminal } from "./terminal.js";
 
@@ -22,6 +24,29 @@ afterAll(async () => {
 function calls({ ranks }: OpsResult, op: string, impl: string): number {
   const rows = ranks.flatMap((rank) => rank.ops).filter((row) => row.op === op);
   return rows.flatMap((row) => row.impls).find((row) => row.name === impl)?.calls ?? 0;
+}
+
+/** What the shadow of rms_norm has seen, judged as an experiment: plainly slower, and equal in numbers. */
+async function judged(engine: string[]): Promise<void> {
+  const { dir, remove } = scratch();
+  const [file, samples] = [path.join(dir, "e.yaml"), path.join(dir, "samples.jsonl")];
+  const names = "op: rms_norm, control: cpu, candidate: ref";
+  writeFileSync(file, `{kind: Experiment, schema: 1, name: live, ${names}}`);
+  try {
+    expect((await opswap(["ab", "validate", file, ...engine])).err).toBe("");
+    const saved = await opswap(["shadow", "read", "rms_norm", "--samples", samples, ...engine]);
+    expect(saved).toMatchObject({ code: 0, out: expect.stringMatching(/: [1-9][\d,]* samples/) });
+    const verdict = JSON.parse((await opswap(["ab", "judge", file, "--samples", samples, "--json"])).out);
+    expect(verdict.samples).toMatchObject({ control: "cpu", candidate: "ref", engine: engine[1] });
+    for (const { bucket, gate, worst } of verdict.buckets) {
+      expect(bucket).toMatch(/^T\d+ H1024 bfloat16$/);
+      expect(["latency", "numerics", null]).toContain(gate);
+      expect(worst).toBeLessThanOrEqual(1);
+    }
+    expect((await opswap(["ab", "derive", verdict.id])).code).toBe(0);
+  } finally {
+    remove();
+  }
 }
 
 describe("a live engine", () => {
@@ -80,6 +105,7 @@ describe("a live engine", () => {
     expect(records.length).toBeGreaterThan(5);
     for (const record of records)
       expect(record).toMatchObject({ candidate_status: "OPSWAP_OK", outside: 0, became_nonfinite: 0 });
+    await judged(engine);
     const stopped = await opswap(["shadow", "stop", "rms_norm", ...engine]);
     expect(stopped.out).toMatch(/stopped: [1-9][\d,]* calls compared/);
     const kept = await opswap(["record", "start", "rms_norm", ...engine]);

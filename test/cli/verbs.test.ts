@@ -69,11 +69,16 @@ describe("help", () => {
     "status",
     "doctor",
     "call",
+    "shadow",
+    "record",
+    "replay",
     "manifest",
     "sidecar",
     "console",
     "evidence",
     "convert",
+    "ab",
+    "audit",
   ];
 
   it("lists every verb and the exit codes", async () => {

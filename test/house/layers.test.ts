@@ -16,6 +16,7 @@ const LAYERS = [
   ["view"],
   ["feed"],
   ["convert"],
+  ["experiments"],
   ["console"],
   ["commands"],
   ["demo"],

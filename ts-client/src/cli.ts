@@ -24,6 +24,8 @@ const VERBS: Record<string, () => Promise<Verb>> = {
   console: async () => (await import("./commands/console.js")).consoleCommand,
   evidence: async () => (await import("./commands/evidence.js")).evidenceCommand,
   convert: async () => (await import("./commands/convert.js")).convertCommand,
+  ab: async () => (await import("./commands/ab.js")).abCommand,
+  audit: async () => (await import("./commands/audit.js")).auditCommand,
 };
 
 /** The verb that these arguments name; all of them where none is named, for help and for a hint. */

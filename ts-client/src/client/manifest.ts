@@ -32,6 +32,8 @@ const op = z.looseObject({
   /** How far an output of a dtype may be from the reference. */
   tolerance: z.optional(z.record(z.string(), z.looseObject({ atol: z.number(), rtol: z.number() }))),
   toggle_class: z.optional(z.string()),
+  /** The lower ops that a composite is made of. */
+  composes: z.optional(z.array(z.string())),
   /** Tensors that may be given as one quantised argument: names of the arguments with data and scale, and the layout's id. */
   quantized: z.optional(z.array(z.object({ layout: z.string(), data: z.string(), scale: z.string() }))),
 });

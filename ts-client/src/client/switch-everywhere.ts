@@ -1,23 +1,22 @@
 /** Switches an op on every running engine. */
-import type { Change, UseResult } from "../generated/messages.js";
+import type { UseResult } from "../generated/messages.js";
 import { OpswapError } from "../types/errors.js";
 import { discover } from "./discovery.js";
 import { withTarget } from "./target.js";
-import type { UseOptions } from "./types.js";
+import type { OpswapClient } from "./types.js";
 
 /** What a switch did on one engine. */
 export type Outcome = { engine: string; result: UseResult } | { engine: string; error: OpswapError };
 
-/** Switches every running engine, one after another; each switches by itself, and a refusal of one stops no other. */
+/** Switches every running engine by `use`, one after another; each switches by itself, and a refusal of one stops no other. */
 export async function* switchEverywhere(
-  changes: readonly Change[],
-  options: UseOptions = {},
+  use: (client: OpswapClient) => Promise<UseResult>,
 ): AsyncGenerator<Outcome> {
   const engines = discover().filter(({ service, state }) => service === "engine" && state !== "dead");
   if (engines.length === 0) throw new OpswapError("OPSWAP_E_NOT_RUNNING", "no engine is running");
   for (const { name: engine } of engines) {
     try {
-      yield { engine, result: await withTarget({ engine }, (client) => client.use(changes, options)) };
+      yield { engine, result: await withTarget({ engine }, use) };
     } catch (error) {
       if (!(error instanceof OpswapError)) throw error;
       yield { engine, error };

@@ -8,6 +8,9 @@ import { EXIT, type ExitCode, type Io } from "./context.js";
 const USAGE = new Set([
   "OPSWAP_E_USAGE",
   "OPSWAP_E_TENSOR_FILE",
+  "OPSWAP_E_EXPERIMENT",
+  "OPSWAP_E_SAMPLES",
+  "OPSWAP_E_VERDICT",
   "OPSWAP_E_AMBIGUOUS",
   "OPSWAP_E_NO_OP",
   "OPSWAP_E_NO_IMPL",

@@ -3,9 +3,10 @@ import { Command } from "commander";
 import { withTarget } from "../client/target.js";
 import { resetLines } from "../view/switch-lines.js";
 import { type Context, EXIT, engineOptions, examples, show, type TargetOptions } from "./context.js";
+import { type AuditOptions, auditOptions, inAudit } from "./in-audit.js";
 import { secondsOption } from "./seconds-option.js";
 
-interface Options extends TargetOptions {
+interface Options extends TargetOptions, AuditOptions {
   timeout?: number;
 }
 
@@ -19,9 +20,11 @@ export function resetCommand(context: Context): Command {
       secondsOption,
     )
     .addHelpText("after", examples("reset rms_norm", "reset --engine smollm2"));
-  return engineOptions(command).action(async (op: string | undefined, options: Options) => {
+  return engineOptions(auditOptions(command)).action(async (op: string | undefined, options: Options) => {
     const timeoutMs = options.timeout && Math.round(1000 * options.timeout);
-    const result = await withTarget(options, (client) => client.reset(op, { timeoutMs }));
+    const asked = { action: op === undefined ? "reset" : `reset ${op}`, to: {} };
+    const change = inAudit(context.io, asked, options, (client) => client.reset(op, { timeoutMs }));
+    const result = await withTarget(options, change);
     show(context.io, options.json, result, resetLines);
     context.exitCode = EXIT.ok;
   });

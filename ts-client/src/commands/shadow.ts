@@ -1,10 +1,13 @@
 /** `opswap shadow`: control and candidate behind live calls of an engine, compared and never served. */
-import { Command } from "commander";
+import { writeFileSync } from "node:fs";
+import { Command, Option } from "commander";
 import { withTarget } from "../client/target.js";
 import type { OpswapClient } from "../client/types.js";
+import { count } from "../view/format.js";
 import { recordLines, shadowLines } from "../view/watch-lines.js";
 import { type CallsOptions, callsOptions, chosenCalls, wholeOption } from "./calls-options.js";
 import { type Context, EXIT, engineOptions, examples, show, type TargetOptions } from "./context.js";
+import { shadowSamples } from "./shadow-samples.js";
 import { shareOption } from "./share-option.js";
 
 interface StartOptions extends TargetOptions, CallsOptions {
@@ -17,7 +20,7 @@ const EXAMPLES = examples(
   "shadow start rms_norm --candidate ref",
   "shadow start linear --candidate cpu --control framework --calls 1% --time 1%",
   "shadow status rms_norm",
-  "shadow read rms_norm --json",
+  "shadow read rms_norm --samples rms-norm.jsonl",
   "shadow stop rms_norm",
 );
 
@@ -66,16 +69,33 @@ function oneCommand(
   });
 }
 
+interface ReadOptions extends TargetOptions {
+  most?: number;
+  samples?: string;
+}
+
 function readCommand(context: Context): Command {
   const command = new Command("read")
     .description("the calls that were compared, one a line")
     .argument("<op>", "the op")
-    .option("--most <n>", "the first so many of each rank", wholeOption);
-  return engineOptions(command).action(async (op: string, options: TargetOptions & { most?: number }) => {
-    const { most } = options;
+    .option("--most <n>", "the first so many of each rank", wholeOption)
+    .addOption(
+      new Option("--samples <file>", "write all of them to a file that `opswap ab judge` takes").conflicts(
+        "most",
+      ),
+    );
+  return engineOptions(command).action(async (op: string, options: ReadOptions) => {
+    const { most, samples } = options;
+    context.exitCode = EXIT.ok;
+    if (samples !== undefined) return save(context, op, samples, options);
     const request = { op, ...(most !== undefined && { most }) };
     const result = await withTarget(options, (client) => client.ask("shadow_read", request));
     show(context.io, options.json, result, ({ records }) => recordLines(records));
-    context.exitCode = EXIT.ok;
   });
+}
+
+async function save({ io }: Context, op: string, file: string, options: TargetOptions): Promise<void> {
+  const { text, records } = await withTarget(options, (client) => shadowSamples(client, op));
+  writeFileSync(file, text, { mode: 0o600 });
+  show(io, options.json, { file, records }, () => [`${file}: ${count(records)} samples`]);
 }

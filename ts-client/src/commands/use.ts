@@ -1,8 +1,9 @@
 /** `opswap use`. */
-import { Command, InvalidArgumentError, Option } from "commander";
+import { Command, Option } from "commander";
 import { type Outcome, switchEverywhere } from "../client/switch-everywhere.js";
 import { withTarget } from "../client/target.js";
 import type { UseOptions } from "../client/types.js";
+import { choiceOf } from "../experiments/audit/audited-switch.js";
 import type { Change } from "../generated/messages.js";
 import { OpswapError } from "../types/errors.js";
 import { errorLines } from "../view/error-lines.js";
@@ -19,12 +20,12 @@ import {
   type TargetOptions,
 } from "./context.js";
 import { exitCodeOf } from "./errors.js";
+import { type AuditOptions, auditOptions, inAudit, textOption } from "./in-audit.js";
 import { secondsOption } from "./seconds-option.js";
 
-interface Options extends TargetOptions {
+interface Options extends TargetOptions, AuditOptions {
   allEngines?: boolean;
   timeout?: number;
-  reason?: string;
   neutral?: string;
 }
 
@@ -46,7 +47,6 @@ export function useCommand(context: Context): Command {
       "how long a rank may take for each of prepare and commit (30)",
       secondsOption,
     )
-    .option("--reason <text>", "why, for the engine's log", textOption)
     .option(
       "--neutral <reason>",
       "keep cached KV, because it stays as good as before for this reason",
@@ -59,7 +59,7 @@ export function useCommand(context: Context): Command {
       ).conflicts("engine"),
     )
     .addHelpText("after", EXAMPLES);
-  return engineOptions(command).action(async (words: string[], options: Options) => {
+  return engineOptions(auditOptions(command)).action(async (words: string[], options: Options) => {
     const changes = changesOf(words);
     context.exitCode = options.allEngines
       ? await everywhere(context.io, changes, options)
@@ -67,20 +67,20 @@ export function useCommand(context: Context): Command {
   });
 }
 
-function textOption(text: string): string {
-  if (text.length === 0 || Buffer.byteLength(text) > 512)
-    throw new InvalidArgumentError("a text of 1 to 512 bytes");
-  return text;
-}
-
 /** As the client takes them. */
 function howTo({ timeout, reason, neutral }: Options): UseOptions {
   return { timeoutMs: timeout && Math.round(1000 * timeout), reason, neutral };
 }
 
+/** The switch, by way of the audit. */
+function audited(io: Io, changes: Change[], options: Options) {
+  const asked = { action: "use", to: choiceOf(changes) };
+  return inAudit(io, asked, options, (client) => client.use(changes, howTo(options)));
+}
+
 async function one(io: Io, changes: Change[], options: Options): Promise<ExitCode> {
   try {
-    const result = await withTarget(options, (client) => client.use(changes, howTo(options)));
+    const result = await withTarget(options, audited(io, changes, options));
     show(io, options.json, result, switchLines);
     return EXIT.ok;
   } catch (error) {
@@ -94,7 +94,7 @@ async function one(io: Io, changes: Change[], options: Options): Promise<ExitCod
 async function everywhere(io: Io, changes: Change[], options: Options): Promise<ExitCode> {
   const outcomes: Outcome[] = [];
   let worst: ExitCode = EXIT.ok;
-  for await (const outcome of switchEverywhere(changes, howTo(options))) {
+  for await (const outcome of switchEverywhere(audited(io, changes, options))) {
     outcomes.push(outcome);
     if (!("error" in outcome)) continue;
     const { engine, error } = outcome;

@@ -6,7 +6,10 @@ import { OpswapError } from "../types/errors.js";
 import { App } from "./app.js";
 
 let ended = () => {};
-afterEach(() => ended());
+afterEach(() => {
+  ended();
+  vi.unstubAllEnvs();
+});
 
 function start(connect: Connect) {
   const screen = render(<App feed={new Feed(connect, 20)} colour={false} />);
@@ -36,6 +39,25 @@ describe("console", () => {
     expect(use).toHaveBeenCalledExactlyOnceWith([{ op: "linear", impl: "ref" }]);
     stdin.write("\x1b");
     await shows(/> linear/);
+  });
+
+  it("says so where a switch is not in the audit", async () => {
+    vi.stubEnv("OPSWAP_STATE_DIR", "/dev/null/state");
+    const client = clientOf({
+      status: async () => status(),
+      ops: async () => ({ ranks: ranks() }),
+      why: async () => WHY,
+      use: async () => SWITCHED,
+    });
+    const { stdin, shows } = start(async () => client);
+    await shows(/> linear +0 cpu/);
+    stdin.write("u");
+    await shows(/> ref +usable/);
+    stdin.write("\r");
+    await shows(/Switch linear from cpu to ref/);
+    stdin.write("y");
+    await shows(/linear is switched, but not in the audit/);
+    await shows(/OPSWAP_E_AUDIT_STORE/);
   });
 
   it("waits for an engine, takes it up when it comes, and goes stale when it goes", async () => {

@@ -6,6 +6,7 @@ import type { KeyCommand } from "./bindings.js";
 import { failureOf } from "./failure.js";
 import { commandFor, keysOf } from "./keys.js";
 import { type Action, INITIAL, reduce, type Size, type State } from "./state.js";
+import { switchOp } from "./switch-op.js";
 import { View } from "./view.js";
 
 interface AppProps {
@@ -56,17 +57,6 @@ async function askWhy(op: string, choosing: boolean, feed: Feed, dispatch: Dispa
     dispatch({ type: "why", why: await (await feed.client()).why(op) });
   } catch (error) {
     const mode = { kind: "failed", title: `${op}: no answer`, failure: failureOf(error) } as const;
-    dispatch({ type: "mode", mode });
-  }
-}
-
-async function switchOp(op: string, impl: string, feed: Feed, dispatch: Dispatch<Action>) {
-  dispatch({ type: "mode", mode: { kind: "switching", op, impl } });
-  try {
-    const result = await (await feed.client()).use([{ op, impl }]);
-    dispatch({ type: "mode", mode: { kind: "switched", result } });
-  } catch (error) {
-    const mode = { kind: "failed", title: `${op} was not switched`, failure: failureOf(error) } as const;
     dispatch({ type: "mode", mode });
   }
 }

@@ -1219,5 +1219,29 @@ export const ERRORS = {
     meaning: "the disk, the quota or a limit on the size of files has no room",
     remedy: "make room, and run the same command again",
   },
+  OPSWAP_E_EXPERIMENT: {
+    meaning: "a file is not an experiment or a freeze as it may be",
+    remedy: "correct the line that the message names; docs/ab-verdicts.md has every field",
+  },
+  OPSWAP_E_EXCLUDED: {
+    meaning: "an experiment is not allowed beside another one, or during a freeze",
+    remedy: "end the other one first",
+  },
+  OPSWAP_E_SAMPLES: {
+    meaning: "a file of samples cannot be used for this experiment",
+    remedy: "sample again; docs/ab-verdicts.md has the form of a line",
+  },
+  OPSWAP_E_VERDICT: {
+    meaning: "a stored verdict is not there, cannot be read, or does not follow from its inputs",
+    remedy: "judge the samples again",
+  },
+  OPSWAP_E_AUDIT: {
+    meaning: "the audit was changed or cut",
+    remedy: "`opswap audit verify` names the line; keep the file, and move it away to begin another",
+  },
+  OPSWAP_E_AUDIT_STORE: {
+    meaning: "the audit cannot be written",
+    remedy: "mend what the message names, or set OPSWAP_STATE_DIR to a folder that can be written",
+  },
 } as const;
 export type ProtocolErrorCode = keyof typeof ERRORS;

@@ -1,0 +1,86 @@
+/** `opswap audit`. */
+import { readFileSync } from "node:fs";
+import { Command } from "commander";
+import { FileAudit, parseHead, stateFolder, type Verified } from "../experiments/index.js";
+import { OpswapError } from "../types/errors.js";
+import { auditLines } from "../view/audit-lines.js";
+import { type Context, EXIT, examples, show } from "./context.js";
+import { countOption } from "./count-option.js";
+import { usageError } from "./usage.js";
+
+export function auditCommand(context: Context): Command {
+  return new Command("audit")
+    .description("who switched what, when, why and from what; each record is chained to the one before")
+    .addHelpText("after", examples("audit show --last 20", "audit verify"))
+    .addCommand(showCommand(context))
+    .addCommand(verifyCommand(context));
+}
+
+function showCommand(context: Context): Command {
+  return new Command("show")
+    .description("print the records, the newest last")
+    .option("--last <n>", "only so many", countOption)
+    .option("--head", "print the end of the chain alone, to be kept where nobody here can change it")
+    .option("--json", "print JSON")
+    .addHelpText("after", examples("audit show --last 20", "audit show --head > /elsewhere/head.json"))
+    .action(({ last, head, json }: { last?: number; head?: boolean; json?: boolean }) => {
+      const found = whole(audit().verified());
+      if (head) return context.io.out(JSON.stringify(found.head));
+      const records = last === undefined ? found.records : found.records.slice(-last);
+      show(context.io, json, records, auditLines);
+      context.exitCode = EXIT.ok;
+    });
+}
+
+function verifyCommand(context: Context): Command {
+  return new Command("verify")
+    .description(
+      "check that no record was changed, and none cut off; names the first wrong line and exits with 1",
+    )
+    .option("--head <file>", "the end of the chain as `audit show --head` printed it once")
+    .option("--json", "print JSON")
+    .addHelpText("after", examples("audit verify", "audit verify --head /elsewhere/head.json"))
+    .action(({ head, json }: { head?: string; json?: boolean }) => {
+      const {
+        records,
+        head: end,
+        unfinished,
+      } = whole(audit().verified(head === undefined ? undefined : headIn(head)));
+      const result = { file: audit().file, records: records.length, digest: end.digest, unfinished };
+      show(context.io, json, result, verifiedLines);
+      context.exitCode = EXIT.ok;
+    });
+}
+
+function verifiedLines(found: {
+  file: string;
+  records: number;
+  digest: string;
+  unfinished: number;
+}): string[] {
+  const cut =
+    found.unfinished > 0
+      ? [
+          "its last line is not whole: a writer was killed in it before anybody was told; the next one takes it away",
+        ]
+      : [];
+  return [
+    `${found.file}: ${found.records} records, none changed; the last one's digest is ${found.digest}`,
+    ...cut,
+  ];
+}
+
+const audit = () => new FileAudit(stateFolder());
+
+function whole(found: Verified): Verified {
+  if (found.broken === null) return found;
+  const { line, what } = found.broken;
+  throw new OpswapError("OPSWAP_E_AUDIT", `${audit().file}, line ${line}: ${what}`);
+}
+
+function headIn(file: string) {
+  const head = parseHead(readFileSync(file, "utf8"));
+  if (head === undefined)
+    throw usageError(`${file} is no head of an audit`, "make one: `opswap audit show --head`");
+  return head;
+}

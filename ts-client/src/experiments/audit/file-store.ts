@@ -1,0 +1,177 @@
+/** The audit in a file: a line for each record, chained by digests, and its head in a file beside it. */
+import {
+  closeSync,
+  fstatSync,
+  fsyncSync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  readSync,
+  renameSync,
+  statSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
+import { constants } from "node:os";
+import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import * as z from "zod/mini";
+import { syncFolder } from "../../convert/run/staging.js";
+import { loadNative } from "../../native.js";
+import { OpswapError } from "../../types/errors.js";
+import { errnoName, systemError } from "../../types/system-error.js";
+import { type AuditEntry, after, chained, EMPTY, type Head, parseRecord } from "./record.js";
+import type { AuditStore } from "./store.js";
+import { type Verified, verify } from "./verify.js";
+
+const MOST_BYTES = 256 << 20;
+/** The longest tail behind the head: records whose writers were killed before they wrote the head. */
+const MOST_TAIL = 1 << 20;
+const WAIT_MS = 5_000;
+const RETRY_MS = 5;
+
+const headFile = z.object({
+  records: z.int().check(z.nonnegative()),
+  bytes: z.int().check(z.nonnegative()),
+  digest: z.string().check(z.regex(/^[0-9a-f]{64}$/)),
+});
+
+/** A head as `opswap audit show --head` prints it. */
+export function parseHead(text: string): Head | undefined {
+  try {
+    return headFile.safeParse(JSON.parse(text)).data;
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * One file for all processes of a user. A record is on disk before append returns; a process that is killed in between leaves at most
+ * a line that nobody was told of, which the next writer takes away when it is not whole.
+ */
+export class FileAudit implements AuditStore {
+  readonly file: string;
+  readonly #head: string;
+
+  constructor(folder: string) {
+    this.file = path.join(folder, "audit.jsonl");
+    this.#head = path.join(folder, "audit.head");
+  }
+
+  async append(entry: AuditEntry): Promise<number> {
+    try {
+      mkdirSync(path.dirname(this.file), { recursive: true, mode: 0o700 });
+      const fd = openSync(this.file, "a+", 0o600);
+      try {
+        await locked(fd, this.file);
+        return this.#append(fd, entry);
+      } finally {
+        closeSync(fd);
+      }
+    } catch (cause) {
+      throw unwritable(this.file, cause);
+    }
+  }
+
+  verified(known?: Head): Verified {
+    const text = readBounded(this.file);
+    const own = verify(text, this.readHead());
+    return known === undefined || own.broken ? own : verify(text, known);
+  }
+
+  /** What the file beside it says; a store without records has none. */
+  readHead(): Head {
+    const text = readIfThere(this.#head);
+    if (text === undefined) return EMPTY;
+    const head = parseHead(text);
+    if (head) return head;
+    throw new OpswapError("OPSWAP_E_AUDIT", `${this.#head} is not the head of an audit`);
+  }
+
+  #append(fd: number, entry: AuditEntry): number {
+    const head = this.#end(fd);
+    if (head.bytes < fstatSync(fd).size) ftruncateSync(fd, head.bytes);
+    const next = chained(head, entry, new Date());
+    writeSync(fd, `${next.line}\n`);
+    fsyncSync(fd);
+    this.#writeHead(next.head);
+    return next.head.records;
+  }
+
+  /** The end of what is whole: the head's, or that of lines whose writers were killed before they wrote the head. */
+  #end(fd: number): Head {
+    let head = this.readHead();
+    const { size } = fstatSync(fd);
+    const begin = head.bytes;
+    if (size < begin || size - begin > MOST_TAIL || !this.#endsWith(fd, head))
+      throw new OpswapError(
+        "OPSWAP_E_AUDIT",
+        `${this.file} does not end as its head says: it was cut or changed`,
+      );
+    const tail = Buffer.alloc(size - begin);
+    readSync(fd, tail, 0, tail.length, begin);
+    for (const line of tail.toString("utf8").split("\n").slice(0, -1)) {
+      if (parseRecord(line)?.previous !== head.digest)
+        throw new OpswapError(
+          "OPSWAP_E_AUDIT",
+          `${this.file}: line ${head.records + 1} does not follow from the one before`,
+        );
+      head = after(head, line);
+    }
+    return head;
+  }
+
+  /** Whether the head's last byte ends a line: what is behind it is then whole lines. */
+  #endsWith(fd: number, { bytes }: Head): boolean {
+    const last = Buffer.alloc(1);
+    return bytes === 0 || (readSync(fd, last, 0, 1, bytes - 1) === 1 && last[0] === 10);
+  }
+
+  #writeHead(head: Head): void {
+    const fresh = `${this.#head}.fresh`;
+    writeFileSync(fresh, `${JSON.stringify(head)}\n`, { mode: 0o600, flush: true });
+    renameSync(fresh, this.#head);
+    syncFolder(path.dirname(this.#head));
+  }
+}
+
+/** Waits until no other process writes; the system lets go of the lock of one that is killed. */
+async function locked(fd: number, file: string): Promise<void> {
+  const native = loadNative();
+  const end = Date.now() + WAIT_MS;
+  for (;;) {
+    const errno = native.lockFile(fd);
+    if (errno === 0) return;
+    if (errno !== constants.errno.EWOULDBLOCK)
+      throw new OpswapError("OPSWAP_E_AUDIT_STORE", `${file} cannot be locked: ${errnoName(errno)}`);
+    if (Date.now() > end)
+      throw new OpswapError(
+        "OPSWAP_E_AUDIT_STORE",
+        `${file} is locked by another process since ${WAIT_MS / 1000} s`,
+      );
+    await sleep(RETRY_MS);
+  }
+}
+
+function readBounded(file: string): string {
+  const size = statSync(file, { throwIfNoEntry: false })?.size ?? 0;
+  if (size > MOST_BYTES) throw new OpswapError("OPSWAP_E_AUDIT", `${file} is over ${MOST_BYTES} bytes`);
+  return readIfThere(file) ?? "";
+}
+
+function readIfThere(file: string): string | undefined {
+  try {
+    return readFileSync(file, "utf8");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
+/** Whatever kept a record from being written, as one code that says so. */
+function unwritable(file: string, cause: unknown): unknown {
+  const known = cause instanceof OpswapError ? cause : systemError(cause);
+  if (known === undefined || known.code.startsWith("OPSWAP_E_AUDIT")) return known ?? cause;
+  return new OpswapError("OPSWAP_E_AUDIT_STORE", `${file} cannot be written: ${known.message}`, { cause });
+}
