@@ -115,6 +115,51 @@ describe("a live engine", () => {
     ]);
   });
 
+  it("takes a slow candidate back by its verdict, and lets an equal one stand", async () => {
+    const { dir, remove } = scratch();
+    const env = { OPSWAP_STATE_DIR: dir };
+    const experiment = (name: string, candidate: string, timeout: string) => {
+      const file = path.join(dir, `${name}.yaml`);
+      const sampling = "sampling: {share: 100%, budget: 50%, first_of_bucket: 50}";
+      const analysis = `analysis: {interval: 500ms, timeout: ${timeout}}`;
+      const arms = `op: silu_and_mul\ncontrol: cpu\ncandidate: ${candidate}`;
+      writeFileSync(file, `kind: Experiment\nschema: 1\nname: ${name}\n${arms}\n${sampling}\n${analysis}\n`);
+      return file;
+    };
+    const before = await ask(vllm.url);
+    let done = false;
+    const traffic = (async () => {
+      for (let at = 0; !done; at++)
+        expect(compare(before, await ask(vllm.url)).same, `answer ${at}`).toBe(true);
+    })();
+    try {
+      const engine = ["--engine", vllm.engine, "--json"];
+      const slow = await opswap(["ab", "run", experiment("slow", "ref", "90s"), "--guarded", ...engine], env);
+      expect(slow.err).toBe("");
+      const verdict = JSON.parse(slow.out);
+      expect([slow.code, verdict.result, verdict.action]).toEqual([1, "fail", "rollback"]);
+      expect(verdict.reason).toMatch(/latency: slower by at least/);
+      expect((await client.ops("silu_and_mul")).ranks[0]?.ops[0]?.active).toBe("cpu");
+      const told = JSON.parse((await opswap(["audit", "show", "--json"], env)).out);
+      expect(told.map(({ outcome, to }: { outcome: string; to: unknown }) => [outcome, to])).toEqual([
+        ["asked", { silu_and_mul: "ref" }],
+        ["done", { silu_and_mul: "ref" }],
+        ["asked", { silu_and_mul: "cpu" }],
+        ["done", { silu_and_mul: "cpu" }],
+      ]);
+      expect(told[3].why).toMatch(/^experiment slow: .*latency/);
+      expect((await opswap(["audit", "verify"], env)).code).toBe(0);
+      expect((await opswap(["ab", "derive", verdict.id], env)).out).toMatch(/to the bit/);
+      const equal = await opswap(["ab", "run", experiment("equal", "cpu", "6s"), ...engine], env);
+      expect(equal).toMatchObject({ code: 0, err: "" });
+      expect(JSON.parse(equal.out).result).toMatch(/^(pass|inconclusive)$/);
+    } finally {
+      done = true;
+      await traffic;
+      remove();
+    }
+  });
+
   it("is watched and switched from the console, in a real terminal", async () => {
     const terminal = new Terminal(["console", "--engine", vllm.engine, "--interval", "300"], {});
     try {

@@ -22,7 +22,11 @@ function client(kept: readonly ShadowRecord[]): OpswapClient {
     return { records: [...of(0), ...of(1)] };
   };
   const manifest = async () => ({ ops: [{ op: "rms_norm", hash: "h" }] });
-  const status = async () => ({ ranks: [{ build_digest: "d" }] });
+  const status = async () => ({
+    ranks: [{ build_digest: "d" }],
+    framework: { model: "m" },
+    version: { device_status: "none" },
+  });
   return { name: "played", ask, manifest, status } as unknown as OpswapClient;
 }
 
@@ -44,6 +48,8 @@ it("reads all records of all ranks, in order of time", async () => {
     candidate: "cpu",
     build: "d",
     engine: "played",
+    model: "m",
+    device: "none",
   });
   expect(records).toBe(8);
   expect(lines.map(({ rank, sequence }) => `${rank}:${sequence}`)).toEqual([

@@ -1,6 +1,7 @@
 /** The records of a shadow as a stream of samples, which `opswap ab judge` takes. */
 import type { OpswapClient } from "../client/types.js";
 import { samplesText } from "../experiments/index.js";
+import { streamHeader } from "../experiments/live/stream-header.js";
 import type { ShadowRecord } from "../generated/messages.js";
 import { OpswapError } from "../types/errors.js";
 
@@ -12,16 +13,9 @@ export async function shadowSamples(
   const [shadow] = (await client.ask("shadow_status", { op })).ranks;
   if (shadow === undefined)
     throw new OpswapError("OPSWAP_E_SAMPLES", `${client.name} has no shadow of ${op}`);
-  const [manifest, status] = [await client.manifest(), await client.status()];
   const records = await allRecords(client, op);
-  const head = {
-    op,
-    op_hash: manifest.ops.find((one) => one.op === op)?.hash ?? "",
-    control: shadow.control,
-    candidate: shadow.candidate,
-    build: status.ranks[0]?.build_digest ?? "",
-    engine: client.name,
-  };
+  const { control, candidate } = shadow;
+  const head = await streamHeader(client, { op, control, candidate });
   return { text: samplesText(head, records), records: records.length };
 }
 

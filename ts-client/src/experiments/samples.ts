@@ -100,15 +100,18 @@ export interface SampleStream {
 }
 
 /** The text of a stream, whose records are those of `opswap shadow`. Numbers that are not finite become null, as JSON writes them. */
-export function samplesText(
-  head: Omit<SampleHeader, "kind" | "schema">,
-  records: readonly ShadowRecord[],
-): string {
-  const lines = [
-    { kind: "header", schema: 1, ...head },
-    ...records.map((one) => ({ kind: "sample", ...one })),
-  ];
-  return lines.map((one) => `${JSON.stringify(one)}\n`).join("");
+export function samplesText(head: SampleHeader, records: readonly ShadowRecord[]): string {
+  return [head, ...records.map(sampleOf)].map(sampleText).join("");
+}
+
+/** A record of an engine's shadow as a line of the stream. */
+export function sampleOf(record: ShadowRecord): Sample {
+  return { kind: "sample", ...record };
+}
+
+/** One line, with its newline. */
+export function sampleText(line: SampleHeader | SampleLine): string {
+  return `${JSON.stringify(line)}\n`;
 }
 
 /** Opens a file of samples. Lines are read while they are asked for. */
