@@ -2,10 +2,10 @@
 #include "file_writer.h"
 
 #include <fcntl.h>
+#include <semaphore.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <condition_variable>
 #include <cstdio>
 #include <deque>
 #include <mutex>
@@ -38,18 +38,20 @@ int write_file(const FileToWrite &file) {
 
 class Writer {
  public:
+  Writer() { ::sem_init(&files_, 0, 0); }
+
   void add(FileToWrite file) {
     std::lock_guard lock(mutex_);
     if (!std::exchange(started_, true)) std::thread([this] { run(); }).detach();
     waiting_.push_back(std::move(file));
-    there_is_work_.notify_one();
+    ::sem_post(&files_);
   }
 
  private:
   [[noreturn]] void run() {
     for (;;) {
+      if (::sem_wait(&files_)) continue;  // interrupted by a signal
       std::unique_lock lock(mutex_);
-      there_is_work_.wait(lock, [this] { return !waiting_.empty(); });
       const FileToWrite file = std::move(waiting_.front());
       waiting_.pop_front();
       lock.unlock();
@@ -58,7 +60,7 @@ class Writer {
   }
 
   std::mutex mutex_;
-  std::condition_variable there_is_work_;
+  sem_t files_;  // counts waiting_; a condition variable would ask for a newer libstdc++ than the packages may need
   std::deque<FileToWrite> waiting_;
   bool started_ = false;
 };
