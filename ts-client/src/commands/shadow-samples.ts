@@ -1,7 +1,7 @@
 /** The records of a shadow as a stream of samples, which `opswap ab judge` takes. */
 import type { OpswapClient } from "../client/types.js";
-import { samplesText } from "../experiments/index.js";
 import { streamHeader } from "../experiments/live/stream-header.js";
+import { samplesText } from "../experiments/samples.js";
 import type { ShadowRecord } from "../generated/messages.js";
 import { OpswapError } from "../types/errors.js";
 

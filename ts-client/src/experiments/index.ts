@@ -9,7 +9,7 @@ export {
   type Verified,
 } from "./audit/store.js";
 export type { BucketForecast } from "./plan.js";
-export { readSamples, samplesText } from "./samples.js";
+export { readSamples } from "./samples.js";
 export { checkExperiment, checkFreeze } from "./spec/check-names.js";
 export { refuseFrozen, refuseShared } from "./spec/exclusion.js";
 export { type ExperimentSpec, type FreezeSpec, jsonSchema } from "./spec/experiment.js";
