@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <new>
 
 #include "clock.h"
 #include "file_writer.h"
@@ -43,11 +44,15 @@ void Recording::see(const Bound &bound) {
   bucket->chosen.fetch_add(1, std::memory_order_relaxed);
   const Place place = place_of(op_);
   const int64_t now = unix_ns();
-  std::string file = recorded_call(op_, bound, place, now);
-  const uint64_t size = file.size();
-  waiting_.fetch_add(size);
-  write_file_soon({path_of(*bucket, place, now), std::move(file),
-                   [self = shared_from_this(), size](int error) { self->written(size, error); }});
+  try {
+    std::string file = recorded_call(op_, bound, place, now);
+    const uint64_t size = file.size();
+    waiting_.fetch_add(size);
+    write_file_soon({path_of(*bucket, place, now), std::move(file),
+                     [self = shared_from_this(), size](int error) { self->written(size, error); }});
+  } catch (const std::bad_alloc &) {  // the call goes on without its recording
+    choice_.leave_out(LeftOut::memory);
+  }
 }
 
 void Recording::written(uint64_t size, int error) {

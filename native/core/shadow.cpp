@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cinttypes>
 #include <cstring>
+#include <new>
 
 #include "clock.h"
 #include "json.h"
@@ -55,9 +56,13 @@ BucketCount *Shadow::choose(const Bound &bound) {
 char *Shadow::memory_for(const Bound &bound) {
   const size_t needs = ShadowSample::bytes(*op_.spec, bound.given) + kAlignment;
   if (needs > most_memory_) return nullptr;
-  if (needs > memory_.size()) memory_ = std::vector<char>(needs);
-  const uintptr_t at = reinterpret_cast<uintptr_t>(memory_.data());
-  return memory_.data() + (kAlignment - at % kAlignment) % kAlignment;
+  if (needs > memory_size_) {
+    memory_.reset(new (std::nothrow) char[needs]);
+    memory_size_ = memory_ ? needs : 0;
+    if (!memory_) return nullptr;
+  }
+  const uintptr_t at = reinterpret_cast<uintptr_t>(memory_.get());
+  return memory_.get() + (kAlignment - at % kAlignment) % kAlignment;
 }
 
 opswap_status Shadow::around(const Bound &bound, const std::function<opswap_status()> &live) {

@@ -38,7 +38,8 @@ class Shadow {
   CallChoice choice_;
   std::atomic<bool> running_{true};
   std::atomic_flag busy_;  // held by the call whose copies are in memory_
-  std::vector<char> memory_;
+  std::unique_ptr<char[]> memory_;
+  size_t memory_size_ = 0;
   std::atomic<uint64_t> took_{0};
   mutable std::mutex records_mutex_;
   std::vector<opswap_shadow_record> records_;  // a ring

@@ -1,7 +1,8 @@
 // One shadow sample: an untimed run of the arm that comes first, a timed run of each, and the comparison.
 #include "shadow_sample.h"
 
-#include <vector>
+#include <memory>
+#include <new>
 
 #include "call.h"
 #include "check.h"
@@ -40,9 +41,10 @@ opswap_status ShadowSample::run_arm(int arm, ScratchCall &call, uint64_t &elapse
   opswap_exec exec{};
   exec.struct_size = sizeof exec;
   exec.workspace_size = workspace_of(*arms_[arm], call.bound(), exec);
-  std::vector<char> room(exec.workspace_size + kAlignment);
-  const uintptr_t at = reinterpret_cast<uintptr_t>(room.data());
-  exec.workspace = room.data() + (kAlignment - at % kAlignment) % kAlignment;
+  const std::unique_ptr<char[]> room(new (std::nothrow) char[exec.workspace_size + kAlignment]);
+  if (!room) return fail(OPSWAP_E_MEMORY, "%s: no %zu bytes of workspace", op_.spec->name, exec.workspace_size);
+  const uintptr_t at = reinterpret_cast<uintptr_t>(room.get());
+  exec.workspace = room.get() + (kAlignment - at % kAlignment) % kAlignment;
   const uint64_t began = ticks_now();
   const opswap_status status = run_implementation(op_, *arms_[arm], call.bound(), exec);
   elapsed = ticks_now() - began;
