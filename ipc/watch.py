@@ -49,11 +49,9 @@ class RankWatch:
     def shadow_start(self, op: str, control: str, candidate: str, how: dict[str, Any]) -> Answer:
         return self._started(lambda: self.native.shadow_start(op, control, candidate, **how), self.shadow_status, op)
 
-    def shadow_stop(self, op: str, only: list[int] | None = None) -> Answer:
-        """On these ranks; on all where none are named."""
-        if only is not None and self.rank not in only:
-            return {"rank": self.rank, "ok": True}
-        return self._started(lambda: self.native.shadow_stop(op), self.shadow_status, op)
+    def shadow_stop(self, op: str, salt: int | None = None) -> Answer:
+        """The one of this salt; any where none is named."""
+        return self._stopped(self.native.shadow_stop, self.shadow_status, op, salt)
 
     def shadow_status(self, op: str) -> Answer:
         return self._answer(lambda: self.native.shadow_status(op))
@@ -71,10 +69,8 @@ class RankWatch:
         folder = Path(named)
         return self._started(lambda: self.native.record_start(op, _made(folder), **how), self.record_status, op)
 
-    def record_stop(self, op: str, only: list[int] | None = None) -> Answer:
-        if only is not None and self.rank not in only:
-            return {"rank": self.rank, "ok": True}
-        return self._started(lambda: self.native.record_stop(op), self.record_status, op)
+    def record_stop(self, op: str, salt: int | None = None) -> Answer:
+        return self._stopped(self.native.record_stop, self.record_status, op, salt)
 
     def record_status(self, op: str) -> Answer:
         return self._answer(lambda: self.native.record_status(op))
@@ -83,6 +79,15 @@ class RankWatch:
         """What is there after a change, or why it was refused."""
         refused = self._answer(lambda: change() or {})
         return status(op) if refused["ok"] else refused
+
+    def _stopped(
+        self, stop: Callable[[str], None], status: Callable[[str], Answer], op: str, salt: int | None
+    ) -> Answer:
+        """Another one than that of `salt` goes on, and is what the answer tells of."""
+        there = status(op)
+        if not there["ok"] or (salt is not None and there["salt"] != salt):
+            return there
+        return self._started(lambda: stop(op), status, op)
 
     def _answer(self, call: Callable[[], dict[str, Any]]) -> Answer:
         try:

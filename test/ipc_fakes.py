@@ -106,6 +106,7 @@ class FakeRanks:
         self.make()
         self.fault: Callable[[str, int, dict[str, Any]], dict[str, Any] | None] = lambda _method, _rank, answer: answer
         self.delay: Callable[[str], float] = lambda _method: 0.0
+        self.late: Callable[[str], float] = lambda _method: 0.0  # the call is done, its answers come later
         self.calls: list[str] = []
         self.isolation: dict[str, Any] | None = None
 
@@ -125,6 +126,7 @@ class FakeRanks:
         await asyncio.sleep(self.delay(method))
         sides = self.watches if method in WATCH else self.switches
         answers = [self.fault(method, i, getattr(side, method)(*args)) for i, side in enumerate(sides)]
+        await asyncio.sleep(self.late(method))
         return [answer for answer in answers if answer is not None]
 
     async def commit(self, epoch: int, neutral: str | None) -> list[dict[str, Any]]:

@@ -91,8 +91,8 @@ class RankMethods:
     def opswap_shadow_start(self, op: str, control: str, candidate: str, how: Answer) -> Answer:
         return self._opswap_watch.shadow_start(op, control, candidate, how)
 
-    def opswap_shadow_stop(self, op: str, only: list[int] | None = None) -> Answer:
-        return self._opswap_watch.shadow_stop(op, only)
+    def opswap_shadow_stop(self, op: str, salt: int | None = None) -> Answer:
+        return self._opswap_watch.shadow_stop(op, salt)
 
     def opswap_shadow_status(self, op: str) -> Answer:
         return self._opswap_watch.shadow_status(op)
@@ -103,8 +103,8 @@ class RankMethods:
     def opswap_record_start(self, op: str, how: Answer) -> Answer:
         return self._opswap_watch.record_start(op, how)
 
-    def opswap_record_stop(self, op: str, only: list[int] | None = None) -> Answer:
-        return self._opswap_watch.record_stop(op, only)
+    def opswap_record_stop(self, op: str, salt: int | None = None) -> Answer:
+        return self._opswap_watch.record_stop(op, salt)
 
     def opswap_record_status(self, op: str) -> Answer:
         return self._opswap_watch.record_status(op)

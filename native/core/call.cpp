@@ -123,8 +123,9 @@ opswap_status opswap_call(const char *name, const opswap_arg *args, int32_t narg
     return e;
   impl = chosen_for(*op, *impl, bound, exec);
   const bool timed = impl->stats.count();
-  const auto run = [&] { return run_counted(*op, *impl, bound, x, timed); };
-  const opswap_status status = op->watched.load(std::memory_order_relaxed) ? run_watched(*op, bound, run) : run();
+  auto run = [&] { return run_counted(*op, *impl, bound, x, timed); };
+  const LiveCall live{[](void *context) { return (*static_cast<decltype(run) *>(context))(); }, &run};
+  const opswap_status status = op->watched.load(std::memory_order_relaxed) ? run_watched(*op, bound, live) : run();
   if (status) [[unlikely]]
     impl->stats.errors.fetch_add(1, std::memory_order_relaxed);
   return status;

@@ -44,7 +44,8 @@ std::string CallChoice::json() const {
       OPSWAP_LEFT_OUT(X)
 #undef X
   };
-  std::string json = "\"seen\":" + std::to_string(seen_.load()) + ",\"left_out\":{";
+  std::string json =
+      "\"salt\":" + std::to_string(rule_.salt) + ",\"seen\":" + std::to_string(seen_.load()) + ",\"left_out\":{";
   for (int i = 0; i < int(LeftOut::count); ++i)
     json += std::string(i ? "," : "") + quoted(reasons[i]) + ":" + std::to_string(left_out_[i].load());
   json += "},\"buckets\":[";

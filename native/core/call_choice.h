@@ -48,7 +48,7 @@ class CallChoice {
   BucketCount *choose(const Bound &bound);
   void leave_out(LeftOut why) { left_out_[int(why)].fetch_add(1, std::memory_order_relaxed); }
 
-  // "seen":N,"left_out":{...},"buckets":[...]
+  // "salt":N,"seen":N,"left_out":{...},"buckets":[...]
   std::string json() const;
 
  private:

@@ -9,6 +9,8 @@
 #include <cstdio>
 #include <deque>
 #include <mutex>
+#include <new>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -40,14 +42,25 @@ class Writer {
  public:
   Writer() { ::sem_init(&files_, 0, 0); }
 
+  // A process that was forked has no thread of its parent's, so it starts one.
   void add(FileToWrite file) {
     std::lock_guard lock(mutex_);
-    if (!std::exchange(started_, true)) std::thread([this] { run(); }).detach();
+    if (started_by_ != ::getpid() && !start()) return file.done(EAGAIN);
     waiting_.push_back(std::move(file));
     ::sem_post(&files_);
   }
 
  private:
+  bool start() {
+    try {
+      std::thread([this] { run(); }).detach();
+    } catch (const std::system_error &) {
+      return false;
+    }
+    started_by_ = ::getpid();
+    return true;
+  }
+
   [[noreturn]] void run() {
     for (;;) {
       if (::sem_wait(&files_)) continue;  // interrupted by a signal
@@ -55,14 +68,22 @@ class Writer {
       const FileToWrite file = std::move(waiting_.front());
       waiting_.pop_front();
       lock.unlock();
-      file.done(write_file(file));
+      file.done(write(file));
+    }
+  }
+
+  static int write(const FileToWrite &file) {
+    try {
+      return write_file(file);
+    } catch (const std::bad_alloc &) {
+      return ENOMEM;
     }
   }
 
   std::mutex mutex_;
   sem_t files_;  // counts waiting_; a condition variable would ask for a newer libstdc++ than the packages may need
   std::deque<FileToWrite> waiting_;
-  bool started_ = false;
+  pid_t started_by_ = 0;
 };
 
 }  // namespace

@@ -12,7 +12,7 @@ struct FileToWrite {
   std::function<void(int error)> done;  // on the writer's thread; 0, or an errno
 };
 
-// Whole or not at all, for this user alone (0600); a file of the name must not be there.
+// Whole or not at all, for this user alone (0600), in place of a file of the name.
 void write_file_soon(FileToWrite file);
 
 }  // namespace opswap

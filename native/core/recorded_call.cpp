@@ -1,7 +1,7 @@
 // Writes the header of a recording, then each tensor's elements in order of the index.
 #include "recorded_call.h"
 
-#include <cstdio>
+#include <charconv>
 #include <cstring>
 
 #include "check.h"
@@ -71,8 +71,8 @@ void gather(const DLTensor &t, const char *from, int32_t dim, std::string &out) 
 }
 
 std::string float_text(double x) {
-  char text[40];
-  std::snprintf(text, sizeof text, "%.17g", x);
+  char text[40] = {};  // to_chars knows no locale, whose comma would break the JSON
+  std::to_chars(text, text + sizeof text - 1, x);
   // JSON has no infinity and no NaN: as strings they are still told apart.
   return std::strpbrk(text, "in") ? quoted(text) : text;
 }

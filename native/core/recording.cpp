@@ -33,35 +33,41 @@ bool Recording::has_room(const Bound &bound) {
 std::string Recording::path_of(const BucketCount &bucket, const Place &place, int64_t time_ns) const {
   std::string name = std::string(op_.spec->name) + "-" + bucket_name(*op_.spec, bucket.key);
   std::replace(name.begin(), name.end(), ' ', '-');
-  return folder_ + "/" + name + "-" + std::to_string(time_ns) + "-rank" + std::to_string(place.rank) + ".safetensors";
+  return folder_ + "/" + name + "-" + std::to_string(time_ns) + "-rank" + std::to_string(place.rank) + "-" +
+         std::to_string(bucket.chosen.load()) + ".safetensors";
 }
 
-void Recording::see(const Bound &bound) {
+void Recording::see(const Bound &bound) noexcept {
   BucketCount *bucket = running() ? choice_.choose(bound) : nullptr;
   if (!bucket) return;
   if (bound.base().device_type != kDLCPU) return choice_.leave_out(LeftOut::device);
   if (!has_room(bound)) return;
   bucket->chosen.fetch_add(1, std::memory_order_relaxed);
-  const Place place = place_of(op_);
-  const int64_t now = unix_ns();
   try {
-    std::string file = recorded_call(op_, bound, place, now);
-    const uint64_t size = file.size();
-    waiting_.fetch_add(size);
-    write_file_soon({path_of(*bucket, place, now), std::move(file),
-                     [self = shared_from_this(), size](int error) { self->written(size, error); }});
+    hand_over(bound, *bucket);
   } catch (const std::bad_alloc &) {  // the call goes on without its recording
     choice_.leave_out(LeftOut::memory);
   }
 }
 
+void Recording::hand_over(const Bound &bound, const BucketCount &bucket) {
+  const Place place = place_of(op_);
+  const int64_t now = unix_ns();
+  std::string file = recorded_call(op_, bound, place, now);
+  const uint64_t size = file.size();
+  FileToWrite to_write{path_of(bucket, place, now), std::move(file),
+                       [self = shared_from_this(), size](int error) { self->written(size, error); }};
+  waiting_.fetch_add(size);
+  write_file_soon(std::move(to_write));
+}
+
 void Recording::written(uint64_t size, int error) {
-  waiting_.fetch_sub(size);
   if (!error) {
     files_.fetch_add(1);
     bytes_.fetch_add(size);
-    return;
   }
+  waiting_.fetch_sub(size);
+  if (!error) return;
   std::lock_guard lock(mutex_);
   ended_by_ = "a file cannot be written into " + folder_ + ": " + std::strerror(error);
   stop();

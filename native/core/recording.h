@@ -13,7 +13,7 @@ class Recording : public std::enable_shared_from_this<Recording> {
   Recording(const Op &op, const opswap_recording &config);
 
   // Before a live call.
-  void see(const Bound &bound);
+  void see(const Bound &bound) noexcept;
 
   void stop() { running_ = false; }
   bool running() const { return running_.load(std::memory_order_relaxed); }
@@ -21,6 +21,7 @@ class Recording : public std::enable_shared_from_this<Recording> {
 
  private:
   bool has_room(const Bound &bound);
+  void hand_over(const Bound &bound, const BucketCount &bucket);
   void written(uint64_t bytes, int error);
   std::string path_of(const BucketCount &bucket, const Place &place, int64_t time_ns) const;
 

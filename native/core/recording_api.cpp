@@ -4,6 +4,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <new>
 
 #include "error.h"
 #include "json.h"
@@ -58,7 +59,11 @@ opswap_status opswap_record_start(const char *name, const opswap_recording *conf
   std::lock_guard lock(op->watch_mutex);
   if (op->recording && op->recording->running())
     return fail(OPSWAP_E_EXISTS, "%s: a recording is running already; stop it first (opswap_record_stop)", name);
-  op->recording = std::make_shared<Recording>(*op, *config);
+  try {
+    op->recording = std::make_shared<Recording>(*op, *config);
+  } catch (const std::bad_alloc &) {
+    return fail(OPSWAP_E_MEMORY, "opswap_record_start: %s: no memory is left for it", name);
+  }
   set_watched(*op);
   return OPSWAP_OK;
 }

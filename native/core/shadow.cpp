@@ -57,39 +57,56 @@ char *Shadow::memory_for(const Bound &bound) {
   const size_t needs = ShadowSample::bytes(*op_.spec, bound.given) + kAlignment;
   if (needs > most_memory_) return nullptr;
   if (needs > memory_size_) {
+    release_memory();  // never both at a time
     memory_.reset(new (std::nothrow) char[needs]);
-    memory_size_ = memory_ ? needs : 0;
     if (!memory_) return nullptr;
+    memory_size_ = needs;
   }
   const uintptr_t at = reinterpret_cast<uintptr_t>(memory_.get());
   return memory_.get() + (kAlignment - at % kAlignment) % kAlignment;
 }
 
-opswap_status Shadow::around(const Bound &bound, const std::function<opswap_status()> &live) {
+void Shadow::stop() {
+  running_ = false;
+  if (busy_.test_and_set(std::memory_order_acquire)) return;
+  release_memory();
+  busy_.clear(std::memory_order_release);
+}
+
+void Shadow::release_memory() {
+  memory_.reset();
+  memory_size_ = 0;
+}
+
+BucketCount *Shadow::before(const Bound &bound, std::optional<ShadowSample> &sample) noexcept {
   BucketCount *bucket = running() ? choose(bound) : nullptr;
-  if (!bucket) return live();
+  if (!bucket) return nullptr;
   if (busy_.test_and_set(std::memory_order_acquire)) {
     choice_.leave_out(LeftOut::busy);
-    return live();
+    return nullptr;
   }
-  const struct Free {
-    std::atomic_flag &flag;
-    ~Free() { flag.clear(std::memory_order_release); }
-  } free{busy_};
   const uint64_t began = ticks_now();
   char *memory = memory_for(bound);
   if (!memory) {
     choice_.leave_out(LeftOut::memory);
-    return live();
+    busy_.clear(std::memory_order_release);
+    return nullptr;
   }
-  ShadowSample sample(op_, control_, candidate_, memory);
-  sample.keep(bound);
-  const uint64_t before_live = ticks_now();
-  const opswap_status status = live();
-  const uint64_t after_live = ticks_now();
-  if (!status) finish(sample, bound, *bucket);
-  took_.fetch_add(before_live - began + ticks_now() - after_live, std::memory_order_relaxed);
-  return status;
+  sample.emplace(op_, control_, candidate_, memory).keep(bound);
+  took_.fetch_add(ticks_now() - began, std::memory_order_relaxed);
+  return bucket;
+}
+
+void Shadow::after(const Bound &bound, opswap_status status, BucketCount &bucket, ShadowSample &sample) noexcept {
+  const uint64_t began = ticks_now();
+  try {
+    if (!status) finish(sample, bound, bucket);
+  } catch (const std::bad_alloc &) {  // the live call is done; only this sample is lost
+    choice_.leave_out(LeftOut::memory);
+  }
+  took_.fetch_add(ticks_now() - began, std::memory_order_relaxed);
+  if (!running()) release_memory();
+  busy_.clear(std::memory_order_release);
 }
 
 void Shadow::finish(ShadowSample &sample, const Bound &bound, BucketCount &bucket) {
@@ -103,23 +120,23 @@ void Shadow::finish(ShadowSample &sample, const Bound &bound, BucketCount &bucke
   record.epoch = place.epoch;
   record.layer = place.layer;
   record.bucket = bucket.key;
-  store(record);
+  store(record, sample.candidate_error());
   if (!traced()) return;
   trace_store(op_, *control_, bucket.key, Arm::control, record.control_ns);
   trace_store(op_, *candidate_, bucket.key, Arm::candidate, record.candidate_ns);
 }
 
-// A candidate that fails, writes elsewhere or makes a number infinite or NaN is not run again.
-void Shadow::store(const opswap_shadow_record &record) {
+// A candidate that fails where control does not, writes elsewhere or makes a number infinite or NaN is not run again.
+void Shadow::store(const opswap_shadow_record &record, const std::string &candidate_error) {
   std::lock_guard lock(records_mutex_);
   if (records_.size() < kRecords) records_.emplace_back();
   opswap_shadow_record &kept = records_[stored_ % kRecords];
   kept = record;
   kept.sequence = ++stored_;
-  if (record.candidate_status)
-    ended_by_ = "the candidate failed: " + std::string(opswap_last_error());
-  else if (record.candidate_overran)
+  if (record.candidate_overran)
     ended_by_ = "the candidate wrote outside its outputs";
+  else if (record.candidate_status && !record.control_status)
+    ended_by_ = "the candidate failed: " + candidate_error;
   else if (record.became_nonfinite)
     ended_by_ = "the candidate's values are not finite where control's are";
   if (!ended_by_.empty()) stop();

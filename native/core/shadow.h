@@ -1,7 +1,8 @@
 // Shadow runs of an op: the records of what control and candidate made of chosen live calls.
 #pragma once
 
-#include <functional>
+#include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,10 +15,15 @@ class Shadow {
  public:
   Shadow(Op &op, Impl *control, Impl *candidate, const opswap_shadow &config);
 
-  // Runs a live call, and both arms behind it where the call is chosen. Returns what the live call returns.
-  opswap_status around(const Bound &bound, const std::function<opswap_status()> &live);
+  // Before a live call: its bucket, and `sample` with what the live call will overwrite, or nullptr where the call is
+  // not chosen. Who is given a bucket calls `after`.
+  BucketCount *before(const Bound &bound, std::optional<ShadowSample> &sample) noexcept;
 
-  void stop() { running_ = false; }
+  // Behind it: runs both arms, if the live call went well.
+  void after(const Bound &bound, opswap_status status, BucketCount &bucket, ShadowSample &sample) noexcept;
+
+  // A call that is under way is finished; the memory goes back with it, or now.
+  void stop();
   bool running() const { return running_.load(std::memory_order_relaxed); }
   // Copies records of `stride` bytes; returns how many.
   uint64_t read(uint64_t after, char *out, uint64_t stride, uint64_t room) const;
@@ -27,8 +33,9 @@ class Shadow {
   BucketCount *choose(const Bound &bound);
   bool time_is_left() const;
   char *memory_for(const Bound &bound);
+  void release_memory();
   void finish(ShadowSample &sample, const Bound &bound, BucketCount &bucket);
-  void store(const opswap_shadow_record &record);
+  void store(const opswap_shadow_record &record, const std::string &candidate_error);
 
   const Op &op_;
   Impl *const control_, *const candidate_;
@@ -37,7 +44,7 @@ class Shadow {
   const uint64_t began_, steps_before_;
   CallChoice choice_;
   std::atomic<bool> running_{true};
-  std::atomic_flag busy_;  // held by the call whose copies are in memory_
+  std::atomic_flag busy_;  // held from `before` to `after` by the call whose copies are in memory_
   std::unique_ptr<char[]> memory_;
   size_t memory_size_ = 0;
   std::atomic<uint64_t> took_{0};

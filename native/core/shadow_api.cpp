@@ -1,4 +1,6 @@
 // opswap_shadow_start and its relatives: checks what they are given, and finds the op's shadow.
+#include <new>
+
 #include "error.h"
 #include "json.h"
 #include "shadow.h"
@@ -55,7 +57,11 @@ opswap_status opswap_shadow_start(const char *name, const opswap_shadow *config)
   std::lock_guard lock(op->watch_mutex);
   if (op->shadow && op->shadow->running())
     return fail(OPSWAP_E_EXISTS, "%s: a shadow is running already; stop it first (opswap_shadow_stop)", name);
-  op->shadow = std::make_shared<Shadow>(*op, control, candidate, *config);
+  try {
+    op->shadow = std::make_shared<Shadow>(*op, control, candidate, *config);
+  } catch (const std::bad_alloc &) {
+    return fail(OPSWAP_E_MEMORY, "opswap_shadow_start: %s: no memory is left for it", name);
+  }
   set_watched(*op);
   return OPSWAP_OK;
 }

@@ -64,7 +64,10 @@ void ShadowSample::run(const Bound &live, uint64_t chance, bool with_floor) {
   uint64_t elapsed[2] = {};
   opswap_status status[2];
   run_arm(first, calls_[first], elapsed[first]);  // so that both timed runs find code and inputs in the caches
-  for (int arm : {first, 1 - first}) status[arm] = run_arm(arm, calls_[arm], elapsed[arm]);
+  for (int arm : {first, 1 - first}) {
+    status[arm] = run_arm(arm, calls_[arm], elapsed[arm]);
+    if (arm == kCandidate && status[arm]) candidate_error_ = opswap_last_error();
+  }
   record_.candidate_first = first;
   record_.control_ns = int64_t(ticks_to_ns(elapsed[kControl]));
   record_.candidate_ns = int64_t(ticks_to_ns(elapsed[kCandidate]));

@@ -1,6 +1,8 @@
 // Control and candidate run on the inputs of one live call.
 #pragma once
 
+#include <string>
+
 #include "scratch_call.h"
 
 namespace opswap {
@@ -22,6 +24,8 @@ class ShadowSample {
 
   // What came of it: times, statuses and differences. Place, bucket and sequence are the caller's.
   const opswap_shadow_record &record() const { return record_; }
+  // What the candidate said where it failed.
+  const std::string &candidate_error() const { return candidate_error_; }
 
  private:
   opswap_status run_arm(int arm, ScratchCall &call, uint64_t &elapsed);
@@ -34,6 +38,7 @@ class ShadowSample {
   OldValues old_;
   ScratchCall calls_[2];  // outputs of control and of candidate
   opswap_shadow_record record_{};
+  std::string candidate_error_;
 };
 
 }  // namespace opswap

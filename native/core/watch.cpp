@@ -1,4 +1,4 @@
-// Hands a call to the op's recording, then to its shadow.
+// Hands a call to the op's recording, and to its shadow before and after it runs.
 #include "watch.h"
 
 #include "recording.h"
@@ -6,16 +6,21 @@
 
 namespace opswap {
 
-opswap_status run_watched(Op &op, const Bound &bound, const std::function<opswap_status()> &live) {
+opswap_status run_watched(Op &op, const Bound &bound, LiveCall live) {
   std::shared_ptr<Shadow> shadow;
   std::shared_ptr<Recording> recording;
   {
     std::lock_guard lock(op.watch_mutex);
     shadow = op.shadow;
     recording = op.recording;
+    set_watched(op);  // one that has ended by itself is not looked for again
   }
   if (recording) recording->see(bound);
-  return shadow ? shadow->around(bound, live) : live();
+  std::optional<ShadowSample> sample;
+  BucketCount *bucket = shadow ? shadow->before(bound, sample) : nullptr;
+  const opswap_status status = live.run(live.context);
+  if (bucket) shadow->after(bound, status, *bucket, *sample);
+  return status;
 }
 
 void set_watched(Op &op) {

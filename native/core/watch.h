@@ -1,14 +1,19 @@
 // What looks on at the calls of an op: a shadow, a recording, or both.
 #pragma once
 
-#include <functional>
-
 #include "bound.h"
 
 namespace opswap {
 
-// Runs `live` under what watches the op.
-opswap_status run_watched(Op &op, const Bound &bound, const std::function<opswap_status()> &live);
+// A live call that has been counted and is still to run.
+struct LiveCall {
+  opswap_status (*run)(void *context);
+  void *context;
+};
+
+// Runs `live`, once, under what watches the op. Nothing that fails on the way keeps it from running, or changes what it
+// returns.
+opswap_status run_watched(Op &op, const Bound &bound, LiveCall live);
 
 // Says anew whether calls have to look; the caller holds op.watch_mutex.
 void set_watched(Op &op);

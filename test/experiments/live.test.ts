@@ -30,9 +30,9 @@ function record(sequence: number, more: Partial<ShadowRecord> = {}): ShadowRecor
 }
 
 /** An engine whose shadow has so many new records at each look. */
-function engine(perLook: number, make: (sequence: number) => ShadowRecord) {
+function engine(perLook: number, make: (sequence: number) => ShadowRecord, rank: object = {}) {
   const asked: { verb: string; request: Record<string, unknown> }[] = [];
-  let [made, isNew] = [0, false];
+  let [made, isNew, salt] = [0, false, 0];
   const client = clientOf({
     name: "demo",
     status: async () => status(),
@@ -44,7 +44,8 @@ function engine(perLook: number, make: (sequence: number) => ShadowRecord) {
       }) as never,
     ask: async (verb: string, request: Record<string, unknown>) => {
       asked.push({ verb, request });
-      if (verb !== "shadow_read") return { ranks: [] } as never;
+      if (verb === "shadow_start") salt = request.salt as number;
+      if (verb !== "shadow_read") return { ranks: [{ salt, running: true, ended_by: "", ...rank }] } as never;
       // Each look reads until there is nothing more.
       isNew = !isNew;
       const records = Array.from({ length: isNew ? perLook : 0 }, () => make(++made));
@@ -86,14 +87,14 @@ describe("an experiment's run", () => {
     expect(all.length).toBeGreaterThan(1);
     expect(all.slice(0, -1).every(({ action }) => action === "hold")).toBe(true);
     expect(all.at(-1)).toMatchObject({ action: "promotable", judgement: { result: "pass", lost: 0 } });
-    expect(at.asked.at(-1)).toEqual({ verb: "shadow_stop", request: { op: "rms_norm" } });
+    const { salt } = at.asked[0]?.request ?? {};
+    expect(at.asked.at(-1)).toEqual({ verb: "shadow_stop", request: { op: "rms_norm", salt } });
     // The samples that it wrote give the same verdict.
     const read = parseSpec("spec.yaml", SPEC_TEXT + QUICK);
     const derived = deriveVerdict(read as never, samplesFile);
     expect(derived).toMatchObject({ result: "pass", samples: { engine: "demo", model: "smollm2" } });
     expect(derived.samples.lines).toBe(1 + (all.at(-1)?.samples ?? 0));
-    const salt = JSON.parse(readFileSync(samplesFile, "utf8").split("\n", 1)[0] ?? "").salt;
-    expect(at.asked[0]?.request.salt).toBe(salt);
+    expect(JSON.parse(readFileSync(samplesFile, "utf8").split("\n", 1)[0] ?? "").salt).toBe(salt);
   });
 
   it.each<[string, Partial<ShadowRecord>, RegExp]>([
@@ -132,5 +133,24 @@ describe("an experiment's run", () => {
     }) as typeof at.client.ask;
     await expect(looks(at)).rejects.toThrow("the engine is gone");
     expect(at.asked.at(-1)?.verb).toBe("shadow_stop");
+  });
+
+  it.each([
+    ["stopped by someone else", { running: false }, /someone else stopped it/],
+    ["replaced by another one", { salt: 1 }, /another one was started in its place/],
+    ["ended by itself without a record that says why", { running: false, ended_by: "x" }, /no gate says why/],
+  ])("breaks off where its shadow was %s", async (_what, rank, message) => {
+    const at = engine(0, record, rank);
+    await expect(looks(at)).rejects.toMatchObject({
+      code: "OPSWAP_E_SAMPLES",
+      message: expect.stringMatching(message),
+    });
+    expect(at.asked.at(-1)?.verb).toBe("shadow_stop");
+  });
+
+  it("takes a fault for what it is, though the shadow has ended by it", async () => {
+    const fault = { candidate_status: "OPSWAP_E_EXTERNAL" };
+    const all = await looks(engine(1, (n) => record(n, fault), { running: false, ended_by: "it failed" }));
+    expect(all).toMatchObject([{ action: "rollback" }]);
   });
 });

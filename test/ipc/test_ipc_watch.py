@@ -103,27 +103,51 @@ class WatchNative:
     """A rank's library that starts a shadow, or does not."""
 
     def __init__(self, refuses: str | None = None) -> None:
-        self.refuses, self.running = refuses, False
+        self.refuses = refuses
+        self.salt: int | None = None
 
-    def shadow_start(self, _op: str, _control: str, _candidate: str, **_how: Any) -> None:
+    def shadow_start(self, _op: str, _control: str, _candidate: str, salt: int) -> None:
         if self.refuses:
             raise FakeError(self.refuses, "not here")
-        self.running = True
+        self.salt = salt
 
     def shadow_stop(self, _op: str) -> None:
-        self.running = False
+        self.salt = None
 
     def shadow_status(self, op: str) -> dict[str, Any]:
         counts = {"seen": 0, "recorded": 0, "took_ns": 0, "left_out": {}, "buckets": []}
-        return {"op": op, "control": "a", "candidate": "b", "running": self.running, "ended_by": "", **counts}
+        salt = {"salt": self.salt or 0, "running": self.salt is not None}
+        return {"op": op, "control": "a", "candidate": "b", **salt, "ended_by": "", **counts}
+
+
+def watched(ranks: FakeRanks, natives: list[WatchNative]) -> None:
+    ranks.watches = [RankWatch(native, i) for i, native in enumerate(natives)]  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("code", ["OPSWAP_E_UNUSABLE", "OPSWAP_E_EXISTS"])
 def test_where_one_rank_refuses_none_starts(runtime: Path, code: str) -> None:
-    ranks = FakeRanks(3)
-    natives = [WatchNative(), WatchNative(code), WatchNative()]
-    natives[1].running = code == "OPSWAP_E_EXISTS"  # one that ran before goes on
-    ranks.watches = [RankWatch(native, i) for i, native in enumerate(natives)]  # type: ignore[arg-type]
+    ranks, natives = FakeRanks(3), [WatchNative(), WatchNative(code), WatchNative()]
+    before = 7 if code == "OPSWAP_E_EXISTS" else None
+    natives[1].salt = before  # one that ran before goes on
+    watched(ranks, natives)
     with engine(ranks), client(runtime / "e.sock") as c:
         assert c.ask("shadow_start", **ARMS)["error"]["code"] == code
-    assert [native.running for native in natives] == [False, code == "OPSWAP_E_EXISTS", False]
+    assert [native.salt for native in natives] == [None, before, None]
+
+
+def test_a_start_that_a_rank_answers_too_late_is_taken_back(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("opswap.ipc.engine.ASK_TIMEOUT_S", 0.2)
+    ranks, natives = FakeRanks(2), [WatchNative(), WatchNative()]
+    watched(ranks, natives)
+    ranks.late = lambda method: 0.5 if method == "shadow_start" else 0.0
+    with engine(ranks), client(runtime / "e.sock") as c:
+        assert c.ask("shadow_start", **ARMS)["error"]["code"] == "OPSWAP_E_TIMEOUT"
+    assert [native.salt for native in natives] == [None, None]
+
+
+def test_a_stop_may_name_the_one_that_it_means(runtime: Path) -> None:
+    with engine(real()), client(runtime / "e.sock") as c:
+        c.ask("shadow_start", **ARMS, salt=5)
+        (other,) = c.ask("shadow_stop", op="rms_norm", salt=4)["result"]["ranks"]
+        assert (other["running"], other["salt"]) == (True, 5)
+        assert not c.ask("shadow_stop", op="rms_norm", salt=5)["result"]["ranks"][0]["running"]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from typing import Any
 
-from ...coordinator import all_answered, ask
+from ...coordinator import ask
 from ...engine import ASK_TIMEOUT_S, Engine
+from ...errors import IpcError
 
 Fields = dict[str, Any]
 CHOICE = ("salt", "share_of_calls", "first_of_bucket", "most_of_bucket")
@@ -19,7 +21,7 @@ async def shadow_start(engine: Engine, fields: Fields) -> Fields:
 
 
 async def shadow_stop(engine: Engine, fields: Fields) -> Fields:
-    return await _all(engine, "shadow_stop", fields)
+    return await _stop(engine, "shadow_stop", fields)
 
 
 async def shadow_status(engine: Engine, fields: Fields) -> Fields:
@@ -38,7 +40,7 @@ async def record_start(engine: Engine, fields: Fields) -> Fields:
 
 
 async def record_stop(engine: Engine, fields: Fields) -> Fields:
-    return await _all(engine, "record_stop", fields)
+    return await _stop(engine, "record_stop", fields)
 
 
 async def record_status(engine: Engine, fields: Fields) -> Fields:
@@ -52,12 +54,19 @@ def _how(fields: Fields, *names: str) -> Fields:
 
 async def _start(engine: Engine, what: str, op: str, *args: Any) -> Fields:
     engine.declared(op)
-    answers = await ask(engine.ranks, f"{what}_start", ASK_TIMEOUT_S, op, *args)
-    started = [answer["rank"] for answer in answers if answer["ok"]]
-    if len(started) < len(answers):
-        # What ran on a rank before goes on.
-        await ask(engine.ranks, f"{what}_stop", ASK_TIMEOUT_S, op, started)
-    return {"ranks": all_answered(answers)}
+    how = args[-1]
+    try:
+        return {"ranks": await engine.ask(f"{what}_start", op, *args)}
+    except IpcError:
+        # Also where a rank did not answer in time, and may start later; what ran before has another salt, and goes on.
+        with contextlib.suppress(IpcError):
+            await ask(engine.ranks, f"{what}_stop", ASK_TIMEOUT_S, op, how["salt"])
+        raise
+
+
+async def _stop(engine: Engine, method: str, fields: Fields) -> Fields:
+    engine.declared(fields["op"])
+    return {"ranks": await engine.ask(method, fields["op"], fields.get("salt"))}
 
 
 async def _all(engine: Engine, method: str, fields: Fields) -> Fields:

@@ -94,6 +94,7 @@ TEST(shadow) {
     first += r.candidate_first;
   }
   CHECK(first > int(all.size()) / 4 && first < int(all.size()) * 3 / 4);
+  CHECK(says("\"salt\":7"));
   CHECK(says("\"bucket\":\"T4 H64 float32\",\"seen\":200,\"chosen\":" + std::to_string(all.size())));
   CHECK_EQ(opswap_shadow_stop("rms_norm"), 0);
   const int calls = good.given.calls;
@@ -177,6 +178,25 @@ TEST(shadow_faults) {
   CHECK(std::fabs(wrong.max_abs - 0.01) < 1e-6);
   // rms_norm in float32 allows atol 1e-5 and rtol 1.3e-6.
   CHECK(std::fabs(wrong.worst - wrong.max_abs / (1e-5 + 1.3e-6)) < 1);
+}
+
+static opswap_status failing(void *, const opswap_arg *, int32_t, const opswap_exec *) {
+  return opswap_set_error(19, "control cannot either");
+}
+
+// A call that control cannot run says nothing of the candidate, and the shadow goes on.
+TEST(shadow_control_fails) {
+  Shadowed bad(Fault::error);
+  opswap_external control{sizeof control, -1, failing, nullptr, nullptr};
+  CHECK_EQ(opswap_register("rms_norm", "failing", &control), 0);
+  bad.config.control = "failing";
+  bad.start();
+  NormCall call(4, 16);
+  for (int i = 0; i < 3; ++i) CHECK_EQ(call.run(), 0);
+  CHECK_EQ(records().size(), 3u);
+  CHECK_EQ(records()[2].control_status, 19);
+  CHECK_EQ(records()[2].candidate_status, 19);
+  CHECK(says("\"running\":true") && says("\"ended_by\":\"\""));
 }
 
 // An op that updates its arguments runs on what they were before the live call, which is all that changes them.

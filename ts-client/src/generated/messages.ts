@@ -469,6 +469,8 @@ export interface RankShadow {
   control: string;
   /** implementation */
   candidate: string;
+  /** of its choice of calls; tells one shadow from another */
+  salt: number;
   /** whether calls are still chosen */
   running: boolean;
   /** why it ended by itself; empty when it did not */
@@ -489,6 +491,7 @@ export const rankShadow = once((): Schema<RankShadow> => z.object({
   op: z.string().check(z.minLength(1), z.maxLength(128)),
   control: z.string().check(z.maxLength(4096)),
   candidate: z.string().check(z.maxLength(4096)),
+  salt: z.int().check(z.minimum(0)),
   running: z.boolean(),
   ended_by: z.string().check(z.maxLength(4096)),
   recorded: z.int().check(z.minimum(0)),
@@ -506,6 +509,8 @@ export interface RankRecording {
   op: string;
   /** where its files are */
   folder: string;
+  /** of its choice of calls; tells one recording from another */
+  salt: number;
   /** whether calls are still chosen */
   running: boolean;
   /** why it ended by itself; empty when it did not */
@@ -527,6 +532,7 @@ export const rankRecording = once((): Schema<RankRecording> => z.object({
   rank: z.int().check(z.minimum(0)),
   op: z.string().check(z.minLength(1), z.maxLength(128)),
   folder: z.string().check(z.maxLength(4096)),
+  salt: z.int().check(z.minimum(0)),
   running: z.boolean(),
   ended_by: z.string().check(z.maxLength(4096)),
   files: z.int().check(z.minimum(0)),
@@ -877,9 +883,12 @@ export const shadowStartResult = once((): Schema<ShadowStartResult> => z.object(
 export interface ShadowStopRequest {
   /** op */
   op: string;
+  /** stop only the one of this salt */
+  salt?: number | undefined;
 }
 export const shadowStopRequest = once((): Schema<ShadowStopRequest> => z.object({
   op: z.string().check(z.minLength(1), z.maxLength(128)),
+  salt: z.optional(z.int().check(z.minimum(0), z.maximum(9007199254740991))),
 }));
 
 /** Answer to `shadow_stop`. */
@@ -970,9 +979,12 @@ export const recordStartResult = once((): Schema<RecordStartResult> => z.object(
 export interface RecordStopRequest {
   /** op */
   op: string;
+  /** stop only the one of this salt */
+  salt?: number | undefined;
 }
 export const recordStopRequest = once((): Schema<RecordStopRequest> => z.object({
   op: z.string().check(z.minLength(1), z.maxLength(128)),
+  salt: z.optional(z.int().check(z.minimum(0), z.maximum(9007199254740991))),
 }));
 
 /** Answer to `record_stop`. */

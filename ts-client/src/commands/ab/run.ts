@@ -13,10 +13,12 @@ import {
   storeVerdict,
 } from "../../experiments/index.js";
 import { type Look, runExperiment } from "../../experiments/live/run-experiment.js";
+import { OpswapError } from "../../types/errors.js";
+import { asRefusal } from "../../types/refusal.js";
 import { count, duration } from "../../view/format.js";
 import { verdictLines } from "../../view/verdict-lines.js";
 import { type Context, EXIT, type ExitCode, engineOptions, examples, type Io, show } from "../context.js";
-import { inAudit } from "../in-audit.js";
+import { Guard } from "./guard.js";
 import { verdictsFolder } from "./judge.js";
 import { validate } from "./validate.js";
 
@@ -25,8 +27,8 @@ interface Options {
   json?: boolean;
   guarded?: boolean;
 }
-/** What a request takes, in bytes of plain words. */
-const MOST_REASON = 400;
+/** What ends a run from outside; SIGHUP is a terminal that went away. */
+const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 type Experiment = ReadSpec & { spec: ExperimentSpec };
 
 const HELP = `
@@ -58,61 +60,56 @@ export function runCommand(context: Context): Command {
 async function run(io: Io, client: OpswapClient, read: Experiment, options: Options): Promise<ExitCode> {
   const folder = mkdtempSync(path.join(tmpdir(), "opswap-ab-"));
   const samplesFile = path.join(folder, "samples.jsonl");
+  const last = await looked(io, client, read.spec, options.guarded === true, samplesFile);
+  const { place, verdict } = stored(read, samplesFile);
+  rmSync(folder, { recursive: true, force: true });
+  show(io, options.json, { ...verdict, action: last.action, place }, (shown) => [
+    ...verdictLines(shown),
+    `${last.action}; stored in ${place}`,
+  ]);
+  return verdict.result === "fail" ? EXIT.failed : EXIT.ok;
+}
+
+/** The verdict, kept with its inputs; where that fails the samples stay where they are. */
+function stored(read: Experiment, samplesFile: string) {
   try {
-    if (options.guarded) await serve(io, client, read.spec, "candidate", "it is tried");
-    const last = await looked(io, client, read, { ...options, samplesFile });
     const verdict = deriveVerdict(read, samplesFile);
-    const place = storeVerdict(verdictsFolder(), verdict, read.text, samplesFile);
-    show(io, options.json, { ...verdict, action: last.action, place }, (shown) => [
-      ...verdictLines(shown),
-      `${last.action}; stored in ${place}`,
-    ]);
-    return verdict.result === "fail" ? EXIT.failed : EXIT.ok;
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
+    return { verdict, place: storeVerdict(verdictsFolder(), verdict, read.text, samplesFile) };
+  } catch (thrown) {
+    const { code, message } = asRefusal(thrown);
+    throw new OpswapError(code, `the verdict is not stored: ${message}`, {
+      remedy: `\`opswap ab judge ${read.file} --samples ${samplesFile}\` when that is mended`,
+    });
   }
 }
 
-/** Looks until the last one. Under --guarded only a candidate that passed goes on serving, or one that `pause` leaves to a person. */
+/** Looks until the last one. Only a candidate that passed goes on serving, or one that `pause` leaves to a person. */
 async function looked(
   io: Io,
   client: OpswapClient,
-  { spec }: Experiment,
-  options: Options & { samplesFile: string },
+  spec: ExperimentSpec,
+  guarded: boolean,
+  samplesFile: string,
 ): Promise<Look> {
-  const stop = new AbortController();
+  const [guard, stop] = [new Guard(io, client, spec), new AbortController()];
   const interrupt = () => stop.abort();
-  process.once("SIGINT", interrupt).once("SIGTERM", interrupt);
+  // Until the candidate is taken back: a second Ctrl-C must not leave it serving.
+  for (const signal of SIGNALS) process.on(signal, interrupt);
   let last: Look | undefined;
   try {
-    const { samplesFile } = options;
-    for await (const look of runExperiment(client, spec, { samplesFile, signal: stop.signal })) {
+    const started = guarded ? () => guard.letServe() : undefined;
+    for await (const look of runExperiment(client, spec, { samplesFile, signal: stop.signal, started })) {
       last = look;
-      if (!options.json) io.out(lookLine(look));
+      io.err(lookLine(look)); // progress: whoever reads the result may close the pipe before
+      if (look.action === "promotable" || look.action === "pause") guard.leave();
+      else if (look.action !== "hold") await guard.takeBack(look.judgement.reason);
     }
   } finally {
-    process.off("SIGINT", interrupt).off("SIGTERM", interrupt);
-    const stays = last?.action === "promotable" || last?.action === "pause";
-    if (options.guarded && !stays)
-      await serve(io, client, spec, "control", last?.judgement.reason ?? "the experiment broke off");
+    await guard.takeBack("the experiment broke off");
+    for (const signal of SIGNALS) process.off(signal, interrupt);
   }
   if (last === undefined) throw new Error("an experiment ends with a look");
   return last;
-}
-
-/** Switches to one arm, with the experiment's name and the reason in log and audit. */
-async function serve(
-  io: Io,
-  client: OpswapClient,
-  { name, op, ticket, ...arms }: ExperimentSpec,
-  arm: "control" | "candidate",
-  why: string,
-): Promise<void> {
-  const reason = `experiment ${name}: ${why}`.slice(0, MOST_REASON);
-  const about = { reason, ...(ticket !== undefined && { ticket }) };
-  const change = { op, impl: arms[arm] };
-  const asked = { action: "use", to: { [op]: change.impl } };
-  await inAudit(io, asked, about, (engine) => engine.use([change], { reason }))(client);
 }
 
 function lookLine({ elapsedMs, samples, judgement }: Look): string {

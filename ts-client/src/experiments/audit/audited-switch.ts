@@ -12,6 +12,9 @@ type Switched = Pick<UseResult, "acks" | "epoch" | "changes">;
 /** After these nobody knows whether the engine switched. */
 const UNKNOWN = new Set(["OPSWAP_E_TIMEOUT", "OPSWAP_E_DIVERGED", "OPSWAP_E_UNEXPECTED"]);
 
+/** Whether a switch that ended with this code may have happened all the same. */
+export const isUnknown = (code: string): boolean => UNKNOWN.has(code);
+
 /** What a person says of a switch, and who is told when the audit cannot be written. */
 export interface About {
   why?: string | undefined;
@@ -44,7 +47,7 @@ export async function auditedSwitch<Result extends Switched>(
     return result;
   } catch (thrown) {
     const { code, message } = asRefusal(thrown);
-    const outcome = UNKNOWN.has(code) ? "unknown" : "refused";
+    const outcome = isUnknown(code) ? "unknown" : "refused";
     if (asked !== undefined) await kept(store, { ...base, asked, outcome, error: { code, message } }, about);
     throw thrown;
   }

@@ -4,6 +4,7 @@ import { appendFileSync, writeFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { OpswapClient } from "../../client/types.js";
 import type { ShadowRecord } from "../../generated/messages.js";
+import { OpswapError } from "../../types/errors.js";
 import { sampleOf, sampleText } from "../samples.js";
 import type { ExperimentSpec } from "../spec/experiment.js";
 import { type Action, nextAction } from "../verdict/action.js";
@@ -24,44 +25,76 @@ export interface RunOptions {
   samplesFile: string;
   /** Ends the run at the next look; what was seen until then is judged. */
   signal: AbortSignal;
+  /** Is waited for once the shadow runs, before the first look. */
+  started?: (() => Promise<void>) | undefined;
 }
 
 /**
- * Looks every `analysis.interval`. The shadow is stopped when the caller has had the last look, or leaves before it. On an engine that
- * is lost, or whose shadow was ended by someone else, it throws what the engine's client throws.
+ * Looks every `analysis.interval`; the shadow is stopped when the caller has had the last look, or leaves before it. Throws where the engine
+ * is lost, where its shadow is not this experiment's any more, and what `started` throws.
  */
 export async function* runExperiment(
   client: OpswapClient,
   spec: ExperimentSpec,
-  { samplesFile, signal }: RunOptions,
+  { samplesFile, signal, started = async () => {} }: RunOptions,
 ): AsyncGenerator<Look> {
   const salt = randomBytes(6).readUIntBE(0, 6);
   const { op, control, candidate } = spec;
   const header = await streamHeader(client, { op, control, candidate, salt });
   writeFileSync(samplesFile, sampleText(header), { mode: 0o600 });
-  await client.ask("shadow_start", request(spec, salt));
+  let isWhole = false;
+  try {
+    await client.ask("shadow_start", request(spec, salt));
+    await started();
+    yield* looks(client, spec, salt, { samplesFile, signal });
+    isWhole = true;
+  } finally {
+    const stopped = client.ask("shadow_stop", { op, salt });
+    // What went wrong before says more.
+    await (isWhole ? stopped : stopped.catch(() => {}));
+  }
+}
+
+async function* looks(
+  client: OpswapClient,
+  spec: ExperimentSpec,
+  salt: number,
+  { samplesFile, signal }: RunOptions,
+): AsyncGenerator<Look> {
   const [began, judge] = [Date.now(), new Judge(spec)];
-  const { initialDelay, interval } = spec.analysis;
   const after: number[] = [];
   let [samples, action]: [number, Action] = [0, "hold"];
-  try {
-    await pause(initialDelay, signal);
-    while (action === "hold") {
-      await pause(interval, signal);
-      for await (const record of unread(client, op, after)) {
-        const sample = sampleOf(record);
-        appendFileSync(samplesFile, sampleText(sample));
-        judge.add(sample);
-        samples += 1;
-      }
-      const [judgement, elapsedMs] = [judge.judgement(), Date.now() - began];
-      action = nextAction(judgement.result, spec, elapsedMs);
-      if (action === "hold" && signal.aborted) action = "end";
-      yield { elapsedMs, samples, judgement, action };
+  await pause(spec.analysis.initialDelay, signal);
+  while (action === "hold") {
+    await pause(spec.analysis.interval, signal);
+    const goesOn = await isRunning(client, spec, salt);
+    for await (const record of unread(client, spec.op, after)) {
+      const sample = sampleOf(record);
+      appendFileSync(samplesFile, sampleText(sample));
+      judge.add(sample);
+      samples += 1;
     }
-  } finally {
-    await client.ask("shadow_stop", { op });
+    const [judgement, elapsedMs] = [judge.judgement(), Date.now() - began];
+    action = nextAction(judgement.result, spec, elapsedMs);
+    if (action === "hold" && !goesOn) throw brokenOff(spec, "it ended by itself, and no gate says why");
+    if (action === "hold" && signal.aborted) action = "end";
+    yield { elapsedMs, samples, judgement, action };
   }
+}
+
+/** Whether calls are still chosen on every rank. One that the library ended has a reason in its last records; any other end is refused. */
+async function isRunning(client: OpswapClient, spec: ExperimentSpec, salt: number): Promise<boolean> {
+  const { ranks } = await client.ask("shadow_status", { op: spec.op });
+  if (ranks.some((rank) => rank.salt !== salt)) throw brokenOff(spec, "another one was started in its place");
+  if (ranks.some((rank) => !rank.running && rank.ended_by === ""))
+    throw brokenOff(spec, "someone else stopped it");
+  return ranks.every((rank) => rank.running);
+}
+
+function brokenOff({ name, op }: ExperimentSpec, why: string): OpswapError {
+  return new OpswapError("OPSWAP_E_SAMPLES", `experiment ${name}: its shadow of ${op} is gone: ${why}`, {
+    remedy: "run it again when nobody else works on this op",
+  });
 }
 
 function request({ op, control, candidate, sampling }: ExperimentSpec, salt: number) {

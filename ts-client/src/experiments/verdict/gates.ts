@@ -27,6 +27,9 @@ export class Gates {
 
   /** True where both ran well, so that their times may be compared. */
   sample(sample: Sample): boolean {
+    // Whatever control did.
+    if (sample.candidate_overran)
+      this.#isUnsafe(`sample ${sample.sequence}: the candidate wrote outside its outputs`);
     if (sample.control_status !== OK) {
       this.controlFailed++;
       return false;
@@ -34,7 +37,6 @@ export class Gates {
     const at = `sample ${sample.sequence}`;
     if (sample.candidate_status !== OK)
       this.#isUnsafe(`${at}: the candidate returned ${sample.candidate_status}`);
-    else if (sample.candidate_overran) this.#isUnsafe(`${at}: the candidate wrote outside its outputs`);
     else if (sample.became_nonfinite > 0)
       this.#isUnsafe(`${at}: ${sample.became_nonfinite} elements are not finite where control's are`);
     else this.#compare(sample, at);
