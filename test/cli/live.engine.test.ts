@@ -115,17 +115,14 @@ describe("a live engine", () => {
     ]);
   });
 
-  it("takes a slow candidate back by its verdict, and lets an equal one stand", async () => {
+  it("takes a slow candidate back by its verdict", async () => {
     const { dir, remove } = scratch();
     const env = { OPSWAP_STATE_DIR: dir };
-    const experiment = (name: string, candidate: string, timeout: string) => {
-      const file = path.join(dir, `${name}.yaml`);
-      const sampling = "sampling: {share: 100%, budget: 50%, first_of_bucket: 50}";
-      const analysis = `analysis: {interval: 500ms, timeout: ${timeout}}`;
-      const arms = `op: silu_and_mul\ncontrol: cpu\ncandidate: ${candidate}`;
-      writeFileSync(file, `kind: Experiment\nschema: 1\nname: ${name}\n${arms}\n${sampling}\n${analysis}\n`);
-      return file;
-    };
+    const file = path.join(dir, "slow.yaml");
+    const arms = "op: silu_and_mul\ncontrol: cpu\ncandidate: ref";
+    const sampling = "sampling: {share: 100%, budget: 50%, first_of_bucket: 50}";
+    const analysis = "analysis: {interval: 500ms, timeout: 90s}";
+    writeFileSync(file, `kind: Experiment\nschema: 1\nname: slow\n${arms}\n${sampling}\n${analysis}\n`);
     const before = await ask(vllm.url);
     let done = false;
     const traffic = (async () => {
@@ -134,7 +131,7 @@ describe("a live engine", () => {
     })();
     try {
       const engine = ["--engine", vllm.engine, "--json"];
-      const slow = await opswap(["ab", "run", experiment("slow", "ref", "90s"), "--guarded", ...engine], env);
+      const slow = await opswap(["ab", "run", file, "--guarded", ...engine], env);
       expect(slow.err).toMatch(/samples: fail: .*latency: slower by at least .*\n$/);
       const verdict = JSON.parse(slow.out);
       expect([slow.code, verdict.result, verdict.action]).toEqual([1, "fail", "rollback"]);
@@ -150,9 +147,6 @@ describe("a live engine", () => {
       expect(told[3].why).toMatch(/^experiment slow: .*latency/);
       expect((await opswap(["audit", "verify"], env)).code).toBe(0);
       expect((await opswap(["ab", "derive", verdict.id], env)).out).toMatch(/to the bit/);
-      const equal = await opswap(["ab", "run", experiment("equal", "cpu", "6s"), ...engine], env);
-      expect(equal).toMatchObject({ code: 0, err: expect.not.stringMatching(/OPSWAP_E_/) });
-      expect(JSON.parse(equal.out).result).toMatch(/^(pass|inconclusive)$/);
     } finally {
       done = true;
       await traffic;
