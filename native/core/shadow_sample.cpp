@@ -54,18 +54,18 @@ opswap_status ShadowSample::run_arm(int arm, ScratchCall &call, uint64_t &elapse
 void ShadowSample::run(const Bound &live, uint64_t chance, bool with_floor) {
   const size_t kept = OldValues::bytes(*op_.spec, live.given), half = ScratchCall::bytes(*op_.spec, live.given);
   const int first = int(chance & 1);
-  for (int arm : {kControl, kCandidate}) {
-    char *at = memory_ + kept + ((chance >> 1 & 1) ^ unsigned(arm)) * half;
-    if (opswap_status e = calls_[arm].lay_out(op_, live.given, at)) {
+  control_at_ = int(chance >> 1 & 1);
+  for (size_t place = 0; place < 2; ++place) {
+    if (opswap_status e = places_[place].lay_out(op_, live.given, memory_ + kept + place * half)) {
       record_.control_status = record_.candidate_status = e;
       return;
     }
   }
   uint64_t elapsed[2] = {};
   opswap_status status[2];
-  run_arm(first, calls_[first], elapsed[first]);  // so that both timed runs find code and inputs in the caches
+  run_arm(first, call_of(first), elapsed[first]);  // so that both timed runs find code and inputs in the caches
   for (int arm : {first, 1 - first}) {
-    status[arm] = run_arm(arm, calls_[arm], elapsed[arm]);
+    status[arm] = run_arm(arm, call_of(arm), elapsed[arm]);
     if (arm == kCandidate && status[arm]) candidate_error_ = opswap_last_error();
   }
   record_.candidate_first = first;
@@ -73,14 +73,14 @@ void ShadowSample::run(const Bound &live, uint64_t chance, bool with_floor) {
   record_.candidate_ns = int64_t(ticks_to_ns(elapsed[kCandidate]));
   record_.control_status = status[kControl];
   record_.candidate_status = status[kCandidate];
-  record_.candidate_overran = !calls_[kCandidate].intact();
+  record_.candidate_overran = !call_of(kCandidate).intact();
   if (status[kControl] || status[kCandidate] || record_.candidate_overran) return;
   compare_arms();
   if (with_floor) find_floor();
 }
 
 void ShadowSample::compare_arms() {
-  const Difference d = compare_outputs(*op_.spec, calls_[kCandidate], calls_[kControl]);
+  const Difference d = compare_outputs(*op_.spec, call_of(kCandidate), call_of(kControl));
   record_.elements = d.elements;
   record_.differing = d.differing;
   record_.outside = d.outside;
@@ -92,8 +92,8 @@ void ShadowSample::compare_arms() {
 // Control once more, where the candidate's outputs were.
 void ShadowSample::find_floor() {
   uint64_t ignored;
-  if (run_arm(kControl, calls_[kCandidate], ignored)) return;
-  const Difference d = compare_outputs(*op_.spec, calls_[kCandidate], calls_[kControl]);
+  if (run_arm(kControl, call_of(kCandidate), ignored)) return;
+  const Difference d = compare_outputs(*op_.spec, call_of(kCandidate), call_of(kControl));
   record_.floor_known = 1;
   record_.floor_differing = d.differing;
   record_.floor_worst = d.worst;
