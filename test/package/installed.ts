@@ -37,10 +37,16 @@ function programOf(name: string): string {
   return execFileSync("/bin/sh", ["-c", `command -v ${name}`], { encoding: "utf8" }).trim();
 }
 
+/** What a machine needs to reach its registry: certificates of its own, a proxy, npm's settings. */
+const OF_THE_NETWORK =
+  /^(NODE_EXTRA_CA_CERTS|SSL_CERT_FILE|SSL_CERT_DIR|(https?|no)_proxy|npm_config_(registry|cafile))$/i;
+
 /** The registry's settings and cache of the machine: what is installed beside ours comes from there. */
 function npmSettings(): NodeJS.ProcessEnv {
   const config = (key: string) => execFileSync("npm", ["config", "get", key], { encoding: "utf8" }).trim();
+  const network = Object.entries(process.env).filter(([name]) => OF_THE_NETWORK.test(name));
   return {
+    ...Object.fromEntries(network),
     npm_config_cache: config("cache"),
     npm_config_userconfig: config("userconfig"),
     npm_config_prefer_offline: "true",

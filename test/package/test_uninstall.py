@@ -45,7 +45,7 @@ def test_nothing_is_left_but_what_the_page_names(install: Install, packages: Pat
     uv("pip", "uninstall", "--quiet", "--python", installed.python, "opswap")
     assert not installed.package.exists()
     folders = named_folders(installed.home)
-    assert len(folders) == 2
+    assert len(folders) == 4
     left = {Path(name) for name in installed.files() - before}
     assert left, "the sidecar has a state folder"
     assert {file for file in left if not any(folder in file.parents for folder in folders)} == set()
