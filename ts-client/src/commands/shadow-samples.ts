@@ -1,6 +1,7 @@
 /** The records of a shadow as a stream of samples, which `opswap ab judge` takes. */
 import type { OpswapClient } from "../client/types.js";
 import { streamHeader } from "../experiments/live/stream-header.js";
+import { unread } from "../experiments/live/unread-records.js";
 import { samplesText } from "../experiments/samples.js";
 import type { ShadowRecord } from "../generated/messages.js";
 import { OpswapError } from "../types/errors.js";
@@ -19,18 +20,8 @@ export async function shadowSamples(
   return { text: samplesText(head, records), records: records.length };
 }
 
-/** Asks again behind the last record of each rank until none comes. */
 async function allRecords(client: OpswapClient, op: string): Promise<ShadowRecord[]> {
   const all: ShadowRecord[] = [];
-  const after: number[] = [];
-  for (;;) {
-    const { records } = await client.ask("shadow_read", { op, after });
-    if (records.length === 0) break;
-    all.push(...records);
-    for (const { rank, sequence } of records) {
-      while (after.length <= rank) after.push(0);
-      after[rank] = Math.max(after[rank] ?? 0, sequence);
-    }
-  }
+  for await (const record of unread(client, op, [])) all.push(record);
   return all.sort((a, b) => a.time_us - b.time_us || a.sequence - b.sequence);
 }

@@ -3,13 +3,13 @@ import { randomBytes } from "node:crypto";
 import { appendFileSync, writeFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { OpswapClient } from "../../client/types.js";
-import type { ShadowRecord } from "../../generated/messages.js";
 import { OpswapError } from "../../types/errors.js";
 import { sampleOf, sampleText } from "../samples.js";
 import type { ExperimentSpec } from "../spec/experiment.js";
 import { type Action, nextAction } from "../verdict/action.js";
 import { Judge, type Judgement } from "../verdict/judge.js";
 import { streamHeader } from "./stream-header.js";
+import { unread } from "./unread-records.js";
 
 /** What one look at the samples gave. */
 export interface Look {
@@ -105,21 +105,6 @@ function request({ op, control, candidate, sampling }: ExperimentSpec, salt: num
     first_of_bucket: sampling.first_of_bucket,
     most_of_bucket: sampling.most_of_bucket,
   };
-}
-
-/** What was recorded since the last time, in order on each rank; `after` is kept by rank. */
-async function* unread(client: OpswapClient, op: string, after: number[]): AsyncGenerator<ShadowRecord> {
-  for (;;) {
-    const { records } = await client.ask("shadow_read", {
-      op,
-      after: Array.from(after, (seen) => seen ?? 0),
-    });
-    if (records.length === 0) return;
-    for (const record of records) {
-      after[record.rank] = record.sequence;
-      yield record;
-    }
-  }
 }
 
 /** Waits; an abort ends the wait. */
