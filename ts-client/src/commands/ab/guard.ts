@@ -17,13 +17,15 @@ export class Guard {
   readonly #io: Io;
   readonly #client: OpswapClient;
   readonly #spec: ExperimentSpec;
+  readonly #betweenMs: number;
   /** The candidate serves, or may. */
   #isOut = false;
 
-  constructor(io: Io, client: OpswapClient, spec: ExperimentSpec) {
+  constructor(io: Io, client: OpswapClient, spec: ExperimentSpec, betweenMs = BETWEEN_MS) {
     this.#io = io;
     this.#client = client;
     this.#spec = spec;
+    this.#betweenMs = betweenMs;
   }
 
   /** Has the candidate serve. Where nobody knows whether it came to that, it counts as out. */
@@ -43,7 +45,7 @@ export class Guard {
         this.#isOut = false;
       } catch (thrown) {
         if (left === 0) throw this.#stillServes(asRefusal(thrown));
-        await sleep(BETWEEN_MS);
+        await sleep(this.#betweenMs);
       }
     }
   }
