@@ -1,6 +1,6 @@
 """A real agent over fake ranks, for tests of the command line that need an engine to talk to but no model.
 
-python fake_engine.py NAME [--ranks N] [--unhealthy]   prints "ready"; ends when its input is closed
+python fake_engine.py NAME [--ranks N] [--unhealthy] [--calls seen|idle]   prints "ready"; ends when its input is closed
 """
 
 from __future__ import annotations
@@ -9,13 +9,16 @@ import argparse
 import asyncio
 import sys
 
+from fake_shadow import ShadowNative
 from ipc_fakes import FakeRanks
 from opswap.ipc.agent import Agent
 from opswap.ipc.engine import AgentInfo
 
 
-async def serve(name: str, size: int, unhealthy: bool) -> None:
+async def serve(name: str, size: int, unhealthy: bool, calls: str) -> None:
     ranks = FakeRanks(size)
+    ranks.natives = [ShadowNative(calls, rank) for rank in range(size)]
+    ranks.make()
     native = ranks.natives[0]
 
     async def checks() -> list[dict[str, str]]:
@@ -43,5 +46,6 @@ if __name__ == "__main__":
     parser.add_argument("name")
     parser.add_argument("--ranks", type=int, default=2)
     parser.add_argument("--unhealthy", action="store_true")
+    parser.add_argument("--calls", choices=("seen", "idle"), default="seen", help="what its shadows see")
     given = parser.parse_args()
-    asyncio.run(serve(given.name, given.ranks, given.unhealthy))
+    asyncio.run(serve(given.name, given.ranks, given.unhealthy, given.calls))
