@@ -18,7 +18,6 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   await client?.close();
-  await vllm?.stop();
 });
 
 function calls({ ranks }: OpsResult, op: string, impl: string): number {
@@ -138,11 +137,13 @@ describe("a live engine", () => {
       expect(verdict.reason).toMatch(/latency: slower by at least/);
       expect((await client.ops("silu_and_mul")).ranks[0]?.ops[0]?.active).toBe("cpu");
       const told = JSON.parse((await opswap(["audit", "show", "--json"], env)).out);
-      expect(told.map(({ outcome, to }: { outcome: string; to: unknown }) => [outcome, to])).toEqual([
-        ["asked", { silu_and_mul: "ref" }],
-        ["done", { silu_and_mul: "ref" }],
-        ["asked", { silu_and_mul: "cpu" }],
-        ["done", { silu_and_mul: "cpu" }],
+      expect(told.map(({ action, outcome, to }: Record<string, unknown>) => [action, outcome, to])).toEqual([
+        ["use", "asked", { silu_and_mul: "ref" }],
+        ["use", "done", { silu_and_mul: "ref" }],
+        ["use", "asked", { silu_and_mul: "cpu" }],
+        ["use", "done", { silu_and_mul: "cpu" }],
+        ["ab verdict slow: fail", "done", {}],
+        ["ab run slow", "done", {}],
       ]);
       expect(told[3].why).toMatch(/^experiment slow: .*latency/);
       expect((await opswap(["audit", "verify"], env)).code).toBe(0);
