@@ -1530,5 +1530,9 @@ export const ERRORS = {
     meaning: "there is no freeze of this name",
     remedy: "`opswap freeze list` has them; it may have ended by itself",
   },
+  OPSWAP_E_NO_SWITCH: {
+    meaning: "the audit has no switch that could be switched back",
+    remedy: "`opswap audit show` lists the records; `opswap use` switches to whatever you name",
+  },
 } as const;
 export type ProtocolErrorCode = keyof typeof ERRORS;
