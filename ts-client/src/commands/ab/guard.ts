@@ -105,7 +105,9 @@ export class Guard {
     const { name, op, ticket } = this.#spec;
     const about = { reason: `experiment ${name}: ${why}`.slice(0, MOST_REASON), ...(ticket && { ticket }) };
     const asked = { action: "use", to: { [op]: this.#spec[arm] } };
-    return inAudit(this.#io, asked, about, () => this.#use(arm, why, options))(this.#client);
+    // A candidate that failed serves until it is taken back: the audit comes after that.
+    const order = { afterwards: arm === "control" };
+    return inAudit(this.#io, asked, about, () => this.#use(arm, why, options), order)(this.#client);
   }
 
   async #use(arm: Arm, why: string, options: UseOptions): Promise<UseResult> {
