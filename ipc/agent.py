@@ -60,7 +60,7 @@ class Agent:
         try:
             registration.publish("starting")
             await self.engine.ranks.start(self.name, self.counters)
-            await self.engine.restore(registration.record.with_suffix(".state"))
+            await self.engine.restore(registration.state_file())
             self._socket = self._server.bind(zmq.asyncio.Context.instance())
             registration.publish()
         except BaseException:

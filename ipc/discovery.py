@@ -89,6 +89,17 @@ class Registration:
         """The ZeroMQ endpoint."""
         return f"ipc://{self.socket}"
 
+    def state_file(self) -> Path:
+        """Where the server remembers things from run to run; brought along where its last run was in another folder."""
+        own = self.record.with_suffix(".state")
+        lost = [other / own.name for other in other_dirs(own.parent) if (other / own.name).exists()]
+        if lost and not own.exists():
+            draft = self.record.with_suffix(f".{os.getpid()}.tmp")
+            draft.write_bytes(lost[0].read_bytes())
+            draft.replace(own)
+            lost[0].unlink()
+        return own
+
     def publish(self, state: str = "ready") -> None:
         """Writes the record: `starting`, or, when the socket is bound and there is somebody to talk to, `ready`.
 
