@@ -95,9 +95,12 @@ class Registration:
         lost = [other / own.name for other in other_dirs(own.parent) if (other / own.name).exists()]
         if lost and not own.exists():
             draft = self.record.with_suffix(f".{os.getpid()}.tmp")
-            draft.write_bytes(lost[0].read_bytes())
-            draft.replace(own)
-            lost[0].unlink()
+            try:
+                draft.write_bytes(lost[0].read_bytes())
+                draft.replace(own)
+                lost[0].unlink()
+            except OSError as error:
+                raise unusable(own.parent, error) from error
         return own
 
     def publish(self, state: str = "ready") -> None:
@@ -185,7 +188,6 @@ def _server_of(record: Path) -> int | None:
 
 def _field(record: Path, name: str) -> object:
     """A field of a record; None where it cannot be read."""
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        with record.open("rb") as file:
-            return json.loads(file.read(RECORD_BYTES)).get(name)
+    with contextlib.suppress(OSError, ValueError, AttributeError), record.open("rb") as file:
+        return json.loads(file.read(RECORD_BYTES)).get(name)
     return None

@@ -38,7 +38,7 @@ class Server:
         self._reader = RequestReader(service, name)
 
     def register(self, claim: Claim | None = None) -> Registration:
-        """Takes the name, unless `claim` has. Raises IpcError when it is taken, or the runtime folder cannot be used."""
+        """Takes the name, unless `claim` has. Raises IpcError when it is taken, or the folder cannot be used."""
         self.registration = claim.hand_over() if claim else Registration(self.service, self.name)
         return self.registration
 

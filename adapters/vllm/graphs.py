@@ -14,7 +14,7 @@ from opswap.ipc.toggles import Graphs
 
 #: vLLM samples behind its graphs, and piecewise ones leave attention out.
 NEVER, ONLY_IN_FULL = ("sampling",), ("attention",)
-EAGER = "--enforce-eager, or --compilation-config '{\"cudagraph_mode\": \"NONE\"}', serves without graphs"
+EAGER = '--enforce-eager, or --compilation-config \'{"cudagraph_mode": "NONE"}\', serves without graphs'
 
 
 def graphs_of(worker: Any) -> Graphs:

@@ -1,6 +1,8 @@
 """A real agent over fake ranks, for tests of the command line that need an engine to talk to but no model.
 
-python fake_engine.py NAME [--ranks N] [--unhealthy] [--deaf] [--starting]   prints "ready"; ends when its input is closed
+python fake_engine.py NAME [--ranks N] [--unhealthy] [--deaf] [--starting]
+
+Prints "ready"; ends when its input is closed.
 """
 
 from __future__ import annotations
@@ -14,7 +16,6 @@ from opswap.ipc import engine
 from opswap.ipc.agent import Agent
 from opswap.ipc.claim import Claim
 from opswap.ipc.engine import AgentInfo
-
 
 DEAF_S = 0.3
 

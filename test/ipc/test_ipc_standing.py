@@ -173,3 +173,16 @@ def test_a_name_that_runs_in_another_folder_is_taken_there_until_it_ends(places:
     first.close()
     (shared / "e.json").write_bytes(left.replace(b'"start_time": "', b'"start_time": "9'))  # of a process that ended
     Registration("engine", "e").close()
+
+
+def test_what_an_engine_remembers_follows_it_into_another_folder(places: tuple[Path, Path]) -> None:
+    session, shared = places
+    with engine(FakeRanks()), client(shared / "e.sock") as c:
+        assert c.ask("use", changes=[{"op": "rms_norm", "impl": "ref"}])["ok"]
+    session.parent.mkdir(parents=True)
+    ranks = FakeRanks()
+    with engine(ranks), client(session / "e.sock") as c:
+        assert c.ask("status")["result"]["restored"]["outcome"] == "restored"
+        assert ranks.active("rms_norm") == ["ref", "ref"]
+    assert [path.name for path in shared.iterdir()] == ["e.lock"]
+    assert (session / "e.state").exists()

@@ -292,10 +292,9 @@ void define(py::module_ &m, Fail fail) {
     const Plan before = std::exchange(plan, Plan{op, std::string(bytes)});
     return py::make_tuple(before.op, py::bytes(before.bytes));
   });
-  m.def("torch_external", [fail](const std::string &op, const std::string &impl, const std::string &qualified,
-                                 const std::string &absent, const std::string &toggle_class) {
-    add_external(op, impl, qualified, absent, toggle_class, fail);
-  });
+  m.def("torch_external",
+        [fail](const std::string &op, const std::string &impl, const std::string &qualified, const std::string &absent,
+               const std::string &toggle_class) { add_external(op, impl, qualified, absent, toggle_class, fail); });
 }
 
 }  // namespace opswap_torch

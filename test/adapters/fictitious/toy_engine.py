@@ -3,8 +3,8 @@
 It knows nothing of opswap. A plugin is `module:function`, called in every rank with the rank's number; it returns an
 object with `received(method, args)`, `before_step()` and `after_step()`.
 
-With `graphs` its steps replay a capture, which is played: no device is here, but what was launched while the capture was
-on runs again at each step, and the code that chose it does not.
+With `graphs` its steps replay a capture, which is played: no device is here, but what was launched while the capture
+was on runs again at each step, and the code that chose it does not.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What counts as captured in vLLM's modes of CUDA graphs, which need a card; and what runs without any, which is here."""
+"""What counts as captured in vLLM's modes of CUDA graphs, which need a card; and that nothing is on a CPU."""
 
 from __future__ import annotations
 

@@ -14,8 +14,8 @@ from .definition import ADAPTER
 
 
 class ToyRank(RankMethods):
-    """`refusal` and `deafness` are planted by tests: a reason to refuse, and seconds without an answer. So are a rank that
-    cannot capture anew, and captures that fail."""
+    """`refusal` and `deafness` are planted by tests: a reason to refuse, and seconds without an answer. So are a rank
+    that cannot capture anew, and captures that fail."""
 
     opswap_adapter = ADAPTER
 
