@@ -13,6 +13,7 @@ from collections import Counter
 import zmq
 import zmq.asyncio
 
+from .claim import Claim
 from .coordinator import Coordinator, RankGroup
 from .engine import AgentInfo, Engine
 from .errors import IpcError
@@ -29,10 +30,12 @@ JUDGE_S = 5.0
 
 
 class Agent:
-    """Serves one engine. `await start()` binds and returns; `await stop()` ends everything and gives the name up."""
+    """Serves one engine. `await start()` binds and returns; `await stop()` ends everything and gives the name up.
+    `claim` holds the name already, where the engine took it before it loaded its model."""
 
-    def __init__(self, name: str, ranks: RankGroup, info: AgentInfo) -> None:
+    def __init__(self, name: str, ranks: RankGroup, info: AgentInfo, claim: Claim | None = None) -> None:
         self.name = name
+        self._claim = claim
         self._server = Server("engine", name)
         self.engine = Engine(name, ranks, info, self._server.counters, self._server.started)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -52,17 +55,20 @@ class Agent:
 
     async def start(self) -> None:
         """Takes the name, restores the last choice, then listens. Raises IpcError when the name is taken."""
-        registration = self._server.register()
+        registration = self._server.register(self._claim)
+        beat = asyncio.create_task(self._beat())
         try:
+            registration.publish("starting")
             await self.engine.ranks.start(self.name, self.counters)
-            await self.engine.restore(registration.record.with_suffix(".state"))
+            await self.engine.restore(registration.state_file())
             self._socket = self._server.bind(zmq.asyncio.Context.instance())
             registration.publish()
         except BaseException:
+            beat.cancel()
             await self.engine.ranks.stop()
             registration.close()
             raise
-        self._loops = [asyncio.create_task(loop()) for loop in (self._listen, self._beat, self._judge)]
+        self._loops = [beat, *(asyncio.create_task(loop()) for loop in (self._listen, self._judge))]
 
     async def stop(self) -> None:
         """Lets a switch that is under way finish: half of one is the one state the ranks must not be left in."""

@@ -14,9 +14,11 @@ from typing import Any
 import msgpack
 import zmq
 from opswap.ipc.agent import Agent
+from opswap.ipc.claim import Claim
 from opswap.ipc.engine import AgentInfo
 from opswap.ipc.messages import PROTOCOL, REPLY, RESULTS
 from opswap.ipc.rank import RankSwitch
+from opswap.ipc.toggles import Graphs
 from opswap.ipc.watch import WATCH, RankWatch
 
 DIGEST = "d" * 64
@@ -38,6 +40,7 @@ class FakeNative:
         self.versions = dict.fromkeys(OPS, 1) | (versions or {})
         self.impls = {op: dict(IMPLS) for op in OPS}
         self.chosen = dict.fromkeys(OPS, "cpu")
+        self.toggles: dict[str, str] = {}
         self.calls: Counter[tuple[str, str]] = Counter()
         self.on_use: Callable[[str, str], None] = lambda _op, _impl: None
         self.on_call: Callable[[str, tuple[Any, ...], str | None], None] = lambda _op, _args, _impl: None
@@ -64,6 +67,7 @@ class FakeNative:
         impls = []
         for name, reason in self.impls[op].items():
             entry = {"name": name, "usable": not reason, "external": name == "framework", "priority": 1}
+            entry["toggle_class"] = self.toggles.get(name, "live")
             impls.append({**entry, "reason": reason} if reason else entry)
         return {"op": op, "active": self.chosen[op], "impls": impls}
 
@@ -80,7 +84,8 @@ class FakeNative:
         zero = {"errors": 0, **times, "buckets": [], "beyond_buckets": 0}
         rows = []
         for op in OPS:
-            impls = [{"name": name, "calls": self.calls[op, name], **zero} for name in IMPLS]
+            toggles = {name: self.toggles.get(name, "live") for name in IMPLS}
+            impls = [{"name": n, "toggle_class": toggles[n], "calls": self.calls[op, n], **zero} for n in IMPLS]
             rows.append({"op": op, "active": self.chosen[op], "impls": impls})
         return {"context": {}, "window_s": 30.0, "ops": rows}
 
@@ -91,6 +96,7 @@ class FakeNative:
 class FakeContext:
     def __init__(self, rank: int) -> None:
         self.rank, self.step, self.epoch = rank, 0, 0
+        self.graphs = Graphs
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
@@ -198,7 +204,7 @@ ENGINE = {"name": "vllm", "version": "0.33.0", "model": "tiny"}
 
 
 @contextmanager
-def engine(ranks: FakeRanks, name: str = "e", **info: Any) -> Iterator[Agent]:
+def engine(ranks: FakeRanks, name: str = "e", claim: Claim | None = None, **info: Any) -> Iterator[Agent]:
     """An agent on an event loop of its own thread, as an API server would run it."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
@@ -209,7 +215,7 @@ def engine(ranks: FakeRanks, name: str = "e", **info: Any) -> Iterator[Agent]:
 
     async def create() -> Agent:
         native = ranks.natives[0]
-        made = Agent(name, ranks, AgentInfo(native.version(), native.manifest(), ENGINE, **info))
+        made = Agent(name, ranks, AgentInfo(native.version(), native.manifest(), ENGINE, **info), claim)
         await made.start()
         return made
 

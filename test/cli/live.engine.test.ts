@@ -1,12 +1,12 @@
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { connectEngine, type OpswapClient } from "../../ts-client/src/client/index.js";
 import { ask, compare } from "../../ts-client/src/demo/ask.js";
-import type { Server } from "../../ts-client/src/demo/server.js";
+import { type Server, Server as VllmServer } from "../../ts-client/src/demo/server.js";
 import type { OpsResult } from "../../ts-client/src/generated/messages.js";
 import { opswap, scratch } from "./harness.js";
-import { server } from "./server.js";
+import { seenAtStart, server, setup } from "./server.js";
 import { Terminal } from "./terminal.js";
 
 let vllm: Server;
@@ -63,6 +63,27 @@ describe("a live engine", () => {
       expect(calls(seen, op, "cpu"), op).toBeGreaterThan(0);
     }
     expect((await client.doctor()).healthy).toBe(true);
+  });
+
+  it("was there under its name while it loaded its model, and answered behind that", () => {
+    expect(seenAtStart).toEqual(["starting", "live"]);
+  });
+
+  it("keeps its name: a second server is refused before it loads a model", async () => {
+    process.env.OPSWAP_ENGINE_NAME = vllm.engine;
+    const twin = setup("vllm-twin.log");
+    try {
+      await (await VllmServer.start(twin)).ended();
+    } finally {
+      delete process.env.OPSWAP_ENGINE_NAME;
+    }
+    const log = readFileSync(twin.log, "utf8");
+    expect(log).toMatch(
+      /opswap: engine \S+ is running already \(process \d+, in .*\[OPSWAP_E_ENGINE_TAKEN\]/,
+    );
+    expect(log).toContain("OPSWAP_ENGINE_NAME");
+    expect(log).not.toMatch(/Traceback|Starting to load model|EngineCore/);
+    expect((await client.status()).name).toBe(vllm.engine);
   });
 
   it("switches by the command line; the other implementation runs and the answer agrees", async () => {

@@ -13,18 +13,25 @@ WORST_FIRST = ("fail", "warn", "ok")
 
 
 async def doctor(engine: Engine, _fields: dict[str, Any]) -> dict[str, Any]:
-    return diagnose(await status(engine, {}), await engine.info.doctor())
+    found = await status(engine, {})
+    return diagnose(found, [] if found["unanswered"] else await engine.info.doctor())
 
 
 def diagnose(status: Status, others: list[Check]) -> dict[str, Any]:
     """The result of `doctor`, from the result of `status` and the adapter's checks."""
-    checks = [_ranks(status), _builds(status), _switch(status), _memory(status), *others]
+    of_ranks = [_silent(status)] if status["unanswered"] else [_ranks(status), _builds(status)]
+    checks = [*of_ranks, _switch(status), _memory(status), *others]
     checks.sort(key=lambda check: WORST_FIRST.index(check["state"]))
     return {"healthy": all(check["state"] != "fail" for check in checks), "checks": checks}
 
 
 def _check(name: str, state: str, message: str, remedy: str = "") -> Check:
     return {"name": name, "state": state, "message": message, "remedy": remedy}
+
+
+def _silent(status: Status) -> Check:
+    """The agent's process lives, and the ranks behind it do not answer: nothing else can be said of them."""
+    return _check("ranks", "fail", status["unanswered"], "look at the engine's log; if they stay silent, restart it")
 
 
 def _ranks(status: Status) -> Check:

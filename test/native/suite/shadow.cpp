@@ -28,7 +28,7 @@ static opswap_status candidate(void *ctx, const opswap_arg *args, int32_t, const
 
 struct Shadowed {
   Candidate given;
-  opswap_external external{sizeof external, -1, candidate, &given, nullptr};
+  opswap_external external{sizeof external, -1, candidate, &given, nullptr, nullptr};
   opswap_shadow config{};
 
   explicit Shadowed(Fault fault) {
@@ -187,7 +187,7 @@ static opswap_status failing(void *, const opswap_arg *, int32_t, const opswap_e
 // A call that control cannot run says nothing of the candidate, and the shadow goes on.
 TEST(shadow_control_fails) {
   Shadowed bad(Fault::error);
-  opswap_external control{sizeof control, -1, failing, nullptr, nullptr};
+  opswap_external control{sizeof control, -1, failing, nullptr, nullptr, nullptr};
   CHECK_EQ(opswap_register("rms_norm", "failing", &control), 0);
   bad.config.control = "failing";
   bad.start();

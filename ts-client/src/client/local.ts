@@ -1,6 +1,7 @@
 /** The client of the library in this process. */
 import * as z from "zod/mini";
 import {
+  applied,
   type CallResult,
   type Change,
   type Check,
@@ -35,6 +36,7 @@ const whyImpl = z.object({
   reason: z._default(z.string(), ""),
   external: z.boolean(),
   priority: z.int(),
+  toggle_class: z.optional(applied()),
 });
 const why = z.object({ active: z.string(), impls: z.array(whyImpl) });
 

@@ -24,6 +24,7 @@ import { type DiscoveredService, find } from "./discovery.js";
 import { type Manifest, readManifest } from "./manifest.js";
 import { takeApart } from "./quantized.js";
 import { type Segment, SegmentPool, type SharedMemory } from "./shm.js";
+import { explained } from "./silence.js";
 import { layout } from "./tensor.js";
 import type { CallArgument, CallOptions, OpswapClient, UseOptions } from "./types.js";
 
@@ -35,7 +36,7 @@ const CLIENT = "opswap ts-client";
 export interface ConnectOptions {
   /** Which engine or sidecar; may be left out when exactly one is running. */
   name?: string | undefined;
-  /** Folder of the sockets; found through the environment when left out. */
+  /** Folder of the sockets; when left out, those that the environment names are searched. */
   runtimeDir?: string | undefined;
   /** For every verb but `use` and `call`, which state their own. */
   timeoutMs?: number | undefined;
@@ -81,7 +82,7 @@ export class ZmqClient implements OpswapClient {
     this.name = found.name;
     this.#timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
     this.#memory = options.memory;
-    this.#connection = new Connection(found.socket, CLIENT);
+    this.#connection = new Connection(found.socket, CLIENT, (error) => explained(error, found));
   }
 
   /** Finds the server, connects, and says hello, so that a wrong protocol is known here and not at the first call. */
@@ -94,7 +95,7 @@ export class ZmqClient implements OpswapClient {
       return client;
     } catch (error) {
       await client.close();
-      throw error;
+      throw explained(error, found);
     }
   }
 

@@ -21,6 +21,7 @@ const USAGE = new Set([
 ]);
 const UNREACHABLE = new Set([
   "OPSWAP_E_NOT_RUNNING",
+  "OPSWAP_E_STARTING",
   "OPSWAP_E_NATIVE",
   "OPSWAP_E_INSTALL",
   "OPSWAP_E_PYTHON",

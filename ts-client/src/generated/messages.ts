@@ -16,7 +16,7 @@ function once<T>(make: () => T): () => T {
 export type Service = "engine" | "sidecar";
 export const service = once((): Schema<Service> => z.enum(["engine", "sidecar"]));
 
-/** When a committed choice takes effect on a rank. */
+/** What a switch takes: nothing, a new capture of CUDA graphs, or a restart of the engine. */
 export type Applied = "live" | "recapture" | "restart";
 export const applied = once((): Schema<Applied> => z.enum(["live", "recapture", "restart"]));
 
@@ -178,6 +178,8 @@ export const rankStatus = once((): Schema<RankStatus> => z.object({
 export interface ImplStats {
   /** implementation */
   name: string;
+  /** as `ImplWhy` has it */
+  toggle_class?: Applied | undefined;
   /** calls since the last reset */
   calls: number;
   /** calls that failed */
@@ -197,6 +199,7 @@ export interface ImplStats {
 }
 export const implStats = once((): Schema<ImplStats> => z.object({
   name: z.string().check(z.maxLength(4096)),
+  toggle_class: z.optional(applied()),
   calls: z.int().check(z.minimum(0)),
   errors: z.int().check(z.minimum(0)),
   timed: z.int().check(z.minimum(0)),
@@ -274,6 +277,8 @@ export interface ImplWhy {
   reason: string;
   /** registered from outside the library */
   external: boolean;
+  /** what a switch to or from it takes on this rank; absent where the library is older */
+  toggle_class?: Applied | undefined;
   /** the highest usable one is active at load */
   priority: number;
 }
@@ -282,6 +287,7 @@ export const implWhy = once((): Schema<ImplWhy> => z.object({
   usable: z.boolean(),
   reason: z.string().check(z.maxLength(4096)),
   external: z.boolean(),
+  toggle_class: z.optional(applied()),
   priority: z.int(),
 }));
 
@@ -325,7 +331,7 @@ export interface RankAck {
   epoch: number;
   /** implementation per changed op before */
   previous: Record<string, string>;
-  /** when it takes effect */
+  /** what it took: the worst toggle class of what was switched */
   applied: Applied;
 }
 export const rankAck = once((): Schema<RankAck> => z.object({
@@ -603,6 +609,8 @@ export interface StatusResult {
   trial: Record<string, string>;
   /** implementations that are refused until they are reset */
   barred: Barred[];
+  /** why `ranks` is empty: they did not answer, in words */
+  unanswered?: string | null | undefined;
   /** set while ranks may run different choices: what is known, in words */
   divergence: string | null;
   /** the cached KV at the last switch; null before the first */
@@ -623,6 +631,7 @@ export const statusResult = once((): Schema<StatusResult> => z.object({
   restored: restored(),
   trial: z.record(z.string(), z.string().check(z.maxLength(4096))),
   barred: z.array(barred()).check(z.maxLength(1024)),
+  unanswered: z.optional(z.nullable(z.string().check(z.maxLength(4096)))),
   divergence: z.nullable(z.string().check(z.maxLength(4096))),
   isolation: z.nullable(isolation()),
   counters: z.record(z.string(), z.int().check(z.minimum(0))),
@@ -1143,6 +1152,10 @@ export const ERRORS = {
     meaning: "a rank refused the switch; nothing changed",
     remedy: "follow the reason that the rank gives",
   },
+  OPSWAP_E_TOGGLE: {
+    meaning: "a toggle class does not allow this switch while the engine runs, or CUDA graphs could not be captured anew",
+    remedy: "do what the reason ends with; `opswap why OP` shows the class of each implementation",
+  },
   OPSWAP_E_BARRED: {
     meaning: "an engine died while this implementation was on trial",
     remedy: "`opswap status` says when; `opswap reset OP` lifts that",
@@ -1166,6 +1179,10 @@ export const ERRORS = {
   OPSWAP_E_NOT_RUNNING: {
     meaning: "nothing answers under this name",
     remedy: "start the engine with the plugin opswap, or `opswap sidecar`",
+  },
+  OPSWAP_E_STARTING: {
+    meaning: "the engine or sidecar is starting and does not answer yet",
+    remedy: "wait until `opswap status` shows it as live; its log says what it does",
   },
   OPSWAP_E_AMBIGUOUS: {
     meaning: "several engines are running",

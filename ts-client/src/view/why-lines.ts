@@ -1,5 +1,5 @@
 /** What `opswap why` found, as lines for people. */
-import type { RankWhy, WhyResult } from "../generated/messages.js";
+import type { ImplWhy, RankWhy, WhyResult } from "../generated/messages.js";
 import { groupRanks } from "./rank-groups.js";
 import { table } from "./table.js";
 
@@ -14,7 +14,9 @@ function paragraph(op: string, where: string, why: RankWhy): string[] {
     impl.name,
     impl.usable ? "yes" : "no",
     String(impl.priority),
-    [impl.external ? "registered by the engine" : "", impl.reason].filter(Boolean).join("; "),
+    [impl.external ? "registered by the engine" : "", switchedBy(impl), impl.reason]
+      .filter(Boolean)
+      .join("; "),
   ]);
   const columns = [
     { head: "" },
@@ -24,4 +26,9 @@ function paragraph(op: string, where: string, why: RankWhy): string[] {
     { head: "WHY" },
   ];
   return [`${op} version ${why.op_version}, ${where}: ${why.active} is active`, ...table(columns, rows)];
+}
+
+/** What a switch takes, where that is more than a live one. */
+function switchedBy({ toggle_class: toggleClass = "live" }: ImplWhy): string {
+  return toggleClass === "live" ? "" : `switched by ${toggleClass}`;
 }
