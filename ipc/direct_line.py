@@ -45,6 +45,7 @@ class DirectLine:
         self._waiting: dict[int, dict[int, asyncio.Future[Answer]]] = {}
         self._greeted = asyncio.Event()
         self._size = 0
+        self.silent: list[int] = []
         self._loop: asyncio.Task[None] | None = None
 
     @property
@@ -83,6 +84,9 @@ class DirectLine:
             for peer in list(self._peers.values()):
                 await self._socket.send_multipart([peer, frame])
             return list(await asyncio.gather(*waiting.values()))
+        except asyncio.CancelledError:
+            self.silent = sorted(rank for rank, answer in waiting.items() if not answer.done() or answer.cancelled())
+            raise
         finally:
             del self._waiting[number]
 

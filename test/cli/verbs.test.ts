@@ -77,6 +77,8 @@ describe("help", () => {
     "console",
     "evidence",
     "convert",
+    "panic",
+    "freeze",
     "ab",
     "audit",
   ];
