@@ -77,8 +77,14 @@ function* withRareCalls(run, { control, candidate, lateSlowdown = 0 }) {
 
 /** How many of all runs fail, and after how many samples. @param {{ control: number, candidate: number, lateSlowdown?: number }} rates @param {number} place */
 function failures(rates, place = 1) {
-  const at = Array.from({ length: runs }, (_, run) => failsAt(withRareCalls(run, rates), place)).sort((a, b) => a - b);
-  return { failed: at.filter(Number.isFinite).length / runs, median: at[runs >> 1], p99: at[Math.floor(0.99 * runs)] };
+  const at = Array.from({ length: runs }, (_, run) => failsAt(withRareCalls(run, rates), place)).sort(
+    (a, b) => a - b,
+  );
+  return {
+    failed: at.filter(Number.isFinite).length / runs,
+    median: at[runs >> 1],
+    p99: at[Math.floor(0.99 * runs)],
+  };
 }
 
 /** Share of experiments that are rolled back. @param {(run: number) => Iterable<Pair>} seriesOf @param {number} shift */

@@ -110,7 +110,9 @@ def guards(
     return found
 
 
-def bounds(ratios: Values, candidate_first: NDArray[np.bool_], alpha: float, warmup: int) -> dict[str, float | None] | None:
+def bounds(
+    ratios: Values, candidate_first: NDArray[np.bool_], alpha: float, warmup: int
+) -> dict[str, float | None] | None:
     y, order, unpaired = blocks(ratios, candidate_first, warmup)
     if len(y) < FIRST_LOOK:
         return None

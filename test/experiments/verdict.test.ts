@@ -65,7 +65,10 @@ describe("a verdict", () => {
   it("fails one that becomes slow after a long time, in the window in which it did", () => {
     const late = [...samples(20_000), ...samples(1500, { slower: 0.03, seed: 5 })];
     const found = judged(late);
-    expect(found.buckets[0]).toMatchObject({ result: "fail", reason: expect.stringMatching(/became slower/) });
+    expect(found.buckets[0]).toMatchObject({
+      result: "fail",
+      reason: expect.stringMatching(/became slower/),
+    });
     expect(found.buckets[0]?.latency?.lower).toBeLessThan(Math.log1p(0.01));
   });
 

@@ -69,8 +69,7 @@ export class TailGuards {
 
   #count(guard: Guard, ties: Ties, control_ns: number, candidate_ns: number): void {
     if (guard.threshold_ns === null || guard.failed) return;
-    const isControl =
-      control_ns > guard.threshold_ns || (control_ns === guard.threshold_ns && isTurn(ties));
+    const isControl = control_ns > guard.threshold_ns || (control_ns === guard.threshold_ns && isTurn(ties));
     const isCandidate = candidate_ns > guard.threshold_ns * this.#allowances[guard.quantile];
     if (isControl === isCandidate) return;
     if (isControl) guard.control_beyond++;
