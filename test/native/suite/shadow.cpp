@@ -222,6 +222,38 @@ TEST(shadow_in_place) {
   CHECK_EQ(opswap_shadow_stop("fused_add_rms_norm"), 0);
 }
 
+static opswap_status token(void *ctx, const opswap_arg *args, int32_t, const opswap_exec *) {
+  *static_cast<int64_t *>(args[0].v.tensor->data) = *static_cast<int64_t *>(ctx);
+  return 0;
+}
+
+// Integers are compared as they are: these two are one double.
+TEST(shadow_integers) {
+  int64_t right = int64_t(1) << 53, wrong = right + 1, out = 0;
+  const opswap_external external[] = {{sizeof(opswap_external), -1, token, &right, nullptr},
+                                      {sizeof(opswap_external), -1, token, &wrong, nullptr}};
+  CHECK_EQ(opswap_register("greedy_sample", "right", &external[0]), 0);
+  CHECK_EQ(opswap_register("greedy_sample", "wrong", &external[1]), 0);
+  Shadowed how(Fault::none);
+  how.config.control = "right";
+  how.config.candidate = "wrong";
+  CHECK_EQ(opswap_shadow_start("greedy_sample", &how.config), 0);
+  Floats logits({1, 8});
+  int64_t shape[] = {1}, strides[] = {1};
+  const DLTensor ids{&out, {kDLCPU, 0}, 1, {0, 64, 1}, shape, strides, 0};
+  opswap_arg args[] = {arg(logits), arg(logits)};
+  args[0].v.tensor = &ids;
+  CHECK_EQ(opswap_call("greedy_sample", args, 2, nullptr), 0);
+  right = INT64_MIN, wrong = INT64_MAX;  // apart by more than an int64 holds
+  CHECK_EQ(opswap_call("greedy_sample", args, 2, nullptr), 0);
+  const auto all = records("greedy_sample");
+  CHECK_EQ(all.size(), 2u);
+  CHECK_EQ(all[0].outside, 1u);
+  CHECK_EQ(all[0].max_abs, 1.0);
+  CHECK_EQ(all[1].max_abs, 0x1p64);
+  CHECK_EQ(opswap_shadow_stop("greedy_sample"), 0);
+}
+
 // Calls on many threads with starts and stops beside them: none fails, and what is left out has its reason.
 TEST(shadow_threads) {
   Shadowed good(Fault::none);

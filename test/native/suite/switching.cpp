@@ -115,6 +115,33 @@ TEST(trace) {
   CHECK_EQ(last[7].sequence, uint64_t(kCallers) * kCalls);
 }
 
+// Records of a ring that writers go round all the time are whole: of one call each, or left out.
+TEST(trace_whole) {
+  CHECK_EQ(opswap_trace_start(2), 0);
+  std::atomic<int> running{kCallers};
+  std::vector<std::thread> callers;
+  for (int c = 0; c < kCallers; ++c)
+    callers.emplace_back([&, c] {
+      NormCall norm(1, 8);
+      Floats out({1, 32}), input({1, 64});
+      opswap_arg gated[] = {arg(out), arg(input)};
+      for (int i = 0; i < kCalls; ++i)
+        c ? CHECK_EQ(norm.run(), 0) : CHECK_EQ(opswap_call("silu_and_mul", gated, 2, nullptr), 0);
+      --running;
+    });
+  std::map<int, uint64_t> bucket_of;  // of each op, which has one shape
+  opswap_trace_record records[2] = {};
+  while (running) {
+    records[0].struct_size = sizeof records[0];
+    uint64_t count = 2;
+    CHECK_EQ(opswap_trace_read(0, records, &count), 0);
+    for (uint64_t i = 0; i < count; ++i)
+      CHECK_EQ(bucket_of.try_emplace(records[i].op, records[i].bucket).first->second, records[i].bucket);
+  }
+  for (auto &t : callers) t.join();
+  CHECK_EQ(opswap_trace_start(0), 0);
+}
+
 // What a record says of a call: its step and place in it, its shapes, when and for how long.
 TEST(trace_records) {
   NormCall call(5, 96);

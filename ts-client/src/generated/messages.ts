@@ -487,7 +487,7 @@ export interface RankShadow {
   took_ns: number;
   /** calls since it started */
   seen: number;
-  /** calls that were chosen and left out all the same, by reason: quota, time, memory, device, busy, buckets */
+  /** calls that were chosen and left out all the same, by reason: quota, time, memory, size, device, busy, buckets */
   left_out: Record<string, number>;
   /** by shape bucket */
   buckets: BucketCount[];
@@ -529,7 +529,7 @@ export interface RankRecording {
   waiting_bytes: number;
   /** calls since it started */
   seen: number;
-  /** calls that were chosen and left out all the same, by reason: quota, time, memory, device, busy, buckets */
+  /** calls that were chosen and left out all the same, by reason: quota, time, memory, size, device, busy, buckets */
   left_out: Record<string, number>;
   /** by shape bucket */
   buckets: BucketCount[];
