@@ -13,6 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from .candidate_probe import probe
+from .candidates import Candidates, Probe
 from .coordinator import Coordinator, Outcome, RankGroup, all_answered, ask
 from .errors import IpcError, nearest
 from .memory import TRIAL_S, Memory
@@ -35,7 +37,7 @@ class AgentInfo:
 
     `version` is opswap.version(), `manifest` is opswap.manifest(), both of this process; `framework` has name, version
     and model; `doctor` adds checks of the adapter's own ({name, state: ok|warn|fail, message, remedy}); `died` says
-    whether the engine ended by itself.
+    whether the engine ended by itself; `probe` loads a candidate in another process.
     """
 
     version: dict[str, Any]
@@ -43,6 +45,7 @@ class AgentInfo:
     framework: dict[str, str]
     doctor: Callable[[], Awaitable[list[Check]]] = _no_checks
     died: Callable[[], bool] = lambda: False
+    probe: Probe = probe
 
 
 class Engine:
@@ -57,6 +60,7 @@ class Engine:
         self.restored = Restored()
         self.switching = asyncio.Lock()
         self._trial_ends = 0.0
+        self.candidates = Candidates(self, info.probe)
         versions = {op["op"]: op["version"] for op in info.manifest["ops"]}
         self.coordinator = Coordinator(ranks, info.version["build_digest"], versions)
 
