@@ -69,7 +69,7 @@ def _folders(named: str, value: Any) -> tuple[Path, ...]:
 
 
 def _is_absolute(path: Any) -> bool:
-    return isinstance(path, str) and os.path.isabs(path) and "\0" not in path
+    return isinstance(path, str) and Path(path).is_absolute() and "\0" not in path
 
 
 def _keys(named: str, value: Any) -> dict[str, bytes]:

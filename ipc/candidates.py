@@ -74,7 +74,7 @@ class Candidates:
 
     def _row(self, path: str, op: str | None, name: str | None, function: str | None) -> Row:
         configuration = self._configured()
-        if not os.path.isabs(path) or "\0" in path:
+        if not Path(path).is_absolute() or "\0" in path:
             raise refused(f"expected an absolute path; got {path!r}")
         real = Path(os.path.realpath(path))
         folder = configuration.folder_of(real)

@@ -1,4 +1,4 @@
-"""Reading a file that decides what code runs: whole, bounded, through no link, of this user, and nobody else's to write."""
+"""Reading a file that decides what code runs: whole, bounded, through no link, of this user, no one else's to write."""
 
 from __future__ import annotations
 

@@ -204,9 +204,10 @@ opswap_status call_external(void *ctx, const opswap_arg *args, int32_t nargs, co
 // that hold next to nothing.
 std::vector<int64_t> time_external(const std::string &op, const std::string &qualified, size_t calls, Fail fail) {
   const Slot &slot = slot_of(op, fail);
+  constexpr uint8_t kFloatCode = 2;  // of DLPack
   static float value = 0;
   int64_t one = 1;
-  DLTensor tensor{&value, {kDLCPU, 0}, 1, {kDLFloat, 32, 1}, &one, &one, 0};
+  DLTensor tensor{&value, {kDLCPU, 0}, 1, {kFloatCode, 32, 1}, &one, &one, 0};
   std::vector<opswap_arg> args;
   for (const Kind kind : slot.kinds) {
     opswap_arg arg{};
