@@ -13,6 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from .candidate_probe import probe
+from .candidates import Candidates, Probe
 from .clock import Clock, SystemClock
 from .coordinator import Coordinator, Outcome, RankGroup, all_answered, ask
 from .errors import IpcError, nearest
@@ -40,7 +42,7 @@ class AgentInfo:
 
     `version` is opswap.version(), `manifest` is opswap.manifest(), both of this process; `framework` has name, version
     and model; `doctor` adds checks of the adapter's own ({name, state: ok|warn|fail, message, remedy}); `died` says
-    whether the engine ended by itself.
+    whether the engine ended by itself; `probe` loads a candidate in another process.
     """
 
     version: dict[str, Any]
@@ -49,6 +51,7 @@ class AgentInfo:
     doctor: Callable[[], Awaitable[list[Check]]] = _no_checks
     died: Callable[[], bool] = lambda: False
     clock: Clock = field(default_factory=SystemClock.make)
+    probe: Probe = probe
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,7 @@ class Engine:
         self.restored = Restored()
         self.switching = asyncio.Lock()
         self._trial_ends = 0.0
+        self.candidates = Candidates(self, info.probe)
         versions = {op["op"]: op["version"] for op in info.manifest["ops"]}
         self.coordinator = Coordinator(ranks, info.version["build_digest"], versions)
 
