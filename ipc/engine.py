@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -16,12 +16,15 @@ from typing import Any
 from .coordinator import Coordinator, Outcome, RankGroup, all_answered, ask
 from .errors import IpcError, nearest
 from .memory import TRIAL_S, Memory
+from .quarantine.keeper import Quarantine
 from .restore import Restored, restore
 from .state import StateFile
 
 log = logging.getLogger("opswap.engine")
 ASK_TIMEOUT_S = 8.0
 USE_TIMEOUT_S = 30.0
+#: As a reason why cached KV stays as it is: what a quarantine has seen.
+VERIFIED = "verified"
 Check = dict[str, str]
 
 
@@ -55,6 +58,7 @@ class Engine:
         self.counters = counters
         self.started = started
         self.restored = Restored()
+        self.quarantine = Quarantine(self._row_of, info.version["build_digest"], info.framework)
         self.switching = asyncio.Lock()
         self._trial_ends = 0.0
         versions = {op["op"]: op["version"] for op in info.manifest["ops"]}
@@ -69,6 +73,7 @@ class Engine:
         """Brings the ranks to what `file` remembers, and remembers there what follows."""
         model, build = self.info.framework["model"], self.info.version["build_digest"]
         self.memory = Memory(StateFile(file), model, build, self.counters)
+        self.quarantine.load(file.with_suffix(".quarantine"))
         async with self.switching:
             use = partial(self._switch, timeout=USE_TIMEOUT_S)
             self.restored = await restore(self.memory, self.coordinator, use, USE_TIMEOUT_S)
@@ -81,8 +86,10 @@ class Engine:
         self, changes: dict[str, str], timeout: float, neutral: str | None = None, reason: str = ""
     ) -> Outcome:
         """Switches all ranks; raises IpcError, BUSY when another switch is under way. `neutral` is as Coordinator has
-        it; `reason` is for the log."""
+        it, or `verified`; `reason` is for the log."""
         async with self._alone("use"):
+            if neutral == VERIFIED:
+                neutral = self.quarantine.verified(changes, await self._active(changes))
             outcome = await self._switch(changes, timeout, neutral)
         why = "".join([f"; {reason}" if reason else "", f"; cached KV is kept: {neutral}" if neutral else ""])
         log.info("epoch %d at step %d: %s%s", outcome.epoch, outcome.step, changes, why)
@@ -123,6 +130,19 @@ class Engine:
         if op not in self.coordinator.op_versions:
             raise IpcError("OPSWAP_E_NO_OP", f"no op named {op!r}{nearest(op, list(self.coordinator.op_versions))}")
 
+    def _row_of(self, _op: str, _impl: str) -> dict[str, Any] | None:
+        return None
+
+    async def _active(self, ops: Iterable[str]) -> dict[str, str]:
+        """What runs now, by op; raises IpcError where ranks differ, or an op is not there."""
+        active = {}
+        for op in ops:
+            found = {rank["active"] for rank in await self.ask("why", op)}
+            if len(found) != 1:
+                raise IpcError("OPSWAP_E_DIVERGED", f"{op}: ranks run {', '.join(sorted(found))}")
+            active[op] = found.pop()
+        return active
+
     @asynccontextmanager
     async def _alone(self, verb: str) -> AsyncIterator[None]:
         if self.switching.locked():
@@ -132,6 +152,7 @@ class Engine:
 
     async def _switch(self, changes: dict[str, str], timeout: float, neutral: str | None = None) -> Outcome:
         self.memory.refuse_barred(changes)
+        self.quarantine.refuse(changes)
         on_trial = dict(self.memory.record.trial)
         try:
             ready = partial(self.memory.before, changes)

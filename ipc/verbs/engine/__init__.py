@@ -8,6 +8,7 @@ from typing import Any
 from ...engine import Engine
 from .doctor import doctor
 from .ops import manifest, ops, why
+from .quarantine import quarantine, quarantine_status
 from .status import status
 from .use import reset, use
 from .watch import (
@@ -37,4 +38,6 @@ VERBS: dict[str, Callable[[Engine, Fields], Awaitable[Fields]]] = {
     "record_start": record_start,
     "record_stop": record_stop,
     "record_status": record_status,
+    "quarantine": quarantine,
+    "quarantine_status": quarantine_status,
 }
