@@ -86,8 +86,11 @@ class Trial:
         except MemoryError as error:
             raise Fault("out_of_memory", "ran out of memory") from error
         except (Exception, SystemExit) as error:
-            kind = "out_of_memory" if _is_memory(error) else "error"
-            raise Fault(kind, f"raised {type(error).__name__}: {str(error)[:500]}") from error
+            # The first line: the rest is where in the file, and in this process.
+            said = str(error).partition("\n")[0][:500]
+            if _is_memory(error):
+                raise Fault("out_of_memory", f"ran out of memory: {said}") from error
+            raise Fault("error", f"raised {said or type(error).__name__}") from error
         for name, each in places.items():
             if not each.is_intact():
                 raise Fault("overran", f"wrote outside {name}, beside its elements")

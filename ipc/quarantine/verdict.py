@@ -110,7 +110,7 @@ def _doing(last: Line) -> str:
     if last.get("stage") == "load":
         return "while it was loaded"
     if last.get("stage") == "call" and last.get("arm") == "candidate":
-        return f"in a call whose tensors lie at the {last.get('place')} of their pages"
+        return "in a call"
     return "after a call" if last.get("stage") in ITS_OWN else ""
 
 
@@ -123,8 +123,7 @@ def _how(ended: Ended, touched: str) -> str:
         }[ended.why]
     if ended.signal is not None:
         name = signal.Signals(ended.signal).name if ended.signal in set(signal.Signals) else str(ended.signal)
-        at = f" {touched}" if touched else ""
-        return f"crashed by {name}{at}"
+        return f"crashed by {name}" + (f", {touched}," if touched else "")
     return f"ended its process with code {ended.code}"
 
 
