@@ -13,6 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from .candidate_probe import probe
+from .candidates import Candidates, Probe
 from .coordinator import Coordinator, Outcome, RankGroup, all_answered, ask
 from .errors import IpcError, nearest
 from .memory import TRIAL_S, Memory
@@ -38,7 +40,7 @@ class AgentInfo:
 
     `version` is opswap.version(), `manifest` is opswap.manifest(), both of this process; `framework` has name, version
     and model; `doctor` adds checks of the adapter's own ({name, state: ok|warn|fail, message, remedy}); `died` says
-    whether the engine ended by itself.
+    whether the engine ended by itself; `probe` loads a candidate in another process.
     """
 
     version: dict[str, Any]
@@ -46,6 +48,7 @@ class AgentInfo:
     framework: dict[str, str]
     doctor: Callable[[], Awaitable[list[Check]]] = _no_checks
     died: Callable[[], bool] = lambda: False
+    probe: Probe = probe
 
 
 class Engine:
@@ -58,9 +61,10 @@ class Engine:
         self.counters = counters
         self.started = started
         self.restored = Restored()
-        self.quarantine = Quarantine(self._row_of, info.version["build_digest"], info.framework)
         self.switching = asyncio.Lock()
         self._trial_ends = 0.0
+        self.candidates = Candidates(self, info.probe)
+        self.quarantine = Quarantine(self.candidates.row_of, info.version["build_digest"], info.framework)
         versions = {op["op"]: op["version"] for op in info.manifest["ops"]}
         self.coordinator = Coordinator(ranks, info.version["build_digest"], versions)
 
@@ -129,9 +133,6 @@ class Engine:
         """Raises IpcError NO_OP, with the nearest name, when there is no such op."""
         if op not in self.coordinator.op_versions:
             raise IpcError("OPSWAP_E_NO_OP", f"no op named {op!r}{nearest(op, list(self.coordinator.op_versions))}")
-
-    def _row_of(self, _op: str, _impl: str) -> dict[str, Any] | None:
-        return None
 
     async def _active(self, ops: Iterable[str]) -> dict[str, str]:
         """What runs now, by op; raises IpcError where ranks differ, or an op is not there."""

@@ -17,10 +17,12 @@ from opswap.ipc.agent import Agent
 from opswap.ipc.engine import AgentInfo
 from opswap.ipc.messages import PROTOCOL, REPLY, RESULTS
 from opswap.ipc.rank import RankSwitch
+from opswap.ipc.rank_candidates import CANDIDATES, RankCandidates
 from opswap.ipc.watch import WATCH, RankWatch
 
 DIGEST = "d" * 64
 OPS = ("rms_norm", "silu_and_mul", "linear")
+BUILT_IN = ("cpu", "ref", "sm90")
 IMPLS = {"cpu": "", "ref": "", "framework": "", "sm90": "no usable CUDA device"}
 
 
@@ -39,6 +41,8 @@ class FakeNative:
         self.impls = {op: dict(IMPLS) for op in OPS}
         self.chosen = dict.fromkeys(OPS, "cpu")
         self.calls: Counter[tuple[str, str]] = Counter()
+        self.functions: dict[tuple[str, str], Callable[..., None]] = {}
+        self.builds: list[tuple[str, str, str]] = []
         self.on_use: Callable[[str, str], None] = lambda _op, _impl: None
         self.on_call: Callable[[str, tuple[Any, ...], str | None], None] = lambda _op, _args, _impl: None
 
@@ -60,10 +64,24 @@ class FakeNative:
             "device_status": "no CUDA device",
         }
 
+    def op_spec(self, op: str) -> dict[str, Any]:
+        return {"op": op, "args": [{"name": name} for name in ("out", "x")]}
+
+    def register_impl(self, op: str, name: str, fn: Callable[..., None]) -> None:
+        self.impls[op][name] = ""
+        self.functions[op, name] = fn
+
+    def load_build(self, path: str, name: str, build_digest: str) -> None:
+        self.builds.append((path, name, build_digest))
+        self.impls["rms_norm"][f"cpu@{name}"] = ""
+
+    def dispatch_ns(self, op: str) -> float:
+        return 1000.0 + len(op)
+
     def why(self, op: str) -> dict[str, Any]:
         impls = []
         for name, reason in self.impls[op].items():
-            entry = {"name": name, "usable": not reason, "external": name == "framework", "priority": 1}
+            entry = {"name": name, "usable": not reason, "external": name not in BUILT_IN, "priority": 1}
             impls.append({**entry, "reason": reason} if reason else entry)
         return {"op": op, "active": self.chosen[op], "impls": impls}
 
@@ -114,6 +132,7 @@ class FakeRanks:
         """The switches, from natives and contexts as they are now."""
         self.switches = [RankSwitch(n, c) for n, c in zip(self.natives, self.contexts, strict=True)]
         self.watches = [RankWatch(n, rank, self.environment) for rank, n in enumerate(self.natives)]
+        self.candidates = [RankCandidates(n, rank) for rank, n in enumerate(self.natives)]
 
     async def start(self, engine: str, counters: Counter[str]) -> None:
         """These ranks need no name."""
@@ -124,7 +143,7 @@ class FakeRanks:
     async def call(self, method: str, *args: Any) -> list[dict[str, Any]]:
         self.calls.append(method)
         await asyncio.sleep(self.delay(method))
-        sides = self.watches if method in WATCH else self.switches
+        sides = self.watches if method in WATCH else self.candidates if method in CANDIDATES else self.switches
         answers = [self.fault(method, i, getattr(side, method)(*args)) for i, side in enumerate(sides)]
         await asyncio.sleep(self.late(method))
         return [answer for answer in answers if answer is not None]

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ...engine import Engine
+from .candidates import candidates, register
 from .doctor import doctor
 from .ops import manifest, ops, why
 from .quarantine import quarantine, quarantine_status
@@ -29,6 +30,8 @@ VERBS: dict[str, Callable[[Engine, Fields], Awaitable[Fields]]] = {
     "why": why,
     "use": use,
     "reset": reset,
+    "register": register,
+    "candidates": candidates,
     "doctor": doctor,
     "manifest": manifest,
     "shadow_start": shadow_start,

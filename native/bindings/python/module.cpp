@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "fault_lines.h"
-#include "opswap.h"
+#include "opswap_builds.h"
 #include "torch_ops.h"
 
 namespace py = pybind11;
@@ -351,6 +351,9 @@ void define_calls(py::module_ &m) {
   m.def("stats", [] { return read_text([](char *buf, size_t *size) { return opswap_stats(buf, size); }); });
   m.def("bucket_name", [](const std::string &op, uint64_t bucket) {
     return read_text([&](char *buf, size_t *size) { return opswap_bucket_name(op.c_str(), bucket, buf, size); });
+  });
+  m.def("load_build", [](const std::string &path, const std::string &name, const std::string &digest) {
+    check(opswap_load_build(path.c_str(), name.c_str(), digest.c_str()));
   });
   m.def("reset_stats", [] { check(opswap_reset_stats()); });
   m.def("set_context", [](int32_t rank, int64_t step, int64_t epoch) { check(opswap_set_context(rank, step, epoch)); });

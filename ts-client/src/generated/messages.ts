@@ -276,6 +276,10 @@ export interface ImplWhy {
   external: boolean;
   /** the highest usable one is active at load */
   priority: number;
+  /** who brought it, of an engine: opswap's library, the engine's adapter, or `register` */
+  kind?: "library" | "engine" | "build" | "python" | undefined;
+  /** of an engine: build digest of the library, or sha256 of what was registered; empty for the engine's own */
+  digest?: string | undefined;
 }
 export const implWhy = once((): Schema<ImplWhy> => z.object({
   name: z.string().check(z.maxLength(4096)),
@@ -283,6 +287,8 @@ export const implWhy = once((): Schema<ImplWhy> => z.object({
   reason: z.string().check(z.maxLength(4096)),
   external: z.boolean(),
   priority: z.int(),
+  kind: z.optional(z.enum(["library", "engine", "build", "python"])),
+  digest: z.optional(z.string().check(z.maxLength(64))),
 }));
 
 /** The implementations of an op on one rank. */
@@ -301,6 +307,57 @@ export const rankWhy = once((): Schema<RankWhy> => z.object({
   op_version: z.int().check(z.minimum(0)),
   active: z.string().check(z.maxLength(4096)),
   impls: z.array(implWhy()).check(z.maxLength(1024)),
+}));
+
+/** How a candidate fared in another process on recorded calls. */
+export interface Quarantine {
+  /** none: there was none; waiting: it is refused until there is one */
+  state: "none" | "waiting" | "passed" | "barred";
+  /** what was found; empty where there is nothing to say */
+  reason: string;
+}
+export const quarantine = once((): Schema<Quarantine> => z.object({
+  state: z.enum(["none", "waiting", "passed", "barred"]),
+  reason: z.string().check(z.maxLength(4096)),
+}));
+
+/** One implementation of an op, whoever brought it. */
+export interface Candidate {
+  /** op */
+  op: string;
+  /** implementation */
+  impl: string;
+  /** who brought it: opswap's library, the engine's adapter, or `register` */
+  kind: "library" | "engine" | "build" | "python";
+  /** build digest of the library, or sha256 of what was registered; empty for the engine's own */
+  digest: string;
+  /** whether `use` would accept it, on every rank */
+  usable: boolean;
+  /** why not, or a remark; empty when there is nothing to say */
+  reason: string;
+  /** whether the next call runs it, on every rank */
+  active: boolean;
+  /** whether an engine that dies now bars it */
+  on_trial: boolean;
+  /** why `use` refuses it; empty where it is not barred */
+  barred: string;
+  /** another process's word */
+  quarantine: Quarantine;
+  /** what a call of a Python callable costs before it computes anything: median with an empty one of the op's arguments, on the slowest rank */
+  dispatch_ns?: number | undefined;
+}
+export const candidate = once((): Schema<Candidate> => z.object({
+  op: z.string().check(z.maxLength(4096)),
+  impl: z.string().check(z.maxLength(4096)),
+  kind: z.enum(["library", "engine", "build", "python"]),
+  digest: z.string().check(z.maxLength(64)),
+  usable: z.boolean(),
+  reason: z.string().check(z.maxLength(4096)),
+  active: z.boolean(),
+  on_trial: z.boolean(),
+  barred: z.string().check(z.maxLength(4096)),
+  quarantine: quarantine(),
+  dispatch_ns: z.optional(z.number().check(z.minimum(0))),
 }));
 
 /** Make one implementation of an op the active one. */
@@ -814,6 +871,51 @@ export const resetResult = once((): Schema<ResetResult> => z.object({
   lifted: z.array(barred()).check(z.maxLength(1024)),
 }));
 
+/** Has every rank load an implementation from a folder that the engine's own configuration lists (docs/candidates.md): a Python file, or the folder of a second build. It changes nothing that runs. */
+export interface RegisterRequest {
+  /** absolute, on the engine's machine: a file *.py, or the folder of a build */
+  path: string;
+  /** op that a Python file computes */
+  op?: string | undefined;
+  /** under which it is listed; a build's own where it is not given */
+  name?: string | undefined;
+  /** in a Python file; that of the op's name, else the only public one */
+  function?: string | undefined;
+}
+export const registerRequest = once((): Schema<RegisterRequest> => z.object({
+  path: z.string().check(z.minLength(1), z.maxLength(4096)),
+  op: z.optional(z.string().check(z.minLength(1), z.maxLength(128))),
+  name: z.optional(z.string().check(z.minLength(1), z.maxLength(32))),
+  function: z.optional(z.string().check(z.minLength(1), z.maxLength(128))),
+}));
+
+/** Answer to `register`. */
+export interface RegisterResult {
+  /** what was registered */
+  candidates: Candidate[];
+}
+export const registerResult = once((): Schema<RegisterResult> => z.object({
+  candidates: z.array(candidate()).check(z.maxLength(1024)),
+}));
+
+/** Every implementation, whoever brought it, and how it stands. */
+export interface CandidatesRequest {
+  /** only this op */
+  op?: string | undefined;
+}
+export const candidatesRequest = once((): Schema<CandidatesRequest> => z.object({
+  op: z.optional(z.string().check(z.minLength(1), z.maxLength(128))),
+}));
+
+/** Answer to `candidates`. */
+export interface CandidatesResult {
+  /** in manifest order of the ops */
+  candidates: Candidate[];
+}
+export const candidatesResult = once((): Schema<CandidatesResult> => z.object({
+  candidates: z.array(candidate()).check(z.maxLength(1024)),
+}));
+
 /** Checks that opswap is really in use and that the ranks agree. */
 export type DoctorRequest = Record<string, never>;
 export const doctorRequest = once((): Schema<DoctorRequest> => z.object({}));
@@ -1207,6 +1309,8 @@ export interface Verbs {
   why: { request: WhyRequest; result: WhyResult };
   use: { request: UseRequest; result: UseResult };
   reset: { request: ResetRequest; result: ResetResult };
+  register: { request: RegisterRequest; result: RegisterResult };
+  candidates: { request: CandidatesRequest; result: CandidatesResult };
   doctor: { request: DoctorRequest; result: DoctorResult };
   manifest: { request: ManifestRequest; result: ManifestResult };
   call: { request: CallRequest; result: CallResult };
@@ -1232,6 +1336,8 @@ export const RESULTS: { [V in Verb]: () => Schema<Verbs[V]["result"]> } = {
   why: whyResult,
   use: useResult,
   reset: resetResult,
+  register: registerResult,
+  candidates: candidatesResult,
   doctor: doctorResult,
   manifest: manifestResult,
   call: callResult,
@@ -1250,7 +1356,7 @@ export const RESULTS: { [V in Verb]: () => Schema<Verbs[V]["result"]> } = {
 
 /** Verbs that each service answers. */
 export const SERVICES: Record<Service, readonly Verb[]> = {
-  engine: ["hello", "status", "ops", "why", "use", "reset", "doctor", "manifest", "shadow_start", "shadow_stop", "shadow_status", "shadow_read", "record_start", "record_stop", "record_status", "quarantine", "quarantine_status"],
+  engine: ["hello", "status", "ops", "why", "use", "reset", "register", "candidates", "doctor", "manifest", "shadow_start", "shadow_stop", "shadow_status", "shadow_read", "record_start", "record_stop", "record_status", "quarantine", "quarantine_status"],
   sidecar: ["hello", "status", "ops", "why", "manifest", "call", "plan", "reference"],
 };
 
@@ -1303,6 +1409,14 @@ export const ERRORS = {
   OPSWAP_E_QUARANTINE: {
     meaning: "a candidate has not passed quarantine, or a quarantine could not be carried out",
     remedy: "`opswap quarantine OP IMPL` replays recorded calls on it in another process",
+  },
+  OPSWAP_E_CANDIDATE: {
+    meaning: "a candidate cannot be registered: its file, its place or its argument list is not as it has to be",
+    remedy: "do what the message asks for; docs/candidates.md says what an engine takes",
+  },
+  OPSWAP_E_SIGNATURE: {
+    meaning: "a build is not signed by a key that the engine trusts",
+    remedy: "sign it by `opswap build-key sign`, and list the public key in the engine's configuration",
   },
   OPSWAP_E_EPOCH: {
     meaning: "the epoch is not above the committed one, or was never prepared",
