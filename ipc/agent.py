@@ -78,11 +78,13 @@ class Agent:
         """Lets a switch that is under way finish: half of one is the one state the ranks must not be left in."""
         for loop in self._loops:
             loop.cancel()
+        stopped = asyncio.create_task(self.engine.quarantine.stop())
         await asyncio.gather(*self._loops, return_exceptions=True)
         async with self.engine.switching:
             for task in self._tasks:
                 task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await stopped
         await self.engine.end()
         await self.engine.ranks.stop()
         self._socket.close(linger=LINGER_MS)
@@ -150,6 +152,7 @@ class Agent:
             await asyncio.sleep(JUDGE_S)
             with contextlib.suppress(IpcError):  # a rank that does not answer now is asked again
                 await self.engine.judge_trials()
+            await self.engine.quarantine.remove_old_recordings()
 
     async def _end_overrides(self) -> None:
         while True:

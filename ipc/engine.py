@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,12 +23,15 @@ from .leases import Terms
 from .memory import TRIAL_S, Memory
 from .overrides import Overrides
 from .panic import Done, Goal, asked_of_all, behind, carry_out, goal_of
+from .quarantine.keeper import Quarantine
 from .restore import Restored, restore
 from .state import StateFile
 
 log = logging.getLogger("opswap.engine")
 ASK_TIMEOUT_S = 8.0
 USE_TIMEOUT_S = 30.0
+#: As a reason why cached KV stays as it is: what a quarantine has seen.
+VERIFIED = "verified"
 Check = dict[str, str]
 
 
@@ -59,7 +62,7 @@ class Asked:
     """What else a `use` says.
 
     Attributes:
-        neutral: why cached KV stays as good as before, as Coordinator has it.
+        neutral: why cached KV stays as good as before, as Coordinator has it, or `verified`.
         reason, ticket, owner: why, for what, and who asks.
         ttl_ms: the choice ends by itself after it.
         renew: nothing but the renewal of overrides that are there.
@@ -93,6 +96,7 @@ class Engine:
         self.switching = asyncio.Lock()
         self._trial_ends = 0.0
         self.candidates = Candidates(self, info.probe)
+        self.quarantine = Quarantine(self.candidates.row_of, info.version["build_digest"], info.framework)
         versions = {op["op"]: op["version"] for op in info.manifest["ops"]}
         self.coordinator = Coordinator(ranks, info.version["build_digest"], versions)
 
@@ -107,6 +111,7 @@ class Engine:
         clock, freezes = self.info.clock, Freezes(self.info.manifest)
         self.memory = Memory(StateFile(file), model, build, self.counters, freezes, clock)
         self.overrides = Overrides(self.memory, clock)
+        self.quarantine.load(file.with_suffix(".quarantine"))
         async with self.switching:
             use = partial(self._switch, timeout=USE_TIMEOUT_S)
             self.restored = await restore(self.memory, self.overrides, self.coordinator, use, USE_TIMEOUT_S)
@@ -119,6 +124,8 @@ class Engine:
         """Switches all ranks; raises IpcError, BUSY when another switch is under way."""
         async with self._alone("use"):
             self._allowed(changes, how)
+            if how.neutral == VERIFIED:
+                how = replace(how, neutral=self.quarantine.verified(changes, await self._active(changes)))
             outcome = await self._switch(changes, timeout, how.neutral)
             previous = outcome.acks[0]["previous"] if outcome.acks else changes
             self.overrides.granted(changes, previous, how.terms)
@@ -239,6 +246,16 @@ class Engine:
         if op not in self.coordinator.op_versions:
             raise IpcError("OPSWAP_E_NO_OP", f"no op named {op!r}{nearest(op, list(self.coordinator.op_versions))}")
 
+    async def _active(self, ops: Iterable[str]) -> dict[str, str]:
+        """What runs now, by op; raises IpcError where ranks differ, or an op is not there."""
+        active = {}
+        for op in ops:
+            found = {rank["active"] for rank in await self.ask("why", op)}
+            if len(found) != 1:
+                raise IpcError("OPSWAP_E_DIVERGED", f"{op}: ranks run {', '.join(sorted(found))}")
+            active[op] = found.pop()
+        return active
+
     @asynccontextmanager
     async def _alone(self, verb: str) -> AsyncIterator[None]:
         if self.switching.locked():
@@ -250,6 +267,7 @@ class Engine:
         self, changes: dict[str, str], timeout: float, neutral: str | None = None, must_be_kept: bool = True
     ) -> Outcome:
         self.memory.refuse_barred(changes)
+        self.quarantine.refuse(changes)
         on_trial = dict(self.memory.record.trial)
         try:
             ready = partial(self.memory.before, changes, must_be_kept=must_be_kept)

@@ -21,6 +21,7 @@ from .state import Choice, Kept, Record, StateFile, text_of
 log = logging.getLogger("opswap.memory")
 #: How long an engine has to live with a candidate that is called, until it has proven itself.
 TRIAL_S = 60.0
+MOST_REASON = 1000
 
 
 class Memory:
@@ -137,6 +138,18 @@ class Memory:
                 kept.pop(op, None)
         self.save()
         return lifted
+
+    def bar(self, op: str, impl: str, reason: str) -> None:
+        """From here on `use` refuses it."""
+        self.record.barred.setdefault(op, {})[impl] = reason[:MOST_REASON]
+        self._save()
+
+    def lift(self, op: str, impl: str, beginning: str) -> None:
+        """Lifts a bar whose reason begins so; another one stays."""
+        impls = self.record.barred.get(op, {})
+        if impls.get(impl, "").startswith(beginning):
+            del impls[impl]
+            self._save()
 
     def barred(self) -> list[dict[str, str]]:
         """`Barred` of messages.json, each."""

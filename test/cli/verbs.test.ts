@@ -72,6 +72,7 @@ describe("help", () => {
     "shadow",
     "record",
     "replay",
+    "quarantine",
     "manifest",
     "sidecar",
     "console",

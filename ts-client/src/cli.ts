@@ -19,6 +19,7 @@ const VERBS: Record<string, () => Promise<Verb>> = {
   shadow: async () => (await import("./commands/shadow.js")).shadowCommand,
   record: async () => (await import("./commands/record.js")).recordCommand,
   replay: async () => (await import("./commands/replay.js")).replayCommand,
+  quarantine: async () => (await import("./commands/quarantine.js")).quarantineCommand,
   manifest: async () => (await import("./commands/manifest.js")).manifestCommand,
   sidecar: async () => (await import("./commands/sidecar.js")).sidecarCommand,
   console: async () => (await import("./commands/console.js")).consoleCommand,

@@ -10,6 +10,7 @@ from .candidates import candidates, register
 from .doctor import doctor
 from .freeze import events, freeze, unfreeze
 from .ops import manifest, ops, why
+from .quarantine import quarantine, quarantine_status
 from .status import status
 from .use import panic, reset, use
 from .watch import (
@@ -45,4 +46,6 @@ VERBS: dict[str, Callable[[Engine, Fields], Awaitable[Fields]]] = {
     "unfreeze": unfreeze,
     "events": events,
     "panic": panic,
+    "quarantine": quarantine,
+    "quarantine_status": quarantine_status,
 }

@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "fault_lines.h"
 #include "opswap_builds.h"
 #include "torch_ops.h"
 
@@ -396,5 +397,6 @@ PYBIND11_MODULE(_opswap, m) {
            py::arg("layout"));
   m.def("from_dlpack", &from_dlpack);
   define_calls(m);
+  opswap_faults::define(m);
   opswap_torch::define(m, [](const std::string &code, const std::string &message) { throw Failure{code, message}; });
 }

@@ -180,6 +180,14 @@ export class LocalClient implements OpswapClient {
     });
   }
 
+  reference(): Promise<never> {
+    return Promise.reject(
+      new OpswapError("OPSWAP_E_UNSUPPORTED", "reference: the library in this process has no references", {
+        remedy: "leave --local out: references run in a sidecar",
+      }),
+    );
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
   }

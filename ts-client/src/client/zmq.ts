@@ -6,6 +6,7 @@ import type {
   DoctorResult,
   OpsResult,
   PlanResult,
+  ReferenceResult,
   ResetResult,
   Service,
   StatusResult,
@@ -132,9 +133,9 @@ export class ZmqClient implements OpswapClient {
   ask<V extends Verb>(
     verb: V,
     request: Verbs[V]["request"],
-    { timeoutMs = this.#timeoutMs }: { timeoutMs?: number | undefined } = {},
+    { timeoutMs = 0 }: Pick<UseOptions, "timeoutMs"> = {},
   ): Promise<Verbs[V]["result"]> {
-    return this.#connection.request(verb, request, timeoutMs);
+    return this.#connection.request(verb, request, timeoutMs + this.#timeoutMs);
   }
 
   doctor(): Promise<DoctorResult> {
@@ -168,6 +169,20 @@ export class ZmqClient implements OpswapClient {
     const { args: wired } = await this.#wired(op, args);
     const fields = { op, args: wired, ...(options.impl && { impl: options.impl }) };
     return this.#connection.request("plan", fields, this.#timeoutMs);
+  }
+
+  async reference(
+    op: string,
+    args: readonly CallArgument[],
+    outputs: Readonly<Record<string, OpTensor>>,
+  ): Promise<ReferenceResult> {
+    const wired = Object.entries(outputs).map(([name, tensor]) => [name, this.#wire(tensor)]);
+    const fields = {
+      op,
+      args: args.map((argument) => this.#wire(argument)),
+      outputs: Object.fromEntries(wired),
+    };
+    return this.#connection.request("reference", fields, CALL_TIMEOUT_MS);
   }
 
   async close(): Promise<void> {

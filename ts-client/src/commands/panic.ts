@@ -20,8 +20,6 @@ interface Options extends TargetOptions, AuditOptions {
 type Outcome = { engine: string; result: PanicResult } | { engine: string; error: OpswapError };
 
 const SECONDS = 30;
-/** For the questions before and after the switch. */
-const BESIDE_MS = 30_000;
 
 export function panicCommand(context: Context): Command {
   const command = new Command("panic")
@@ -60,7 +58,7 @@ export function panicCommand(context: Context): Command {
 function one(context: Context, options: Options, target: Target): Promise<PanicResult> {
   const { reason, timeout = SECONDS } = options;
   const request = { timeout_ms: Math.round(1000 * timeout), ...(reason !== undefined && { reason }) };
-  const timeoutMs = 4 * request.timeout_ms + BESIDE_MS;
+  const timeoutMs = 4 * request.timeout_ms;
   const asked = { action: "panic", to: {} };
   const change = inAudit(
     context.io,

@@ -111,7 +111,7 @@ export const restored = once((): Schema<Restored> => z.object({
   message: z.string().check(z.maxLength(4096)),
 }));
 
-/** An implementation that `use` refuses, because an engine died while it was on trial. */
+/** An implementation that `use` refuses, because an engine died while it was on trial, or because it failed in quarantine. */
 export interface Barred {
   /** op */
   op: string;
@@ -606,6 +606,78 @@ export const rankRecording = once((): Schema<RankRecording> => z.object({
   buckets: z.array(bucketCount()).check(z.maxLength(1024)),
 }));
 
+/** A recorded call against the float64 reference: largest difference over what the tolerance allows. */
+export interface Reference {
+  /** shape bucket */
+  bucket: string;
+  /** of control; null where one is not finite in another way */
+  control_worst: number | null;
+  /** of the candidate */
+  candidate_worst: number | null;
+}
+export const reference = once((): Schema<Reference> => z.object({
+  bucket: z.string().check(z.maxLength(4096)),
+  control_worst: z.nullable(z.number().check(z.minimum(0))),
+  candidate_worst: z.nullable(z.number().check(z.minimum(0))),
+}));
+
+/** A recording that could not be used. */
+export interface RefusedRecording {
+  /** its name */
+  file: string;
+  /** why */
+  reason: string;
+}
+export const refusedRecording = once((): Schema<RefusedRecording> => z.object({
+  file: z.string().check(z.maxLength(4096)),
+  reason: z.string().check(z.maxLength(4096)),
+}));
+
+/** What came of a candidate's quarantine. */
+export interface Quarantined {
+  /** op */
+  op: string;
+  /** the candidate */
+  impl: string;
+  /** what it was compared with */
+  control: string;
+  /** what this is true of: the candidate's file, else the build of the library or the version of the engine */
+  digest: string;
+  /** barred: `use` refuses it */
+  verdict: "passed" | "barred";
+  /** why it is barred; empty where it is not */
+  reason: string;
+  /** recorded calls that it made without a fault */
+  calls: number;
+  /** shape buckets of these calls */
+  buckets: string[];
+  /** its outputs were control's bit by bit, in all of these calls */
+  bit_equal: boolean;
+  /** one per call that has a reference, up to 256 */
+  references: Reference[];
+  /** recordings that could not be used, up to 16 */
+  refused: RefusedRecording[];
+  /** when, since 1970 */
+  time_ms: number;
+  /** how long */
+  took_ms: number;
+}
+export const quarantined = once((): Schema<Quarantined> => z.object({
+  op: z.string().check(z.maxLength(4096)),
+  impl: z.string().check(z.maxLength(4096)),
+  control: z.string().check(z.maxLength(4096)),
+  digest: z.string().check(z.maxLength(4096)),
+  verdict: z.enum(["passed", "barred"]),
+  reason: z.string().check(z.maxLength(4096)),
+  calls: z.int().check(z.minimum(0)),
+  buckets: z.array(z.string().check(z.maxLength(4096))).check(z.maxLength(1024)),
+  bit_equal: z.boolean(),
+  references: z.array(reference()).check(z.maxLength(1024)),
+  refused: z.array(refusedRecording()).check(z.maxLength(1024)),
+  time_ms: z.int().check(z.minimum(0)),
+  took_ms: z.int().check(z.minimum(0)),
+}));
+
 /** A choice that ends by itself. */
 export interface Override {
   /** op */
@@ -852,7 +924,7 @@ export interface UseRequest {
   timeout_ms?: number | undefined;
   /** why, for the engine's log */
   reason?: string | undefined;
-  /** why cached KV stays as good as before, in the operator's words; without it running requests are computed anew */
+  /** why cached KV stays as good as before, in the operator's words; `verified`: only where a quarantine found each change bit-equal with what ran; without it running requests are computed anew */
   neutral?: string | undefined;
   /** the choice ends by itself after this time, and what ran before runs again; the same request again renews it. Without it the choice stays, and an override of these ops ends */
   ttl_ms?: number | undefined;
@@ -1077,6 +1149,30 @@ export const planResult = once((): Schema<PlanResult> => z.object({
   plan: z.instanceof(Uint8Array).check(z.refine((b) => b.length <= 65536)),
 }));
 
+/** The float64 reference of a call, written into outputs of the client's. */
+export interface ReferenceRequest {
+  /** op */
+  op: string;
+  /** in manifest order; not written */
+  args: CallArg[];
+  /** by the name of each written argument: float64, of its shape */
+  outputs: Record<string, TensorRef>;
+}
+export const referenceRequest = once((): Schema<ReferenceRequest> => z.object({
+  op: z.string().check(z.minLength(1), z.maxLength(128)),
+  args: z.array(callArg()).check(z.maxLength(64)),
+  outputs: z.record(z.string(), tensorRef()),
+}));
+
+/** Answer to `reference`. */
+export interface ReferenceResult {
+  /** names of the outputs */
+  written: string[];
+}
+export const referenceResult = once((): Schema<ReferenceResult> => z.object({
+  written: z.array(z.string().check(z.maxLength(4096))).check(z.maxLength(1024)),
+}));
+
 /** Runs control and candidate behind chosen calls of an op, on every rank or on none. */
 export interface ShadowStartRequest {
   /** op */
@@ -1252,6 +1348,57 @@ export interface RecordStatusResult {
 }
 export const recordStatusResult = once((): Schema<RecordStatusResult> => z.object({
   ranks: z.array(rankRecording()).check(z.maxLength(1024)),
+}));
+
+/** Replays recorded calls on a candidate in another process, under limits, and bars it where it fails. */
+export interface QuarantineRequest {
+  /** op */
+  op: string;
+  /** the candidate */
+  impl: string;
+  /** what it is compared with; what is active when not given, `ref` where that is `framework`, the candidate or registered */
+  control?: string | undefined;
+  /** of all buckets in turn, the newest first; 32 when not given */
+  most_calls?: number | undefined;
+  /** for all calls; 300000 when not given */
+  timeout_ms?: number | undefined;
+}
+export const quarantineRequest = once((): Schema<QuarantineRequest> => z.object({
+  op: z.string().check(z.minLength(1), z.maxLength(128)),
+  impl: z.string().check(z.minLength(1), z.maxLength(128)),
+  control: z.optional(z.string().check(z.minLength(1), z.maxLength(128))),
+  most_calls: z.optional(z.int().check(z.minimum(1), z.maximum(1000))),
+  timeout_ms: z.optional(z.int().check(z.minimum(1), z.maximum(600000))),
+}));
+
+/** Answer to `quarantine`. */
+export interface QuarantineResult {
+  /** last committed epoch: a quarantine switches nothing */
+  epoch: number;
+  /** what came of it */
+  result: Quarantined;
+}
+export const quarantineResult = once((): Schema<QuarantineResult> => z.object({
+  epoch: z.int().check(z.minimum(0)),
+  result: quarantined(),
+}));
+
+/** What is kept of earlier quarantines, the newest first. */
+export interface QuarantineStatusRequest {
+  /** only this op */
+  op?: string | undefined;
+}
+export const quarantineStatusRequest = once((): Schema<QuarantineStatusRequest> => z.object({
+  op: z.optional(z.string().check(z.minLength(1), z.maxLength(128))),
+}));
+
+/** Answer to `quarantine_status`. */
+export interface QuarantineStatusResult {
+  /** one per candidate, control and digest */
+  results: Quarantined[];
+}
+export const quarantineStatusResult = once((): Schema<QuarantineStatusResult> => z.object({
+  results: z.array(quarantined()).check(z.maxLength(1024)),
 }));
 
 /** Refuses switches of ops by `use` and `reset` until a time, but for the owner's. The same name and owner replace what is there. */
@@ -1432,6 +1579,7 @@ export interface Verbs {
   manifest: { request: ManifestRequest; result: ManifestResult };
   call: { request: CallRequest; result: CallResult };
   plan: { request: PlanRequest; result: PlanResult };
+  reference: { request: ReferenceRequest; result: ReferenceResult };
   shadow_start: { request: ShadowStartRequest; result: ShadowStartResult };
   shadow_stop: { request: ShadowStopRequest; result: ShadowStopResult };
   shadow_status: { request: ShadowStatusRequest; result: ShadowStatusResult };
@@ -1439,6 +1587,8 @@ export interface Verbs {
   record_start: { request: RecordStartRequest; result: RecordStartResult };
   record_stop: { request: RecordStopRequest; result: RecordStopResult };
   record_status: { request: RecordStatusRequest; result: RecordStatusResult };
+  quarantine: { request: QuarantineRequest; result: QuarantineResult };
+  quarantine_status: { request: QuarantineStatusRequest; result: QuarantineStatusResult };
   freeze: { request: FreezeRequest; result: FreezeResult };
   unfreeze: { request: UnfreezeRequest; result: UnfreezeResult };
   events: { request: EventsRequest; result: EventsResult };
@@ -1460,6 +1610,7 @@ export const RESULTS: { [V in Verb]: () => Schema<Verbs[V]["result"]> } = {
   manifest: manifestResult,
   call: callResult,
   plan: planResult,
+  reference: referenceResult,
   shadow_start: shadowStartResult,
   shadow_stop: shadowStopResult,
   shadow_status: shadowStatusResult,
@@ -1467,6 +1618,8 @@ export const RESULTS: { [V in Verb]: () => Schema<Verbs[V]["result"]> } = {
   record_start: recordStartResult,
   record_stop: recordStopResult,
   record_status: recordStatusResult,
+  quarantine: quarantineResult,
+  quarantine_status: quarantineStatusResult,
   freeze: freezeResult,
   unfreeze: unfreezeResult,
   events: eventsResult,
@@ -1475,8 +1628,8 @@ export const RESULTS: { [V in Verb]: () => Schema<Verbs[V]["result"]> } = {
 
 /** Verbs that each service answers. */
 export const SERVICES: Record<Service, readonly Verb[]> = {
-  engine: ["hello", "status", "ops", "why", "use", "reset", "register", "candidates", "doctor", "manifest", "shadow_start", "shadow_stop", "shadow_status", "shadow_read", "record_start", "record_stop", "record_status", "freeze", "unfreeze", "events", "panic"],
-  sidecar: ["hello", "status", "ops", "why", "manifest", "call", "plan"],
+  engine: ["hello", "status", "ops", "why", "use", "reset", "register", "candidates", "doctor", "manifest", "shadow_start", "shadow_stop", "shadow_status", "shadow_read", "record_start", "record_stop", "record_status", "quarantine", "quarantine_status", "freeze", "unfreeze", "events", "panic"],
+  sidecar: ["hello", "status", "ops", "why", "manifest", "call", "plan", "reference"],
 };
 
 /** What each error of the protocol means, and what to do. */
@@ -1526,8 +1679,12 @@ export const ERRORS = {
     remedy: "do what the reason ends with; `opswap why OP` shows the class of each implementation",
   },
   OPSWAP_E_BARRED: {
-    meaning: "an engine died while this implementation was on trial",
+    meaning: "an engine died while this implementation was on trial, or it failed in quarantine",
     remedy: "`opswap status` says when; `opswap reset OP` lifts that",
+  },
+  OPSWAP_E_QUARANTINE: {
+    meaning: "a candidate has not passed quarantine, or a quarantine could not be carried out",
+    remedy: "`opswap quarantine OP IMPL` replays recorded calls on it in another process",
   },
   OPSWAP_E_CANDIDATE: {
     meaning: "a candidate cannot be registered: its file, its place or its argument list is not as it has to be",
