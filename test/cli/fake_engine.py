@@ -1,6 +1,6 @@
 """A real agent over fake ranks, for tests of the command line that need an engine to talk to but no model.
 
-python fake_engine.py NAME [--ranks N] [--unhealthy] [--deaf] [--starting]
+python fake_engine.py NAME [--ranks N] [--unhealthy] [--deaf] [--starting] [--calls seen|idle]
 
 Prints "ready"; ends when its input is closed.
 """
@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import sys
 
+from fake_shadow import ShadowNative
 from ipc_fakes import FakeRanks
 from opswap.ipc import engine
 from opswap.ipc.agent import Agent
@@ -20,8 +21,10 @@ from opswap.ipc.engine import AgentInfo
 DEAF_S = 0.3
 
 
-async def serve(name: str, size: int, unhealthy: bool, deaf: bool) -> None:
+async def serve(name: str, size: int, unhealthy: bool, deaf: bool, calls: str) -> None:
     ranks = FakeRanks(size)
+    ranks.natives = [ShadowNative(calls, rank) for rank in range(size)]
+    ranks.make()
     if deaf:
         engine.ASK_TIMEOUT_S = DEAF_S
         ranks.delay = lambda _method: 3600.0
@@ -62,8 +65,9 @@ if __name__ == "__main__":
     parser.add_argument("--unhealthy", action="store_true")
     parser.add_argument("--deaf", action="store_true", help="ranks that never answer")
     parser.add_argument("--starting", action="store_true", help="no agent yet")
+    parser.add_argument("--calls", choices=("seen", "idle"), default="seen", help="what its shadows see")
     given = parser.parse_args()
     if given.starting:
         start(given.name)
     else:
-        asyncio.run(serve(given.name, given.ranks, given.unhealthy, given.deaf))
+        asyncio.run(serve(given.name, given.ranks, given.unhealthy, given.deaf, given.calls))

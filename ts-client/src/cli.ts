@@ -43,7 +43,8 @@ Exit codes:
   0  done
   1  failed, refused, or not healthy
   2  the command line is wrong: an unknown verb, option, op, implementation or file
-  3  nothing to talk to: no engine, no sidecar, or no native library`;
+  3  nothing to talk to: no engine, no sidecar, or no native library
+  4  undecided: an experiment ended, or was stopped, before anything followed from its samples`;
 
 /** The command line, ready to parse `args`. */
 async function program(context: Context, args: readonly string[]): Promise<Command> {

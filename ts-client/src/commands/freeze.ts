@@ -34,7 +34,7 @@ function applyCommand(context: Context): Command {
 }
 
 /** Times as an engine takes them. */
-function asRequest({ name, owner, reason, from, until, ops }: FreezeSpec) {
+export function asRequest({ name, owner, reason, from, until, ops }: FreezeSpec) {
   const times = { until_ms: Date.parse(until), ...(from !== undefined && { from_ms: Date.parse(from) }) };
   return { name, owner, reason, ops, ...times };
 }

@@ -1798,6 +1798,22 @@ export const ERRORS = {
     meaning: "a stored verdict is not there, cannot be read, or does not follow from its inputs",
     remedy: "judge the samples again",
   },
+  OPSWAP_E_NO_EXPERIMENT: {
+    meaning: "no experiment of this name was applied",
+    remedy: "`opswap ab status` lists them, `opswap ab apply -f FILE` stores one",
+  },
+  OPSWAP_E_EXPERIMENT_STORE: {
+    meaning: "a file of the store of experiments was changed by other hands, or somebody else is working on the store",
+    remedy: "wait for the other one; a file that was changed is made anew by `opswap ab apply -f FILE`, and a run's folder may be moved away",
+  },
+  OPSWAP_E_RUNS: {
+    meaning: "the runs of an experiment do not allow this: one goes on, or there is none",
+    remedy: "`opswap ab status NAME` says how it stands",
+  },
+  OPSWAP_E_NOT_PASSED: {
+    meaning: "an experiment may not be promoted: there is no pass of its present spec on this build and model",
+    remedy: "`opswap ab start NAME`, and promote what has passed",
+  },
   OPSWAP_E_AUDIT: {
     meaning: "the audit was changed or cut",
     remedy: "`opswap audit verify` names the line; keep the file, and move it away to begin another",

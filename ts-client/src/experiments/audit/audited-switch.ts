@@ -22,6 +22,8 @@ export interface About {
   ticket?: string | undefined;
   /** The switch waits for no disk: what is to be kept is kept after it. */
   afterwards?: boolean | undefined;
+  /** Id of the verdict that it follows from. */
+  verdict?: string | undefined;
   /** The switch goes on all the same: taking a kernel back must work on a full disk. */
   unaudited(error: OpswapError): unknown;
 }
@@ -77,10 +79,15 @@ async function kept(store: AuditStore, entry: AuditEntry, about: About): Promise
   }
 }
 
-function entryOf(client: OpswapClient, { action, to }: Asked, { why, ticket }: About): AuditEntry {
+/** Who runs this process. */
+export function whoRuns(): AuditEntry["who"] {
   const { username, uid } = userInfo();
+  return { user: username, uid, host: hostname() };
+}
+
+function entryOf(client: OpswapClient, { action, to }: Asked, { why, ticket, verdict }: About): AuditEntry {
   return {
-    who: { user: username, uid, host: hostname() },
+    who: whoRuns(),
     action,
     outcome: "asked",
     engine: client.name,
@@ -90,6 +97,7 @@ function entryOf(client: OpswapClient, { action, to }: Asked, { why, ticket }: A
     ticket: ticket ?? null,
     epoch: null,
     build: null,
+    ...(verdict !== undefined && { verdict }),
     error: null,
   };
 }

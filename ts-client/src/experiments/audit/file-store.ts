@@ -13,14 +13,12 @@ import {
   writeFileSync,
   writeSync,
 } from "node:fs";
-import { constants } from "node:os";
 import path from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import * as z from "zod/mini";
 import { syncFolder } from "../../convert/run/staging.js";
-import { loadNative } from "../../native.js";
 import { OpswapError } from "../../types/errors.js";
-import { errnoName, systemError } from "../../types/system-error.js";
+import { systemError } from "../../types/system-error.js";
+import { locked } from "../file-lock.js";
 import { type AuditEntry, after, chained, EMPTY, type Head, parseRecord, uncollected } from "./record.js";
 import type { AuditStore } from "./store.js";
 import { type Verified, verify } from "./verify.js";
@@ -28,8 +26,6 @@ import { type Verified, verify } from "./verify.js";
 const MOST_BYTES = 256 << 20;
 /** The longest tail behind the head: records whose writers were killed before they wrote the head. */
 const MOST_TAIL = 1 << 20;
-const WAIT_MS = 5_000;
-const RETRY_MS = 5;
 
 const headFile = z.object({
   records: z.int().check(z.nonnegative()),
@@ -80,7 +76,7 @@ export class FileAudit implements AuditStore {
       mkdirSync(path.dirname(this.file), { recursive: true, mode: 0o700 });
       const fd = openSync(this.file, "a+", 0o600);
       try {
-        await locked(fd, this.file);
+        await locked(fd, this.file, "OPSWAP_E_AUDIT_STORE");
         return work(fd, this.#end(fd));
       } finally {
         closeSync(fd);
@@ -155,24 +151,6 @@ export class FileAudit implements AuditStore {
     writeFileSync(fresh, `${JSON.stringify(head)}\n`, { mode: 0o600, flush: true });
     renameSync(fresh, this.#head);
     syncFolder(path.dirname(this.#head));
-  }
-}
-
-/** Waits until no other process writes; the system lets go of the lock of one that is killed. */
-async function locked(fd: number, file: string): Promise<void> {
-  const native = loadNative();
-  const end = Date.now() + WAIT_MS;
-  for (;;) {
-    const errno = native.lockFile(fd);
-    if (errno === 0) return;
-    if (errno !== constants.errno.EWOULDBLOCK)
-      throw new OpswapError("OPSWAP_E_AUDIT_STORE", `${file} cannot be locked: ${errnoName(errno)}`);
-    if (Date.now() > end)
-      throw new OpswapError(
-        "OPSWAP_E_AUDIT_STORE",
-        `${file} is locked by another process since ${WAIT_MS / 1000} s`,
-      );
-    await sleep(RETRY_MS);
   }
 }
 

@@ -23,6 +23,8 @@ const entry = z.object({
   epoch: z.nullable(z.int()),
   /** `build_digest` of the library. */
   build: z.nullable(text),
+  /** Id of the verdict that it follows from. */
+  verdict: z.optional(text),
   /** Code and message of a refusal. */
   error: z.nullable(z.object({ code: text, message: text })),
   /** Of what an engine did by itself: its journal, its number there, and when it was. */

@@ -52,6 +52,24 @@ const analysis = z.strictObject({
     .default(METRICS.map((one) => ({ name: one, failureLimit: 0, non_inferior: 0.01, ...GUARDS }))),
 });
 
+const guard = z.strictObject({
+  lease: duration
+    .refine((ms) => ms >= 1_000 && ms <= 3_600_000, "a duration from 1s to 1h")
+    .default(30_000)
+    .describe("a guarded candidate goes back by itself when nobody has renewed it for so long"),
+  decide_within: duration
+    .refine((ms) => ms >= 1_000 && ms <= 30 * 86_400_000, "a duration from 1s to 30d")
+    .default(86_400_000)
+    .describe("a guarded candidate that passed, or whose failure is paused, goes back after this time"),
+});
+
+const promotion = z.strictObject({
+  ttl: duration
+    .refine((ms) => ms >= 1_000 && ms <= 30 * 86_400_000, "a duration from 1s to 30d")
+    .optional()
+    .describe("a promoted candidate goes back to control after this time; never when left out"),
+});
+
 const fresh = <T extends z.ZodType>(schema: T) => schema.prefault({} as z.input<T>);
 
 /** One candidate against one control of one op. */
@@ -72,6 +90,8 @@ export const experimentSpec = z
       .describe("buckets without which there is no pass, such as T16 H1024 bfloat16"),
     sampling: fresh(sampling),
     analysis: fresh(analysis),
+    guard: fresh(guard),
+    promotion: fresh(promotion),
     on_fail: z
       .enum(["rollback", "pause"])
       .default("rollback")
@@ -96,8 +116,8 @@ export const freezeSpec = z
 export const specFile = z.discriminatedUnion("kind", [experimentSpec, freezeSpec]);
 
 /** The names of all fields, for what a misspelt one probably meant. */
-export const FIELDS = [experimentSpec, freezeSpec, sampling, analysis, metric].flatMap((one) =>
-  Object.keys(one.shape),
+export const FIELDS = [experimentSpec, freezeSpec, sampling, analysis, metric, guard, promotion].flatMap(
+  (one) => Object.keys(one.shape),
 );
 
 export type ExperimentSpec = z.output<typeof experimentSpec>;
