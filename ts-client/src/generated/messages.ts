@@ -92,11 +92,14 @@ export interface Framework {
   version: string;
   /** the model it serves */
   model: string;
+  /** where it answers over HTTP, as this machine reaches it; absent where it does not, or not in the clear */
+  url?: string | undefined;
 }
 export const framework = once((): Schema<Framework> => z.object({
   name: z.string().check(z.maxLength(4096)),
   version: z.string().check(z.maxLength(4096)),
   model: z.string().check(z.maxLength(4096)),
+  url: z.optional(z.string().check(z.maxLength(4096))),
 }));
 
 /** What the agent did with the choice of the last run when it started. */
