@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections import Counter
 
 import zmq
@@ -22,10 +23,13 @@ from .restore import Restored
 from .server import LINGER_MS, Fields, Server
 from .verbs.engine import VERBS
 
+log = logging.getLogger("opswap.agent")
 # In all: eight clients that use up their share leave none for a ninth, and the engine still does its work.
 QUEUE = 8 * LIMITS["in_flight"]
 HEARTBEAT_S = 1.0
 JUDGE_S = 5.0
+#: How late an override may end.
+OVERRIDES_S = 0.2
 
 
 class Agent:
@@ -62,7 +66,9 @@ class Agent:
             await self.engine.ranks.stop()
             registration.close()
             raise
-        self._loops = [asyncio.create_task(loop()) for loop in (self._listen, self._beat, self._judge)]
+        self._loops = [
+            asyncio.create_task(loop()) for loop in (self._listen, self._beat, self._judge, self._end_overrides)
+        ]
 
     async def stop(self) -> None:
         """Lets a switch that is under way finish: half of one is the one state the ranks must not be left in."""
@@ -140,3 +146,16 @@ class Agent:
             await asyncio.sleep(JUDGE_S)
             with contextlib.suppress(IpcError):  # a rank that does not answer now is asked again
                 await self.engine.judge_trials()
+
+    async def _end_overrides(self) -> None:
+        while True:
+            await asyncio.sleep(OVERRIDES_S)
+            # Where this agent is stopped meanwhile: a switch is never cut short.
+            ending = asyncio.create_task(self.engine.end_overrides())
+            self._tasks.add(ending)
+            ending.add_done_callback(self._tasks.discard)
+            try:
+                await asyncio.shield(ending)
+            except Exception:  # nobody else takes back what this loop takes back
+                self.counters["failed"] += 1
+                log.exception("overrides were not taken back; this is tried again")

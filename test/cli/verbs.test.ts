@@ -77,6 +77,7 @@ describe("help", () => {
     "console",
     "evidence",
     "convert",
+    "freeze",
     "ab",
     "audit",
   ];

@@ -24,6 +24,7 @@ const VERBS: Record<string, () => Promise<Verb>> = {
   console: async () => (await import("./commands/console.js")).consoleCommand,
   evidence: async () => (await import("./commands/evidence.js")).evidenceCommand,
   convert: async () => (await import("./commands/convert.js")).convertCommand,
+  freeze: async () => (await import("./commands/freeze.js")).freezeCommand,
   ab: async () => (await import("./commands/ab.js")).abCommand,
   audit: async () => (await import("./commands/audit.js")).auditCommand,
 };

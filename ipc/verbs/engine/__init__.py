@@ -7,6 +7,7 @@ from typing import Any
 
 from ...engine import Engine
 from .doctor import doctor
+from .freeze import events, freeze, unfreeze
 from .ops import manifest, ops, why
 from .status import status
 from .use import reset, use
@@ -37,4 +38,7 @@ VERBS: dict[str, Callable[[Engine, Fields], Awaitable[Fields]]] = {
     "record_start": record_start,
     "record_stop": record_stop,
     "record_status": record_status,
+    "freeze": freeze,
+    "unfreeze": unfreeze,
+    "events": events,
 }

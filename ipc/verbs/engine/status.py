@@ -24,6 +24,8 @@ async def status(engine: Engine, _fields: Fields) -> Fields:
         "restored": engine.restored.report(),
         "trial": dict(engine.memory.record.trial),
         "barred": engine.memory.barred(),
+        "overrides": engine.overrides.report(),
+        "freezes": engine.memory.freezes.lasting(engine.info.clock.wall_ms()),
         "divergence": engine.coordinator.divergence,
         "isolation": engine.ranks.isolation,
         "counters": dict(engine.counters),

@@ -6,7 +6,8 @@ import type { Answer } from "./compare.js";
 
 /** An answer with log-probabilities of a long prompt is some MB. */
 const MOST_BYTES = 64 << 20;
-const ANSWER_TIMEOUT_MS = 300_000;
+/** Less than a bisect's overrides last. */
+const ANSWER_TIMEOUT_MS = 100_000;
 /** What vLLM gives for a token unless it was started to give more. */
 const TOP = 5;
 

@@ -112,16 +112,19 @@ export class ZmqClient implements OpswapClient {
 
   use(changes: readonly Change[], options: UseOptions = {}): Promise<UseResult> {
     const timeout = options.timeoutMs ?? USE_TIMEOUT_MS;
-    const { reason, neutral } = options;
-    const why = { ...(reason !== undefined && { reason }), ...(neutral !== undefined && { neutral }) };
-    const fields = { changes: [...changes], timeout_ms: timeout, ...why };
+    const { reason, neutral, owner, ticket, renew } = options;
+    const how = { reason, neutral, owner, ticket, renew, ttl_ms: options.ttlMs, if_epoch: options.ifEpoch };
+    const fields = { changes: [...changes], timeout_ms: timeout, ...given(how) };
     // Prepare, commit, and both again when a commit that went wrong is taken back.
     return this.#connection.request("use", fields, 4 * timeout + this.#timeoutMs);
   }
 
-  reset(op?: string, options: Pick<UseOptions, "timeoutMs"> = {}): Promise<ResetResult> {
-    const timeout = options.timeoutMs ?? USE_TIMEOUT_MS;
-    const fields = { ...(op !== undefined && { op }), timeout_ms: timeout };
+  reset(
+    op?: string,
+    { timeoutMs, owner }: Pick<UseOptions, "timeoutMs" | "owner"> = {},
+  ): Promise<ResetResult> {
+    const timeout = timeoutMs ?? USE_TIMEOUT_MS;
+    const fields = { timeout_ms: timeout, ...given({ op, owner }) };
     return this.#connection.request("reset", fields, 4 * timeout + this.#timeoutMs);
   }
 
@@ -195,4 +198,10 @@ export class ZmqClient implements OpswapClient {
       remedy: "allocate it with the tensor() of the client that makes the call",
     });
   }
+}
+
+/** The fields that were given. */
+function given<T extends object>(fields: T) {
+  const entries = Object.entries(fields).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(entries) as { [K in keyof T]?: Exclude<T[K], undefined> };
 }

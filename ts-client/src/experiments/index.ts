@@ -13,7 +13,7 @@ export { readSamples } from "./samples.js";
 export { checkExperiment, checkFreeze } from "./spec/check-names.js";
 export { refuseFrozen, refuseShared } from "./spec/exclusion.js";
 export { type ExperimentSpec, type FreezeSpec, jsonSchema } from "./spec/experiment.js";
-export { parseSpec, type ReadSpec, readExperiment, readSpec } from "./spec/read-file.js";
+export { parseSpec, type ReadSpec, readExperiment, readFreeze, readSpec } from "./spec/read-file.js";
 export { stateFolder } from "./state-folder.js";
 export { alphaOfBucket } from "./statistics/confidence-sequence.js";
 export { Latency } from "./statistics/latency.js";

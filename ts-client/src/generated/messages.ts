@@ -546,6 +546,93 @@ export const rankRecording = once((): Schema<RankRecording> => z.object({
   buckets: z.array(bucketCount()).check(z.maxLength(1024)),
 }));
 
+/** A choice that ends by itself. */
+export interface Override {
+  /** op */
+  op: string;
+  /** implementation that runs until then */
+  impl: string;
+  /** what runs from then on: what ran before the first of the overrides that followed each other */
+  returns_to: string;
+  /** its whole time, from the last renewal on */
+  ttl_ms: number;
+  /** what is left of it */
+  left_ms: number;
+  /** why; empty when not given */
+  reason: string;
+  /** empty when not given */
+  ticket: string;
+  /** whose it is; empty when not given */
+  owner: string;
+}
+export const override = once((): Schema<Override> => z.object({
+  op: z.string().check(z.maxLength(4096)),
+  impl: z.string().check(z.maxLength(4096)),
+  returns_to: z.string().check(z.maxLength(4096)),
+  ttl_ms: z.int().check(z.minimum(0)),
+  left_ms: z.int().check(z.minimum(0)),
+  reason: z.string().check(z.maxLength(4096)),
+  ticket: z.string().check(z.maxLength(4096)),
+  owner: z.string().check(z.maxLength(4096)),
+}));
+
+/** While it lasts, nobody but its owner switches its ops, what they are made of, or what is made of them. */
+export interface Freeze {
+  /** name */
+  name: string;
+  /** whose it is */
+  owner: string;
+  /** why */
+  reason: string;
+  /** unix time in ms from which it lasts, by the engine's clock */
+  from_ms: number;
+  /** unix time in ms when it ends by itself */
+  until_ms: number;
+  /** all ops when empty */
+  ops: string[];
+}
+export const freeze = once((): Schema<Freeze> => z.object({
+  name: z.string().check(z.minLength(1), z.maxLength(128)),
+  owner: z.string().check(z.minLength(1), z.maxLength(128)),
+  reason: z.string().check(z.minLength(1), z.maxLength(512)),
+  from_ms: z.int().check(z.minimum(0)),
+  until_ms: z.int().check(z.minimum(0)),
+  ops: z.array(z.string().check(z.minLength(1), z.maxLength(128))).check(z.maxLength(1024)),
+}));
+
+/** Something that the engine did by itself, or a freeze. */
+export interface Event {
+  /** its number in this journal; they rise by one */
+  n: number;
+  /** unix time in ms */
+  time_ms: number;
+  /** override-ended, override-dropped, started-barred, started-refused, started-framework, started-failed, panic, frozen, unfrozen, ... */
+  kind: string;
+  /** committed by then */
+  epoch: number;
+  /** implementation by op, before */
+  from: Record<string, string>;
+  /** the same, after */
+  to: Record<string, string>;
+  /** what happened, in words */
+  reason: string;
+  /** of the override; empty where there is none */
+  ticket: string;
+  /** of the override; empty where there is none */
+  owner: string;
+}
+export const event = once((): Schema<Event> => z.object({
+  n: z.int().check(z.minimum(1)),
+  time_ms: z.int().check(z.minimum(0)),
+  kind: z.string().check(z.maxLength(64)),
+  epoch: z.int().check(z.minimum(0)),
+  from: z.record(z.string(), z.string().check(z.maxLength(4096))),
+  to: z.record(z.string(), z.string().check(z.maxLength(4096))),
+  reason: z.string().check(z.maxLength(4096)),
+  ticket: z.string().check(z.maxLength(4096)),
+  owner: z.string().check(z.maxLength(4096)),
+}));
+
 /** First message of a connection. Another protocol number is refused, naming both. */
 export interface HelloRequest {
   /** protocol the client speaks */
@@ -606,6 +693,10 @@ export interface StatusResult {
   trial: Record<string, string>;
   /** implementations that are refused until they are reset */
   barred: Barred[];
+  /** choices that end by themselves */
+  overrides: Override[];
+  /** those that last, or will */
+  freezes: Freeze[];
   /** set while ranks may run different choices: what is known, in words */
   divergence: string | null;
   /** the cached KV at the last switch; null before the first */
@@ -626,6 +717,8 @@ export const statusResult = once((): Schema<StatusResult> => z.object({
   restored: restored(),
   trial: z.record(z.string(), z.string().check(z.maxLength(4096))),
   barred: z.array(barred()).check(z.maxLength(1024)),
+  overrides: z.array(override()).check(z.maxLength(1024)),
+  freezes: z.array(freeze()).check(z.maxLength(1024)),
   divergence: z.nullable(z.string().check(z.maxLength(4096))),
   isolation: z.nullable(isolation()),
   counters: z.record(z.string(), z.int().check(z.minimum(0))),
@@ -680,12 +773,27 @@ export interface UseRequest {
   reason?: string | undefined;
   /** why cached KV stays as good as before, in the operator's words; without it running requests are computed anew */
   neutral?: string | undefined;
+  /** the choice ends by itself after this time, and what ran before runs again; the same request again renews it. Without it the choice stays, and an override of these ops ends */
+  ttl_ms?: number | undefined;
+  /** with ttl_ms: refused, and nothing switched, unless just these overrides are there */
+  renew?: boolean | undefined;
+  /** refused unless this is the committed epoch: nobody has switched since whoever asks looked */
+  if_epoch?: number | undefined;
+  /** who asks: an owner's freeze does not stop its owner */
+  owner?: string | undefined;
+  /** the ticket that an override belongs to */
+  ticket?: string | undefined;
 }
 export const useRequest = once((): Schema<UseRequest> => z.object({
   changes: z.array(change()).check(z.minLength(1), z.maxLength(64)),
   timeout_ms: z.optional(z.int().check(z.minimum(1), z.maximum(600000))),
   reason: z.optional(z.string().check(z.minLength(1), z.maxLength(512))),
   neutral: z.optional(z.string().check(z.minLength(1), z.maxLength(512))),
+  ttl_ms: z.optional(z.int().check(z.minimum(1000), z.maximum(2592000000))),
+  renew: z.optional(z.boolean()),
+  if_epoch: z.optional(z.int().check(z.minimum(0))),
+  owner: z.optional(z.string().check(z.minLength(1), z.maxLength(128))),
+  ticket: z.optional(z.string().check(z.minLength(1), z.maxLength(512))),
 }));
 
 /** Answer to `use`. */
@@ -715,10 +823,13 @@ export interface ResetRequest {
   op?: string | undefined;
   /** as `use` has it */
   timeout_ms?: number | undefined;
+  /** as `use` has it */
+  owner?: string | undefined;
 }
 export const resetRequest = once((): Schema<ResetRequest> => z.object({
   op: z.optional(z.string().check(z.minLength(1), z.maxLength(128))),
   timeout_ms: z.optional(z.int().check(z.minimum(1), z.maximum(600000))),
+  owner: z.optional(z.string().check(z.minLength(1), z.maxLength(128))),
 }));
 
 /** Answer to `reset`. */
@@ -1017,6 +1128,84 @@ export const recordStatusResult = once((): Schema<RecordStatusResult> => z.objec
   ranks: z.array(rankRecording()).check(z.maxLength(1024)),
 }));
 
+/** Refuses switches of ops by `use` and `reset` until a time, but for the owner's. The same name and owner replace what is there. */
+export interface FreezeRequest {
+  /** name */
+  name: string;
+  /** whose it is */
+  owner: string;
+  /** why */
+  reason: string;
+  /** unix time in ms from which it lasts; from now on when not given */
+  from_ms?: number | undefined;
+  /** unix time in ms when it ends by itself */
+  until_ms: number;
+  /** all ops when empty */
+  ops: string[];
+}
+export const freezeRequest = once((): Schema<FreezeRequest> => z.object({
+  name: z.string().check(z.minLength(1), z.maxLength(128)),
+  owner: z.string().check(z.minLength(1), z.maxLength(128)),
+  reason: z.string().check(z.minLength(1), z.maxLength(512)),
+  from_ms: z.optional(z.int().check(z.minimum(0))),
+  until_ms: z.int().check(z.minimum(0)),
+  ops: z.array(z.string().check(z.minLength(1), z.maxLength(128))).check(z.maxLength(1024)),
+}));
+
+/** Answer to `freeze`. */
+export interface FreezeResult {
+  /** those that last, or will */
+  freezes: Freeze[];
+}
+export const freezeResult = once((): Schema<FreezeResult> => z.object({
+  freezes: z.array(freeze()).check(z.maxLength(1024)),
+}));
+
+/** Ends a freeze; only its owner may. */
+export interface UnfreezeRequest {
+  /** name */
+  name: string;
+  /** its owner */
+  owner?: string | undefined;
+}
+export const unfreezeRequest = once((): Schema<UnfreezeRequest> => z.object({
+  name: z.string().check(z.minLength(1), z.maxLength(128)),
+  owner: z.optional(z.string().check(z.minLength(1), z.maxLength(128))),
+}));
+
+/** Answer to `unfreeze`. */
+export interface UnfreezeResult {
+  /** those that last, or will */
+  freezes: Freeze[];
+}
+export const unfreezeResult = once((): Schema<UnfreezeResult> => z.object({
+  freezes: z.array(freeze()).check(z.maxLength(1024)),
+}));
+
+/** What the engine did by itself, and freezes: the newest 200 are kept, across restarts too. */
+export interface EventsRequest {
+  /** only those with higher numbers */
+  after?: number | undefined;
+}
+export const eventsRequest = once((): Schema<EventsRequest> => z.object({
+  after: z.optional(z.int().check(z.minimum(0))),
+}));
+
+/** Answer to `events`. */
+export interface EventsResult {
+  /** another one where an earlier journal was lost, and numbers began anew */
+  journal: string;
+  /** the highest number that was given */
+  last: number;
+  /** the oldest first; where the first number is not the next one, older ones are gone */
+  events: Event[];
+}
+export const eventsResult = once((): Schema<EventsResult> => z.object({
+  journal: z.string().check(z.maxLength(64)),
+  last: z.int().check(z.minimum(0)),
+  events: z.array(event()).check(z.maxLength(1024)),
+}));
+
 /** What a server sends for each request. */
 export interface Reply {
   /** null when the request could not be read */
@@ -1074,6 +1263,9 @@ export interface Verbs {
   record_start: { request: RecordStartRequest; result: RecordStartResult };
   record_stop: { request: RecordStopRequest; result: RecordStopResult };
   record_status: { request: RecordStatusRequest; result: RecordStatusResult };
+  freeze: { request: FreezeRequest; result: FreezeResult };
+  unfreeze: { request: UnfreezeRequest; result: UnfreezeResult };
+  events: { request: EventsRequest; result: EventsResult };
 }
 export type Verb = keyof Verbs;
 
@@ -1096,11 +1288,14 @@ export const RESULTS: { [V in Verb]: () => Schema<Verbs[V]["result"]> } = {
   record_start: recordStartResult,
   record_stop: recordStopResult,
   record_status: recordStatusResult,
+  freeze: freezeResult,
+  unfreeze: unfreezeResult,
+  events: eventsResult,
 };
 
 /** Verbs that each service answers. */
 export const SERVICES: Record<Service, readonly Verb[]> = {
-  engine: ["hello", "status", "ops", "why", "use", "reset", "doctor", "manifest", "shadow_start", "shadow_stop", "shadow_status", "shadow_read", "record_start", "record_stop", "record_status"],
+  engine: ["hello", "status", "ops", "why", "use", "reset", "doctor", "manifest", "shadow_start", "shadow_stop", "shadow_status", "shadow_read", "record_start", "record_stop", "record_status", "freeze", "unfreeze", "events"],
   sidecar: ["hello", "status", "ops", "why", "manifest", "call", "plan"],
 };
 
@@ -1151,7 +1346,7 @@ export const ERRORS = {
     remedy: "`opswap status` says when; `opswap reset OP` lifts that",
   },
   OPSWAP_E_EPOCH: {
-    meaning: "the epoch is not above the committed one, or was never prepared",
+    meaning: "the epoch is not the one that was expected: somebody else switched meanwhile",
     remedy: "another coordinator may be at work; ask again",
   },
   OPSWAP_E_BUILD: {
@@ -1257,6 +1452,26 @@ export const ERRORS = {
   OPSWAP_E_AUDIT_STORE: {
     meaning: "the audit cannot be written",
     remedy: "mend what the message names, or set OPSWAP_STATE_DIR to a folder that can be written",
+  },
+  OPSWAP_E_ENDPOINT: {
+    meaning: "an engine's completions endpoint did not answer as a bisect needs it",
+    remedy: "see what the message says; docs/bisect.md has what is asked of it",
+  },
+  OPSWAP_E_BISECT: {
+    meaning: "a bisect cannot begin or go on; what ran before runs again",
+    remedy: "mend what the message names, and run it again",
+  },
+  OPSWAP_E_FROZEN: {
+    meaning: "a freeze forbids this switch",
+    remedy: "wait, or ask the owner of the freeze; `opswap freeze list` has them",
+  },
+  OPSWAP_E_LEASE: {
+    meaning: "an override that was to be renewed is not there any more",
+    remedy: "`opswap audit collect`, then `opswap audit show` tells why; begin a new one if it is still wanted",
+  },
+  OPSWAP_E_NO_FREEZE: {
+    meaning: "there is no freeze of this name",
+    remedy: "`opswap freeze list` has them; it may have ended by itself",
   },
 } as const;
 export type ProtocolErrorCode = keyof typeof ERRORS;

@@ -1,6 +1,6 @@
 /** How servers stand, as lines for people. */
 import type { Standing } from "../client/standing.js";
-import type { StatusResult } from "../generated/messages.js";
+import type { Freeze, Override, StatusResult } from "../generated/messages.js";
 import { age } from "./format.js";
 import { isolationLine } from "./switch-lines.js";
 
@@ -24,11 +24,30 @@ export function statusLines(status: StatusResult): string[] {
     ...(status.restored.outcome === "none" ? [] : [`last run's choice: ${status.restored.message}`]),
     ...(trial.length > 0 ? [`on trial: ${trial.join(" ")}`] : []),
     ...status.barred.map(({ op, impl, reason }) => `BARRED: ${op}=${impl}: ${reason}`),
+    ...status.overrides.map(overrideLine),
+    ...status.freezes.map(freezeLine),
     ...(status.switching ? ["a switch is under way"] : []),
     ...(status.divergence === null ? [] : [`RANKS DIFFER: ${status.divergence}`]),
     ...(status.isolation ? [`last switch: ${isolationLine(status.isolation)}`] : []),
     ...status.ranks.map((rank) => `rank ${rank.rank}: step ${rank.step}, epoch ${rank.epoch}`),
   ];
+}
+
+function overrideLine({ op, impl, returns_to: before, left_ms: left, ...about }: Override): string {
+  const who = [about.owner, about.ticket, about.reason].filter((part) => part !== "").join(", ");
+  return `override: ${op}=${impl}, back to ${before} in ${age(left)}${who === "" ? "" : ` (${who})`}`;
+}
+
+/** One freeze. */
+export function freezeLine({ name, owner, reason, from_ms: from, until_ms: until, ops }: Freeze): string {
+  const begins = from > Date.now() ? ` from ${when(from)}` : "";
+  return `FROZEN${begins} until ${when(until)}: ${ops.join(" ") || "all ops"}, ${name} of ${owner}: ${reason}`;
+}
+
+/** A time beyond what calendars have is shown as it is. */
+function when(ms: number): string {
+  const date = new Date(ms);
+  return Number.isNaN(date.getTime()) ? `${ms} ms` : date.toISOString();
 }
 
 function pairs(choice: Record<string, string>): string[] {
