@@ -78,6 +78,7 @@ describe("help", () => {
     "evidence",
     "convert",
     "freeze",
+    "bisect",
     "ab",
     "audit",
   ];

@@ -25,6 +25,7 @@ const VERBS: Record<string, () => Promise<Verb>> = {
   evidence: async () => (await import("./commands/evidence.js")).evidenceCommand,
   convert: async () => (await import("./commands/convert.js")).convertCommand,
   freeze: async () => (await import("./commands/freeze.js")).freezeCommand,
+  bisect: async () => (await import("./commands/bisect.js")).bisectCommand,
   ab: async () => (await import("./commands/ab.js")).abCommand,
   audit: async () => (await import("./commands/audit.js")).auditCommand,
 };

@@ -44,26 +44,26 @@ export async function locate(
   const notes: string[] = [];
   const note = (what: string) => (thrown: unknown) => {
     notes.push(`${what}: ${asRefusal(thrown).message}`);
-    return false;
   };
-  const begin = (verb: "shadow_start" | "record_start", request: object, otherwise: string) =>
-    client.ask(verb, { op, salt, ...ALL, ...request } as never).then(() => true, note(otherwise));
-  const end = (verb: "shadow_stop" | "record_stop") =>
-    client.ask(verb, { op, salt }).catch(note(`${verb} is left to you`));
+  const tried = (asked: Promise<unknown>, otherwise: string) =>
+    asked.then(() => true).catch((thrown: unknown) => (note(otherwise)(thrown), false));
   const began = Date.now();
-  const arms = { control: against, candidate: now, share_of_time: 1 };
-  const compares = await begin("shadow_start", arms, "no calls are compared");
-  const records = await begin("record_start", LIMITS, "no inputs are kept");
+  const arms = { op, control: against, candidate: now, salt, ...ALL, share_of_time: 1 };
+  const compares = await tried(client.ask("shadow_start", arms), "no calls are compared");
+  const limits = { op, salt, ...ALL, ...LIMITS };
+  const records = await tried(client.ask("record_start", limits), "no inputs are kept");
   try {
     await answer();
   } finally {
-    if (compares) await end("shadow_stop");
-    if (records) await end("record_stop");
+    if (compares) await client.ask("shadow_stop", { op, salt }).catch(note("the shadow goes on"));
+    if (records) await client.ask("record_stop", { op, salt }).catch(note("the recording goes on"));
   }
   const calls = compares ? await comparedCalls(client, op, salt) : [];
-  const files = records ? await writtenFiles(client, op, salt, began).catch(note("no recording is read")) : false;
+  const files = records
+    ? await writtenFiles(client, op, salt, began).catch(note("no recording is read"))
+    : undefined;
   if (compares && calls.length === 0) notes.push("no call was compared; tensors on a device cannot be yet");
-  return { op, ...summary(calls), recorded: recordedOf(calls, files || new Map()), notes };
+  return { op, ...summary(calls), recorded: recordedOf(calls, files ?? new Map()), notes };
 }
 
 /** What the shadow of this salt saw, the worst first. */
@@ -79,7 +79,18 @@ function seenCall(record: ShadowRecord): SeenCall {
   const { rank, step, layer, bucket, elements, outside, became_nonfinite, max_abs } = record;
   const failed = [record.candidate_status, record.control_status].find((status) => status !== "OPSWAP_OK");
   const worst = failed !== undefined || became_nonfinite > 0 ? Infinity : record.worst;
-  return { rank, step, layer, bucket, elements, outside, became_nonfinite, max_abs, worst, status: failed ?? "OPSWAP_OK" };
+  return {
+    rank,
+    step,
+    layer,
+    bucket,
+    elements,
+    outside,
+    became_nonfinite,
+    max_abs,
+    worst,
+    status: failed ?? "OPSWAP_OK",
+  };
 }
 
 const isWrong = ({ worst }: SeenCall) => worst > 1;
@@ -93,7 +104,8 @@ function summary(calls: readonly SeenCall[]): Pick<Located, "compared" | "wrong"
   return { compared: calls.length, wrong: calls.filter(isWrong).length, buckets, worst: calls[0] ?? null };
 }
 
-const keyOf = ({ rank, step, layer }: Pick<SeenCall, "rank" | "step" | "layer">) => `${rank} ${step} ${layer}`;
+const keyOf = ({ rank, step, layer }: Pick<SeenCall, "rank" | "step" | "layer">) =>
+  `${rank} ${step} ${layer}`;
 
 function recordedOf(calls: readonly SeenCall[], files: ReadonlyMap<string, string>): Located["recorded"] {
   for (const call of calls) {

@@ -26,8 +26,8 @@ const completion = z.object({
         }),
         /** vLLM's: by the number of the token, which comes first. */
         prompt_logprobs: z.optional(
-          z.nullable(z.array(z.nullable(z.record(z.string(), z.object({ logprob })))),
-        )),
+          z.nullable(z.array(z.nullable(z.record(z.string(), z.object({ logprob }))))),
+        ),
       }),
     )
     .min(1),
@@ -102,7 +102,11 @@ async function ask(
   request: unknown,
   signal?: AbortSignal,
 ): Promise<{ status: number; body: string }> {
-  const post = { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(request) };
+  const post = {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(request),
+  };
   const limits = [AbortSignal.timeout(ANSWER_TIMEOUT_MS), ...(signal ? [signal] : [])];
   try {
     const how = { ...(request === undefined ? {} : post), signal: AbortSignal.any(limits) };
@@ -126,7 +130,8 @@ async function textOf(response: Response): Promise<string> {
   let size = 0;
   for await (const part of response.body ?? []) {
     size += part.byteLength;
-    if (size > MOST_BYTES) throw new OpswapError("OPSWAP_E_ENDPOINT", `the answer has more than ${MOST_BYTES} bytes`);
+    if (size > MOST_BYTES)
+      throw new OpswapError("OPSWAP_E_ENDPOINT", `the answer has more than ${MOST_BYTES} bytes`);
     parts.push(part);
   }
   return Buffer.concat(parts).toString("utf8");

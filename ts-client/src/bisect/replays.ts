@@ -1,13 +1,12 @@
 /** Replays of one prompt with sets of ops on the yardstick, and what they answered. */
-import type { Change } from "../generated/messages.js";
 import { type Answer, type Apart, apart } from "./compare.js";
 import type { Outcome } from "./planner.js";
 import type { TestedOp } from "./tested-ops.js";
 
 /** What a bisect needs of the engine. */
 export interface Engine {
-  /** Switches all of them on every rank, or throws. */
-  use(changes: Change[], why: string): Promise<void>;
+  /** From here on exactly these run on the yardstick, on every rank. */
+  to(ops: readonly string[]): Promise<void>;
   answer(): Promise<Answer>;
 }
 
@@ -24,20 +23,13 @@ export class Replays {
   readonly done: Replay[] = [];
   readonly #engine: Engine;
   readonly #tested: readonly TestedOp[];
-  readonly #against: string;
   readonly #now: Answer;
   #yardstick: Answer | undefined;
   readonly #tolerance: number;
-  #on: ReadonlySet<string> = new Set();
 
-  constructor(
-    engine: Engine,
-    tested: readonly TestedOp[],
-    how: { against: string; now: Answer; tolerance: number },
-  ) {
+  constructor(engine: Engine, tested: readonly TestedOp[], how: { now: Answer; tolerance: number }) {
     this.#engine = engine;
     this.#tested = tested;
-    this.#against = how.against;
     this.#now = how.now;
     this.#tolerance = how.tolerance;
   }
@@ -51,7 +43,12 @@ export class Replays {
   async with(ops: readonly string[]): Promise<Replay> {
     const answer = await this.#answered(ops);
     const [fromNow, fromYardstick] = [apart(this.#now, answer), apart(this.#yardstick ?? answer, answer)];
-    const replay = { ops, outcome: this.#outcome(fromNow.distance, fromYardstick.distance), fromNow, fromYardstick };
+    const replay = {
+      ops,
+      outcome: this.#outcome(fromNow.distance, fromYardstick.distance),
+      fromNow,
+      fromYardstick,
+    };
     this.done.push(replay);
     return replay;
   }
@@ -63,12 +60,7 @@ export class Replays {
   }
 
   async #answered(ops: readonly string[]): Promise<Answer> {
-    const on = new Set(ops);
-    const changes = this.#tested
-      .filter(({ op }) => on.has(op) !== this.#on.has(op))
-      .map(({ op, now }) => ({ op, impl: on.has(op) ? this.#against : now }));
-    if (changes.length > 0) await this.#engine.use(changes, `${ops.join(", ")} on ${this.#against}`);
-    this.#on = on;
+    await this.#engine.to(ops);
     return this.#engine.answer();
   }
 }

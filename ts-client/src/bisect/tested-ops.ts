@@ -23,7 +23,10 @@ export async function callsOf(client: OpswapClient): Promise<Calls> {
   const calls = new Map<string, number>();
   for (const { ops } of (await client.ops()).ranks)
     for (const { op, impls } of ops)
-      calls.set(op, impls.reduce((sum, impl) => sum + impl.calls, calls.get(op) ?? 0));
+      calls.set(
+        op,
+        impls.reduce((sum, impl) => sum + impl.calls, calls.get(op) ?? 0),
+      );
   return calls;
 }
 
@@ -57,7 +60,8 @@ async function judged(
   const { ranks } = await client.why(op);
   const active = new Set(ranks.map((rank) => rank.active));
   const [now = ""] = active;
-  if (active.size > 1) throw new OpswapError("OPSWAP_E_DIVERGED", `ranks run ${op} as ${[...active].join(", ")}`);
+  if (active.size > 1)
+    throw new OpswapError("OPSWAP_E_DIVERGED", `ranks run ${op} as ${[...active].join(", ")}`);
   if (now === against) return { reason: `${against} runs it already` };
   for (const { rank, impls } of ranks) {
     const yardstick = impls.find(({ name }) => name === against);

@@ -42,7 +42,13 @@ export function bisectCommand(context: Context): Command {
     .option("--ops <names>", "only these", names)
     .option("--yes", "though other requests are served meanwhile")
     .addHelpText("after", HELP)
-    .addHelpText("after", examples("bisect --prompt 'Water boils at' --against framework", "bisect --prompt bad.txt --ops linear,rms_norm"));
+    .addHelpText(
+      "after",
+      examples(
+        "bisect --prompt 'Water boils at' --against framework",
+        "bisect --prompt bad.txt --ops linear,rms_norm",
+      ),
+    );
   return engineOptions(auditOptions(command)).action(async (options: Options) => {
     const prompt = promptOf(options.prompt);
     context.exitCode = await withTarget(options, async (client) => {
@@ -51,9 +57,16 @@ export function bisectCommand(context: Context): Command {
       const status = await client.status();
       const url = options.url ?? status.framework?.url;
       if (url === undefined)
-        throw usageError("the engine does not tell where it answers over HTTP", "say --url http://127.0.0.1:PORT");
+        throw usageError(
+          "the engine does not tell where it answers over HTTP",
+          "say --url http://127.0.0.1:PORT",
+        );
       const completions = await Completions.at(url);
-      const report = await bisectEngine(context.io, { client, manifest, status, completions }, { ...options, prompt });
+      const report = await bisectEngine(
+        context.io,
+        { client, manifest, status, completions },
+        { ...options, prompt },
+      );
       show(context.io, options.json, report, bisectLines);
       return report.guilty.length === 0 ? EXIT.ok : EXIT.failed;
     });
@@ -78,6 +91,7 @@ function names(text: string): string[] {
 
 function nats(text: string): number {
   const value = Number(text);
-  if (text.trim() === "" || !(value >= 0 && value <= 100)) throw new InvalidArgumentError("a number from 0 to 100");
+  if (text.trim() === "" || !(value >= 0 && value <= 100))
+    throw new InvalidArgumentError("a number from 0 to 100");
   return value;
 }

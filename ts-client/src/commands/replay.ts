@@ -53,7 +53,12 @@ function names(text: string): string[] {
   return text.split(",").filter((name) => name !== "");
 }
 
-async function replay(client: OpswapClient, file: string, options: Options): Promise<ReplayReport> {
+/** Runs a recording on each implementation. */
+export async function replay(
+  client: OpswapClient,
+  file: string,
+  options: Pick<Options, "impl" | "worst">,
+): Promise<ReplayReport> {
   const recording = readRecording(file);
   const op = declared(await client.manifest(), recording.op);
   if (op.version !== recording.opVersion)

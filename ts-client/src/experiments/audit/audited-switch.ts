@@ -59,7 +59,7 @@ export function choiceOf(changes: readonly Change[]): Record<string, string> {
 }
 
 /** The number of the record, where it could be kept; its outcome would be without a question otherwise, and is left out too. */
-async function kept(store: AuditStore, entry: AuditEntry, about: About): Promise<number | undefined> {
+export async function kept(store: AuditStore, entry: AuditEntry, about: About): Promise<number | undefined> {
   try {
     return await store.append(entry);
   } catch (thrown) {
@@ -68,7 +68,8 @@ async function kept(store: AuditStore, entry: AuditEntry, about: About): Promise
   }
 }
 
-function entryOf(client: OpswapClient, { action, to }: Asked, { why, ticket }: About): AuditEntry {
+/** The record of what is to be, with nothing known of its outcome. */
+export function entryOf(client: OpswapClient, { action, to }: Asked, { why, ticket }: About): AuditEntry {
   const { username, uid } = userInfo();
   return {
     who: { user: username, uid, host: hostname() },
