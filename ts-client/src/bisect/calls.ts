@@ -46,7 +46,10 @@ export async function locate(
     notes.push(`${what}: ${asRefusal(thrown).message}`);
   };
   const tried = (asked: Promise<unknown>, otherwise: string) =>
-    asked.then(() => true).catch((thrown: unknown) => (note(otherwise)(thrown), false));
+    asked.then(() => true).catch((thrown: unknown) => {
+      note(otherwise)(thrown);
+      return false;
+    });
   const began = Date.now();
   const arms = { op, control: against, candidate: now, salt, ...ALL, share_of_time: 1 };
   const compares = await tried(client.ask("shadow_start", arms), "no calls are compared");

@@ -23,11 +23,15 @@ export function bisectLines(report: Report): string[] {
   const { guilty, tested, against, replays, floor } = report;
   return [
     ...(guilty.length === 0 ? [stillLine(report)] : guilty.flatMap((one, i) => guiltyLines(report, one, i))),
-    `${tested.length} ops tested, named after ${replays.untilNamed} replays, ${replays.total} in all; the same twice differs by ${nats(floor.distance)}`,
+    `${tested.length} ops tested, ${replaysText(replays)}; the same twice differs by ${nats(floor.distance)}`,
     ...untestedLines(report),
     ...(guilty.length === 0 ? [] : report.located.flatMap((one) => ["", ...locatedLines(one, against)])),
     `what ran before runs again on ${report.engine}, and answers as before`,
   ];
+}
+
+function replaysText({ total, untilNamed }: Report["replays"]): string {
+  return untilNamed === 0 ? `${total} replay` : `named after ${untilNamed} replays, ${total} in all`;
 }
 
 function stillLine({ whole, tested, against, tolerance }: Report): string {
@@ -85,12 +89,17 @@ function locatedLines(located: Report["located"][number], against: string): stri
     `${op}: ${now} against ${against} on ${compared} calls of the engine, ${wrong} beyond the op's tolerance`,
     ...(rows.length === 0 ? [] : table(BUCKETS, rows)),
     ...(worst === null ? [] : [`  worst: ${callText(worst)}`]),
-    ...(recorded === null
-      ? []
-      : [`  its input, or that of the worst that was kept (${callText(recorded)}): ${recorded.file}`]),
+    ...(recorded === null ? [] : [`  ${inputOf(worst, recorded)}: ${recorded.file}`]),
     ...replayedLines(located),
     ...notes.map((note) => `  ${note}`),
   ];
+}
+
+/** Not each call is kept, so the one that is furthest off may be missing. */
+function inputOf(worst: SeenCall | null, recorded: SeenCall): string {
+  const isWorst =
+    recorded.rank === worst?.rank && recorded.step === worst.step && recorded.layer === worst.layer;
+  return isWorst ? "its input" : `the worst with its input kept: ${callText(recorded)}`;
 }
 
 function callText({ rank, step, layer, bucket, outside, elements, worst }: SeenCall): string {

@@ -7,7 +7,6 @@ import { declared } from "../client/args.js";
 import { withTarget } from "../client/target.js";
 import { bisectEngine } from "./bisect/run.js";
 import { type Context, EXIT, engineOptions, examples, show, type TargetOptions } from "./context.js";
-import { countOption } from "./count-option.js";
 import { type AuditOptions, auditOptions } from "./in-audit.js";
 import { usageError } from "./usage.js";
 
@@ -37,7 +36,7 @@ export function bisectCommand(context: Context): Command {
     .requiredOption("--prompt <file|text>", "what the model is asked: a file's content, else the text itself")
     .option("--against <impl>", "the yardstick, such as framework or ref", "ref")
     .option("--url <url>", "the engine's HTTP server, when the engine does not tell: http://127.0.0.1:PORT")
-    .option("--tokens <n>", "length of the answer", countOption, 32)
+    .option("--tokens <n>", "length of the answer", tokens, 32)
     .option("--tolerance <nats>", "what log-probabilities may differ by", nats, TOLERANCE)
     .option("--ops <names>", "only these", names)
     .option("--yes", "though other requests are served meanwhile")
@@ -49,27 +48,29 @@ export function bisectCommand(context: Context): Command {
         "bisect --prompt bad.txt --ops linear,rms_norm",
       ),
     );
-  return engineOptions(auditOptions(command)).action(async (options: Options) => {
-    const prompt = promptOf(options.prompt);
-    context.exitCode = await withTarget(options, async (client) => {
-      const manifest = await client.manifest();
-      for (const op of options.ops ?? []) declared(manifest, op);
-      const status = await client.status();
-      const url = options.url ?? status.framework?.url;
-      if (url === undefined)
-        throw usageError(
-          "the engine does not tell where it answers over HTTP",
-          "say --url http://127.0.0.1:PORT",
-        );
-      const completions = await Completions.at(url);
-      const report = await bisectEngine(
-        context.io,
-        { client, manifest, status, completions },
-        { ...options, prompt },
+  return engineOptions(auditOptions(command)).action((options: Options) => run(context, options));
+}
+
+async function run(context: Context, options: Options): Promise<void> {
+  const prompt = promptOf(options.prompt);
+  context.exitCode = await withTarget(options, async (client) => {
+    const manifest = await client.manifest();
+    for (const op of options.ops ?? []) declared(manifest, op);
+    const status = await client.status();
+    const url = options.url ?? status.framework?.url;
+    if (url === undefined)
+      throw usageError(
+        "the engine does not tell where it answers over HTTP",
+        "say --url http://127.0.0.1:PORT",
       );
-      show(context.io, options.json, report, bisectLines);
-      return report.guilty.length === 0 ? EXIT.ok : EXIT.failed;
-    });
+    const completions = await Completions.at(url);
+    const report = await bisectEngine(
+      context.io,
+      { client, manifest, status, completions },
+      { ...options, prompt },
+    );
+    show(context.io, options.json, report, bisectLines);
+    return report.guilty.length === 0 ? EXIT.ok : EXIT.failed;
   });
 }
 
@@ -87,6 +88,13 @@ function names(text: string): string[] {
   const found = text.split(",").filter((name) => name !== "");
   if (found.length === 0) throw new InvalidArgumentError("names of ops, with commas between");
   return [...new Set(found)];
+}
+
+function tokens(text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1 || value > 4096)
+    throw new InvalidArgumentError("a number from 1 to 4096");
+  return value;
 }
 
 function nats(text: string): number {
