@@ -43,9 +43,9 @@ async def _no_checks() -> list[Check]:
 class AgentInfo:
     """What the adapter knows and the agent reports.
 
-    `version` is opswap.version(), `manifest` is opswap.manifest(), both of this process; `framework` has name, version
-    and model; `doctor` adds checks of the adapter's own ({name, state: ok|warn|fail, message, remedy}); `died` says
-    whether the engine ended by itself; `probe` loads a candidate in another process.
+    `version` is opswap.version(), `manifest` is opswap.manifest(), both of this process; `framework` has name, version,
+    model and, where it serves over HTTP, url; `doctor` adds checks of the adapter's own ({name, state: ok|warn|fail,
+    message, remedy}); `died` says whether the engine ended by itself; `probe` loads a candidate in another process.
     """
 
     version: dict[str, Any]

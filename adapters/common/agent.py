@@ -48,14 +48,18 @@ def make_agent(
     model: str,
     judge: Judge,
     died: Callable[[], bool] = lambda: False,
+    url: str | None = None,
 ) -> Agent:
-    """An agent for one engine that serves `model`. `died` says whether an engine in other processes ended by itself."""
+    """An agent for one engine that serves `model`, over HTTP at `url` where that is given. `died` says whether an
+    engine in other processes ended by itself."""
     import opswap
 
     async def checks() -> list[Check]:
         return judge(adapter.state, await ranks.reports(), ranks.cache_pending)
 
     framework = {"name": adapter.package, "version": adapter.state.engine_version, "model": model}
+    if url is not None:
+        framework["url"] = url
     info = AgentInfo(opswap.version(), opswap.manifest(), framework, checks, died)
     return Agent(name, ranks, info, _claims.pop(name, None))
 

@@ -80,6 +80,7 @@ describe("help", () => {
     "convert",
     "panic",
     "freeze",
+    "bisect",
     "ab",
     "audit",
   ];

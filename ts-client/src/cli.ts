@@ -27,6 +27,7 @@ const VERBS: Record<string, () => Promise<Verb>> = {
   convert: async () => (await import("./commands/convert.js")).convertCommand,
   panic: async () => (await import("./commands/panic.js")).panicCommand,
   freeze: async () => (await import("./commands/freeze.js")).freezeCommand,
+  bisect: async () => (await import("./commands/bisect.js")).bisectCommand,
   ab: async () => (await import("./commands/ab.js")).abCommand,
   audit: async () => (await import("./commands/audit.js")).auditCommand,
 };

@@ -28,6 +28,7 @@ const UNREACHABLE = new Set([
   "OPSWAP_E_NATIVE",
   "OPSWAP_E_INSTALL",
   "OPSWAP_E_PYTHON",
+  "OPSWAP_E_ENDPOINT",
 ]);
 
 /** The exit code that tells a script what kind of failure this was. */

@@ -92,11 +92,14 @@ export interface Framework {
   version: string;
   /** the model it serves */
   model: string;
+  /** where it answers over HTTP, as this machine reaches it; absent where it does not, or not in the clear */
+  url?: string | undefined;
 }
 export const framework = once((): Schema<Framework> => z.object({
   name: z.string().check(z.maxLength(4096)),
   version: z.string().check(z.maxLength(4096)),
   model: z.string().check(z.maxLength(4096)),
+  url: z.optional(z.string().check(z.maxLength(4096))),
 }));
 
 /** What the agent did with the choice of the last run when it started. */
@@ -1821,6 +1824,14 @@ export const ERRORS = {
   OPSWAP_E_AUDIT_STORE: {
     meaning: "the audit cannot be written",
     remedy: "mend what the message names, or set OPSWAP_STATE_DIR to a folder that can be written",
+  },
+  OPSWAP_E_ENDPOINT: {
+    meaning: "an engine's completions endpoint did not answer as a bisect needs it",
+    remedy: "see what the message says; docs/bisect.md has what is asked of it",
+  },
+  OPSWAP_E_BISECT: {
+    meaning: "a bisect cannot begin or go on; what ran before runs again",
+    remedy: "mend what the message names, and run it again",
   },
   OPSWAP_E_FROZEN: {
     meaning: "a freeze forbids this switch",

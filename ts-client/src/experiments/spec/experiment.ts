@@ -15,11 +15,11 @@ export const METRICS = ["safety", "numerics", "latency"] as const;
 export type MetricName = (typeof METRICS)[number];
 
 const GUARDS = { p50: 0.05, p95: 0.1, p99: 0.1, p999: 0.1 };
-const guard = (name: keyof typeof GUARDS) =>
+const quantile = (name: keyof typeof GUARDS) =>
   share
     .default(GUARDS[name])
     .describe(`latency: how far beyond non_inferior the candidate's ${name} may be above control's`);
-const guards = { p50: guard("p50"), p95: guard("p95"), p99: guard("p99"), p999: guard("p999") };
+const guards = { p50: quantile("p50"), p95: quantile("p95"), p99: quantile("p99"), p999: quantile("p999") };
 
 const metric = z.strictObject({
   name: z.enum(METRICS).describe("what is judged; each is judged unless the list leaves it out"),
