@@ -33,7 +33,6 @@ afterAll(async () => {
     { op: "silu_and_mul", impl: "cpu" },
   ]);
   await client.close();
-  await vllm.stop();
   remove();
   expect({ differing, failures }).toEqual({ differing: 0, failures: [] });
   expect(answers).toBeGreaterThan(10);
