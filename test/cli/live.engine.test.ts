@@ -18,7 +18,7 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   await client?.close();
-  await vllm?.stop();
+
 });
 
 function calls({ ranks }: OpsResult, op: string, impl: string): number {
