@@ -3,7 +3,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { fakeEngine, opswap, type Server, scratch } from "./harness.js";
+import { fakeEngine, opswap, root, type Server, scratch } from "./harness.js";
 
 const { dir, remove } = scratch();
 afterAll(remove);
@@ -99,6 +99,32 @@ describe("with one engine", () => {
     expect(other.err).toMatch(/record \d+ switched \w+ to ref, but cpu runs now.*OPSWAP_E_EPOCH/);
     expect(await active("linear")).toBe("cpu");
     expect((await run("audit", "revert", "4711")).err).toMatch(/OPSWAP_E_NO_SWITCH/);
+  });
+});
+
+describe("docs/switching.md", () => {
+  it("has lines that work one after the other", async () => {
+    const launch = FREEZE.replace("name: launch", "name: launch-week").replace(
+      "owner: ops",
+      "owner: serving-team",
+    );
+    file("launch.yaml", launch);
+    const page = readFileSync(path.join(root, "docs/switching.md"), "utf8");
+    const [, block = ""] = /^```\n([^`]*)^```/m.exec(page) ?? [];
+    const lines = block.split("\n").flatMap((line) => /^npx opswap (.*?)\s*(?:#.*)?$/.exec(line)?.[1] ?? []);
+    expect(lines.length).toBeGreaterThan(5);
+    const engine = await fakeEngine(dir, "documented");
+    try {
+      for (const line of lines) {
+        const words = [...line.matchAll(/"([^"]*)"|(\S+)/g)].map(
+          ([, quoted, plain]) => quoted ?? plain ?? "",
+        );
+        const here = words.map((word) => (word.endsWith(".yaml") ? path.join(dir, word) : word));
+        expect(await run(...here), line).toMatchObject({ code: 0, err: "" });
+      }
+    } finally {
+      await engine.stop();
+    }
   });
 });
 

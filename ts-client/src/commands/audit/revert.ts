@@ -3,8 +3,8 @@ import { Command } from "commander";
 import { withTarget } from "../../client/target.js";
 import { FileAudit, revert, stateFolder, switchBack } from "../../experiments/index.js";
 import { switchLines } from "../../view/switch-lines.js";
+import { wholeOption } from "../calls-options.js";
 import { type Context, EXIT, engineOptions, examples, show, type TargetOptions } from "../context.js";
-import { countOption } from "../count-option.js";
 import { type AuditOptions, auditOptions, inAudit, textOption } from "../in-audit.js";
 
 interface Options extends TargetOptions, AuditOptions {
@@ -14,7 +14,7 @@ interface Options extends TargetOptions, AuditOptions {
 export function revertCommand(context: Context): Command {
   const command = new Command("revert")
     .description("switch back what the last switch of the audit changed, unless something else runs by now")
-    .argument("[record]", "the switch of this record instead", countOption)
+    .argument("[record]", "the switch of this record instead", wholeOption)
     .option("--owner <name>", "who you are: a freeze does not stop its owner", textOption)
     .addHelpText("after", examples("audit revert", "audit revert 17 --reason 'slower at night'"));
   return engineOptions(auditOptions(command)).action(async (number: number | undefined, options: Options) => {
