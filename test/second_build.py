@@ -24,7 +24,17 @@ def build(folder: Path) -> Path:
         file.unlink()
     out = root / "out"
     options = ["-DOPSWAP_CUDA=off", "-DOPSWAP_NODE=OFF", "-DOPSWAP_LEVELS=portable", "-DCMAKE_BUILD_TYPE=Debug"]
-    _run("cmake", "-G", "Ninja", "-S", str(root / "native"), "-B", str(out), *options, f"-DOPSWAP_PYTHON={sys.executable}")
+    _run(
+        "cmake",
+        "-G",
+        "Ninja",
+        "-S",
+        str(root / "native"),
+        "-B",
+        str(out),
+        *options,
+        f"-DOPSWAP_PYTHON={sys.executable}",
+    )
     _run("cmake", "--build", str(out), "--parallel", "2", "--target", "opswap")
     return out / "libopswap.so"
 
