@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ipc_fakes import Client, FakeRanks, client, engine
+from ipc_fakes import DIGEST, Client, FakeRanks, client, engine
 from opswap.ipc.errors import IpcError
+from opswap.ipc.state import Record, StateFile
 
 KERNEL = "def rms_norm(out, x):\n    out[:] = x\n"
 
@@ -191,3 +192,23 @@ def test_ranks_that_do_not_all_follow(runtime: Path, shop: Path) -> None:
         ranks.natives[1].register_impl = register_impl
         assert c.ask("register", path=str(file), op="rms_norm", name="mine")["ok"]
         assert c.ask("use", changes=[{"op": "rms_norm", "impl": "mine"}])["ok"]
+
+
+@pytest.mark.parametrize(
+    ("proven", "active", "told"),
+    [
+        (["framework", "mine"], "framework", "last known good is active: rms_norm=framework"),
+        (["mine"], "cpu", "what the library chose at load is active"),
+    ],
+)
+def test_a_saved_choice_that_is_not_registered_any_more(
+    runtime: Path, proven: list[str], active: str, told: str
+) -> None:
+    StateFile(runtime / "e.state").save([Record("tiny", DIGEST, 4, {"rms_norm": "mine"}, proven={"rms_norm": proven})])
+    ranks = FakeRanks()
+    with engine(ranks), client(runtime / "e.sock") as c:
+        restored = c.ask("status")["result"]["restored"]
+        assert restored["outcome"] == "refused"
+        assert "rms_norm=mine is not there any more" in restored["message"]
+        assert restored["message"].endswith(told)
+        assert ranks.active("rms_norm") == [active, active]
