@@ -51,7 +51,9 @@ function files(): { file: string; text: string }[] {
 function commands(): { line: string; words: string[]; code: number }[] {
   return [...PAGE.matchAll(/^npx opswap (.*)$/gm)].map(([, line = ""]) => {
     const [said = "", comment = ""] = line.split(/\s{2,}# /);
-    const words = [...placed(said).matchAll(/"([^"]*)"|(\S+)/g)].map(([, quoted, word]) => quoted ?? word ?? "");
+    const words = [...placed(said).matchAll(/"([^"]*)"|(\S+)/g)].map(
+      ([, quoted, word]) => quoted ?? word ?? "",
+    );
     return { line, words, code: /exits with (\d)/.test(comment) ? Number(RegExp.$1) : 0 };
   });
 }
@@ -62,7 +64,8 @@ describe("docs/ab.md", () => {
   /** What runs after a line of the page, by its first words. */
   const AFTER: Record<string, () => Promise<void>> = {
     "ab start rms-norm-cpu --guarded": async () => expect(await active("rms_norm")).toBe("cpu"),
-    "ab promote rms-norm-cpu": async () => expect((await client.status()).choice).toMatchObject({ rms_norm: "cpu" }),
+    "ab promote rms-norm-cpu": async () =>
+      expect((await client.status()).choice).toMatchObject({ rms_norm: "cpu" }),
     "ab watch rms-norm-ref": async () => expect(await active("rms_norm")).toBe("cpu"),
     "audit revert": async () => expect(await active("rms_norm")).toBe("cpu"),
     "record start": () => sleep(RECORDED_MS),

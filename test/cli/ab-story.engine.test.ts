@@ -103,8 +103,15 @@ describe("a user's kernel on a live engine", () => {
 
   it("is in the audit, which verifies", async () => {
     const told = JSON.parse((await opswap(["audit", "show", "--json"], env)).out);
-    const actions = told.map(({ action, outcome }: { action: string; outcome: string }) => `${action}: ${outcome}`);
-    for (const expected of [/register.*done/, /quarantine.*/, /ab start story-torch.*/, /ab promote story-torch.*done/])
+    const actions = told.map(
+      ({ action, outcome }: { action: string; outcome: string }) => `${action}: ${outcome}`,
+    );
+    for (const expected of [
+      /register.*done/,
+      /quarantine.*/,
+      /ab start story-torch.*/,
+      /ab promote story-torch.*done/,
+    ])
       expect(actions).toContainEqual(expect.stringMatching(expected));
     expect((await opswap(["audit", "verify"], env)).code).toBe(0);
   });

@@ -18,7 +18,6 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   await client?.close();
-
 });
 
 function calls({ ranks }: OpsResult, op: string, impl: string): number {

@@ -58,7 +58,12 @@ export async function runDemo(setup: Setup, once: boolean, output: DemoOutput): 
 }
 
 /** Traffic, and an experiment on it. */
-async function underTraffic(server: Server, answer: Answer, once: boolean, output: DemoOutput): Promise<void> {
+async function underTraffic(
+  server: Server,
+  answer: Answer,
+  once: boolean,
+  output: DemoOutput,
+): Promise<void> {
   const traffic = new Traffic(server.url, answer);
   try {
     const experiment = await Experiment.start(server.engine, COMPARED, once ? "100%" : "2%");
@@ -71,7 +76,9 @@ async function underTraffic(server: Server, answer: Answer, once: boolean, outpu
     if (once) await experiment.stop();
   } finally {
     const { answers, differing, failures } = await traffic.stop();
-    output.say(`${count(answers)} answers meanwhile, ${differing} of them different${failures.length === 0 ? "" : `; ${failures.length} failed: ${failures[0]}`}`);
+    output.say(
+      `${count(answers)} answers meanwhile, ${differing} of them different${failures.length === 0 ? "" : `; ${failures.length} failed: ${failures[0]}`}`,
+    );
   }
 }
 
