@@ -181,6 +181,7 @@ class Engine:
     async def panic(self, reason: str, timeout: float) -> dict[str, Any]:
         """As messages.json has it. It waits for a switch that is under way, and raises IpcError when a rank does not
         answer, or all of them refuse."""
+        why = reason or "no reason was given"
         async with self.switching:
             whys = await asked_of_all(partial(self.ask, "why"), self.coordinator.op_versions)
             first, *_ = await self.ask("status")
@@ -189,8 +190,8 @@ class Engine:
             ended = self.overrides.ended(list(self.overrides.leases))
             moved = [goal for goal in done.goals if goal.before != goal.to]
             before, after = {goal.op: goal.before for goal in moved}, {goal.op: goal.to for goal in moved}
-            self.memory.tell("panic", reason or "no reason was given", before=before, after=after)
-            log.warning("epoch %d: panic: %s; %s", done.outcome.epoch, reason, after)
+            self.memory.tell("panic", why, before=before, after=after)
+            log.warning("epoch %d: panic: %s; %s", done.outcome.epoch, why, after or "nothing to switch")
             stopped = await self._stop_watching(done.trouble)
             done.trouble += filter(None, [await self.memory.kept()])
         changes = [{"op": goal.op, "impl": goal.to} for goal in moved]
