@@ -149,8 +149,7 @@ class Engine:
             known = {*self.choice, *self.memory.record.barred}
             ops = sorted(known) if op is None else [op]
             self.refuse_frozen("reset", ops, owner)
-            at_load = await self.at_load(ops)
-            changes = {each: impl for each, impl in at_load.items() if each in self.choice}
+            changes = await self.at_load(each for each in ops if each in self.choice)
             still = Outcome(self.coordinator.epoch, 0, [])
             outcome = await self._switch(changes, timeout) if changes else still
             return changes, outcome, self.memory.forget(ops)
@@ -160,8 +159,9 @@ class Engine:
 
         Raises IpcError REFUSED where the ranks chose differently.
         """
+        wanted = list(ops)
         ranks = [rank["at_load"] for rank in await self.ask("status")]
-        found = {op: ranks[0][op] for op in ops if op in ranks[0]}
+        found = {op: ranks[0][op] for op in wanted if op in ranks[0]}
         if any({op: rank.get(op) for op in found} != found for rank in ranks):
             raise IpcError("OPSWAP_E_REFUSED", f"ranks chose differently at load: {ranks}")
         return found
