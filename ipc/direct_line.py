@@ -78,6 +78,7 @@ class DirectLine:
     async def call(self, method: str, args: tuple[Any, ...]) -> list[Answer]:
         """One answer per rank; whoever waits sets the time limit."""
         number = next(self._numbers)
+        self.silent = []
         loop = asyncio.get_running_loop()
         waiting = self._waiting[number] = {rank: loop.create_future() for rank in self._peers}
         try:

@@ -160,8 +160,7 @@ class Engine:
             known = {*self.choice, *self.memory.record.barred}
             ops = sorted(known) if op is None else [op]
             self.refuse_frozen("reset", ops, owner)
-            at_load = await self.at_load(ops)
-            changes = {each: impl for each, impl in at_load.items() if each in self.choice}
+            changes = await self.at_load(each for each in ops if each in self.choice)
             still = Outcome(self.coordinator.epoch, 0, [])
             outcome = await self._switch(changes, timeout) if changes else still
             return changes, outcome, self.memory.forget(ops)
@@ -171,8 +170,9 @@ class Engine:
 
         Raises IpcError REFUSED where the ranks chose differently.
         """
+        wanted = list(ops)
         ranks = [rank["at_load"] for rank in await self.ask("status")]
-        found = {op: ranks[0][op] for op in ops if op in ranks[0]}
+        found = {op: ranks[0][op] for op in wanted if op in ranks[0]}
         if any({op: rank.get(op) for op in found} != found for rank in ranks):
             raise IpcError("OPSWAP_E_REFUSED", f"ranks chose differently at load: {ranks}")
         return found
@@ -192,6 +192,7 @@ class Engine:
     async def panic(self, reason: str, timeout: float) -> dict[str, Any]:
         """As messages.json has it. It waits for a switch that is under way, and raises IpcError when a rank does not
         answer, or all of them refuse."""
+        why = reason or "no reason was given"
         async with self.switching:
             whys = await asked_of_all(partial(self.ask, "why"), self.coordinator.op_versions)
             first, *_ = await self.ask("status")
@@ -200,8 +201,8 @@ class Engine:
             ended = self.overrides.ended(list(self.overrides.leases))
             moved = [goal for goal in done.goals if goal.before != goal.to]
             before, after = {goal.op: goal.before for goal in moved}, {goal.op: goal.to for goal in moved}
-            self.memory.tell("panic", reason or "no reason was given", before=before, after=after)
-            log.warning("epoch %d: panic: %s; %s", done.outcome.epoch, reason, after)
+            self.memory.tell("panic", why, before=before, after=after)
+            log.warning("epoch %d: panic: %s; %s", done.outcome.epoch, why, after or "nothing to switch")
             stopped = await self._stop_watching(done.trouble)
             done.trouble += filter(None, [await self.memory.kept()])
         changes = [{"op": goal.op, "impl": goal.to} for goal in moved]
