@@ -13,6 +13,8 @@ IDENTIFIER = re.compile(r"[a-z][a-z0-9_]*")
 FORMULA = re.compile(r"[A-Z0-9 +*/%()-]+")
 EXPRESSION = re.compile(r"[A-Za-z0-9_ +*/%()<>=!|&.-]+")
 KINDS = {"tensor", "float", "int", "bool", "string"}
+#: Names by which the macros of kernels/common register what a room has.
+IMPLEMENTATIONS = {"ref", "cpu", "composed", "sm90"}
 TOGGLE_CLASSES = {"live", "recapture", "restart"}
 ARG_KEYS = {
     "name", "kind", "dtype", "shape", "doc", "writes", "reads", "optional", "dense", "values", "default", "host",
@@ -196,6 +198,9 @@ def check_toggle_class(op: Op) -> None:
     said = op.data["toggle_class"]
     classes = said if isinstance(said, dict) else {"default": said}
     require("default" in classes, op.path, "toggle_class needs the key 'default', beside the implementations it names")
+    lost = set(classes) - IMPLEMENTATIONS - {"default"}
+    names = sorted(IMPLEMENTATIONS)
+    require(not lost, op.path, f"toggle_class names {sorted(lost)}, which a room does not have; it may have {names}")
     for impl, value in classes.items():
         one_of = f"one of {sorted(TOGGLE_CLASSES)}"
         require(value in TOGGLE_CLASSES, op.path, f"toggle_class of {impl} is {value!r}, needs to be {one_of}")

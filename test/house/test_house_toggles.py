@@ -41,6 +41,7 @@ def test_classes_by_implementation_reach_library_and_page() -> None:
     [
         ("sometimes", "toggle_class of default is 'sometimes', needs to be one of"),
         ({"sm90": "recapture"}, "toggle_class needs the key 'default'"),
+        ({"default": "live", "sm99": "recapture"}, r"toggle_class names \['sm99'\], which a room does not have"),
         ({"default": "live", "sm90": "later"}, "toggle_class of sm90 is 'later'"),
     ],
 )
