@@ -36,7 +36,12 @@ def _told(records: list[dict[str, Any]]) -> dict[str, float]:
     blocks = (ratios[first][:pairs] + ratios[~first][:pairs]) / 2
     control = float(np.median([r["control_ns"] for r in records]))
     order = float((np.median(ratios[first]) - np.median(ratios[~first])) / 2)
-    return {"median": float(np.median(blocks)), "spread": float(blocks.std()), "second_gains": order, "control_ns": control}
+    return {
+        "median": float(np.median(blocks)),
+        "spread": float(blocks.std()),
+        "second_gains": order,
+        "control_ns": control,
+    }
 
 
 def aa(calls: int) -> dict[str, Any]:
