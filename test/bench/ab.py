@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import _ab_simulated
+from _ab_aa import aa
 from _ab_base import ROOT, base_checkout
 from _ab_call import call_cost
 
@@ -72,6 +73,7 @@ ROWS: dict[str, tuple[bool, Row]] = {
     "mixed_vllm": (False, lambda asked: _python("_ab_ranks.py", _count(asked, 1000))),
     "shadow": (False, lambda asked: _python("_ab_engine.py", _count(asked, 400))),
     "call": (False, _call),
+    "aa": (True, lambda asked: aa(_count(asked, 10_000))),
     "verdicts": (True, _script_of("verdicts.mjs")),
     "kill_simulated": (True, lambda asked: _ab_simulated.kills(_count(asked, 1000))),
     "kill_audit": (True, lambda asked: _json_of("node", BENCH / "_ab_audit.mjs", _count(asked, 1000))),

@@ -152,6 +152,24 @@ TEST(shadow_time) {
   CHECK(took <= 0.1 * all + 4 * took / samples);
 }
 
+// The arm that comes first runs once more beforehand, untimed, unless the live call has just been that.
+TEST(shadow_warm) {
+  Shadowed good(Fault::none);
+  NormCall call(4, 16);
+  for (const char *live : {"ref", "candidate"}) {
+    CHECK_EQ(opswap_use("rms_norm", live), 0);
+    good.given.calls = 0;
+    good.start();
+    for (int i = 0; i < 200; ++i) CHECK_EQ(call.run(), 0);
+    int first = 0;
+    for (const auto &r : records()) first += r.candidate_first;
+    CHECK(first > 50 && first < 150);
+    // Its runs besides the timed ones: of its own before it comes first, or the live ones.
+    CHECK_EQ(good.given.calls, 200 + (live == std::string("ref") ? first : 200));
+    CHECK_EQ(opswap_shadow_stop("rms_norm"), 0);
+  }
+}
+
 // What a candidate does wrong is in the record, ends the shadow where it must, and never reaches the live call.
 TEST(shadow_faults) {
   Shadowed bad(Fault::none);
