@@ -14,6 +14,7 @@ from collections import Counter
 import zmq
 import zmq.asyncio
 
+from .claim import Claim
 from .coordinator import Coordinator, RankGroup
 from .engine import AgentInfo, Engine
 from .errors import IpcError
@@ -33,10 +34,12 @@ OVERRIDES_S = 0.2
 
 
 class Agent:
-    """Serves one engine. `await start()` binds and returns; `await stop()` ends everything and gives the name up."""
+    """Serves one engine. `await start()` binds and returns; `await stop()` ends everything and gives the name up.
+    `claim` holds the name already, where the engine took it before it loaded its model."""
 
-    def __init__(self, name: str, ranks: RankGroup, info: AgentInfo) -> None:
+    def __init__(self, name: str, ranks: RankGroup, info: AgentInfo, claim: Claim | None = None) -> None:
         self.name = name
+        self._claim = claim
         self._server = Server("engine", name)
         self.engine = Engine(name, ranks, info, self._server.counters, self._server.started)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -56,29 +59,32 @@ class Agent:
 
     async def start(self) -> None:
         """Takes the name, restores the last choice, then listens. Raises IpcError when the name is taken."""
-        registration = self._server.register()
+        registration = self._server.register(self._claim)
+        beat = asyncio.create_task(self._beat())
         try:
+            registration.publish("starting")
             await self.engine.ranks.start(self.name, self.counters)
-            await self.engine.restore(registration.record.with_suffix(".state"))
+            await self.engine.restore(registration.state_file())
             self._socket = self._server.bind(zmq.asyncio.Context.instance())
             registration.publish()
         except BaseException:
+            beat.cancel()
             await self.engine.ranks.stop()
             registration.close()
             raise
-        self._loops = [
-            asyncio.create_task(loop()) for loop in (self._listen, self._beat, self._judge, self._end_overrides)
-        ]
+        self._loops = [beat, *(asyncio.create_task(loop()) for loop in (self._listen, self._judge, self._end_overrides))]
 
     async def stop(self) -> None:
         """Lets a switch that is under way finish: half of one is the one state the ranks must not be left in."""
         for loop in self._loops:
             loop.cancel()
+        stopped = asyncio.create_task(self.engine.quarantine.stop())
         await asyncio.gather(*self._loops, return_exceptions=True)
         async with self.engine.switching:
             for task in self._tasks:
                 task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await stopped
         await self.engine.end()
         await self.engine.ranks.stop()
         self._socket.close(linger=LINGER_MS)
@@ -146,6 +152,7 @@ class Agent:
             await asyncio.sleep(JUDGE_S)
             with contextlib.suppress(IpcError):  # a rank that does not answer now is asked again
                 await self.engine.judge_trials()
+            await self.engine.quarantine.remove_old_recordings()
 
     async def _end_overrides(self) -> None:
         while True:

@@ -24,12 +24,13 @@ from .answers import Answer, answer_frame, answer_of
 from .discovery import socket_path
 from .errors import IpcError
 from .messages import LIMITS
+from .rank_candidates import CANDIDATES
 from .watch import WATCH
 from .wire import decode
 
 log = logging.getLogger("opswap.line")
 #: What a rank may be asked while a step runs: nothing of it changes what the step runs.
-OFF_THE_STEP = ("prepare", "abort", "status", "ops", "why", "report", *WATCH)
+OFF_THE_STEP = ("prepare", "abort", "status", "ops", "why", "report", *WATCH, *CANDIDATES)
 SUFFIX = ".line.sock"
 POLL_MS = 1000
 Run = Callable[[str, tuple[Any, ...]], Answer]
@@ -77,6 +78,7 @@ class DirectLine:
     async def call(self, method: str, args: tuple[Any, ...]) -> list[Answer]:
         """One answer per rank; whoever waits sets the time limit."""
         number = next(self._numbers)
+        self.silent = []
         loop = asyncio.get_running_loop()
         waiting = self._waiting[number] = {rank: loop.create_future() for rank in self._peers}
         try:

@@ -8,11 +8,13 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from .candidate_probe import probe
+from .candidates import Candidates, Probe
 from .clock import Clock, SystemClock
 from .coordinator import Coordinator, Outcome, RankGroup, all_answered, ask
 from .errors import IpcError, nearest
@@ -21,12 +23,15 @@ from .leases import Terms
 from .memory import TRIAL_S, Memory
 from .overrides import Overrides
 from .panic import Done, Goal, asked_of_all, behind, carry_out, goal_of
+from .quarantine.keeper import Quarantine
 from .restore import Restored, restore
 from .state import StateFile
 
 log = logging.getLogger("opswap.engine")
 ASK_TIMEOUT_S = 8.0
 USE_TIMEOUT_S = 30.0
+#: As a reason why cached KV stays as it is: what a quarantine has seen.
+VERIFIED = "verified"
 Check = dict[str, str]
 
 
@@ -38,9 +43,9 @@ async def _no_checks() -> list[Check]:
 class AgentInfo:
     """What the adapter knows and the agent reports.
 
-    `version` is opswap.version(), `manifest` is opswap.manifest(), both of this process; `framework` has name, version
-    and model; `doctor` adds checks of the adapter's own ({name, state: ok|warn|fail, message, remedy}); `died` says
-    whether the engine ended by itself.
+    `version` is opswap.version(), `manifest` is opswap.manifest(), both of this process; `framework` has name, version,
+    model and, where it serves over HTTP, url; `doctor` adds checks of the adapter's own ({name, state: ok|warn|fail,
+    message, remedy}); `died` says whether the engine ended by itself; `probe` loads a candidate in another process.
     """
 
     version: dict[str, Any]
@@ -49,6 +54,7 @@ class AgentInfo:
     doctor: Callable[[], Awaitable[list[Check]]] = _no_checks
     died: Callable[[], bool] = lambda: False
     clock: Clock = field(default_factory=SystemClock.make)
+    probe: Probe = probe
 
 
 @dataclass(frozen=True)
@@ -56,7 +62,7 @@ class Asked:
     """What else a `use` says.
 
     Attributes:
-        neutral: why cached KV stays as good as before, as Coordinator has it.
+        neutral: why cached KV stays as good as before, as Coordinator has it, or `verified`.
         reason, ticket, owner: why, for what, and who asks.
         ttl_ms: the choice ends by itself after it.
         renew: nothing but the renewal of overrides that are there.
@@ -89,6 +95,8 @@ class Engine:
         self.restored = Restored()
         self.switching = asyncio.Lock()
         self._trial_ends = 0.0
+        self.candidates = Candidates(self, info.probe)
+        self.quarantine = Quarantine(self.candidates.row_of, info.version["build_digest"], info.framework)
         versions = {op["op"]: op["version"] for op in info.manifest["ops"]}
         self.coordinator = Coordinator(ranks, info.version["build_digest"], versions)
 
@@ -103,6 +111,7 @@ class Engine:
         clock, freezes = self.info.clock, Freezes(self.info.manifest)
         self.memory = Memory(StateFile(file), model, build, self.counters, freezes, clock)
         self.overrides = Overrides(self.memory, clock)
+        self.quarantine.load(file.with_suffix(".quarantine"))
         async with self.switching:
             use = partial(self._switch, timeout=USE_TIMEOUT_S)
             self.restored = await restore(self.memory, self.overrides, self.coordinator, use, USE_TIMEOUT_S)
@@ -115,6 +124,8 @@ class Engine:
         """Switches all ranks; raises IpcError, BUSY when another switch is under way."""
         async with self._alone("use"):
             self._allowed(changes, how)
+            if how.neutral == VERIFIED:
+                how = replace(how, neutral=self.quarantine.verified(changes, await self._active(changes)))
             outcome = await self._switch(changes, timeout, how.neutral)
             previous = outcome.acks[0]["previous"] if outcome.acks else changes
             self.overrides.granted(changes, previous, how.terms)
@@ -149,8 +160,7 @@ class Engine:
             known = {*self.choice, *self.memory.record.barred}
             ops = sorted(known) if op is None else [op]
             self.refuse_frozen("reset", ops, owner)
-            at_load = await self.at_load(ops)
-            changes = {each: impl for each, impl in at_load.items() if each in self.choice}
+            changes = await self.at_load(each for each in ops if each in self.choice)
             still = Outcome(self.coordinator.epoch, 0, [])
             outcome = await self._switch(changes, timeout) if changes else still
             return changes, outcome, self.memory.forget(ops)
@@ -160,8 +170,9 @@ class Engine:
 
         Raises IpcError REFUSED where the ranks chose differently.
         """
+        wanted = list(ops)
         ranks = [rank["at_load"] for rank in await self.ask("status")]
-        found = {op: ranks[0][op] for op in ops if op in ranks[0]}
+        found = {op: ranks[0][op] for op in wanted if op in ranks[0]}
         if any({op: rank.get(op) for op in found} != found for rank in ranks):
             raise IpcError("OPSWAP_E_REFUSED", f"ranks chose differently at load: {ranks}")
         return found
@@ -181,6 +192,7 @@ class Engine:
     async def panic(self, reason: str, timeout: float) -> dict[str, Any]:
         """As messages.json has it. It waits for a switch that is under way, and raises IpcError when a rank does not
         answer, or all of them refuse."""
+        why = reason or "no reason was given"
         async with self.switching:
             whys = await asked_of_all(partial(self.ask, "why"), self.coordinator.op_versions)
             first, *_ = await self.ask("status")
@@ -189,8 +201,8 @@ class Engine:
             ended = self.overrides.ended(list(self.overrides.leases))
             moved = [goal for goal in done.goals if goal.before != goal.to]
             before, after = {goal.op: goal.before for goal in moved}, {goal.op: goal.to for goal in moved}
-            self.memory.tell("panic", reason or "no reason was given", before=before, after=after)
-            log.warning("epoch %d: panic: %s; %s", done.outcome.epoch, reason, after)
+            self.memory.tell("panic", why, before=before, after=after)
+            log.warning("epoch %d: panic: %s; %s", done.outcome.epoch, why, after or "nothing to switch")
             stopped = await self._stop_watching(done.trouble)
             done.trouble += filter(None, [await self.memory.kept()])
         changes = [{"op": goal.op, "impl": goal.to} for goal in moved]
@@ -235,6 +247,16 @@ class Engine:
         if op not in self.coordinator.op_versions:
             raise IpcError("OPSWAP_E_NO_OP", f"no op named {op!r}{nearest(op, list(self.coordinator.op_versions))}")
 
+    async def _active(self, ops: Iterable[str]) -> dict[str, str]:
+        """What runs now, by op; raises IpcError where ranks differ, or an op is not there."""
+        active = {}
+        for op in ops:
+            found = {rank["active"] for rank in await self.ask("why", op)}
+            if len(found) != 1:
+                raise IpcError("OPSWAP_E_DIVERGED", f"{op}: ranks run {', '.join(sorted(found))}")
+            active[op] = found.pop()
+        return active
+
     @asynccontextmanager
     async def _alone(self, verb: str) -> AsyncIterator[None]:
         if self.switching.locked():
@@ -246,6 +268,7 @@ class Engine:
         self, changes: dict[str, str], timeout: float, neutral: str | None = None, must_be_kept: bool = True
     ) -> Outcome:
         self.memory.refuse_barred(changes)
+        self.quarantine.refuse(changes)
         on_trial = dict(self.memory.record.trial)
         try:
             ready = partial(self.memory.before, changes, must_be_kept=must_be_kept)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from .clock import Clock
@@ -21,6 +21,7 @@ from .state import Choice, Kept, Record, StateFile, text_of
 log = logging.getLogger("opswap.memory")
 #: How long an engine has to live with a candidate that is called, until it has proven itself.
 TRIAL_S = 60.0
+MOST_REASON = 1000
 
 
 class Memory:
@@ -66,14 +67,18 @@ class Memory:
         for op, impl in died.items():
             reason = f"the engine died while it was on trial (epoch {self.record.epoch})"
             self.record.barred.setdefault(op, {})[impl] = reason
-            self.record.choice.pop(op, None)
-            self.record.leases.pop(op, None)
-            if good := self.record.proven.get(op):
-                self.record.choice[op] = good[-1]
+            self.fall_back(op)
         self.record.trial = {}
         if died:
             self.save()
         return died
+
+    def fall_back(self, op: str, there: Collection[str] | None = None) -> None:
+        """Chooses what has proven itself last, of those that are `there` where that is known; else nothing."""
+        self.record.choice.pop(op, None)
+        self.record.leases.pop(op, None)
+        if good := [impl for impl in self.record.proven.get(op, []) if there is None or impl in there]:
+            self.record.choice[op] = good[-1]
 
     def refuse_barred(self, changes: Mapping[str, str]) -> None:
         """Raises IpcError BARRED when one of `changes` is."""
@@ -137,6 +142,18 @@ class Memory:
                 kept.pop(op, None)
         self.save()
         return lifted
+
+    def bar(self, op: str, impl: str, reason: str) -> None:
+        """From here on `use` refuses it."""
+        self.record.barred.setdefault(op, {})[impl] = reason[:MOST_REASON]
+        self._save()
+
+    def lift(self, op: str, impl: str, beginning: str) -> None:
+        """Lifts a bar whose reason begins so; another one stays."""
+        impls = self.record.barred.get(op, {})
+        if impls.get(impl, "").startswith(beginning):
+            del impls[impl]
+            self._save()
 
     def barred(self) -> list[dict[str, str]]:
         """`Barred` of messages.json, each."""

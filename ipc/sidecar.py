@@ -29,7 +29,7 @@ MOST_THREADS = 64
 GRACE_S = 5.0
 
 
-def _add_variants(names: list[str], ops: list[str]) -> None:
+def add_variants(names: list[str], ops: list[str]) -> None:
     """Registers frameworks' own kernels: entry points of the group opswap.variants, which take the names of the ops."""
     from importlib.metadata import entry_points
 
@@ -88,7 +88,7 @@ def _serve(options: argparse.Namespace, stop: threading.Event) -> None:
     from opswap._opswap import Tensor
 
     library = cast(Library, opswap)
-    _add_variants(options.variants, [op["op"] for op in library.manifest()["ops"]])
+    add_variants(options.variants, [op["op"] for op in library.manifest()["ops"]])
     OpServer(library, Tensor, options.name, options.threads, stop).run()
 
 

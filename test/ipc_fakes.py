@@ -14,13 +14,17 @@ from typing import Any
 import msgpack
 import zmq
 from opswap.ipc.agent import Agent
+from opswap.ipc.claim import Claim
 from opswap.ipc.engine import AgentInfo
 from opswap.ipc.messages import PROTOCOL, REPLY, RESULTS
 from opswap.ipc.rank import RankSwitch
+from opswap.ipc.rank_candidates import CANDIDATES, RankCandidates
+from opswap.ipc.toggles import Graphs
 from opswap.ipc.watch import WATCH, RankWatch
 
 DIGEST = "d" * 64
 OPS = ("rms_norm", "silu_and_mul", "linear")
+BUILT_IN = ("cpu", "ref", "sm90")
 IMPLS = {"cpu": "", "ref": "", "framework": "", "sm90": "no usable CUDA device"}
 
 
@@ -38,8 +42,11 @@ class FakeNative:
         self.versions = dict.fromkeys(OPS, 1) | (versions or {})
         self.impls = {op: dict(IMPLS) for op in OPS}
         self.chosen = dict.fromkeys(OPS, "cpu")
+        self.toggles: dict[str, str] = {}
         self.calls: Counter[tuple[str, str]] = Counter()
         self.watched: dict[str, set[str]] = {"shadow": set(), "recording": set()}
+        self.functions: dict[tuple[str, str], Callable[..., None]] = {}
+        self.builds: list[tuple[str, str, str]] = []
         self.on_use: Callable[[str, str], None] = lambda _op, _impl: None
         self.on_call: Callable[[str, tuple[Any, ...], str | None], None] = lambda _op, _args, _impl: None
 
@@ -61,10 +68,25 @@ class FakeNative:
             "device_status": "no CUDA device",
         }
 
+    def op_spec(self, op: str) -> dict[str, Any]:
+        return {"op": op, "args": [{"name": name} for name in ("out", "x")]}
+
+    def register_impl(self, op: str, name: str, fn: Callable[..., None]) -> None:
+        self.impls[op][name] = ""
+        self.functions[op, name] = fn
+
+    def load_build(self, path: str, name: str, build_digest: str) -> None:
+        self.builds.append((path, name, build_digest))
+        self.impls["rms_norm"][f"cpu@{name}"] = ""
+
+    def dispatch_ns(self, op: str) -> float:
+        return 1000.0 + len(op)
+
     def why(self, op: str) -> dict[str, Any]:
         impls = []
         for name, reason in self.impls[op].items():
-            entry = {"name": name, "usable": not reason, "external": name == "framework", "priority": 1}
+            entry = {"name": name, "usable": not reason, "external": name not in BUILT_IN, "priority": 1}
+            entry["toggle_class"] = self.toggles.get(name, "live")
             impls.append({**entry, "reason": reason} if reason else entry)
         return {"op": op, "active": self.chosen[op], "impls": impls}
 
@@ -81,7 +103,8 @@ class FakeNative:
         zero = {"errors": 0, **times, "buckets": [], "beyond_buckets": 0}
         rows = []
         for op in OPS:
-            impls = [{"name": name, "calls": self.calls[op, name], **zero} for name in IMPLS]
+            toggles = {name: self.toggles.get(name, "live") for name in IMPLS}
+            impls = [{"name": n, "toggle_class": toggles[n], "calls": self.calls[op, n], **zero} for n in IMPLS]
             rows.append({"op": op, "active": self.chosen[op], "impls": impls})
         return {"context": {}, "window_s": 30.0, "ops": rows}
 
@@ -106,6 +129,7 @@ class FakeNative:
 class FakeContext:
     def __init__(self, rank: int) -> None:
         self.rank, self.step, self.epoch = rank, 0, 0
+        self.graphs = Graphs
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
@@ -130,6 +154,7 @@ class FakeRanks:
         """The switches, from natives and contexts as they are now."""
         self.switches = [RankSwitch(n, c) for n, c in zip(self.natives, self.contexts, strict=True)]
         self.watches = [RankWatch(n, rank, self.environment) for rank, n in enumerate(self.natives)]
+        self.candidates = [RankCandidates(n, rank) for rank, n in enumerate(self.natives)]
 
     async def start(self, engine: str, counters: Counter[str]) -> None:
         """These ranks need no name."""
@@ -142,7 +167,7 @@ class FakeRanks:
         if self.silent:
             await asyncio.Event().wait()
         await asyncio.sleep(self.delay(method))
-        sides = self.watches if method in WATCH else self.switches
+        sides = self.watches if method in WATCH else self.candidates if method in CANDIDATES else self.switches
         answers = [self.fault(method, i, getattr(side, method)(*args)) for i, side in enumerate(sides)]
         await asyncio.sleep(self.late(method))
         return [answer for answer in answers if answer is not None]
@@ -216,7 +241,7 @@ ENGINE = {"name": "vllm", "version": "0.33.0", "model": "tiny"}
 
 
 @contextmanager
-def engine(ranks: FakeRanks, name: str = "e", **info: Any) -> Iterator[Agent]:
+def engine(ranks: FakeRanks, name: str = "e", claim: Claim | None = None, **info: Any) -> Iterator[Agent]:
     """An agent on an event loop of its own thread, as an API server would run it."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
@@ -227,7 +252,7 @@ def engine(ranks: FakeRanks, name: str = "e", **info: Any) -> Iterator[Agent]:
 
     async def create() -> Agent:
         native = ranks.natives[0]
-        made = Agent(name, ranks, AgentInfo(native.version(), native.manifest(), ENGINE, **info))
+        made = Agent(name, ranks, AgentInfo(native.version(), native.manifest(), ENGINE, **info), claim)
         await made.start()
         return made
 

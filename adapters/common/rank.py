@@ -13,6 +13,7 @@ from opswap.adapters.common.adapter import Adapter
 from opswap.ipc.answers import AnswerSender, Ticket, answer_of
 from opswap.ipc.direct_line import RankLine
 from opswap.ipc.rank import RankSwitch
+from opswap.ipc.rank_candidates import RankCandidates
 from opswap.ipc.watch import RankWatch
 
 Answer = dict[str, Any]
@@ -29,6 +30,14 @@ def rank_switch(adapter: Adapter) -> RankSwitch:
     import opswap
 
     return RankSwitch(opswap, adapter.context)
+
+
+@cache
+def rank_candidates(rank: int) -> RankCandidates:
+    """What was registered in this process: one, like the library."""
+    import opswap
+
+    return RankCandidates(opswap, rank)
 
 
 def _open_line(methods: RankMethods, engine: str, token: str) -> None:
@@ -111,6 +120,12 @@ class RankMethods:
 
     def opswap_watch_stop(self, ops: list[str]) -> Answer:
         return self._opswap_watch.watch_stop(ops)
+
+    def opswap_register(self, row: Answer, check_only: bool) -> Answer:
+        return rank_candidates(self.rank).register(row, check_only)
+
+    def opswap_dispatch(self, ops: list[str]) -> Answer:
+        return rank_candidates(self.rank).dispatch(ops)
 
     @property
     def _opswap_watch(self) -> RankWatch:

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "error.h"
+#include "second_build.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -157,6 +158,8 @@ int32_t thread_count() {
   return available;
 }
 
+opswap_host_parallel host_parallel() { return host_run.load(std::memory_order_acquire); }
+
 void parallel_run(int64_t n, int64_t grain, RangeFn fn, void *ctx) {
   if (n <= 0) return;
   grain = std::max<int64_t>(1, grain);
@@ -165,7 +168,7 @@ void parallel_run(int64_t n, int64_t grain, RangeFn fn, void *ctx) {
   // A few chunks per thread even out uneven rows without making the counter hot.
   const int64_t chunk = std::max(grain, (n + threads * 4 - 1) / (threads * 4));
   Region region{fn, ctx, n, chunk, threads - 1, {}};
-  if (opswap_host_parallel run = host_run.load(std::memory_order_acquire))
+  if (opswap_host_parallel run = host_parallel())
     run([](void *r) { static_cast<Region *>(r)->work(); }, &region, unsigned(threads), 0);
   else
     run_on_pool(region);
@@ -202,6 +205,7 @@ opswap_status opswap_set_threads(int32_t n) {
     return fail(OPSWAP_E_ARGUMENT,
                 "opswap_set_threads: got %d, needs 1 to %d (CPUs in the affinity mask), or 0 for all", n, most);
   wanted_threads = n;
+  share_threads(n);
   return OPSWAP_OK;
 }
 
@@ -209,6 +213,7 @@ int32_t opswap_get_threads(void) { return thread_count(); }
 
 opswap_status opswap_set_host_parallel(opswap_host_parallel run) {
   host_run = run;
+  share_host_parallel(run);
   return OPSWAP_OK;
 }
 }

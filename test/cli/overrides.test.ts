@@ -79,6 +79,12 @@ describe("with one engine", () => {
       err: expect.stringMatching(/did you mean launch/),
     });
     expect((await run("freeze", "lift", "launch", "--owner", "ops")).out).toBe("nothing is frozen\n");
+    const records: { action: string; why: string }[] = await json("audit", "show");
+    const told = records.filter(({ action }) => action.endsWith("frozen"));
+    expect(told.map(({ action, why }) => [action, why])).toEqual([
+      ["frozen", "ops: launch: launch week"],
+      ["unfrozen", "ops: launch"],
+    ]);
     const wrong = file("wrong.yaml", FREEZE.replace("linear", "liner"));
     expect(await run("freeze", "apply", wrong)).toMatchObject({
       code: 2,

@@ -66,12 +66,16 @@ describe("help", () => {
     "why",
     "use",
     "reset",
+    "register",
+    "candidates",
+    "build-key",
     "status",
     "doctor",
     "call",
     "shadow",
     "record",
     "replay",
+    "quarantine",
     "manifest",
     "sidecar",
     "console",
@@ -79,6 +83,7 @@ describe("help", () => {
     "convert",
     "panic",
     "freeze",
+    "bisect",
     "ab",
     "audit",
   ];
@@ -87,7 +92,7 @@ describe("help", () => {
     const { out, code } = await opswap(["--help"]);
     expect(code).toBe(0);
     const listed = /^Commands:\n((?: {2}.*\n)+)/m.exec(out)?.[1] ?? "";
-    expect([...listed.matchAll(/^ {2}(\w+) /gm)].map(([, verb]) => verb)).toEqual([...verbs, "help"]);
+    expect([...listed.matchAll(/^ {2}([\w-]+) /gm)].map(([, verb]) => verb)).toEqual([...verbs, "help"]);
     expect(out).toMatch(/Exit codes:/);
   });
 

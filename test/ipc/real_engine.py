@@ -15,6 +15,7 @@ import opswap
 from opswap.ipc.agent import Agent
 from opswap.ipc.engine import AgentInfo
 from opswap.ipc.rank import RankSwitch
+from opswap.ipc.toggles import Graphs
 
 
 class Steps:
@@ -22,6 +23,7 @@ class Steps:
 
     def __init__(self) -> None:
         self.rank, self.step, self.epoch = 0, 0, 0
+        self.graphs = Graphs
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch

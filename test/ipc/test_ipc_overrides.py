@@ -157,6 +157,8 @@ def test_a_rank_that_refuses_is_asked_again(runtime: Path) -> None:
         clock.passes(5 * SECOND)
         until(lambda: c.ask("status")["result"]["counters"].get("overrides_retried", 0) >= 2)
         assert ranks.active("rms_norm") == ["ref"] * 2
+        doctor = c.ask("doctor")["result"]
+        assert (doctor["healthy"], doctor["checks"][0]["name"]) == (False, "overrides")
         ranks.fault = lambda _method, _rank, answer: answer
         until(lambda: ranks.active("rms_norm") == ["cpu"] * 2)
         assert [event["kind"] for event in events(c)] == ["override-ended"]

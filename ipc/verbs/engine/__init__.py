@@ -6,9 +6,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ...engine import Engine
+from .candidates import candidates, register
 from .doctor import doctor
 from .freeze import events, freeze, unfreeze
 from .ops import manifest, ops, why
+from .quarantine import quarantine, quarantine_status
 from .status import status
 from .use import panic, reset, use
 from .watch import (
@@ -29,6 +31,8 @@ VERBS: dict[str, Callable[[Engine, Fields], Awaitable[Fields]]] = {
     "why": why,
     "use": use,
     "reset": reset,
+    "register": register,
+    "candidates": candidates,
     "doctor": doctor,
     "manifest": manifest,
     "shadow_start": shadow_start,
@@ -42,4 +46,6 @@ VERBS: dict[str, Callable[[Engine, Fields], Awaitable[Fields]]] = {
     "unfreeze": unfreeze,
     "events": events,
     "panic": panic,
+    "quarantine": quarantine,
+    "quarantine_status": quarantine_status,
 }

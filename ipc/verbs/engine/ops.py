@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...candidate_list import origin
 from ...engine import Engine
 
 Fields = dict[str, Any]
@@ -21,8 +22,8 @@ async def why(engine: Engine, fields: Fields) -> Fields:
     op = fields["op"]
     barred = engine.memory.record.barred.get(op, {})
     ranks = await engine.ask("why", op)
-    if barred:
-        ranks = [{**rank, "impls": [_with_bar(impl, barred) for impl in rank["impls"]]} for rank in ranks]
+    for rank in ranks:
+        rank["impls"] = [{**_with_bar(impl, barred), **origin(engine, op, impl)} for impl in rank["impls"]]
     return {"op": op, "ranks": ranks}
 
 

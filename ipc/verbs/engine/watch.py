@@ -17,6 +17,8 @@ MOST_RECORDS = 1000
 
 async def shadow_start(engine: Engine, fields: Fields) -> Fields:
     arms = (fields["op"], fields["control"], fields["candidate"])
+    for impl in arms[1:]:
+        engine.quarantine.refuse({fields["op"]: impl})
     return await _start(engine, "shadow", *arms, _how(fields, *CHOICE, "share_of_time", "memory"))
 
 

@@ -9,6 +9,7 @@ from ...library import LibraryOps
 from .call import call
 from .ops import manifest, ops, why
 from .plan import plan
+from .reference import reference
 from .status import status
 
 Fields = dict[str, Any]
@@ -20,4 +21,5 @@ VERBS: dict[str, Callable[[LibraryOps, Fields], Fields]] = {
     "manifest": manifest,
     "call": call,
     "plan": plan,
+    "reference": reference,
 }

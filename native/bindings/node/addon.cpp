@@ -6,6 +6,7 @@
 #include <string>
 
 #include "convert.h"
+#include "opswap_builds.h"
 #include "shm.h"
 #include "tensor.h"
 
@@ -190,6 +191,12 @@ Napi::Value use(const Napi::CallbackInfo &info) {
   return Napi::String::New(info.Env(), previous);
 }
 
+// For whoever signs a build: what a library in a file says of itself.
+Napi::Value read_build(const Napi::CallbackInfo &info) {
+  const std::string path = info[0].ToString();
+  return read_text(info.Env(), [&](char *buf, size_t *size) { return opswap_read_build(path.c_str(), buf, size); });
+}
+
 Napi::Value set_threads(const Napi::CallbackInfo &info) {
   check(info.Env(), opswap_set_threads(info[0].ToNumber().Int32Value()));
   return info.Env().Undefined();
@@ -205,6 +212,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   add("resetStats", [](const Napi::CallbackInfo &info) { check(info.Env(), opswap_reset_stats()); });
   add("why", why);
   add("use", use);
+  add("readBuild", read_build);
   add("call", call);
   add("plan", plan);
   add("tensor", NativeTensor::create);

@@ -11,7 +11,8 @@
 #include <string_view>
 #include <vector>
 
-#include "opswap.h"
+#include "fault_lines.h"
+#include "opswap_builds.h"
 #include "torch_ops.h"
 
 namespace py = pybind11;
@@ -351,6 +352,12 @@ void define_calls(py::module_ &m) {
   m.def("bucket_name", [](const std::string &op, uint64_t bucket) {
     return read_text([&](char *buf, size_t *size) { return opswap_bucket_name(op.c_str(), bucket, buf, size); });
   });
+  m.def("read_build", [](const std::string &path) {
+    return read_text([&](char *buf, size_t *size) { return opswap_read_build(path.c_str(), buf, size); });
+  });
+  m.def("load_build", [](const std::string &path, const std::string &name, const std::string &digest) {
+    check(opswap_load_build(path.c_str(), name.c_str(), digest.c_str()));
+  });
   m.def("reset_stats", [] { check(opswap_reset_stats()); });
   m.def("set_context", [](int32_t rank, int64_t step, int64_t epoch) { check(opswap_set_context(rank, step, epoch)); });
   m.def("trace_start", [](uint64_t capacity) { check(opswap_trace_start(capacity)); });
@@ -393,5 +400,6 @@ PYBIND11_MODULE(_opswap, m) {
            py::arg("layout"));
   m.def("from_dlpack", &from_dlpack);
   define_calls(m);
+  opswap_faults::define(m);
   opswap_torch::define(m, [](const std::string &code, const std::string &message) { throw Failure{code, message}; });
 }

@@ -5,6 +5,7 @@
 #include <pybind11/stl.h>
 
 #include <array>
+#include <chrono>
 #include <deque>
 #include <memory>
 #include <stdexcept>
@@ -164,6 +165,13 @@ struct External {
 };
 std::deque<External> externals;
 
+const Slot &slot_of(const std::string &op, Fail fail) {
+  for (const Slot &slot : slots)
+    if (slot.op == op) return slot;
+  fail("OPSWAP_E_NO_OP", "no torch operator is registered for '" + op + "'");
+  std::abort();  // fail throws
+}
+
 opswap_status call_external(void *ctx, const opswap_arg *args, int32_t nargs, const opswap_exec *) {
   const External &external = *static_cast<External *>(ctx);
   StableIValue stack[kMostArgs] = {};
@@ -190,6 +198,36 @@ opswap_status call_external(void *ctx, const opswap_arg *args, int32_t nargs, co
   if (!shim.aoti_torch_call_dispatcher(external.op.c_str(), "", stack)) return 0;
   const std::string what = external.op + ": " + (shim.what ? shim.what() : "it raised an exception");
   return opswap_set_error(19 /* OPSWAP_E_EXTERNAL */, what.c_str());
+}
+
+// What a call of a torch operator costs as an implementation of `op`, each of `calls` in nanoseconds, with arguments
+// that hold next to nothing.
+std::vector<int64_t> time_external(const std::string &op, const std::string &qualified, size_t calls, Fail fail) {
+  const Slot &slot = slot_of(op, fail);
+  constexpr uint8_t kFloatCode = 2;  // of DLPack
+  static float value = 0;
+  int64_t one = 1;
+  DLTensor tensor{&value, {kDLCPU, 0}, 1, {kFloatCode, 32, 1}, &one, &one, 0};
+  std::vector<opswap_arg> args;
+  for (const Kind kind : slot.kinds) {
+    opswap_arg arg{};
+    arg.tag = kind == Kind::real ? OPSWAP_FLOAT : kind == Kind::integer ? OPSWAP_INT : OPSWAP_BOOL;
+    if (kind == Kind::tensor || kind == Kind::optional_tensor) arg.tag = OPSWAP_TENSOR, arg.v.tensor = &tensor;
+    args.push_back(arg);
+  }
+  External external{&slot, qualified};
+  std::vector<int64_t> times;
+  opswap_status status = 0;
+  {
+    py::gil_scoped_release release;  // as calls of the engine come
+    while (!status && times.size() < calls) {
+      const auto start = std::chrono::steady_clock::now();
+      status = call_external(&external, args.data(), int32_t(args.size()), nullptr);
+      times.push_back(std::chrono::nanoseconds(std::chrono::steady_clock::now() - start).count());
+    }
+  }
+  if (status) fail(opswap_status_name(status), opswap_last_error());
+  return times;
 }
 
 void *symbol(void *torch, const char *name, Fail fail) {
@@ -263,17 +301,15 @@ void bind(const std::string &op, const std::vector<std::string> &kinds, const st
 }
 
 void add_external(const std::string &op, const std::string &impl, const std::string &qualified,
-                  const std::string &absent, Fail fail) {
-  const Slot *slot = nullptr;
-  for (const Slot &s : slots)
-    if (s.op == op) slot = &s;
-  if (!slot) fail("OPSWAP_E_NO_OP", "no torch operator is registered for '" + op + "'");
+                  const std::string &absent, const std::string &toggle_class, Fail fail) {
+  const Slot &slot = slot_of(op, fail);
   opswap_external external{};
   external.struct_size = sizeof external;
   external.priority = -1;
+  external.toggle_class = toggle_class.c_str();
   if (absent.empty()) {
     external.fn = call_external;
-    external.ctx = &externals.emplace_back(External{slot, qualified});
+    external.ctx = &externals.emplace_back(External{&slot, qualified});
   } else {
     external.absent_reason = absent.c_str();
   }
@@ -291,8 +327,12 @@ void define(py::module_ &m, Fail fail) {
     const Plan before = std::exchange(plan, Plan{op, std::string(bytes)});
     return py::make_tuple(before.op, py::bytes(before.bytes));
   });
-  m.def("torch_external", [fail](const std::string &op, const std::string &impl, const std::string &qualified,
-                                 const std::string &absent) { add_external(op, impl, qualified, absent, fail); });
+  m.def("torch_dispatch", [fail](const std::string &op, const std::string &qualified, size_t calls) {
+    return time_external(op, qualified, calls, fail);
+  });
+  m.def("torch_external",
+        [fail](const std::string &op, const std::string &impl, const std::string &qualified, const std::string &absent,
+               const std::string &toggle_class) { add_external(op, impl, qualified, absent, toggle_class, fail); });
 }
 
 }  // namespace opswap_torch

@@ -38,6 +38,7 @@ __all__ = [
     "call",
     "convert",
     "get_threads",
+    "load_build",
     "manifest",
     "op_spec",
     "plan",
@@ -171,6 +172,15 @@ def use(op: str, impl: str) -> str:
     previous = active(op)
     _opswap.use(op, impl)
     return previous
+
+
+def load_build(path: str | os.PathLike[str], name: str, build_digest: str) -> None:
+    """Loads a second build of the library until the end of this process, and lists its implementations as IMPL@name.
+
+    Raises:
+        OpswapError: OPSWAP_E_ABI for another ABI, digest or version of an op; OPSWAP_E_EXISTS for one that is there.
+    """
+    _opswap.load_build(os.fspath(path), name, build_digest)
 
 
 def stats() -> dict[str, Any]:
@@ -321,10 +331,12 @@ def get_threads() -> int:
 
 
 def __getattr__(name: str) -> Any:
-    """The converter is imported when it is first named: those who run ops do not wait for it."""
+    """The converter and what needs torch are imported when they are first named: those who run ops do not wait."""
     if name in ("convert", "converter"):
         converter = importlib.import_module("opswap.converter")
         return converter if name == "converter" else converter.convert
+    if name in ("register_impl", "dispatch_ns"):
+        return getattr(importlib.import_module("opswap.torch_ops"), name)
     raise AttributeError(f"module 'opswap' has no attribute {name!r}")
 
 

@@ -1,6 +1,7 @@
 /** The client of the library in this process. */
 import * as z from "zod/mini";
 import {
+  applied,
   type CallResult,
   type Change,
   type Check,
@@ -35,6 +36,7 @@ const whyImpl = z.object({
   reason: z._default(z.string(), ""),
   external: z.boolean(),
   priority: z.int(),
+  toggle_class: z.optional(applied()),
 });
 const why = z.object({ active: z.string(), impls: z.array(whyImpl) });
 
@@ -176,6 +178,14 @@ export class LocalClient implements OpswapClient {
       const impl = options.impl ?? why.parse(JSON.parse(this.#native.why(op))).active;
       return { op, impl, plan: this.#native.plan(op, this.#natives(op, args), impl) };
     });
+  }
+
+  reference(): Promise<never> {
+    return Promise.reject(
+      new OpswapError("OPSWAP_E_UNSUPPORTED", "reference: the library in this process has no references", {
+        remedy: "leave --local out: references run in a sidecar",
+      }),
+    );
   }
 
   async close(): Promise<void> {

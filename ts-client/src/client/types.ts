@@ -5,6 +5,7 @@ import type {
   DoctorResult,
   OpsResult,
   PlanResult,
+  ReferenceResult,
   ResetResult,
   Service,
   StatusResult,
@@ -64,11 +65,14 @@ export interface OpswapClient {
   use(changes: readonly Change[], options?: UseOptions): Promise<UseResult>;
   /** Unpins an op, or all: what the library chose at load runs again, and nothing of it is barred. */
   reset(op?: string, options?: Pick<UseOptions, "timeoutMs" | "owner">): Promise<ResetResult>;
-  /** Any verb of an engine, by its name in docs/protocol.md: shadows and recordings have no method of their own. */
+  /**
+   * Any verb of an engine, by its name in docs/protocol.md: shadows and recordings have no method of their own. `timeoutMs` is what the
+   * verb may take beside the client's own limit.
+   */
   ask<V extends Verb>(
     verb: V,
     request: Verbs[V]["request"],
-    options?: { timeoutMs?: number | undefined },
+    options?: Pick<UseOptions, "timeoutMs">,
   ): Promise<Verbs[V]["result"]>;
   doctor(): Promise<DoctorResult>;
   manifest(): Promise<Manifest>;
@@ -78,6 +82,12 @@ export interface OpswapClient {
   call(op: string, args: readonly CallArgument[], options?: CallOptions): Promise<CallResult>;
   /** What an implementation works out once for these shapes, dtypes and scalars; empty where it makes no plans. */
   plan(op: string, args: readonly CallArgument[], options?: Pick<CallOptions, "impl">): Promise<PlanResult>;
+  /** What the op's float64 reference makes of a call, in a sidecar; by the name of each written argument, of its shape. */
+  reference(
+    op: string,
+    args: readonly CallArgument[],
+    outputs: Readonly<Record<string, OpTensor>>,
+  ): Promise<ReferenceResult>;
   /** Ends the connection and gives all memory back. Idempotent. */
   close(): Promise<void>;
 }

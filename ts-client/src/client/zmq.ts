@@ -6,6 +6,7 @@ import type {
   DoctorResult,
   OpsResult,
   PlanResult,
+  ReferenceResult,
   ResetResult,
   Service,
   StatusResult,
@@ -24,6 +25,7 @@ import { type DiscoveredService, find } from "./discovery.js";
 import { type Manifest, readManifest } from "./manifest.js";
 import { takeApart } from "./quantized.js";
 import { type Segment, SegmentPool, type SharedMemory } from "./shm.js";
+import { explained } from "./silence.js";
 import { layout } from "./tensor.js";
 import type { CallArgument, CallOptions, OpswapClient, UseOptions } from "./types.js";
 
@@ -35,7 +37,7 @@ const CLIENT = "opswap ts-client";
 export interface ConnectOptions {
   /** Which engine or sidecar; may be left out when exactly one is running. */
   name?: string | undefined;
-  /** Folder of the sockets; found through the environment when left out. */
+  /** Folder of the sockets; when left out, those that the environment names are searched. */
   runtimeDir?: string | undefined;
   /** For every verb but `use` and `call`, which state their own. */
   timeoutMs?: number | undefined;
@@ -81,7 +83,7 @@ export class ZmqClient implements OpswapClient {
     this.name = found.name;
     this.#timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
     this.#memory = options.memory;
-    this.#connection = new Connection(found.socket, CLIENT);
+    this.#connection = new Connection(found.socket, CLIENT, (error) => explained(error, found));
   }
 
   /** Finds the server, connects, and says hello, so that a wrong protocol is known here and not at the first call. */
@@ -94,7 +96,7 @@ export class ZmqClient implements OpswapClient {
       return client;
     } catch (error) {
       await client.close();
-      throw error;
+      throw explained(error, found);
     }
   }
 
@@ -131,9 +133,9 @@ export class ZmqClient implements OpswapClient {
   ask<V extends Verb>(
     verb: V,
     request: Verbs[V]["request"],
-    { timeoutMs = this.#timeoutMs }: { timeoutMs?: number | undefined } = {},
+    { timeoutMs = 0 }: Pick<UseOptions, "timeoutMs"> = {},
   ): Promise<Verbs[V]["result"]> {
-    return this.#connection.request(verb, request, timeoutMs);
+    return this.#connection.request(verb, request, timeoutMs + this.#timeoutMs);
   }
 
   doctor(): Promise<DoctorResult> {
@@ -167,6 +169,20 @@ export class ZmqClient implements OpswapClient {
     const { args: wired } = await this.#wired(op, args);
     const fields = { op, args: wired, ...(options.impl && { impl: options.impl }) };
     return this.#connection.request("plan", fields, this.#timeoutMs);
+  }
+
+  async reference(
+    op: string,
+    args: readonly CallArgument[],
+    outputs: Readonly<Record<string, OpTensor>>,
+  ): Promise<ReferenceResult> {
+    const wired = Object.entries(outputs).map(([name, tensor]) => [name, this.#wire(tensor)]);
+    const fields = {
+      op,
+      args: args.map((argument) => this.#wire(argument)),
+      outputs: Object.fromEntries(wired),
+    };
+    return this.#connection.request("reference", fields, CALL_TIMEOUT_MS);
   }
 
   async close(): Promise<void> {

@@ -24,9 +24,11 @@ const USAGE = new Set([
 ]);
 const UNREACHABLE = new Set([
   "OPSWAP_E_NOT_RUNNING",
+  "OPSWAP_E_STARTING",
   "OPSWAP_E_NATIVE",
   "OPSWAP_E_INSTALL",
   "OPSWAP_E_PYTHON",
+  "OPSWAP_E_ENDPOINT",
 ]);
 
 /** The exit code that tells a script what kind of failure this was. */

@@ -1,7 +1,7 @@
 /** `opswap panic`: every op to the framework's own kernel, at once. */
 import { Command, Option } from "commander";
-import { runningEngines } from "../client/switch-everywhere.js";
-import { withTarget } from "../client/target.js";
+import { type Running, runningEngines } from "../client/switch-everywhere.js";
+import { type Target, withTarget } from "../client/target.js";
 import type { PanicResult } from "../generated/messages.js";
 import type { OpswapError } from "../types/errors.js";
 import { asRefusal } from "../types/refusal.js";
@@ -20,8 +20,6 @@ interface Options extends TargetOptions, AuditOptions {
 type Outcome = { engine: string; result: PanicResult } | { engine: string; error: OpswapError };
 
 const SECONDS = 30;
-/** For the questions before and after the switch. */
-const BESIDE_MS = 30_000;
 
 export function panicCommand(context: Context): Command {
   const command = new Command("panic")
@@ -41,14 +39,14 @@ export function panicCommand(context: Context): Command {
       examples("panic", "panic --engine smollm2 --reason 'NaNs since 10:40'", "panic --all"),
     );
   return engineOptions(auditOptions(command)).action(async (options: Options) => {
-    const { all, json } = options;
+    const { all, engine, json } = options;
     if (!all) {
-      const result = await one(context, options, options.engine);
+      const result = await one(context, options, engine === undefined ? {} : { engine });
       for (const line of json ? [JSON.stringify(result, null, 2)] : panicLines(result)) context.io.out(line);
       context.exitCode = EXIT.ok;
       return;
     }
-    const outcomes = await Promise.all(runningEngines().map((engine) => tried(context, options, engine)));
+    const outcomes = await Promise.all(runningEngines().map((running) => tried(context, options, running)));
     report(context.io, json, outcomes);
     const failed = outcomes.flatMap((outcome) => ("error" in outcome ? [exitCodeOf(outcome.error)] : []));
     context.exitCode =
@@ -57,10 +55,10 @@ export function panicCommand(context: Context): Command {
 }
 
 /** Told to the engine first, and kept in the audit after it. */
-function one(context: Context, options: Options, engine: string | undefined): Promise<PanicResult> {
+function one(context: Context, options: Options, target: Target): Promise<PanicResult> {
   const { reason, timeout = SECONDS } = options;
   const request = { timeout_ms: Math.round(1000 * timeout), ...(reason !== undefined && { reason }) };
-  const timeoutMs = 4 * request.timeout_ms + BESIDE_MS;
+  const timeoutMs = 4 * request.timeout_ms;
   const asked = { action: "panic", to: {} };
   const change = inAudit(
     context.io,
@@ -69,13 +67,14 @@ function one(context: Context, options: Options, engine: string | undefined): Pr
     (client) => client.ask("panic", request, { timeoutMs }),
     { afterwards: true },
   );
-  return withTarget(engine === undefined ? {} : { engine }, change);
+  return withTarget(target, change);
 }
 
 /** One engine that fails stops no other. */
-async function tried(context: Context, options: Options, engine: string): Promise<Outcome> {
+async function tried(context: Context, options: Options, running: Running): Promise<Outcome> {
+  const { engine } = running;
   try {
-    return { engine, result: await one(context, options, engine) };
+    return { engine, result: await one(context, options, running) };
   } catch (thrown) {
     return { engine, error: asRefusal(thrown) };
   }

@@ -1,6 +1,6 @@
 /** Experiments: what a comparison's samples say, and the record of who changed what. */
 export { type About, auditedSwitch } from "./audit/audited-switch.js";
-export { collectEvents } from "./audit/collect.js";
+export { collectEvents, collectFirst } from "./audit/collect.js";
 export { FileAudit, parseHead } from "./audit/file-store.js";
 export { revert, switchBack } from "./audit/revert.js";
 export {
@@ -19,6 +19,7 @@ export { parseSpec, type ReadSpec, readExperiment, readFreeze, readSpec } from "
 export { stateFolder } from "./state-folder.js";
 export { alphaOfBucket } from "./statistics/confidence-sequence.js";
 export { Latency } from "./statistics/latency.js";
+export { type Guard, TailGuards } from "./statistics/tail-guards.js";
 export { nextAction } from "./verdict/action.js";
 export { Judge, type Judgement, judge } from "./verdict/judge.js";
 export type { Derivation } from "./verdict/store.js";

@@ -16,7 +16,7 @@ function once<T>(make: () => T): () => T {
 export type Service = "engine" | "sidecar";
 export const service = once((): Schema<Service> => z.enum(["engine", "sidecar"]));
 
-/** When a committed choice takes effect on a rank. */
+/** What a switch takes: nothing, a new capture of CUDA graphs, or a restart of the engine. */
 export type Applied = "live" | "recapture" | "restart";
 export const applied = once((): Schema<Applied> => z.enum(["live", "recapture", "restart"]));
 
@@ -92,16 +92,19 @@ export interface Framework {
   version: string;
   /** the model it serves */
   model: string;
+  /** where it answers over HTTP, as this machine reaches it; absent where it does not, or not in the clear */
+  url?: string | undefined;
 }
 export const framework = once((): Schema<Framework> => z.object({
   name: z.string().check(z.maxLength(4096)),
   version: z.string().check(z.maxLength(4096)),
   model: z.string().check(z.maxLength(4096)),
+  url: z.optional(z.string().check(z.maxLength(4096))),
 }));
 
 /** What the agent did with the choice of the last run when it started. */
 export interface Restored {
-  /** none: nothing was saved; restored: the last choice; refused: it was of another model or build; barred: the engine died under it (both: last known good); framework: nothing saved could be used; failed: neither could */
+  /** none: nothing was saved; restored: the last choice; refused: it was of another model or build, or of a candidate that is not registered; barred: the engine died under it (both: last known good); framework: nothing saved could be used; failed: neither could */
   outcome: "none" | "restored" | "refused" | "barred" | "framework" | "failed";
   /** what happened, in words */
   message: string;
@@ -111,7 +114,7 @@ export const restored = once((): Schema<Restored> => z.object({
   message: z.string().check(z.maxLength(4096)),
 }));
 
-/** An implementation that `use` refuses, because an engine died while it was on trial. */
+/** An implementation that `use` refuses, because an engine died while it was on trial, or because it failed in quarantine. */
 export interface Barred {
   /** op */
   op: string;
@@ -178,6 +181,8 @@ export const rankStatus = once((): Schema<RankStatus> => z.object({
 export interface ImplStats {
   /** implementation */
   name: string;
+  /** as `ImplWhy` has it */
+  toggle_class?: Applied | undefined;
   /** calls since the last reset */
   calls: number;
   /** calls that failed */
@@ -197,6 +202,7 @@ export interface ImplStats {
 }
 export const implStats = once((): Schema<ImplStats> => z.object({
   name: z.string().check(z.maxLength(4096)),
+  toggle_class: z.optional(applied()),
   calls: z.int().check(z.minimum(0)),
   errors: z.int().check(z.minimum(0)),
   timed: z.int().check(z.minimum(0)),
@@ -274,15 +280,24 @@ export interface ImplWhy {
   reason: string;
   /** registered from outside the library */
   external: boolean;
+  /** what a switch to or from it takes on this rank; absent where the library is older */
+  toggle_class?: Applied | undefined;
   /** the highest usable one is active at load */
   priority: number;
+  /** who brought it, of an engine: opswap's library, the engine's adapter, or `register` */
+  kind?: "library" | "engine" | "build" | "python" | undefined;
+  /** of an engine: build digest of the library, or sha256 of what was registered; empty for the engine's own */
+  digest?: string | undefined;
 }
 export const implWhy = once((): Schema<ImplWhy> => z.object({
   name: z.string().check(z.maxLength(4096)),
   usable: z.boolean(),
   reason: z.string().check(z.maxLength(4096)),
   external: z.boolean(),
+  toggle_class: z.optional(applied()),
   priority: z.int(),
+  kind: z.optional(z.enum(["library", "engine", "build", "python"])),
+  digest: z.optional(z.string().check(z.maxLength(64))),
 }));
 
 /** The implementations of an op on one rank. */
@@ -301,6 +316,57 @@ export const rankWhy = once((): Schema<RankWhy> => z.object({
   op_version: z.int().check(z.minimum(0)),
   active: z.string().check(z.maxLength(4096)),
   impls: z.array(implWhy()).check(z.maxLength(1024)),
+}));
+
+/** How a candidate fared in another process on recorded calls. */
+export interface Quarantine {
+  /** none: there was none; waiting: it is refused until there is one */
+  state: "none" | "waiting" | "passed" | "barred";
+  /** what was found; empty where there is nothing to say */
+  reason: string;
+}
+export const quarantine = once((): Schema<Quarantine> => z.object({
+  state: z.enum(["none", "waiting", "passed", "barred"]),
+  reason: z.string().check(z.maxLength(4096)),
+}));
+
+/** One implementation of an op, whoever brought it. */
+export interface Candidate {
+  /** op */
+  op: string;
+  /** implementation */
+  impl: string;
+  /** who brought it: opswap's library, the engine's adapter, or `register` */
+  kind: "library" | "engine" | "build" | "python";
+  /** build digest of the library, or sha256 of what was registered; empty for the engine's own */
+  digest: string;
+  /** whether `use` would accept it, on every rank */
+  usable: boolean;
+  /** why not, or a remark; empty when there is nothing to say */
+  reason: string;
+  /** whether the next call runs it, on every rank */
+  active: boolean;
+  /** whether an engine that dies now bars it */
+  on_trial: boolean;
+  /** why `use` refuses it; empty where it is not barred */
+  barred: string;
+  /** another process's word */
+  quarantine: Quarantine;
+  /** what a call of a Python callable costs before it computes anything: median with an empty one of the op's arguments, on the slowest rank */
+  dispatch_ns?: number | undefined;
+}
+export const candidate = once((): Schema<Candidate> => z.object({
+  op: z.string().check(z.maxLength(4096)),
+  impl: z.string().check(z.maxLength(4096)),
+  kind: z.enum(["library", "engine", "build", "python"]),
+  digest: z.string().check(z.maxLength(64)),
+  usable: z.boolean(),
+  reason: z.string().check(z.maxLength(4096)),
+  active: z.boolean(),
+  on_trial: z.boolean(),
+  barred: z.string().check(z.maxLength(4096)),
+  quarantine: quarantine(),
+  dispatch_ns: z.optional(z.number().check(z.minimum(0))),
 }));
 
 /** Make one implementation of an op the active one. */
@@ -325,7 +391,7 @@ export interface RankAck {
   epoch: number;
   /** implementation per changed op before */
   previous: Record<string, string>;
-  /** when it takes effect */
+  /** what it took: the worst toggle class of what was switched */
   applied: Applied;
 }
 export const rankAck = once((): Schema<RankAck> => z.object({
@@ -481,7 +547,7 @@ export interface RankShadow {
   took_ns: number;
   /** calls since it started */
   seen: number;
-  /** calls that were chosen and left out all the same, by reason: quota, time, memory, device, busy, buckets */
+  /** calls that were chosen and left out all the same, by reason: quota, time, memory, size, device, busy, buckets */
   left_out: Record<string, number>;
   /** by shape bucket */
   buckets: BucketCount[];
@@ -523,7 +589,7 @@ export interface RankRecording {
   waiting_bytes: number;
   /** calls since it started */
   seen: number;
-  /** calls that were chosen and left out all the same, by reason: quota, time, memory, device, busy, buckets */
+  /** calls that were chosen and left out all the same, by reason: quota, time, memory, size, device, busy, buckets */
   left_out: Record<string, number>;
   /** by shape bucket */
   buckets: BucketCount[];
@@ -541,6 +607,78 @@ export const rankRecording = once((): Schema<RankRecording> => z.object({
   seen: z.int().check(z.minimum(0)),
   left_out: z.record(z.string(), z.int()),
   buckets: z.array(bucketCount()).check(z.maxLength(1024)),
+}));
+
+/** A recorded call against the float64 reference: largest difference over what the tolerance allows. */
+export interface Reference {
+  /** shape bucket */
+  bucket: string;
+  /** of control; null where one is not finite in another way */
+  control_worst: number | null;
+  /** of the candidate */
+  candidate_worst: number | null;
+}
+export const reference = once((): Schema<Reference> => z.object({
+  bucket: z.string().check(z.maxLength(4096)),
+  control_worst: z.nullable(z.number().check(z.minimum(0))),
+  candidate_worst: z.nullable(z.number().check(z.minimum(0))),
+}));
+
+/** A recording that could not be used. */
+export interface RefusedRecording {
+  /** its name */
+  file: string;
+  /** why */
+  reason: string;
+}
+export const refusedRecording = once((): Schema<RefusedRecording> => z.object({
+  file: z.string().check(z.maxLength(4096)),
+  reason: z.string().check(z.maxLength(4096)),
+}));
+
+/** What came of a candidate's quarantine. */
+export interface Quarantined {
+  /** op */
+  op: string;
+  /** the candidate */
+  impl: string;
+  /** what it was compared with */
+  control: string;
+  /** what this is true of: the candidate's file, else the build of the library or the version of the engine */
+  digest: string;
+  /** barred: `use` refuses it */
+  verdict: "passed" | "barred";
+  /** why it is barred; empty where it is not */
+  reason: string;
+  /** recorded calls that it made without a fault */
+  calls: number;
+  /** shape buckets of these calls */
+  buckets: string[];
+  /** its outputs were control's bit by bit, in all of these calls */
+  bit_equal: boolean;
+  /** one per call that has a reference, up to 256 */
+  references: Reference[];
+  /** recordings that could not be used, up to 16 */
+  refused: RefusedRecording[];
+  /** when, since 1970 */
+  time_ms: number;
+  /** how long */
+  took_ms: number;
+}
+export const quarantined = once((): Schema<Quarantined> => z.object({
+  op: z.string().check(z.maxLength(4096)),
+  impl: z.string().check(z.maxLength(4096)),
+  control: z.string().check(z.maxLength(4096)),
+  digest: z.string().check(z.maxLength(4096)),
+  verdict: z.enum(["passed", "barred"]),
+  reason: z.string().check(z.maxLength(4096)),
+  calls: z.int().check(z.minimum(0)),
+  buckets: z.array(z.string().check(z.maxLength(4096))).check(z.maxLength(1024)),
+  bit_equal: z.boolean(),
+  references: z.array(reference()).check(z.maxLength(1024)),
+  refused: z.array(refusedRecording()).check(z.maxLength(1024)),
+  time_ms: z.int().check(z.minimum(0)),
+  took_ms: z.int().check(z.minimum(0)),
 }));
 
 /** A choice that ends by itself. */
@@ -712,6 +850,8 @@ export interface StatusResult {
   overrides: Override[];
   /** those that last, or will */
   freezes: Freeze[];
+  /** why `ranks` is empty: they did not answer, in words */
+  unanswered?: string | null | undefined;
   /** set while ranks may run different choices: what is known, in words */
   divergence: string | null;
   /** the cached KV at the last switch; null before the first */
@@ -734,6 +874,7 @@ export const statusResult = once((): Schema<StatusResult> => z.object({
   barred: z.array(barred()).check(z.maxLength(1024)),
   overrides: z.array(override()).check(z.maxLength(1024)),
   freezes: z.array(freeze()).check(z.maxLength(1024)),
+  unanswered: z.optional(z.nullable(z.string().check(z.maxLength(4096)))),
   divergence: z.nullable(z.string().check(z.maxLength(4096))),
   isolation: z.nullable(isolation()),
   counters: z.record(z.string(), z.int().check(z.minimum(0))),
@@ -786,7 +927,7 @@ export interface UseRequest {
   timeout_ms?: number | undefined;
   /** why, for the engine's log */
   reason?: string | undefined;
-  /** why cached KV stays as good as before, in the operator's words; without it running requests are computed anew */
+  /** why cached KV stays as good as before, in the operator's words; `verified`: only where a quarantine found each change bit-equal with what ran; without it running requests are computed anew */
   neutral?: string | undefined;
   /** the choice ends by itself after this time, and what ran before runs again; the same request again renews it. Without it the choice stays, and an override of these ops ends */
   ttl_ms?: number | undefined;
@@ -869,6 +1010,51 @@ export const resetResult = once((): Schema<ResetResult> => z.object({
   acks: z.array(rankAck()).check(z.maxLength(1024)),
   isolation: z.nullable(isolation()),
   lifted: z.array(barred()).check(z.maxLength(1024)),
+}));
+
+/** Has every rank load an implementation from a folder that the engine's own configuration lists (docs/candidates.md): a Python file, or the folder of a second build. It changes nothing that runs. */
+export interface RegisterRequest {
+  /** absolute, on the engine's machine: a file *.py, or the folder of a build */
+  path: string;
+  /** op that a Python file computes */
+  op?: string | undefined;
+  /** under which it is listed; a build's own where it is not given */
+  name?: string | undefined;
+  /** in a Python file; that of the op's name, else the only public one */
+  function?: string | undefined;
+}
+export const registerRequest = once((): Schema<RegisterRequest> => z.object({
+  path: z.string().check(z.minLength(1), z.maxLength(4096)),
+  op: z.optional(z.string().check(z.minLength(1), z.maxLength(128))),
+  name: z.optional(z.string().check(z.minLength(1), z.maxLength(32))),
+  function: z.optional(z.string().check(z.minLength(1), z.maxLength(128))),
+}));
+
+/** Answer to `register`. */
+export interface RegisterResult {
+  /** what was registered */
+  candidates: Candidate[];
+}
+export const registerResult = once((): Schema<RegisterResult> => z.object({
+  candidates: z.array(candidate()).check(z.maxLength(1024)),
+}));
+
+/** Every implementation, whoever brought it, and how it stands. */
+export interface CandidatesRequest {
+  /** only this op */
+  op?: string | undefined;
+}
+export const candidatesRequest = once((): Schema<CandidatesRequest> => z.object({
+  op: z.optional(z.string().check(z.minLength(1), z.maxLength(128))),
+}));
+
+/** Answer to `candidates`. */
+export interface CandidatesResult {
+  /** in manifest order of the ops */
+  candidates: Candidate[];
+}
+export const candidatesResult = once((): Schema<CandidatesResult> => z.object({
+  candidates: z.array(candidate()).check(z.maxLength(1024)),
 }));
 
 /** Checks that opswap is really in use and that the ranks agree. */
@@ -964,6 +1150,30 @@ export const planResult = once((): Schema<PlanResult> => z.object({
   op: z.string().check(z.maxLength(4096)),
   impl: z.string().check(z.maxLength(4096)),
   plan: z.instanceof(Uint8Array).check(z.refine((b) => b.length <= 65536)),
+}));
+
+/** The float64 reference of a call, written into outputs of the client's. */
+export interface ReferenceRequest {
+  /** op */
+  op: string;
+  /** in manifest order; not written */
+  args: CallArg[];
+  /** by the name of each written argument: float64, of its shape */
+  outputs: Record<string, TensorRef>;
+}
+export const referenceRequest = once((): Schema<ReferenceRequest> => z.object({
+  op: z.string().check(z.minLength(1), z.maxLength(128)),
+  args: z.array(callArg()).check(z.maxLength(64)),
+  outputs: z.record(z.string(), tensorRef()),
+}));
+
+/** Answer to `reference`. */
+export interface ReferenceResult {
+  /** names of the outputs */
+  written: string[];
+}
+export const referenceResult = once((): Schema<ReferenceResult> => z.object({
+  written: z.array(z.string().check(z.maxLength(4096))).check(z.maxLength(1024)),
 }));
 
 /** Runs control and candidate behind chosen calls of an op, on every rank or on none. */
@@ -1143,6 +1353,57 @@ export const recordStatusResult = once((): Schema<RecordStatusResult> => z.objec
   ranks: z.array(rankRecording()).check(z.maxLength(1024)),
 }));
 
+/** Replays recorded calls on a candidate in another process, under limits, and bars it where it fails. */
+export interface QuarantineRequest {
+  /** op */
+  op: string;
+  /** the candidate */
+  impl: string;
+  /** what it is compared with; what is active when not given, `ref` where that is `framework`, the candidate or registered */
+  control?: string | undefined;
+  /** of all buckets in turn, the newest first; 32 when not given */
+  most_calls?: number | undefined;
+  /** for all calls; 300000 when not given */
+  timeout_ms?: number | undefined;
+}
+export const quarantineRequest = once((): Schema<QuarantineRequest> => z.object({
+  op: z.string().check(z.minLength(1), z.maxLength(128)),
+  impl: z.string().check(z.minLength(1), z.maxLength(128)),
+  control: z.optional(z.string().check(z.minLength(1), z.maxLength(128))),
+  most_calls: z.optional(z.int().check(z.minimum(1), z.maximum(1000))),
+  timeout_ms: z.optional(z.int().check(z.minimum(1), z.maximum(600000))),
+}));
+
+/** Answer to `quarantine`. */
+export interface QuarantineResult {
+  /** last committed epoch: a quarantine switches nothing */
+  epoch: number;
+  /** what came of it */
+  result: Quarantined;
+}
+export const quarantineResult = once((): Schema<QuarantineResult> => z.object({
+  epoch: z.int().check(z.minimum(0)),
+  result: quarantined(),
+}));
+
+/** What is kept of earlier quarantines, the newest first. */
+export interface QuarantineStatusRequest {
+  /** only this op */
+  op?: string | undefined;
+}
+export const quarantineStatusRequest = once((): Schema<QuarantineStatusRequest> => z.object({
+  op: z.optional(z.string().check(z.minLength(1), z.maxLength(128))),
+}));
+
+/** Answer to `quarantine_status`. */
+export interface QuarantineStatusResult {
+  /** one per candidate, control and digest */
+  results: Quarantined[];
+}
+export const quarantineStatusResult = once((): Schema<QuarantineStatusResult> => z.object({
+  results: z.array(quarantined()).check(z.maxLength(1024)),
+}));
+
 /** Refuses switches of ops by `use` and `reset` until a time, but for the owner's. The same name and owner replace what is there. */
 export interface FreezeRequest {
   /** name */
@@ -1315,10 +1576,13 @@ export interface Verbs {
   why: { request: WhyRequest; result: WhyResult };
   use: { request: UseRequest; result: UseResult };
   reset: { request: ResetRequest; result: ResetResult };
+  register: { request: RegisterRequest; result: RegisterResult };
+  candidates: { request: CandidatesRequest; result: CandidatesResult };
   doctor: { request: DoctorRequest; result: DoctorResult };
   manifest: { request: ManifestRequest; result: ManifestResult };
   call: { request: CallRequest; result: CallResult };
   plan: { request: PlanRequest; result: PlanResult };
+  reference: { request: ReferenceRequest; result: ReferenceResult };
   shadow_start: { request: ShadowStartRequest; result: ShadowStartResult };
   shadow_stop: { request: ShadowStopRequest; result: ShadowStopResult };
   shadow_status: { request: ShadowStatusRequest; result: ShadowStatusResult };
@@ -1326,6 +1590,8 @@ export interface Verbs {
   record_start: { request: RecordStartRequest; result: RecordStartResult };
   record_stop: { request: RecordStopRequest; result: RecordStopResult };
   record_status: { request: RecordStatusRequest; result: RecordStatusResult };
+  quarantine: { request: QuarantineRequest; result: QuarantineResult };
+  quarantine_status: { request: QuarantineStatusRequest; result: QuarantineStatusResult };
   freeze: { request: FreezeRequest; result: FreezeResult };
   unfreeze: { request: UnfreezeRequest; result: UnfreezeResult };
   events: { request: EventsRequest; result: EventsResult };
@@ -1341,10 +1607,13 @@ export const RESULTS: { [V in Verb]: () => Schema<Verbs[V]["result"]> } = {
   why: whyResult,
   use: useResult,
   reset: resetResult,
+  register: registerResult,
+  candidates: candidatesResult,
   doctor: doctorResult,
   manifest: manifestResult,
   call: callResult,
   plan: planResult,
+  reference: referenceResult,
   shadow_start: shadowStartResult,
   shadow_stop: shadowStopResult,
   shadow_status: shadowStatusResult,
@@ -1352,6 +1621,8 @@ export const RESULTS: { [V in Verb]: () => Schema<Verbs[V]["result"]> } = {
   record_start: recordStartResult,
   record_stop: recordStopResult,
   record_status: recordStatusResult,
+  quarantine: quarantineResult,
+  quarantine_status: quarantineStatusResult,
   freeze: freezeResult,
   unfreeze: unfreezeResult,
   events: eventsResult,
@@ -1360,8 +1631,8 @@ export const RESULTS: { [V in Verb]: () => Schema<Verbs[V]["result"]> } = {
 
 /** Verbs that each service answers. */
 export const SERVICES: Record<Service, readonly Verb[]> = {
-  engine: ["hello", "status", "ops", "why", "use", "reset", "doctor", "manifest", "shadow_start", "shadow_stop", "shadow_status", "shadow_read", "record_start", "record_stop", "record_status", "freeze", "unfreeze", "events", "panic"],
-  sidecar: ["hello", "status", "ops", "why", "manifest", "call", "plan"],
+  engine: ["hello", "status", "ops", "why", "use", "reset", "register", "candidates", "doctor", "manifest", "shadow_start", "shadow_stop", "shadow_status", "shadow_read", "record_start", "record_stop", "record_status", "quarantine", "quarantine_status", "freeze", "unfreeze", "events", "panic"],
+  sidecar: ["hello", "status", "ops", "why", "manifest", "call", "plan", "reference"],
 };
 
 /** What each error of the protocol means, and what to do. */
@@ -1406,9 +1677,25 @@ export const ERRORS = {
     meaning: "a rank refused the switch; nothing changed",
     remedy: "follow the reason that the rank gives",
   },
+  OPSWAP_E_TOGGLE: {
+    meaning: "a toggle class does not allow this switch while the engine runs, or CUDA graphs could not be captured anew",
+    remedy: "do what the reason ends with; `opswap why OP` shows the class of each implementation",
+  },
   OPSWAP_E_BARRED: {
-    meaning: "an engine died while this implementation was on trial",
+    meaning: "an engine died while this implementation was on trial, or it failed in quarantine",
     remedy: "`opswap status` says when; `opswap reset OP` lifts that",
+  },
+  OPSWAP_E_QUARANTINE: {
+    meaning: "a candidate has not passed quarantine, or a quarantine could not be carried out",
+    remedy: "`opswap quarantine OP IMPL` replays recorded calls on it in another process",
+  },
+  OPSWAP_E_CANDIDATE: {
+    meaning: "a candidate cannot be registered: its file, its place or its argument list is not as it has to be",
+    remedy: "do what the message asks for; docs/candidates.md says what an engine takes",
+  },
+  OPSWAP_E_SIGNATURE: {
+    meaning: "a build is not signed by a key that the engine trusts",
+    remedy: "sign it by `opswap build-key sign`, and list the public key in the engine's configuration",
   },
   OPSWAP_E_EPOCH: {
     meaning: "the epoch is not the one that was expected: somebody else switched meanwhile",
@@ -1429,6 +1716,10 @@ export const ERRORS = {
   OPSWAP_E_NOT_RUNNING: {
     meaning: "nothing answers under this name",
     remedy: "start the engine with the plugin opswap, or `opswap sidecar`",
+  },
+  OPSWAP_E_STARTING: {
+    meaning: "the engine or sidecar is starting and does not answer yet",
+    remedy: "wait until `opswap status` shows it as live; its log says what it does",
   },
   OPSWAP_E_AMBIGUOUS: {
     meaning: "several engines are running",
@@ -1533,6 +1824,14 @@ export const ERRORS = {
   OPSWAP_E_AUDIT_STORE: {
     meaning: "the audit cannot be written",
     remedy: "mend what the message names, or set OPSWAP_STATE_DIR to a folder that can be written",
+  },
+  OPSWAP_E_ENDPOINT: {
+    meaning: "an engine's completions endpoint did not answer as a bisect needs it",
+    remedy: "see what the message says; docs/bisect.md has what is asked of it",
+  },
+  OPSWAP_E_BISECT: {
+    meaning: "a bisect cannot begin or go on; what ran before runs again",
+    remedy: "mend what the message names, and run it again",
   },
   OPSWAP_E_FROZEN: {
     meaning: "a freeze forbids this switch",

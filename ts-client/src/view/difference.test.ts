@@ -10,7 +10,13 @@ describe("difference", () => {
     const got = Float64Array.of(1, 10.15, 104, -1.3, 0, 5.12);
     // Allowed are 0.11, 0.2, 1.1, 0.11, 0.1 and 0.15.
     const found = difference(got, expected, [2, 3], limits, 3);
-    expect(found).toMatchObject({ elements: 6, differing: 4, outside: 2, maxAbs: 4 });
+    expect(found).toMatchObject({
+      elements: 6,
+      differing: 4,
+      outside: 2,
+      maxAbs: 4,
+      share: expect.closeTo(4 / 1.1),
+    });
     expect(found.worst).toEqual([
       { index: [0, 2], got: 104, expected: 100 },
       { index: [1, 0], got: -1.3, expected: -1 },
@@ -47,7 +53,7 @@ describe("lines of a replay", () => {
     const report = { file: "f", op: "silu", bucket: "T1 I1 float32", yardstick: "ref", arms: [arm] };
     const lines = replayLines(report).map((line) => line.trim().split(/ {2,}/));
     expect(lines[0]).toEqual(["silu, T1 I1 float32, against ref"]);
-    expect(lines[2]).toEqual(["cpu", "out", "1", "1", "1", "1.00"]);
+    expect(lines[2]).toEqual(["cpu", "out", "1", "1", "1", "1.00", "9.09"]);
     expect(lines.at(-1)).toEqual(["cpu", "out[0]", "2.00000000", "1.00000000"]);
     expect(replayLines({ ...report, arms: [] })).toEqual(["silu, T1 I1 float32, against ref: ran"]);
   });

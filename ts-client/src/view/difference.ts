@@ -19,6 +19,8 @@ export interface Difference {
   /** Beyond the limits, or not finite in another way than what is expected. */
   outside: number;
   maxAbs: number;
+  /** Largest difference over what the limits allow there: above 1 is outside, infinite where nothing is allowed. */
+  share: number;
   /** The elements that are furthest outside or nearest to it, the worst first. */
   worst: WorstElement[];
 }
@@ -31,7 +33,14 @@ export function difference(
   { atol, rtol }: Limits,
   most: number,
 ): Difference {
-  const found: Difference = { elements: got.length, differing: 0, outside: 0, maxAbs: 0, worst: [] };
+  const found: Difference = {
+    elements: got.length,
+    differing: 0,
+    outside: 0,
+    maxAbs: 0,
+    share: 0,
+    worst: [],
+  };
   const ranked: { at: number; share: number }[] = [];
   for (let at = 0; at < got.length; ++at) {
     const [is, wanted] = [got[at] as number, expected[at] as number];
@@ -42,7 +51,9 @@ export function difference(
     found.differing += 1;
     if (finite) found.maxAbs = Math.max(found.maxAbs, apart);
     if (!finite || apart > allowed) found.outside += 1;
-    keep(ranked, { at, share: finite ? apart / allowed : Infinity }, most);
+    const share = finite ? apart / allowed : Infinity;
+    found.share = Math.max(found.share, share);
+    keep(ranked, { at, share }, most);
   }
   found.worst = ranked.map(({ at }) => ({
     index: indexOf(at, shape),

@@ -25,6 +25,7 @@ const ARMS = [
   { head: "DIFFERENT", right },
   { head: "OUTSIDE", right },
   { head: "MAX ABS", right },
+  { head: "OF TOLERANCE", right },
 ];
 const WORST = [
   { head: "IMPLEMENTATION" },
@@ -43,6 +44,7 @@ export function replayLines({ op, bucket, yardstick, arms }: ReplayReport): stri
     count(arm.differing),
     count(arm.outside),
     arm.maxAbs.toPrecision(3),
+    Number.isFinite(arm.share) ? arm.share.toPrecision(3) : "infinite",
   ]);
   const worst = arms.flatMap(({ impl, output, worst: elements }) =>
     elements.map(({ index, got, expected }) => [

@@ -6,9 +6,14 @@ import { isolationLine } from "./switch-lines.js";
 
 /** What is known of a server: where it is, and its own account or the reason why it gave none. */
 export function standingLines(found: Standing): string[] {
-  const head = `${found.service} ${found.name}: ${found.state}, process ${found.pid}`;
+  const head = `${found.service} ${found.name}: ${found.state}, process ${found.pid}, in ${found.folder}`;
   if (!found.status) return [`${head}: ${found.reason}`];
   return [head, ...statusLines(found.status).map((line) => `  ${line}`)];
+}
+
+/** All servers that were found, and where they were looked for. */
+export function foundLines(all: readonly Standing[], folders: readonly string[]): string[] {
+  return [...all.flatMap(standingLines), `looked in ${folders.join(", ")}`];
 }
 
 /** An account of one server, one fact a line. */
@@ -29,6 +34,7 @@ export function statusLines(status: StatusResult): string[] {
     ...(status.switching ? ["a switch is under way"] : []),
     ...(status.divergence === null ? [] : [`RANKS DIFFER: ${status.divergence}`]),
     ...(status.isolation ? [`last switch: ${isolationLine(status.isolation)}`] : []),
+    ...(status.unanswered ? [`RANKS DO NOT ANSWER: ${status.unanswered}`] : []),
     ...status.ranks.map((rank) => `rank ${rank.rank}: step ${rank.step}, epoch ${rank.epoch}`),
   ];
 }

@@ -20,10 +20,10 @@ export const isUnknown = (code: string): boolean => UNKNOWN.has(code);
 export interface About {
   why?: string | undefined;
   ticket?: string | undefined;
-  /** Id of the verdict that it follows from. */
-  verdict?: string | undefined;
   /** The switch waits for no disk: what is to be kept is kept after it. */
   afterwards?: boolean | undefined;
+  /** Id of the verdict that it follows from. */
+  verdict?: string | undefined;
   /** The switch goes on all the same: taking a kernel back must work on a full disk. */
   unaudited(error: OpswapError): unknown;
 }
@@ -70,7 +70,7 @@ export function choiceOf(changes: readonly Change[]): Record<string, string> {
 }
 
 /** The number of the record, where it could be kept; its outcome would be without a question otherwise, and is left out too. */
-async function kept(store: AuditStore, entry: AuditEntry, about: About): Promise<number | undefined> {
+export async function kept(store: AuditStore, entry: AuditEntry, about: About): Promise<number | undefined> {
   try {
     return await store.append(entry);
   } catch (thrown) {
@@ -85,7 +85,12 @@ export function whoRuns(): AuditEntry["who"] {
   return { user: username, uid, host: hostname() };
 }
 
-function entryOf(client: OpswapClient, { action, to }: Asked, { why, ticket, verdict }: About): AuditEntry {
+/** The record of what is to be, with nothing known of its outcome. */
+export function entryOf(
+  client: OpswapClient,
+  { action, to }: Asked,
+  { why, ticket, verdict }: About,
+): AuditEntry {
   return {
     who: whoRuns(),
     action,

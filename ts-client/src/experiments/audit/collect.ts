@@ -23,7 +23,7 @@ function entryOf(engine: string, journal: string, event: Event): AuditEntry {
     engine,
     from: event.from,
     to: event.to,
-    why: event.reason || null,
+    why: [event.owner, event.reason].filter((part) => part !== "").join(": ") || null,
     ticket: event.ticket || null,
     epoch: event.epoch,
     build: null,

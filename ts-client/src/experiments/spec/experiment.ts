@@ -14,10 +14,18 @@ const whole = z
 export const METRICS = ["safety", "numerics", "latency"] as const;
 export type MetricName = (typeof METRICS)[number];
 
+const GUARDS = { p50: 0.05, p95: 0.1, p99: 0.1, p999: 0.1 };
+const quantile = (name: keyof typeof GUARDS) =>
+  share
+    .default(GUARDS[name])
+    .describe(`latency: how far beyond non_inferior the candidate's ${name} may be above control's`);
+const guards = { p50: quantile("p50"), p95: quantile("p95"), p99: quantile("p99"), p999: quantile("p999") };
+
 const metric = z.strictObject({
   name: z.enum(METRICS).describe("what is judged; each is judged unless the list leaves it out"),
   failureLimit: whole.default(0).describe("numerics: so many samples beyond the tolerance are forgiven"),
   non_inferior: share.default(0.01).describe("latency: the candidate may be slower by less than this"),
+  ...guards,
 });
 
 const sampling = z.strictObject({
@@ -41,7 +49,7 @@ const analysis = z.strictObject({
     .array(metric)
     .min(1)
     .refine((all) => new Set(all.map((one) => one.name)).size === all.length, "a metric is there twice")
-    .default(METRICS.map((one) => ({ name: one, failureLimit: 0, non_inferior: 0.01 }))),
+    .default(METRICS.map((one) => ({ name: one, failureLimit: 0, non_inferior: 0.01, ...GUARDS }))),
 });
 
 const guard = z.strictObject({

@@ -1,0 +1,76 @@
+"""A candidate is loaded in a process of its own before any rank loads it: one that crashes, hangs or raises while it is
+loaded ends there. `probe` is the engine's side; run as a module, this file is the other one.
+
+One JSON row on standard input; one JSON answer on standard output, which the candidate cannot print to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import resource
+import signal
+import sys
+from typing import Any
+
+from .candidate_config import refused
+from .errors import IpcError, code_of
+
+PROBE_TIMEOUT_S = 120.0
+Row = dict[str, Any]
+
+
+async def probe(row: Row, timeout: float = PROBE_TIMEOUT_S) -> None:
+    """Loads a candidate in another process. Raises IpcError with what it said, or how it ended."""
+    command = (sys.executable, "-m", "opswap.ipc.candidate_probe")
+    pipes = {"stdin": asyncio.subprocess.PIPE, "stdout": asyncio.subprocess.PIPE, "stderr": asyncio.subprocess.DEVNULL}
+    child = await asyncio.create_subprocess_exec(*command, **pipes, start_new_session=True)
+    try:
+        said, _ = await asyncio.wait_for(child.communicate(json.dumps(row).encode()), timeout)
+    except asyncio.TimeoutError:
+        raise refused(f"{row['path']}: was not loaded within {timeout:g} s in another process") from None
+    finally:
+        with contextlib.suppress(ProcessLookupError):  # its group, so that what it started ends too
+            os.killpg(child.pid, signal.SIGKILL)
+        await child.wait()
+    _judge(row, said, child.returncode or 0)
+
+
+def _judge(row: Row, said: bytes, status: int) -> None:
+    if status < 0:
+        raise refused(f"{row['path']}: crashed another process while it was loaded: {signal.Signals(-status).name}")
+    try:
+        answer = json.loads(said)
+    except ValueError:
+        raise refused(f"{row['path']}: ended another process, with status {status}, while it was loaded") from None
+    if not answer["ok"]:
+        raise IpcError(answer["code"], answer["reason"])
+
+
+def main() -> None:
+    """Loads the row of standard input, and says how that went."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    row = json.load(sys.stdin)
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    json.dump(_loaded(row), answers)
+    answers.flush()
+    os._exit(0)  # what a candidate has left to be done at the end is not waited for
+
+
+def _loaded(row: Row) -> dict[str, Any]:
+    import opswap
+
+    from .candidate_files import load_candidate
+
+    try:
+        load_candidate(opswap, row)
+    except Exception as error:
+        return {"ok": False, "code": code_of(error), "reason": getattr(error, "message", str(error))}
+    return {"ok": True}
+
+
+if __name__ == "__main__":
+    main()
