@@ -18,7 +18,7 @@ from ..messages import RESULTS, FieldError
 from ..state import StateFile
 from ..watch import RECORDINGS
 from .files import recordings_of, remove_older
-from .supervisor import supervise
+from .supervisor import Ended, supervise
 from .verdict import verdict
 
 log = logging.getLogger("opswap.quarantine")
@@ -51,6 +51,7 @@ class Quarantine:
         self._environment = environment
         self._running = asyncio.Lock()
         self._stop = threading.Event()
+        self._process: asyncio.Future[Ended] | None = None
         self._file: StateFile | None = None
         self.results: list[Result] = []
 
@@ -125,7 +126,9 @@ class Quarantine:
             digest, began = self.digest_of(op, impl), time.monotonic()
             files = await asyncio.to_thread(self._recordings, op, calls)
             job = self._job(op, impl, control, files)
-            ended = await asyncio.to_thread(supervise, job, timeout_s, self._stop)
+            self._process = asyncio.ensure_future(asyncio.to_thread(supervise, job, timeout_s, self._stop))
+            # Whoever asked may go: the process is watched until it has ended.
+            ended = await asyncio.shield(self._process)
             took = {"time_ms": int(1000 * time.time()), "took_ms": int(1000 * (time.monotonic() - began))}
             arms = {"op": op, "impl": impl, "control": control, "digest": digest}
             result: Result = {**arms, **verdict(ended, files), **took}
@@ -137,8 +140,8 @@ class Quarantine:
     async def stop(self) -> None:
         """Ends what is under way."""
         self._stop.set()
-        async with self._running:
-            pass
+        if self._process is not None:
+            await asyncio.wait({self._process})
 
     async def remove_old_recordings(self) -> None:
         """Where the engine's environment says how long they are kept."""
