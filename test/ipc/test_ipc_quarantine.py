@@ -68,9 +68,7 @@ def test_a_candidate_that_is_right_passes_and_it_is_kept(runtime: Path, folder: 
         assert c.ask("quarantine_status", op="linear")["result"]["results"] == []
 
 
-def test_what_cannot_be_is_refused_in_words(
-    runtime: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_cannot_be_is_refused_in_words(runtime: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(RECORDINGS, raising=False)
     with engine(FakeRanks()), client(runtime / "e.sock") as c:
         off = quarantine(c)["error"]
@@ -91,7 +89,12 @@ SPOILED: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "another version": (of_another_version, "recorded with version 7 of rms_norm, here is 1"),
     "cut": (lambda data: data[:-4], "it was cut"),
     "a huge header": (lambda data: (1 << 40).to_bytes(8, "little") + data[8:], "claims a header of 1099511627776"),
-    "another shape": (lambda data: data.replace(b'"shape":[4,24],"strides"', b'"shape":[4,25],"strides"'), "not hold"),
+    "another shape": (
+        lambda data: data.replace(
+            rb"[4,24],\"strides\":[24,1],\"stored\":true", rb"[4,25],\"strides\":[24,1],\"stored\":true"
+        ),
+        "not hold",
+    ),
     "no recording": (lambda _: (2).to_bytes(8, "little") + b"{}", "is no recording"),
 }
 
@@ -235,9 +238,7 @@ def test_recordings_are_taken_of_all_buckets_in_turn_and_old_ones_go(folder: Pat
     assert (remove_older(folder, 50), old.exists(), len(recordings_of(folder, "rms_norm", 99))) == (1, False, 5)
 
 
-def test_the_engine_removes_recordings_of_an_age(
-    runtime: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_engine_removes_recordings_of_an_age(runtime: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("opswap.ipc.agent.JUDGE_S", 0.01)
     monkeypatch.setenv(MOST_AGE, "50")
     old = next(folder.iterdir())
