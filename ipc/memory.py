@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from .errors import IpcError
 from .state import Choice, Record, StateFile, text_of
@@ -57,13 +57,17 @@ class Memory:
         for op, impl in died.items():
             reason = f"the engine died while it was on trial (epoch {self.record.epoch})"
             self.record.barred.setdefault(op, {})[impl] = reason
-            self.record.choice.pop(op, None)
-            if good := self.record.proven.get(op):
-                self.record.choice[op] = good[-1]
+            self.fall_back(op)
         self.record.trial = {}
         if died:
             self._save()
         return died
+
+    def fall_back(self, op: str, there: Collection[str] | None = None) -> None:
+        """Chooses what has proven itself last, of those that are `there` where that is known; else nothing."""
+        self.record.choice.pop(op, None)
+        if good := [impl for impl in self.record.proven.get(op, []) if there is None or impl in there]:
+            self.record.choice[op] = good[-1]
 
     def refuse_barred(self, changes: Mapping[str, str]) -> None:
         """Raises IpcError BARRED when one of `changes` is."""

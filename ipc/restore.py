@@ -6,7 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from .coordinator import Coordinator, ask
+from .coordinator import Coordinator, all_answered, ask
 from .errors import IpcError
 from .memory import Memory
 from .state import UnreadableState
@@ -34,13 +34,31 @@ async def restore(memory: Memory, coordinator: Coordinator, use: Use, timeout: f
         refused = memory.load()
         coordinator.epoch = epoch = memory.record.epoch
         died = memory.bar_what_it_died_under()
+        gone = await _gone(memory, coordinator, timeout)
         choice = dict(memory.record.choice)
         if choice:
             await use(choice)
     except (UnreadableState, IpcError) as error:
         log.error("the last choice cannot be used: %s", error)
         return await _framework(coordinator, use, str(error), timeout)
+    if gone and not refused:
+        was = ", ".join(f"{op}={impl}" for op, impl in gone.items())
+        refused = (
+            f"the choice of the last run is refused: {was} is not there any more, as candidates are until registered"
+        )
     return _told(refused, died, choice, epoch)
+
+
+async def _gone(memory: Memory, coordinator: Coordinator, timeout: float) -> dict[str, str]:
+    """What was chosen and is on some rank no more; what was proven before is chosen in its place, where it is there."""
+    gone = {}
+    for op, impl in list(memory.record.choice.items()):
+        answers = all_answered(await ask(coordinator.ranks, "why", timeout, op))
+        there = set.intersection(*({entry["name"] for entry in answer["impls"]} for answer in answers))
+        if impl not in there:
+            gone[op] = impl
+            memory.fall_back(op, there)
+    return gone
 
 
 def _told(refused: str, died: dict[str, str], choice: dict[str, str], epoch: int) -> Restored:

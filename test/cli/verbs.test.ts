@@ -66,6 +66,9 @@ describe("help", () => {
     "why",
     "use",
     "reset",
+    "register",
+    "candidates",
+    "build-key",
     "status",
     "doctor",
     "call",
@@ -86,7 +89,7 @@ describe("help", () => {
     const { out, code } = await opswap(["--help"]);
     expect(code).toBe(0);
     const listed = /^Commands:\n((?: {2}.*\n)+)/m.exec(out)?.[1] ?? "";
-    expect([...listed.matchAll(/^ {2}(\w+) /gm)].map(([, verb]) => verb)).toEqual([...verbs, "help"]);
+    expect([...listed.matchAll(/^ {2}([\w-]+) /gm)].map(([, verb]) => verb)).toEqual([...verbs, "help"]);
     expect(out).toMatch(/Exit codes:/);
   });
 

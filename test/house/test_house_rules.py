@@ -94,7 +94,7 @@ def test_a_wheel_is_built_with_the_toolchain_of_the_environment() -> None:
 def test_readme_and_command_line_agree() -> None:
     readme = (ROOT / "README.md").read_text()
     verbs = {path.stem for path in (ROOT / "ts-client/src/commands").glob("*.ts") if is_verb(path)}
-    shown = set(re.findall(r"npx opswap ([a-z]+)", readme))
+    shown = set(re.findall(r"npx opswap ([a-z-]+)", readme))
     assert shown == verbs
     scripts = set(json.loads((ROOT / "package.json").read_text())["scripts"])
     text = readme + (ROOT / "CONTRIBUTING.md").read_text()
@@ -103,4 +103,5 @@ def test_readme_and_command_line_agree() -> None:
 
 
 def is_verb(path: Path) -> bool:
-    return f"{path.stem}Command(context" in path.read_text()
+    name = re.sub(r"-(.)", lambda found: found[1].upper(), path.stem)
+    return f"{name}Command(context" in path.read_text()

@@ -25,6 +25,8 @@ export interface Native {
   why(op: string, args?: readonly NativeArgument[]): string;
   /** Returns the implementation that was active before. */
   use(op: string, impl: string): string;
+  /** JSON of a library in a file: its ABI, version, digest and the versions of its ops. */
+  readBuild(file: string): string;
   setThreads(count: number): void;
   getThreads(): number;
   /** Strides are in elements; without them the tensor is contiguous. */

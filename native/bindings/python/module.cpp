@@ -352,6 +352,9 @@ void define_calls(py::module_ &m) {
   m.def("bucket_name", [](const std::string &op, uint64_t bucket) {
     return read_text([&](char *buf, size_t *size) { return opswap_bucket_name(op.c_str(), bucket, buf, size); });
   });
+  m.def("read_build", [](const std::string &path) {
+    return read_text([&](char *buf, size_t *size) { return opswap_read_build(path.c_str(), buf, size); });
+  });
   m.def("load_build", [](const std::string &path, const std::string &name, const std::string &digest) {
     check(opswap_load_build(path.c_str(), name.c_str(), digest.c_str()));
   });

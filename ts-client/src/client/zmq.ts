@@ -129,9 +129,9 @@ export class ZmqClient implements OpswapClient {
   ask<V extends Verb>(
     verb: V,
     request: Verbs[V]["request"],
-    { timeoutMs = 0 }: Pick<UseOptions, "timeoutMs"> = {},
+    timeoutMs = this.#timeoutMs,
   ): Promise<Verbs[V]["result"]> {
-    return this.#connection.request(verb, request, timeoutMs + this.#timeoutMs);
+    return this.#connection.request(verb, request, timeoutMs);
   }
 
   doctor(): Promise<DoctorResult> {

@@ -32,6 +32,9 @@ const header = z.object({
   build: name,
   /** Of the file of a user's own kernel, or of a second build. */
   candidate_digest: z.optional(name),
+  /** What calls of a Python callable cost before it computes anything; not there for what is none. */
+  control_dispatch_ns: z.optional(z.number().check(z.nonnegative())),
+  candidate_dispatch_ns: z.optional(z.number().check(z.nonnegative())),
   engine: z.optional(name),
   model: z.optional(text),
   device: z.optional(text),

@@ -101,7 +101,7 @@ export const framework = once((): Schema<Framework> => z.object({
 
 /** What the agent did with the choice of the last run when it started. */
 export interface Restored {
-  /** none: nothing was saved; restored: the last choice; refused: it was of another model or build; barred: the engine died under it (both: last known good); framework: nothing saved could be used; failed: neither could */
+  /** none: nothing was saved; restored: the last choice; refused: it was of another model or build, or of a candidate that is not registered; barred: the engine died under it (both: last known good); framework: nothing saved could be used; failed: neither could */
   outcome: "none" | "restored" | "refused" | "barred" | "framework" | "failed";
   /** what happened, in words */
   message: string;

@@ -1,5 +1,5 @@
 /** What `opswap why` found, as lines for people. */
-import type { RankWhy, WhyResult } from "../generated/messages.js";
+import type { ImplWhy, RankWhy, WhyResult } from "../generated/messages.js";
 import { groupRanks } from "./rank-groups.js";
 import { table } from "./table.js";
 
@@ -8,13 +8,19 @@ export function whyLines({ op, ranks }: WhyResult): string[] {
   return groupRanks(ranks).flatMap(({ where, why }) => paragraph(op, where, why));
 }
 
+/** Of the library's own there is nothing to say. */
+function origin({ external, kind, digest }: ImplWhy): string {
+  if (kind === "build" || kind === "python") return `registered: ${kind}, sha256 ${digest?.slice(0, 12)}`;
+  return external ? "registered by the engine" : "";
+}
+
 function paragraph(op: string, where: string, why: RankWhy): string[] {
   const rows = why.impls.map((impl) => [
     impl.name === why.active ? "*" : "",
     impl.name,
     impl.usable ? "yes" : "no",
     String(impl.priority),
-    [impl.external ? "registered by the engine" : "", impl.reason].filter(Boolean).join("; "),
+    [origin(impl), impl.reason].filter(Boolean).join("; "),
   ]);
   const columns = [
     { head: "" },
