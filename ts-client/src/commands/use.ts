@@ -49,7 +49,7 @@ export function useCommand(context: Context): Command {
     )
     .option(
       "--neutral <reason>",
-      "keep cached KV, because it stays as good as before for this reason",
+      "keep cached KV, because it stays as good as before for this reason; `verified`: quarantine saw equal bits",
       textOption,
     )
     .addOption(
