@@ -88,6 +88,13 @@ class Quarantine:
                 return each
         return None
 
+    def standing(self, op: str, impl: str) -> dict[str, str]:
+        """`Quarantine` of messages.json: the last word on what is there now."""
+        found = self.result_of(op, impl)
+        if found is None:
+            return {"state": "waiting" if self.is_registered(op, impl) else "none", "reason": ""}
+        return {"state": found["verdict"], "reason": found["reason"]}
+
     def refuse(self, changes: Mapping[str, str]) -> None:
         """Raises IpcError QUARANTINE where one of `changes` is a registered candidate that has not passed."""
         for op, impl in changes.items():
@@ -123,9 +130,9 @@ class Quarantine:
         if self._running.locked():
             raise IpcError("OPSWAP_E_BUSY", "quarantine: another one is under way")
         async with self._running:
-            digest, began = self.digest_of(op, impl), time.monotonic()
+            row, digest, began = self._row_of(op, impl), self.digest_of(op, impl), time.monotonic()
             files = await asyncio.to_thread(self._recordings, op, calls)
-            job = self._job(op, impl, control, files)
+            job = self._job(op, impl, control, row, files)
             self._process = asyncio.ensure_future(asyncio.to_thread(supervise, job, timeout_s, self._stop))
             # Whoever asked may go: the process is watched until it has ended.
             ended = await asyncio.shield(self._process)
@@ -164,10 +171,10 @@ class Quarantine:
             )
         return files
 
-    def _job(self, op: str, impl: str, control: str, files: list[str]) -> Row:
+    def _job(self, op: str, impl: str, control: str, row: Row | None, files: list[str]) -> Row:
         of_engine = "framework" in (impl, control)
         return {
-            **{"op": op, "control": control, "candidate": impl, "row": self._row_of(op, impl)},
+            **{"op": op, "control": control, "candidate": impl, "row": row},
             "variants": [self._framework["name"]] if of_engine else [],
             "recordings": files,
             **{"memory_bytes": MEMORY_BYTES, "call_bytes": CALL_BYTES, "threads": THREADS},

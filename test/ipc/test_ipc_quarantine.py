@@ -186,6 +186,8 @@ def test_a_registered_candidate_runs_after_it_has_passed_with_its_digest(
     use = [{"op": "rms_norm", "impl": "mine"}]
     with engine(ranks) as agent, client(runtime / "e.sock") as c:
         registered(agent, ranks)
+        assert agent.engine.quarantine.standing("rms_norm", "mine")["state"] == "waiting"
+        assert agent.engine.quarantine.standing("rms_norm", "ref")["state"] == "none"
         for refused in (
             c.ask("use", changes=use),
             c.ask("shadow_start", op="rms_norm", control="ref", candidate="mine"),
@@ -195,6 +197,7 @@ def test_a_registered_candidate_runs_after_it_has_passed_with_its_digest(
             assert "opswap quarantine rms_norm mine" in refused["error"]["remedy"]
         assert ranks.active("rms_norm") == ["cpu", "cpu"]
         assert quarantine(c, "mine")["result"]["result"]["digest"] == ROW["digest"]
+        assert agent.engine.quarantine.standing("rms_norm", "mine") == {"state": "passed", "reason": ""}
         assert c.ask("use", changes=use)["ok"]
         c.ask("reset")
         registered(agent, ranks, digest="2" * 64)
