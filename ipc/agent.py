@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections import Counter
 
 import zmq
 import zmq.asyncio
 
+from .claim import Claim
 from .coordinator import Coordinator, RankGroup
 from .engine import AgentInfo, Engine
 from .errors import IpcError
@@ -22,17 +24,22 @@ from .restore import Restored
 from .server import LINGER_MS, Fields, Server
 from .verbs.engine import VERBS
 
+log = logging.getLogger("opswap.agent")
 # In all: eight clients that use up their share leave none for a ninth, and the engine still does its work.
 QUEUE = 8 * LIMITS["in_flight"]
 HEARTBEAT_S = 1.0
 JUDGE_S = 5.0
+#: How late an override may end.
+OVERRIDES_S = 0.2
 
 
 class Agent:
-    """Serves one engine. `await start()` binds and returns; `await stop()` ends everything and gives the name up."""
+    """Serves one engine. `await start()` binds and returns; `await stop()` ends everything and gives the name up.
+    `claim` holds the name already, where the engine took it before it loaded its model."""
 
-    def __init__(self, name: str, ranks: RankGroup, info: AgentInfo) -> None:
+    def __init__(self, name: str, ranks: RankGroup, info: AgentInfo, claim: Claim | None = None) -> None:
         self.name = name
+        self._claim = claim
         self._server = Server("engine", name)
         self.engine = Engine(name, ranks, info, self._server.counters, self._server.started)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -52,17 +59,20 @@ class Agent:
 
     async def start(self) -> None:
         """Takes the name, restores the last choice, then listens. Raises IpcError when the name is taken."""
-        registration = self._server.register()
+        registration = self._server.register(self._claim)
+        beat = asyncio.create_task(self._beat())
         try:
+            registration.publish("starting")
             await self.engine.ranks.start(self.name, self.counters)
-            await self.engine.restore(registration.record.with_suffix(".state"))
+            await self.engine.restore(registration.state_file())
             self._socket = self._server.bind(zmq.asyncio.Context.instance())
             registration.publish()
         except BaseException:
+            beat.cancel()
             await self.engine.ranks.stop()
             registration.close()
             raise
-        self._loops = [asyncio.create_task(loop()) for loop in (self._listen, self._beat, self._judge)]
+        self._loops = [beat, *(asyncio.create_task(loop()) for loop in (self._listen, self._judge, self._end_overrides))]
 
     async def stop(self) -> None:
         """Lets a switch that is under way finish: half of one is the one state the ranks must not be left in."""
@@ -143,3 +153,16 @@ class Agent:
             with contextlib.suppress(IpcError):  # a rank that does not answer now is asked again
                 await self.engine.judge_trials()
             await self.engine.quarantine.remove_old_recordings()
+
+    async def _end_overrides(self) -> None:
+        while True:
+            await asyncio.sleep(OVERRIDES_S)
+            # Where this agent is stopped meanwhile: a switch is never cut short.
+            ending = asyncio.create_task(self.engine.end_overrides())
+            self._tasks.add(ending)
+            ending.add_done_callback(self._tasks.discard)
+            try:
+                await asyncio.shield(ending)
+            except Exception:  # nobody else takes back what this loop takes back
+                self.counters["failed"] += 1
+                log.exception("overrides were not taken back; this is tried again")

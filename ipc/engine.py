@@ -8,16 +8,21 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from .candidate_probe import probe
 from .candidates import Candidates, Probe
+from .clock import Clock, SystemClock
 from .coordinator import Coordinator, Outcome, RankGroup, all_answered, ask
 from .errors import IpcError, nearest
+from .freezes import Freezes
+from .leases import Terms
 from .memory import TRIAL_S, Memory
+from .overrides import Overrides
+from .panic import Done, Goal, asked_of_all, behind, carry_out, goal_of
 from .quarantine.keeper import Quarantine
 from .restore import Restored, restore
 from .state import StateFile
@@ -38,9 +43,9 @@ async def _no_checks() -> list[Check]:
 class AgentInfo:
     """What the adapter knows and the agent reports.
 
-    `version` is opswap.version(), `manifest` is opswap.manifest(), both of this process; `framework` has name, version
-    and model; `doctor` adds checks of the adapter's own ({name, state: ok|warn|fail, message, remedy}); `died` says
-    whether the engine ended by itself; `probe` loads a candidate in another process.
+    `version` is opswap.version(), `manifest` is opswap.manifest(), both of this process; `framework` has name, version,
+    model and, where it serves over HTTP, url; `doctor` adds checks of the adapter's own ({name, state: ok|warn|fail,
+    message, remedy}); `died` says whether the engine ended by itself; `probe` loads a candidate in another process.
     """
 
     version: dict[str, Any]
@@ -48,7 +53,34 @@ class AgentInfo:
     framework: dict[str, str]
     doctor: Callable[[], Awaitable[list[Check]]] = _no_checks
     died: Callable[[], bool] = lambda: False
+    clock: Clock = field(default_factory=SystemClock.make)
     probe: Probe = probe
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What else a `use` says.
+
+    Attributes:
+        neutral: why cached KV stays as good as before, as Coordinator has it, or `verified`.
+        reason, ticket, owner: why, for what, and who asks.
+        ttl_ms: the choice ends by itself after it.
+        renew: nothing but the renewal of overrides that are there.
+        if_epoch: the committed epoch that whoever asks has seen.
+    """
+
+    neutral: str | None = None
+    reason: str = ""
+    ticket: str = ""
+    owner: str = ""
+    ttl_ms: int | None = None
+    renew: bool = False
+    if_epoch: int | None = None
+
+    @property
+    def terms(self) -> Terms | None:
+        """None for a choice that stays."""
+        return None if self.ttl_ms is None else Terms(self.ttl_ms, self.reason, self.ticket, self.owner)
 
 
 class Engine:
@@ -76,30 +108,50 @@ class Engine:
     async def restore(self, file: Path) -> None:
         """Brings the ranks to what `file` remembers, and remembers there what follows."""
         model, build = self.info.framework["model"], self.info.version["build_digest"]
-        self.memory = Memory(StateFile(file), model, build, self.counters)
+        clock, freezes = self.info.clock, Freezes(self.info.manifest)
+        self.memory = Memory(StateFile(file), model, build, self.counters, freezes, clock)
+        self.overrides = Overrides(self.memory, clock)
         self.quarantine.load(file.with_suffix(".quarantine"))
         async with self.switching:
             use = partial(self._switch, timeout=USE_TIMEOUT_S)
-            self.restored = await restore(self.memory, self.coordinator, use, USE_TIMEOUT_S)
+            self.restored = await restore(self.memory, self.overrides, self.coordinator, use, USE_TIMEOUT_S)
 
     async def ask(self, method: str, *args: Any) -> list[dict[str, Any]]:
         """One answer per rank; raises IpcError, with the code and reason of the first rank that refuses."""
         return all_answered(await ask(self.ranks, method, ASK_TIMEOUT_S, *args))
 
-    async def use(
-        self, changes: dict[str, str], timeout: float, neutral: str | None = None, reason: str = ""
-    ) -> Outcome:
-        """Switches all ranks; raises IpcError, BUSY when another switch is under way. `neutral` is as Coordinator has
-        it, or `verified`; `reason` is for the log."""
+    async def use(self, changes: dict[str, str], timeout: float, how: Asked = Asked()) -> Outcome:
+        """Switches all ranks; raises IpcError, BUSY when another switch is under way."""
         async with self._alone("use"):
-            if neutral == VERIFIED:
-                neutral = self.quarantine.verified(changes, await self._active(changes))
-            outcome = await self._switch(changes, timeout, neutral)
-        why = "".join([f"; {reason}" if reason else "", f"; cached KV is kept: {neutral}" if neutral else ""])
-        log.info("epoch %d at step %d: %s%s", outcome.epoch, outcome.step, changes, why)
+            self._allowed(changes, how)
+            if how.neutral == VERIFIED:
+                how = replace(how, neutral=self.quarantine.verified(changes, await self._active(changes)))
+            outcome = await self._switch(changes, timeout, how.neutral)
+            previous = outcome.acks[0]["previous"] if outcome.acks else changes
+            self.overrides.granted(changes, previous, how.terms)
+            self.memory.save()
+        self._log(outcome, changes, how)
         return outcome
 
-    async def reset(self, op: str | None, timeout: float) -> tuple[dict[str, str], Outcome, list[dict[str, str]]]:
+    def _allowed(self, changes: dict[str, str], how: Asked) -> None:
+        """Raises IpcError EPOCH, LEASE or FROZEN."""
+        if how.if_epoch is not None and how.if_epoch != self.coordinator.epoch:
+            told = f"epoch {self.coordinator.epoch} is committed, and {how.if_epoch} was expected"
+            raise IpcError("OPSWAP_E_EPOCH", f"use: {told}", "look at what runs now, and ask again")
+        if how.renew:
+            self.overrides.refuse_unless_there(changes, how.owner)
+        self.refuse_frozen("use", changes, how.owner)
+
+    def _log(self, outcome: Outcome, changes: dict[str, str], how: Asked) -> None:
+        kv = f"cached KV is kept: {how.neutral}" if how.neutral else ""
+        ends = f"for {how.ttl_ms / 1000:g} s" if how.ttl_ms else ""
+        why = "".join(f"; {part}" for part in (how.reason, kv, ends) if part)
+        level = logging.DEBUG if how.renew else logging.INFO
+        log.log(level, "epoch %d at step %d: %s%s", outcome.epoch, outcome.step, changes, why)
+
+    async def reset(
+        self, op: str | None, timeout: float, owner: str = ""
+    ) -> tuple[dict[str, str], Outcome, list[dict[str, str]]]:
         """Unpins an op, or all: what the library chose at load runs again, and what is barred is not any more.
 
         What it switched to, the switch, and what was barred.
@@ -107,13 +159,74 @@ class Engine:
         async with self._alone("reset"):
             known = {*self.choice, *self.memory.record.barred}
             ops = sorted(known) if op is None else [op]
-            at_load = [rank["at_load"] for rank in await self.ask("status")]
-            changes = {each: at_load[0][each] for each in ops if each in self.choice and each in at_load[0]}
-            if any({each: rank.get(each) for each in changes} != changes for rank in at_load):
-                raise IpcError("OPSWAP_E_REFUSED", f"reset: ranks chose differently at load: {at_load}")
+            self.refuse_frozen("reset", ops, owner)
+            changes = await self.at_load(each for each in ops if each in self.choice)
             still = Outcome(self.coordinator.epoch, 0, [])
             outcome = await self._switch(changes, timeout) if changes else still
             return changes, outcome, self.memory.forget(ops)
+
+    async def at_load(self, ops: Iterable[str]) -> dict[str, str]:
+        """What ran before the first switch, of those of `ops` that were ever switched.
+
+        Raises IpcError REFUSED where the ranks chose differently.
+        """
+        wanted = list(ops)
+        ranks = [rank["at_load"] for rank in await self.ask("status")]
+        found = {op: ranks[0][op] for op in wanted if op in ranks[0]}
+        if any({op: rank.get(op) for op in found} != found for rank in ranks):
+            raise IpcError("OPSWAP_E_REFUSED", f"ranks chose differently at load: {ranks}")
+        return found
+
+    def refuse_frozen(self, verb: str, ops: Iterable[str], owner: str) -> None:
+        """Raises IpcError FROZEN."""
+        self.memory.freezes.refuse(verb, ops, owner or None, self.info.clock.wall_ms())
+
+    async def end_overrides(self) -> None:
+        """Takes back the overrides whose time is over; while another switch is under way, the next call does."""
+        if self.switching.locked() or not self.overrides.leases:
+            return
+        async with self.switching:
+            switch = partial(self._switch, timeout=USE_TIMEOUT_S)
+            await self.overrides.end_due(switch, partial(self.at_load, list(self.overrides.leases)))
+
+    async def panic(self, reason: str, timeout: float) -> dict[str, Any]:
+        """As messages.json has it. It waits for a switch that is under way, and raises IpcError when a rank does not
+        answer, or all of them refuse."""
+        why = reason or "no reason was given"
+        async with self.switching:
+            whys = await asked_of_all(partial(self.ask, "why"), self.coordinator.op_versions)
+            first, *_ = await self.ask("status")
+            goals = [goal_of(op, ranks, self.memory.record, first["at_load"]) for op, ranks in whys.items()]
+            done = await self._carry_out(goals, timeout, Outcome(self.coordinator.epoch, first["step"], []))
+            ended = self.overrides.ended(list(self.overrides.leases))
+            moved = [goal for goal in done.goals if goal.before != goal.to]
+            before, after = {goal.op: goal.before for goal in moved}, {goal.op: goal.to for goal in moved}
+            self.memory.tell("panic", why, before=before, after=after)
+            log.warning("epoch %d: panic: %s; %s", done.outcome.epoch, why, after or "nothing to switch")
+            stopped = await self._stop_watching(done.trouble)
+            done.trouble += filter(None, [await self.memory.kept()])
+        changes = [{"op": goal.op, "impl": goal.to} for goal in moved]
+        return {**done.report(), "changes": changes, "overrides": ended, **stopped}
+
+    async def _carry_out(self, goals: list[Goal], timeout: float, still: Outcome) -> Done:
+        switch = partial(self._switch, timeout=timeout, must_be_kept=False)
+        try:
+            return await carry_out(goals, self.coordinator.divergence is not None, switch, still)
+        except IpcError as error:
+            await self._stop_watching([])
+            self.memory.tell("panic-failed", error.message)
+            told = behind(await self.ask("status"))
+            raise IpcError(error.code, f"{error.message}; {told}", error.remedy, error.ranks) from error
+
+    async def _stop_watching(self, trouble: list[str]) -> dict[str, list[str]]:
+        """Ends all shadows and recordings; of which ops there were any on some rank."""
+        try:
+            ranks = await self.ask("watch_stop", list(self.coordinator.op_versions))
+        except IpcError as error:
+            trouble.append(f"shadows and recordings may go on: {error.message}")
+            ranks = []
+        kinds = ("shadows", "recordings")
+        return {kind: sorted({op for rank in ranks for op in rank[kind]}) for kind in kinds}
 
     async def judge_trials(self) -> None:
         """What is on trial has proven itself when the engine has lived for TRIAL_S and every rank has called it."""
@@ -151,12 +264,14 @@ class Engine:
         async with self.switching:
             yield
 
-    async def _switch(self, changes: dict[str, str], timeout: float, neutral: str | None = None) -> Outcome:
+    async def _switch(
+        self, changes: dict[str, str], timeout: float, neutral: str | None = None, must_be_kept: bool = True
+    ) -> Outcome:
         self.memory.refuse_barred(changes)
         self.quarantine.refuse(changes)
         on_trial = dict(self.memory.record.trial)
         try:
-            ready = partial(self.memory.before, changes)
+            ready = partial(self.memory.before, changes, must_be_kept=must_be_kept)
             outcome = await self.coordinator.use(changes, timeout, neutral, ready)
         except IpcError:
             # Where ranks may run different choices, a candidate may still run on one.

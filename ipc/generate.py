@@ -234,8 +234,9 @@ PREAMBLE = """One MessagePack map in one ZeroMQ frame each way (DEALER to ROUTER
 every connection. Unknown keys are ignored; an unknown verb, a missing or wrong field, or a message over its bound is
 refused with a code, a sentence and a remedy. Tensors never travel in a message: they lie in shared memory.
 
-An engine listens on `<engine>.sock` in `$OPSWAP_RUNTIME_DIR`, else `$XDG_RUNTIME_DIR/opswap/`, else
-`/tmp/opswap-<uid>/`, and describes itself in `<engine>.json` beside it. The sidecar is called `sidecar`."""
+An engine listens on `<engine>.sock` in a [runtime folder](install.md#runtime-folders) and describes itself in
+`<engine>.json` beside it: process, and `state`, which is `starting` until there is somebody to talk to, then `ready`.
+It touches that file every second. The sidecar is called `sidecar`."""
 
 
 def page(spec: Spec) -> str:

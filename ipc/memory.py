@@ -10,9 +10,13 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Collection, Mapping
+from typing import Any
 
+from .clock import Clock
 from .errors import IpcError
-from .state import Choice, Record, StateFile, text_of
+from .freezes import Freezes
+from .journal import Journal
+from .state import Choice, Kept, Record, StateFile, text_of
 
 log = logging.getLogger("opswap.memory")
 #: How long an engine has to live with a candidate that is called, until it has proven itself.
@@ -23,9 +27,14 @@ MOST_REASON = 1000
 class Memory:
     """One engine's memory; `record` is that of this model and build, and `others` are kept for theirs."""
 
-    def __init__(self, file: StateFile, model: str, build: str, counters: Counter[str]) -> None:
+    def __init__(
+        self, file: StateFile, model: str, build: str, counters: Counter[str], freezes: Freezes, clock: Clock
+    ) -> None:
         self.file = file
-        self._counters = counters
+        self.counters = counters
+        self.freezes = freezes
+        self.journal = Journal()
+        self._clock = clock
         self.record = Record(model, build)
         self.others: list[Record] = []
         self._unsaved = False
@@ -38,7 +47,8 @@ class Memory:
         Raises UnreadableState, and then remembers nothing.
         """
         model, build = self.record.model, self.record.build
-        records = self.file.load()
+        kept = self.file.read()
+        records, self.freezes.kept, self.journal = kept.records, kept.freezes, kept.journal
         mine = next((record for record in records if record.is_of(model, build)), None)
         self.others = [record for record in records if record is not mine]
         self.record = mine or self.record
@@ -60,12 +70,13 @@ class Memory:
             self.fall_back(op)
         self.record.trial = {}
         if died:
-            self._save()
+            self.save()
         return died
 
     def fall_back(self, op: str, there: Collection[str] | None = None) -> None:
         """Chooses what has proven itself last, of those that are `there` where that is known; else nothing."""
         self.record.choice.pop(op, None)
+        self.record.leases.pop(op, None)
         if good := [impl for impl in self.record.proven.get(op, []) if there is None or impl in there]:
             self.record.choice[op] = good[-1]
 
@@ -79,9 +90,9 @@ class Memory:
                     f"`opswap reset {op}` lifts that, when you know why it died",
                 )
 
-    async def before(self, changes: Mapping[str, str], previous: Mapping[str, str]) -> None:
+    async def before(self, changes: Mapping[str, str], previous: Mapping[str, str], must_be_kept: bool = True) -> None:
         """Called before a commit. What ran until now without a trial has proven itself; candidates are on trial from
-        here on, which is on the disk when this returns. Raises IpcError IO when it cannot be."""
+        here on, which is on the disk when this returns. Raises IpcError IO when it cannot be and `must_be_kept`."""
         for op, impl in previous.items():
             if op not in self.record.trial:
                 self._prove(op, impl)
@@ -93,6 +104,8 @@ class Memory:
         try:
             await self._write()
         except OSError as error:
+            if not must_be_kept:
+                return
             self.record.trial = kept
             what = f"{self.file.path}: {error.strerror}, so nothing would tell that the engine died under"
             told = ", ".join(f"{op}={impl}" for op, impl in candidates.items())
@@ -111,7 +124,7 @@ class Memory:
         """Only what is chosen can still kill the engine. Called after a switch, and where one did not happen."""
         record = self.record
         record.trial = {op: impl for op, impl in record.choice.items() if impl not in record.proven.get(op, [])}
-        self._save()
+        self.save()
 
     def proved(self, candidates: Mapping[str, str]) -> None:
         """These have run for long enough."""
@@ -119,15 +132,15 @@ class Memory:
             if self.record.trial.get(op) == impl:
                 del self.record.trial[op]
                 self._prove(op, impl)
-        self._save()
+        self.save()
 
     def forget(self, ops: list[str]) -> list[dict[str, str]]:
         """Unpins `ops` and lifts what is barred of them; what was lifted."""
         lifted = [row for row in self.barred() if row["op"] in ops]
         for op in ops:
-            for kept in (self.record.choice, self.record.trial, self.record.barred):
+            for kept in (self.record.choice, self.record.trial, self.record.barred, self.record.leases):
                 kept.pop(op, None)
-        self._save()
+        self.save()
         return lifted
 
     def bar(self, op: str, impl: str, reason: str) -> None:
@@ -147,11 +160,26 @@ class Memory:
         rows = [(op, impl, why) for op, impls in self.record.barred.items() for impl, why in impls.items()]
         return [{"op": op, "impl": impl, "reason": why} for op, impl, why in rows]
 
+    def tell(self, kind: str, reason: str, **what: Any) -> None:
+        """Something that the engine did by itself, for whoever asks later; `what` as Journal.add has it."""
+        self.journal.add(kind, reason, time_ms=self._clock.wall_ms(), epoch=self.record.epoch, **what)
+        self.save()
+
+    async def kept(self) -> str:
+        """Saves now; why that cannot be done, empty when it is."""
+        try:
+            await self._write()
+        except OSError as error:
+            self._unsaved = True
+            self.counters["not_saved"] += 1
+            return f"{self.file.path} cannot be written, so a restart will not know of it: {error.strerror}"
+        return ""
+
     async def end(self, has_died: bool) -> None:
         """The engine ends. Where it did not die, what is on trial is tried again at the next start."""
         if self.record.trial and not has_died:
             self.record.trial = {}
-            self._save()
+            self.save()
         if self._saving is not None:
             await self._saving
 
@@ -161,7 +189,7 @@ class Memory:
             proven.remove(impl)
         proven.append(impl)
 
-    def _save(self) -> None:
+    def save(self) -> None:
         """Soon: nobody waits for the disk. What is lost by a death in between errs on the safe side, for what is on
         trial is on the disk already."""
         self._unsaved = True
@@ -175,9 +203,13 @@ class Memory:
                 await self._write()
             except OSError as error:
                 log.error("the choice was not saved: %s", error)
-                self._counters["not_saved"] += 1
+                self.counters["not_saved"] += 1
 
     async def _write(self) -> None:
         async with self._writing:
             self._unsaved = False
-            await asyncio.to_thread(self.file.write, text_of([self.record, *self.others]))
+            await asyncio.to_thread(self.file.write, self._text())
+
+    def _text(self) -> str:
+        self.freezes.kept = self.freezes.lasting(self._clock.wall_ms())
+        return text_of(Kept([self.record, *self.others], self.freezes.kept, self.journal))

@@ -218,6 +218,11 @@ def _validator(field: Field) -> Validator:
     return lambda value: None if value is None else plain(value)
 
 
+def validator_of(name: str) -> Validator:
+    """Of a named type, for what is kept in files."""
+    return _named(name)
+
+
 ENVELOPE = _struct(SPEC["envelope"]["request"])
 REQUESTS: dict[str, Validator] = {verb: _struct(body["request"]) for verb, body in SPEC["verbs"].items()}
 RESULTS: dict[str, Validator] = {verb: _struct(body["result"]) for verb, body in SPEC["verbs"].items()}

@@ -7,22 +7,24 @@ A commit arrives on the thread that runs the model, through the engine's ordered
 may arrive on another thread while a step runs, so what is prepared is changed under a lock. Nothing raises for a
 refusal: the answer says `ok: False` with a code and a reason, because an exception on one rank would hide the answers
 of the others. After a refusal the rank runs what it ran before.
+
+What the toggle classes forbid is refused at prepare. Where graphs hold an op, the commit captures them anew behind the
+switch; a capture that fails switches back, and the old kernels are captured again.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from .errors import code_of, nearest
+from .toggles import Graphs, class_of, forbidden, worst
 
 log = logging.getLogger("opswap.rank")
 Answer = dict[str, Any]
-#: From the least disturbing to the most: the worst of a switch's ops is what its acknowledgement says.
-TOGGLE_CLASSES = ("live", "recapture", "restart")
 
 
 class Native(Protocol):
@@ -36,11 +38,12 @@ class Native(Protocol):
 
 
 class Context(Protocol):
-    """Where this process stands; `set_epoch` also labels the calls that follow."""
+    """Where this process stands; `set_epoch` also labels the calls that follow, `graphs` tells what they replay."""
 
     rank: int
     step: int
     epoch: int
+    graphs: Callable[[], Graphs]
 
     def set_epoch(self, epoch: int) -> None: ...
 
@@ -55,10 +58,11 @@ class Refusal(Exception):
 
 @dataclass(frozen=True)
 class Prepared:
-    """A switch that was found possible and waits for its commit."""
+    """A switch that was found possible and waits for its commit, and the worst toggle class of what it changes."""
 
     epoch: int
     changes: dict[str, str]
+    toggle_class: str
 
 
 @dataclass
@@ -93,10 +97,11 @@ class RankSwitch:
         try:
             self._above_current(epoch)
             self._same_build(build_digest)
-            previous = {op: self._possible(op, impl, op_versions) for op, impl in changes.items()}
+            found = {op: self._possible(op, impl, op_versions) for op, impl in changes.items()}
         except Refusal as refusal:
             return {**self._no(refusal), "status": self.status()}
-        self._prepared = Prepared(epoch, dict(changes))
+        previous = {op: active for op, (active, _) in found.items()}
+        self._prepared = Prepared(epoch, dict(changes), worst(toggle_class for _, toggle_class in found.values()))
         return {"rank": self.context.rank, "ok": True, "epoch": epoch, "previous": previous, "status": self.status()}
 
     def commit(self, epoch: int) -> Answer:
@@ -110,10 +115,12 @@ class RankSwitch:
         if self._prepared is None or self._prepared.epoch != epoch:
             waits = "nothing" if self._prepared is None else f"epoch {self._prepared.epoch}"
             return self._no(Refusal("OPSWAP_E_EPOCH", f"commit of epoch {epoch}, but {waits} is prepared"))
-        changes = self._prepared.changes
+        changes, applied = self._prepared.changes, self._prepared.toggle_class
         self._prepared = None
         try:
             previous = self._apply(changes)
+            if applied == "recapture":
+                self._recapture(previous)
         except Refusal as refusal:
             return self._no(refusal)
         self._choice.update(changes)
@@ -126,7 +133,7 @@ class RankSwitch:
             "step": self.context.step + 1,
             "epoch": epoch,
             "previous": previous,
-            "applied": self._applied(changes),
+            "applied": applied,
         }
         return self._last_ack
 
@@ -153,14 +160,14 @@ class RankSwitch:
 
     def ops(self) -> Answer:
         """`RankOps` of messages.json."""
-        stats = self.native.stats()
+        stats, graphs = self.native.stats(), self.context.graphs()
         return {
             "rank": self.context.rank,
             "ok": True,
             "step": self.context.step,
             "epoch": self.context.epoch,
             "window_s": stats["window_s"],
-            "ops": stats["ops"],
+            "ops": [{**row, "impls": _as_here(row["op"], row["impls"], graphs)} for row in stats["ops"]],
         }
 
     def why(self, op: str) -> Answer:
@@ -171,6 +178,7 @@ class RankSwitch:
             return self._no(refusal)
         told = self.native.why(op)
         impls = [{**impl, "reason": impl.get("reason", "")} for impl in told["impls"]]
+        impls = _as_here(op, impls, self.context.graphs())
         answer = {"rank": self.context.rank, "ok": True, "op_version": found["version"]}
         return {**answer, "active": told["active"], "impls": impls}
 
@@ -183,8 +191,8 @@ class RankSwitch:
         if digest != self._digest:
             raise Refusal("OPSWAP_E_BUILD", f"this rank runs build {self._digest[:16]}, asked for {digest[:16]}")
 
-    def _possible(self, op: str, impl: str, versions: Mapping[str, int]) -> str:
-        """The implementation that is active now, after checking that `impl` could take its place."""
+    def _possible(self, op: str, impl: str, versions: Mapping[str, int]) -> tuple[str, str]:
+        """What is active now, and the toggle class of its replacement by `impl`, which was found possible."""
         here, asked = self._declared(op)["version"], versions.get(op)
         if here != asked:
             raise Refusal("OPSWAP_E_BUILD", f"{op}: this rank has version {here} of the op, asked for {asked}")
@@ -198,7 +206,17 @@ class RankSwitch:
             raise Refusal(
                 "OPSWAP_E_UNUSABLE", f"{op}: {impl} cannot run here: {found.get('reason') or 'no reason given'}"
             )
-        return str(told["active"])
+        active = str(told["active"])
+        return active, self._toggle(op, next(row for row in told["impls"] if row["name"] == active), found)
+
+    def _toggle(self, op: str, now: dict[str, Any], then: dict[str, Any]) -> str:
+        """The toggle class of a change, unless it is forbidden here. What runs already is no change."""
+        graphs = self.context.graphs()
+        if now["name"] == then["name"]:
+            return "live"
+        if reason := forbidden(op, now, then, graphs):
+            raise Refusal("OPSWAP_E_TOGGLE", reason)
+        return worst(class_of(op, row, graphs) for row in (now, then))
 
     def _declared(self, op: str) -> dict[str, Any]:
         if op not in self._ops:
@@ -220,9 +238,31 @@ class RankSwitch:
             raise Refusal(code_of(error, "OPSWAP_E_UNUSABLE"), f"the library refused at commit: {error}") from error
         return previous
 
-    def _applied(self, changes: Mapping[str, str]) -> str:
-        classes = [self._ops[op].get("toggle_class", "live") for op in changes]
-        return max(classes, key=TOGGLE_CLASSES.index, default="live")
+    def _recapture(self, previous: Mapping[str, str]) -> None:
+        """Captures graphs of what is active now; where that fails, of `previous` again, which becomes active."""
+        try:
+            self._capture()
+        except Exception as error:  # whatever the engine raises, the rank must not be left with half of the graphs
+            log.warning("rank %d: the new capture failed: %s", self.context.rank, error)
+            for op, impl in previous.items():
+                self.native.use(op, impl)
+            told = f"CUDA graphs could not be captured anew: {error}"
+            try:
+                self._capture()
+            except Exception as again:
+                told += f"; nor those of the old kernels ({again}): restart the engine"
+            raise Refusal("OPSWAP_E_TOGGLE", told) from error
+
+    def _capture(self) -> None:
+        graphs = self.context.graphs()
+        if graphs.recapture is None:  # it could at prepare
+            raise RuntimeError(graphs.why_not)
+        graphs.recapture()
 
     def _no(self, refusal: Refusal) -> Answer:
         return {"rank": self.context.rank, "ok": False, "code": refusal.code, "reason": refusal.reason}
+
+
+def _as_here(op: str, rows: list[dict[str, Any]], graphs: Graphs) -> list[dict[str, Any]]:
+    """Rows of `op`'s implementations, with the toggle class that each has on this rank."""
+    return [{**row, "toggle_class": class_of(op, row, graphs)} for row in rows]

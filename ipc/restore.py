@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from .coordinator import Coordinator, all_answered, ask
 from .errors import IpcError
 from .memory import Memory
+from .overrides import Overrides
 from .state import UnreadableState
 
 log = logging.getLogger("opswap.restore")
@@ -28,19 +29,31 @@ class Restored:
         return {"outcome": self.outcome, "message": self.message}
 
 
-async def restore(memory: Memory, coordinator: Coordinator, use: Use, timeout: float) -> Restored:
+async def restore(memory: Memory, overrides: Overrides, coordinator: Coordinator, use: Use, timeout: float) -> Restored:
     """Brings the ranks to what is remembered. Never raises for what it finds: an engine must start either way."""
+    restored = await _restore(memory, overrides, coordinator, use, timeout)
+    if restored.outcome not in ("none", "restored"):
+        memory.tell(f"started-{restored.outcome}", restored.message, after=memory.record.choice)
+    return restored
+
+
+async def _restore(
+    memory: Memory, overrides: Overrides, coordinator: Coordinator, use: Use, timeout: float
+) -> Restored:
     try:
         refused = memory.load()
         coordinator.epoch = epoch = memory.record.epoch
         died = memory.bar_what_it_died_under()
+        overrides.take_up()
         gone = await _gone(memory, coordinator, timeout)
         choice = dict(memory.record.choice)
         if choice:
             await use(choice)
     except (UnreadableState, IpcError) as error:
         log.error("the last choice cannot be used: %s", error)
-        return await _framework(coordinator, use, str(error), timeout)
+        told = await _framework(coordinator, use, str(error), timeout)
+        overrides.take_up()
+        return told
     if gone and not refused:
         was = ", ".join(f"{op}={impl}" for op, impl in gone.items())
         refused = (

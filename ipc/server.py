@@ -13,6 +13,7 @@ from typing import Any
 
 import zmq
 
+from .claim import Claim
 from .discovery import Registration
 from .errors import IpcError, code_of
 from .messages import LIMITS
@@ -36,9 +37,9 @@ class Server:
         self._remedy = remedy
         self._reader = RequestReader(service, name)
 
-    def register(self) -> Registration:
-        """Takes the name. Raises IpcError when it is taken, or the runtime folder cannot be used."""
-        self.registration = Registration(self.service, self.name)
+    def register(self, claim: Claim | None = None) -> Registration:
+        """Takes the name, unless `claim` has. Raises IpcError when it is taken, or the folder cannot be used."""
+        self.registration = claim.hand_over() if claim else Registration(self.service, self.name)
         return self.registration
 
     def bind(self, context: Any) -> Any:

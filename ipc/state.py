@@ -1,4 +1,5 @@
-"""What an engine keeps across its restarts, in one small file beside its socket: a record per model and build.
+"""What an engine keeps across its restarts, in one small file beside its socket: a record per model and build, freezes,
+and the journal of what it did by itself.
 
 Atomic rename, and fsync of file and folder: a record that says that a candidate is about to run is on the disk before
 it runs.
@@ -13,10 +14,15 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from .freezes import Freeze, read_freezes
+from .journal import Journal, read_journal
+from .leases import Lease, read_lease
 from .messages import SAFE_INT
 
-SCHEMA = 2
-MAX_BYTES = 1 << 20
+SCHEMA = 3
+#: Schema 2 had records alone, without leases.
+READABLE = (2, SCHEMA)
+MAX_BYTES = 4 << 20
 #: Records of other models and builds that are kept, the newest first.
 MAX_RECORDS = 8
 Choice = dict[str, str]
@@ -33,6 +39,7 @@ class Record:
         trial: of that, what has not proven itself; where an engine starts and finds some, it died under them.
         proven: what has run for long enough, the last proven one last.
         barred: the reason by implementation, of what an engine died under.
+        leases: of `choice`, what ends by itself.
     """
 
     model: str
@@ -42,9 +49,19 @@ class Record:
     trial: Choice = field(default_factory=dict)
     proven: dict[str, list[str]] = field(default_factory=dict)
     barred: dict[str, dict[str, str]] = field(default_factory=dict)
+    leases: dict[str, Lease] = field(default_factory=dict)
 
     def is_of(self, model: str, build: str) -> bool:
         return (self.model, self.build) == (model, build)
+
+
+@dataclass
+class Kept:
+    """All that the file holds; `records` are the newest first."""
+
+    records: list[Record] = field(default_factory=list)
+    freezes: list[Freeze] = field(default_factory=list)
+    journal: Journal = field(default_factory=Journal)
 
 
 class UnreadableState(Exception):
@@ -58,12 +75,16 @@ class StateFile:
         self.path = path
 
     def load(self) -> list[Record]:
-        """All records, the newest first; none when nothing ever was saved. Raises UnreadableState with the reason."""
+        """The records alone."""
+        return self.read().records
+
+    def read(self) -> Kept:
+        """All of it; nothing when nothing ever was saved. Raises UnreadableState with the reason."""
         try:
             with self.path.open("rb") as file:
                 text = file.read(MAX_BYTES + 1)
         except FileNotFoundError:
-            return []
+            return Kept()
         except OSError as error:
             raise UnreadableState(f"{self.path}: {error.strerror}") from error
         if len(text) > MAX_BYTES:
@@ -72,7 +93,7 @@ class StateFile:
 
     def save(self, records: Sequence[Record]) -> None:
         """Replaces the file by an atomic rename; raises OSError when that is not possible."""
-        self.write(text_of(records))
+        self.write(text_of(Kept(list(records))))
 
     def write(self, text: str) -> None:
         """`save` of what `text_of` gave, for another thread than the one that changes the records."""
@@ -95,26 +116,31 @@ class StateFile:
         finally:
             os.close(folder)
 
-    def _parse(self, text: bytes) -> list[Record]:
+    def _parse(self, text: bytes) -> Kept:
         try:
             value = json.loads(text)
         except (ValueError, RecursionError) as error:
             raise UnreadableState(f"{self.path}: is not JSON: {error}") from error
-        if not isinstance(value, dict) or value.get("schema") != SCHEMA or not isinstance(value.get("records"), list):
+        if not isinstance(value, dict) or value.get("schema") not in READABLE:
             raise UnreadableState(f"{self.path}: expected records of schema {SCHEMA}")
-        records = [_record(found) for found in value["records"]]
-        if None in records:
-            raise UnreadableState(f"{self.path}: a record is not as schema {SCHEMA} has it")
-        return [record for record in records if record]
+        rows = value.get("records")
+        records = [_record(row) for row in rows] if isinstance(rows, list) else [None]
+        freezes = read_freezes(value.get("freezes", []))
+        journal = read_journal(value["journal"]) if "journal" in value else Journal()
+        if None in records or freezes is None or journal is None:
+            what = "a record" if None in records else "a freeze" if freezes is None else "the journal"
+            raise UnreadableState(f"{self.path}: {what} is not as schema {SCHEMA} has it")
+        return Kept([record for record in records if record], freezes, journal)
 
 
-def text_of(records: Sequence[Record]) -> str:
-    """What the file holds of these records."""
-    return json.dumps({"schema": SCHEMA, "records": [asdict(record) for record in records[:MAX_RECORDS]]})
+def text_of(kept: Kept) -> str:
+    """What the file holds of this."""
+    records = [asdict(record) for record in kept.records[:MAX_RECORDS]]
+    return json.dumps({"schema": SCHEMA, "records": records, "freezes": kept.freezes, "journal": asdict(kept.journal)})
 
 
 def _record(value: Any) -> Record | None:
-    if not isinstance(value, dict) or set(value) != {each.name for each in fields(Record)}:
+    if not isinstance(value, dict) or {"leases": {}, **value}.keys() != {each.name for each in fields(Record)}:
         return None
     names = [value["model"], value["build"], *_texts(value["choice"]), *_texts(value["trial"])]
     lists = value["proven"].values() if isinstance(value["proven"], dict) else [None]
@@ -123,7 +149,16 @@ def _record(value: Any) -> Record | None:
     names += [name for each in reasons for name in _texts(each)]
     if type(value["epoch"]) is not int or not 0 <= value["epoch"] < SAFE_INT:
         return None
-    return Record(**value) if all(isinstance(name, str) for name in names) else None
+    leases = _leases(value.get("leases", {}))
+    if leases is None or not all(isinstance(name, str) for name in names):
+        return None
+    return Record(**{**value, "leases": leases})
+
+
+def _leases(value: Any) -> dict[str, Lease] | None:
+    read = {op: read_lease(each) for op, each in value.items()} if isinstance(value, dict) else {"": None}
+    leases = {op: lease for op, lease in read.items() if lease is not None}
+    return leases if len(leases) == len(read) else None
 
 
 def _texts(value: Any) -> list[Any]:

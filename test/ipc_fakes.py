@@ -14,10 +14,12 @@ from typing import Any
 import msgpack
 import zmq
 from opswap.ipc.agent import Agent
+from opswap.ipc.claim import Claim
 from opswap.ipc.engine import AgentInfo
 from opswap.ipc.messages import PROTOCOL, REPLY, RESULTS
 from opswap.ipc.rank import RankSwitch
 from opswap.ipc.rank_candidates import CANDIDATES, RankCandidates
+from opswap.ipc.toggles import Graphs
 from opswap.ipc.watch import WATCH, RankWatch
 
 DIGEST = "d" * 64
@@ -40,7 +42,9 @@ class FakeNative:
         self.versions = dict.fromkeys(OPS, 1) | (versions or {})
         self.impls = {op: dict(IMPLS) for op in OPS}
         self.chosen = dict.fromkeys(OPS, "cpu")
+        self.toggles: dict[str, str] = {}
         self.calls: Counter[tuple[str, str]] = Counter()
+        self.watched: dict[str, set[str]] = {"shadow": set(), "recording": set()}
         self.functions: dict[tuple[str, str], Callable[..., None]] = {}
         self.builds: list[tuple[str, str, str]] = []
         self.on_use: Callable[[str, str], None] = lambda _op, _impl: None
@@ -82,6 +86,7 @@ class FakeNative:
         impls = []
         for name, reason in self.impls[op].items():
             entry = {"name": name, "usable": not reason, "external": name not in BUILT_IN, "priority": 1}
+            entry["toggle_class"] = self.toggles.get(name, "live")
             impls.append({**entry, "reason": reason} if reason else entry)
         return {"op": op, "active": self.chosen[op], "impls": impls}
 
@@ -98,9 +103,24 @@ class FakeNative:
         zero = {"errors": 0, **times, "buckets": [], "beyond_buckets": 0}
         rows = []
         for op in OPS:
-            impls = [{"name": name, "calls": self.calls[op, name], **zero} for name in IMPLS]
+            toggles = {name: self.toggles.get(name, "live") for name in IMPLS}
+            impls = [{"name": n, "toggle_class": toggles[n], "calls": self.calls[op, n], **zero} for n in IMPLS]
             rows.append({"op": op, "active": self.chosen[op], "impls": impls})
         return {"context": {}, "window_s": 30.0, "ops": rows}
+
+    def shadow_status(self, op: str) -> dict[str, Any]:
+        return {"running": op in self.watched["shadow"]}
+
+    def record_status(self, op: str) -> dict[str, Any]:
+        if op not in self.watched["recording"]:
+            raise FakeError("OPSWAP_E_ARGUMENT", f"{op}: no recording was started")
+        return {"running": True}
+
+    def shadow_stop(self, op: str) -> None:
+        self.watched["shadow"].remove(op)
+
+    def record_stop(self, op: str) -> None:
+        self.watched["recording"].remove(op)
 
     def call(self, op: str, *args: Any, impl: str | None = None, plan: bytes = b"") -> None:
         self.on_call(op, args, impl)
@@ -109,6 +129,7 @@ class FakeNative:
 class FakeContext:
     def __init__(self, rank: int) -> None:
         self.rank, self.step, self.epoch = rank, 0, 0
+        self.graphs = Graphs
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
@@ -127,6 +148,7 @@ class FakeRanks:
         self.late: Callable[[str], float] = lambda _method: 0.0  # the call is done, its answers come later
         self.calls: list[str] = []
         self.isolation: dict[str, Any] | None = None
+        self.silent: list[int] = []  # ranks that answer nothing at all
 
     def make(self) -> None:
         """The switches, from natives and contexts as they are now."""
@@ -142,6 +164,8 @@ class FakeRanks:
 
     async def call(self, method: str, *args: Any) -> list[dict[str, Any]]:
         self.calls.append(method)
+        if self.silent:
+            await asyncio.Event().wait()
         await asyncio.sleep(self.delay(method))
         sides = self.watches if method in WATCH else self.candidates if method in CANDIDATES else self.switches
         answers = [self.fault(method, i, getattr(side, method)(*args)) for i, side in enumerate(sides)]
@@ -225,7 +249,7 @@ ENGINE = {"name": "vllm", "version": "0.33.0", "model": "tiny"}
 
 
 @contextmanager
-def engine(ranks: FakeRanks, name: str = "e", **info: Any) -> Iterator[Agent]:
+def engine(ranks: FakeRanks, name: str = "e", claim: Claim | None = None, **info: Any) -> Iterator[Agent]:
     """An agent on an event loop of its own thread, as an API server would run it."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
@@ -236,7 +260,7 @@ def engine(ranks: FakeRanks, name: str = "e", **info: Any) -> Iterator[Agent]:
 
     async def create() -> Agent:
         native = ranks.natives[0]
-        made = Agent(name, ranks, AgentInfo(native.version(), native.manifest(), ENGINE, **info))
+        made = Agent(name, ranks, AgentInfo(native.version(), native.manifest(), ENGINE, **info), claim)
         await made.start()
         return made
 

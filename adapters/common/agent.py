@@ -4,19 +4,41 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from opswap.adapters.common.adapter import Adapter
 from opswap.adapters.common.checks import Check, Report
 from opswap.adapters.common.ranks import EngineRanks
 from opswap.adapters.common.state import PluginState
 from opswap.ipc.agent import Agent
+from opswap.ipc.claim import Claim
 from opswap.ipc.engine import AgentInfo
 
 NAME_ENV = "OPSWAP_ENGINE_NAME"
 #: Judges the state of this process and the reports of the ranks; the last argument says whether the reset of the
 #: prefix cache is pending.
 Judge = Callable[[PluginState, list[Report], bool], list[Check]]
+
+
+#: Names that this process has taken for engines that are still loading their model.
+_claims: dict[str, Claim] = {}
+
+
+@contextmanager
+def claimed(name: str) -> Iterator[None]:
+    """Holds the name of an engine while it loads its model, so that a second one is refused before it does, and
+    `opswap status` shows this one as starting. `make_agent` takes it over.
+
+    Raises:
+        IpcError: OPSWAP_E_ENGINE_TAKEN when an engine of this name is running.
+    """
+    claim = _claims[name] = Claim("engine", name)
+    try:
+        yield
+    finally:
+        if _claims.pop(name, None):  # no agent took it over: the engine did not come so far
+            claim.close()
 
 
 def make_agent(
@@ -26,15 +48,20 @@ def make_agent(
     model: str,
     judge: Judge,
     died: Callable[[], bool] = lambda: False,
+    url: str | None = None,
 ) -> Agent:
-    """An agent for one engine that serves `model`. `died` says whether an engine in other processes ended by itself."""
+    """An agent for one engine that serves `model`, over HTTP at `url` where that is given. `died` says whether an
+    engine in other processes ended by itself."""
     import opswap
 
     async def checks() -> list[Check]:
         return judge(adapter.state, await ranks.reports(), ranks.cache_pending)
 
     framework = {"name": adapter.package, "version": adapter.state.engine_version, "model": model}
-    return Agent(name, ranks, AgentInfo(opswap.version(), opswap.manifest(), framework, checks, died))
+    if url is not None:
+        framework["url"] = url
+    info = AgentInfo(opswap.version(), opswap.manifest(), framework, checks, died)
+    return Agent(name, ranks, info, _claims.pop(name, None))
 
 
 def engine_name(adapter: Adapter, port: int | None) -> str:

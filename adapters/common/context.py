@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import opswap
+from opswap.ipc.toggles import Graphs
 
 
 class StepContext:
-    """Per process: the step that runs, and the epoch it runs with. Every op call is recorded with both."""
+    """Per process: the step that runs, and the epoch it runs with. Every op call is recorded with both.
+
+    `graphs` says what the engine's CUDA graphs replay; an adapter of an engine that has any puts its own there.
+    """
 
     def __init__(self) -> None:
         self.rank = 0
         self.step = 0
         self.epoch = 0
+        self.graphs: Callable[[], Graphs] = Graphs
 
     def begin_step(self, rank: int) -> None:
         self.rank = rank

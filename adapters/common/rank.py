@@ -118,6 +118,9 @@ class RankMethods:
     def opswap_record_status(self, op: str) -> Answer:
         return self._opswap_watch.record_status(op)
 
+    def opswap_watch_stop(self, ops: list[str]) -> Answer:
+        return self._opswap_watch.watch_stop(ops)
+
     def opswap_register(self, row: Answer, check_only: bool) -> Answer:
         return rank_candidates(self.rank).register(row, check_only)
 

@@ -50,6 +50,10 @@ class SeamTable:
     rows: tuple[Seam, ...]
     not_offered: Mapping[str, str]
 
+    def ops(self) -> list[str]:
+        """Every op that a seam carries."""
+        return sorted({op for seam in self.rows for op in seam.ops})
+
     def why_not_offered(self, op: str) -> str | None:
         """Why no seam carries an op, or None when one does. A new op needs no entry: it waits for its seam."""
         if any(op in seam.ops for seam in self.rows):

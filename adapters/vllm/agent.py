@@ -57,6 +57,16 @@ def watch_end(client: Any) -> Callable[[], bool]:
     return lambda: client.errored and not asked
 
 
+def url_of(args: Namespace) -> str | None:
+    """Where a server with these arguments answers, from this machine; None where that is no port, or encrypted."""
+    port, host = getattr(args, "port", None), getattr(args, "host", None)
+    if port is None or getattr(args, "uds", None) or getattr(args, "ssl_certfile", None):
+        return None
+    if host in (None, "", "0.0.0.0", "::"):
+        host = "127.0.0.1"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
 class EndpointPlugin:
     """What vLLM's `vllm.endpoint_plugins` protocol asks for."""
 
@@ -77,7 +87,8 @@ class EndpointPlugin:
             )
         ranks = EngineRanks(ServedEngine(engine_client))
         name = engine_name(ADAPTER, getattr(args, "port", None))
-        agent = make_agent(ADAPTER, name, ranks, str(args.model), doctor.engine_checks, watch_end(engine_client))
+        died = watch_end(engine_client)
+        agent = make_agent(ADAPTER, name, ranks, str(args.model), doctor.engine_checks, died, url_of(args))
         await agent.start()
         state.opswap_agent = agent
         # vLLM has no hook for the end of an endpoint plugin, but a loop that ends cancels its tasks.

@@ -8,11 +8,16 @@ from __future__ import annotations
 from opswap.adapters.common import framework
 from opswap.adapters.common.plugin import activate
 from opswap.adapters.vllm.adapter import ADAPTER
+from opswap.adapters.vllm.starting import claim_before_load
 
 
 def register() -> None:
-    """Registers the ops with torch and installs the seams. Safe to call again; raises when opswap cannot work here."""
+    """Registers the ops with torch and installs the seams, and has a server take its name before it loads a model.
+
+    Safe to call again; raises when opswap cannot work here.
+    """
     activate(ADAPTER)
+    claim_before_load()
 
 
 def register_framework(ops: list[str]) -> None:

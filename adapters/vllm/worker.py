@@ -6,6 +6,7 @@ step boundary.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from opswap.adapters.common.calibration import Recording, folder_of
 from opswap.adapters.common.rank import RankMethods
 from opswap.adapters.vllm import calibration, report
 from opswap.adapters.vllm.adapter import ADAPTER
+from opswap.adapters.vllm.graphs import graphs_of
 
 Answer = dict[str, Any]
 _recording = Recording()
@@ -24,8 +26,10 @@ class WorkerExtension(RankMethods):
     opswap_adapter = ADAPTER
 
     def init_worker_extension(self) -> None:
-        """vLLM's hook after the device is set up: from here on calls are recorded with this rank."""
+        """vLLM's hook after the device is set up: from here on calls are recorded with this rank, and switches know of
+        its graphs."""
         ADAPTER.context.rank = self.rank
+        ADAPTER.context.graphs = partial(graphs_of, self)
 
     def opswap_report(self) -> Answer:
         return report.of_worker(self)

@@ -124,7 +124,7 @@ opswap_status opswap_call(const char *name, const opswap_arg *args, int32_t narg
   impl = chosen_for(*op, *impl, bound, exec);
   const bool timed = impl->stats.count();
   auto run = [&] { return run_counted(*op, *impl, bound, x, timed); };
-  const LiveCall live{[](void *context) { return (*static_cast<decltype(run) *>(context))(); }, &run};
+  const LiveCall live{[](void *context) { return (*static_cast<decltype(run) *>(context))(); }, &run, impl};
   const opswap_status status = op->watched.load(std::memory_order_relaxed) ? run_watched(*op, bound, live) : run();
   if (status) [[unlikely]]
     impl->stats.errors.fetch_add(1, std::memory_order_relaxed);

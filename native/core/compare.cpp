@@ -35,12 +35,6 @@ double value(e4m3 x) {
   const double magnitude = exponent ? std::ldexp(8 + mantissa, exponent - 10) : std::ldexp(mantissa, -9);
   return x.bits & 0x80 ? -magnitude : magnitude;
 }
-template <class T>
-  requires std::is_integral_v<T>
-double value(T x) {
-  return double(x);
-}
-
 void see(double got, double expected, const Tolerance &limit, Difference &d) {
   ++d.elements;
   if (got == expected || (std::isnan(got) && std::isnan(expected))) return;
@@ -51,6 +45,27 @@ void see(double got, double expected, const Tolerance &limit, Difference &d) {
     return;
   }
   const double apart = std::fabs(got - expected), allowed = limit.atol + limit.rtol * std::fabs(expected);
+  d.max_abs = std::max(d.max_abs, apart);
+  d.worst = std::max(d.worst, allowed > 0 ? apart / allowed : std::numeric_limits<double>::infinity());
+  d.outside += apart > allowed;
+}
+
+// Integers as they are: from 2^53 on neighbours are one double.
+template <class T>
+  requires std::is_integral_v<T>
+T value(T x) {
+  return x;
+}
+
+template <class T>
+  requires std::is_integral_v<T>
+void see(T got, T expected, const Tolerance &limit, Difference &d) {
+  ++d.elements;
+  if (got == expected) return;
+  ++d.differing;
+  const auto [low, high] = std::minmax(got, expected);
+  const double apart = double(uint64_t(high) - uint64_t(low));  // of any two int64, without overflow
+  const double allowed = limit.atol + limit.rtol * std::fabs(double(expected));
   d.max_abs = std::max(d.max_abs, apart);
   d.worst = std::max(d.worst, allowed > 0 ? apart / allowed : std::numeric_limits<double>::infinity());
   d.outside += apart > allowed;

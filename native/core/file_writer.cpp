@@ -28,13 +28,14 @@ int write_all(int fd, const std::string &bytes) {
 
 // Under another name first: a reader that looks for whole files sees none that is not.
 int write_file(const FileToWrite &file) {
-  const std::string draft = file.path + ".part";
-  const int fd = ::open(draft.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+  const std::string draft = file.name + ".part";
+  const int folder = file.folder->fd();
+  const int fd = ::openat(folder, draft.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
   if (fd < 0) return errno;
   int error = write_all(fd, file.bytes);
   if (::close(fd) && !error) error = errno;
-  if (!error && std::rename(draft.c_str(), file.path.c_str())) error = errno;
-  if (error) ::unlink(draft.c_str());
+  if (!error && ::renameat(folder, draft.c_str(), folder, file.name.c_str())) error = errno;
+  if (error) ::unlinkat(folder, draft.c_str(), 0);
   return error;
 }
 
@@ -87,6 +88,11 @@ class Writer {
 };
 
 }  // namespace
+
+Folder::Folder(const char *path) : fd_(::open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)) {}
+Folder::~Folder() {
+  if (fd_ >= 0) ::close(fd_);
+}
 
 void write_file_soon(FileToWrite file) {
   static Writer *const writer = new Writer;  // never destroyed: its thread may outlive static destructors

@@ -2,12 +2,26 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <string>
 
 namespace opswap {
 
+// An open folder: its files are made in it wherever its name leads by then.
+class Folder {
+ public:
+  explicit Folder(const char *path);  // fd() is -1 where it cannot be opened or is a link; errno says why
+  ~Folder();
+  Folder(const Folder &) = delete;
+  int fd() const { return fd_; }
+
+ private:
+  const int fd_;
+};
+
 struct FileToWrite {
-  std::string path;
+  std::shared_ptr<const Folder> folder;
+  std::string name;
   std::string bytes;
   std::function<void(int error)> done;  // on the writer's thread; 0, or an errno
 };

@@ -5,12 +5,16 @@
 #include <string>
 
 #include "call_choice.h"
+#include "file_writer.h"
 
 namespace opswap {
 
+// A call with more to copy is left out: the copy is made on the calling thread, which waits for it.
+constexpr uint64_t kMostBytesOfCall = 64 << 20;
+
 class Recording : public std::enable_shared_from_this<Recording> {
  public:
-  Recording(const Op &op, const opswap_recording &config);
+  Recording(const Op &op, const opswap_recording &config, std::shared_ptr<const Folder> folder);
 
   // Before a live call.
   void see(const Bound &bound) noexcept;
@@ -23,10 +27,11 @@ class Recording : public std::enable_shared_from_this<Recording> {
   bool has_room(const Bound &bound);
   void hand_over(const Bound &bound, const BucketCount &bucket);
   void written(uint64_t bytes, int error);
-  std::string path_of(const BucketCount &bucket, const Place &place, int64_t time_ns) const;
+  std::string name_of(const BucketCount &bucket, const Place &place, int64_t time_ns) const;
 
   const Op &op_;
-  const std::string folder_;
+  const std::string path_;
+  const std::shared_ptr<const Folder> folder_;
   const uint64_t most_bytes_, most_memory_;
   CallChoice choice_;
   std::atomic<bool> running_{true};

@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <cstring>
 #include <new>
+#include <utility>
 
 #include "error.h"
 #include "json.h"
@@ -16,16 +17,18 @@ using namespace opswap;
 namespace {
 
 // Activations are the users' data: no other user may read the folder, nor put anything into it.
-opswap_status check_folder(const char *folder) {
+// Looked at once it is open: what is put under its name later has no part in the recording.
+opswap_status open_folder(const char *path, std::shared_ptr<const Folder> &folder) {
+  if (!path) return fail(OPSWAP_E_ARGUMENT, "opswap_record_start: folder is null; make one of your own (mode 0700)");
+  folder = std::make_shared<const Folder>(path);
+  if (folder->fd() < 0)
+    return fail(OPSWAP_E_ARGUMENT, "opswap_record_start: folder '%s': %s; make one of your own (mode 0700), no link",
+                path, std::strerror(errno));
   struct stat is{};
-  if (!folder || ::lstat(folder, &is))
-    return fail(OPSWAP_E_ARGUMENT, "opswap_record_start: folder '%s': %s; make one of your own (mode 0700)",
-                folder ? folder : "", folder ? std::strerror(errno) : "is null");
-  if (!S_ISDIR(is.st_mode) || is.st_uid != ::geteuid() || (is.st_mode & 077))
+  if (::fstat(folder->fd(), &is) || is.st_uid != ::geteuid() || (is.st_mode & 077))
     return fail(OPSWAP_E_ARGUMENT,
-                "opswap_record_start: '%s' is %s of user %u with mode %04o, needs a folder of your own with mode 0700",
-                folder, S_ISDIR(is.st_mode) ? "a folder" : "no folder", unsigned(is.st_uid),
-                unsigned(is.st_mode & 07777));
+                "opswap_record_start: '%s' is of user %u with mode %04o, needs a folder of your own with mode 0700",
+                path, unsigned(is.st_uid), unsigned(is.st_mode & 07777));
   return OPSWAP_OK;
 }
 
@@ -35,7 +38,7 @@ opswap_status check_config(const opswap_recording *config) {
                 sizeof *config);
   if (!(config->share_of_calls >= 0 && config->share_of_calls <= 1))
     return fail(OPSWAP_E_ARGUMENT, "opswap_record_start: share_of_calls is %g, needs 0 to 1", config->share_of_calls);
-  return check_folder(config->folder);
+  return OPSWAP_OK;
 }
 
 std::shared_ptr<Recording> last_recording(const char *name, opswap_status &status) {
@@ -60,7 +63,9 @@ opswap_status opswap_record_start(const char *name, const opswap_recording *conf
   if (op->recording && op->recording->running())
     return fail(OPSWAP_E_EXISTS, "%s: a recording is running already; stop it first (opswap_record_stop)", name);
   try {
-    op->recording = std::make_shared<Recording>(*op, *config);
+    std::shared_ptr<const Folder> folder;
+    if (opswap_status e = open_folder(config->folder, folder)) return e;
+    op->recording = std::make_shared<Recording>(*op, *config, std::move(folder));
   } catch (const std::bad_alloc &) {
     return fail(OPSWAP_E_MEMORY, "opswap_record_start: %s: no memory is left for it", name);
   }

@@ -3,6 +3,7 @@
 #include "registry.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
@@ -32,6 +33,25 @@ Isa detect_isa() {
       if (!std::strcmp(cap, isa_name(isa))) best = std::min(best, isa);
   }
   return best;
+}
+
+constexpr const char *kToggleClasses[] = {"live", "recapture", "restart"};
+
+// As op.json says it of the room's implementation `name`.
+const char *toggle_class_of(const OpSpec &op, const char *name) {
+  for (int32_t i = 0; i < op.ntoggles; ++i)
+    if (!std::strcmp(op.toggles[i].impl, name)) return op.toggles[i].toggle_class;
+  return op.toggle_class;
+}
+
+// What a host says of its own: one of kToggleClasses, or nullptr when it said something else. A host that was built
+// before the field has a smaller struct.
+const char *toggle_class_of(const opswap_external &external) {
+  const bool told = external.struct_size > offsetof(opswap_external, toggle_class) && external.toggle_class;
+  if (!told) return kToggleClasses[0];
+  for (const char *known : kToggleClasses)
+    if (!std::strcmp(known, external.toggle_class)) return known;
+  return nullptr;
 }
 
 // Open addressing over the op names: a call by name costs one hash and one compare.
@@ -103,6 +123,7 @@ struct Table {
       impl->priority = best ? r->priority : 0;
       impl->device_type = r->device_type;
       impl->record = r;
+      impl->toggle_class = toggle_class_of(*op.spec, r->name);
       op.count.fetch_add(1, std::memory_order_release);
       if (r->evidence.experimental) continue;  // runs only when it is named
       std::atomic<Impl *> &choice = r->device_type == kDLCUDA ? op.device_choice : op.active;
@@ -180,9 +201,13 @@ uint64_t calls_of(const Op &op) {
 using namespace opswap;
 
 extern "C" opswap_status opswap_register(const char *op_name, const char *impl_name, const opswap_external *external) {
-  if (!impl_name || !*impl_name || !external || external->struct_size < sizeof(opswap_external))
-    return fail(OPSWAP_E_ARGUMENT, "opswap_register: needs a name and a filled opswap_external of %zu bytes",
-                sizeof(opswap_external));
+  constexpr size_t kFirst = offsetof(opswap_external, toggle_class);
+  if (!impl_name || !*impl_name || !external || external->struct_size < kFirst)
+    return fail(OPSWAP_E_ARGUMENT, "opswap_register: needs a name and a filled opswap_external of %zu bytes", kFirst);
+  const char *toggle_class = toggle_class_of(*external);
+  if (!toggle_class)
+    return fail(OPSWAP_E_ARGUMENT, "opswap_register: toggle_class of %s is '%s', expected live, recapture or restart",
+                impl_name, external->toggle_class);
   if (!external->fn && !external->absent_reason)
     return fail(OPSWAP_E_ARGUMENT, "opswap_register: %s without a function needs the reason why it is absent",
                 impl_name);
@@ -201,6 +226,7 @@ extern "C" opswap_status opswap_register(const char *op_name, const char *impl_n
   impl->external_fn = external->fn;
   impl->external_ctx = external->ctx;
   impl->absent_reason = external->absent_reason ? strdup(external->absent_reason) : nullptr;
+  impl->toggle_class = toggle_class;
   op->count.fetch_add(1, std::memory_order_release);
   return OPSWAP_OK;
 }

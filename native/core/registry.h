@@ -34,6 +34,12 @@ struct Tolerance {
   double equal_ratio;  // share of the elements that has to be the same; 0: any
 };
 
+// What a switch to or from an implementation takes, where it is not what the op's others take.
+struct ToggleSpec {
+  const char *impl;
+  const char *toggle_class;
+};
+
 // One op as the generator writes it.
 struct OpSpec {
   const char *name;
@@ -48,6 +54,9 @@ struct OpSpec {
   int32_t ntolerances;
   const char *const *symbols;  // of its shapes, in the order in which a shape bucket has them
   int32_t nsymbols;
+  const char *toggle_class;
+  const ToggleSpec *toggles;
+  int32_t ntoggles;
 };
 
 constexpr int kMaxImpls = 16;
@@ -65,6 +74,7 @@ struct Impl {
   opswap_external_fn external_fn = nullptr;  // outside the library; null: absent
   void *external_ctx = nullptr;
   const char *absent_reason = nullptr;
+  const char *toggle_class = nullptr;
   ImplStats stats;
 };
 

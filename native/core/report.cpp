@@ -60,7 +60,8 @@ std::string impl_json(const Op &op, const Impl &impl, const opswap_arg *args, in
   std::string reason = refusal(op, impl, args, nargs);
   std::string json = "{\"name\":" + quoted(impl.name) + ",\"priority\":" + std::to_string(impl.priority) +
                      ",\"external\":" + (impl.external ? "true" : "false") +
-                     ",\"usable\":" + (reason.empty() ? "true" : "false");
+                     ",\"usable\":" + (reason.empty() ? "true" : "false") +
+                     ",\"toggle_class\":" + quoted(impl.toggle_class);
   if (impl.isa) json += ",\"isa\":" + quoted(impl.isa);
   if (!impl.external && impl.device_type == kDLCUDA) {
     const Evidence &evidence = impl.record->evidence;
@@ -101,9 +102,9 @@ std::string buckets_json(const Op &op, const BucketTable &table, uint64_t now) {
 
 std::string stats_json(const Op &op, const Impl &impl, uint64_t now) {
   const ImplStats &stats = impl.stats;
-  return "{\"name\":" + quoted(impl.name) + ",\"calls\":" + std::to_string(stats.calls.load()) +
-         ",\"errors\":" + std::to_string(stats.errors.load()) + "," + times_json(stats.recent.summary(now)) +
-         ",\"buckets\":" + buckets_json(op, stats.buckets, now) +
+  return "{\"name\":" + quoted(impl.name) + ",\"toggle_class\":" + quoted(impl.toggle_class) +
+         ",\"calls\":" + std::to_string(stats.calls.load()) + ",\"errors\":" + std::to_string(stats.errors.load()) +
+         "," + times_json(stats.recent.summary(now)) + ",\"buckets\":" + buckets_json(op, stats.buckets, now) +
          ",\"beyond_buckets\":" + std::to_string(stats.buckets.beyond()) + "}";
 }
 

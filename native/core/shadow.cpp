@@ -97,10 +97,11 @@ BucketCount *Shadow::before(const Bound &bound, std::optional<ShadowSample> &sam
   return bucket;
 }
 
-void Shadow::after(const Bound &bound, opswap_status status, BucketCount &bucket, ShadowSample &sample) noexcept {
+void Shadow::after(const Bound &bound, opswap_status status, BucketCount &bucket, ShadowSample &sample,
+                   const Impl *live) noexcept {
   const uint64_t began = ticks_now();
   try {
-    if (!status) finish(sample, bound, bucket);
+    if (!status) finish(sample, bound, bucket, live);
   } catch (const std::bad_alloc &) {  // the live call is done; only this sample is lost
     choice_.leave_out(LeftOut::memory);
   }
@@ -109,10 +110,10 @@ void Shadow::after(const Bound &bound, opswap_status status, BucketCount &bucket
   busy_.clear(std::memory_order_release);
 }
 
-void Shadow::finish(ShadowSample &sample, const Bound &bound, BucketCount &bucket) {
+void Shadow::finish(ShadowSample &sample, const Bound &bound, BucketCount &bucket, const Impl *live) {
   const Place place = place_of(op_);
   const uint64_t before = bucket.chosen.fetch_add(1, std::memory_order_relaxed);
-  sample.run(bound, mix(hash_of(place, op_, salt_)), before % kFloorEvery == 0);
+  sample.run(bound, live, mix(hash_of(place, op_, salt_)), before % kFloorEvery == 0);
   opswap_shadow_record record = sample.record();
   record.time_ns = unix_ns();
   record.rank = place.rank;

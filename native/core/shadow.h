@@ -19,8 +19,9 @@ class Shadow {
   // not chosen. Who is given a bucket calls `after`.
   BucketCount *before(const Bound &bound, std::optional<ShadowSample> &sample) noexcept;
 
-  // Behind it: runs both arms, if the live call went well.
-  void after(const Bound &bound, opswap_status status, BucketCount &bucket, ShadowSample &sample) noexcept;
+  // Behind it: runs both arms, if the live call went well. `live` is what ran it.
+  void after(const Bound &bound, opswap_status status, BucketCount &bucket, ShadowSample &sample,
+             const Impl *live) noexcept;
 
   // A call that is under way is finished; the memory goes back with it, or now.
   void stop();
@@ -34,7 +35,7 @@ class Shadow {
   bool time_is_left() const;
   char *memory_for(const Bound &bound);
   void release_memory();
-  void finish(ShadowSample &sample, const Bound &bound, BucketCount &bucket);
+  void finish(ShadowSample &sample, const Bound &bound, BucketCount &bucket, const Impl *live);
   void store(const opswap_shadow_record &record, const std::string &candidate_error);
 
   const Op &op_;

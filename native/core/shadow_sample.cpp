@@ -1,4 +1,5 @@
-// One shadow sample: an untimed run of the arm that comes first, a timed run of each, and the comparison.
+// One shadow sample: an untimed run of the arm that comes first unless the live call was one, a timed run of each, and
+// the comparison.
 #include "shadow_sample.h"
 
 #include <memory>
@@ -51,7 +52,7 @@ opswap_status ShadowSample::run_arm(int arm, ScratchCall &call, uint64_t &elapse
   return status;
 }
 
-void ShadowSample::run(const Bound &live, uint64_t chance, bool with_floor) {
+void ShadowSample::run(const Bound &live, const Impl *by, uint64_t chance, bool with_floor) {
   const size_t kept = OldValues::bytes(*op_.spec, live.given), half = ScratchCall::bytes(*op_.spec, live.given);
   const int first = int(chance & 1);
   control_at_ = int(chance >> 1 & 1);
@@ -63,7 +64,8 @@ void ShadowSample::run(const Bound &live, uint64_t chance, bool with_floor) {
   }
   uint64_t elapsed[2] = {};
   opswap_status status[2];
-  run_arm(first, call_of(first), elapsed[first]);  // so that both timed runs find code and inputs in the caches
+  // So that both timed runs find code and inputs in the caches.
+  if (arms_[first] != by) run_arm(first, call_of(first), elapsed[first]);
   for (int arm : {first, 1 - first}) {
     status[arm] = run_arm(arm, call_of(arm), elapsed[arm]);
     if (arm == kCandidate && status[arm]) candidate_error_ = opswap_last_error();

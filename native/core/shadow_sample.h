@@ -19,8 +19,9 @@ class ShadowSample {
   // Before the live call: keeps what it will overwrite and the arms have to read.
   void keep(const Bound &live);
 
-  // After it. `chance` decides which arm runs first and where its outputs lie; the floor takes one more run of control.
-  void run(const Bound &live, uint64_t chance, bool with_floor);
+  // After it, which `by` has run. `chance` decides which arm runs first and where its outputs lie; the floor takes one
+  // more run of control.
+  void run(const Bound &live, const Impl *by, uint64_t chance, bool with_floor);
 
   // What came of it: times, statuses and differences. Place, bucket and sequence are the caller's.
   const opswap_shadow_record &record() const { return record_; }

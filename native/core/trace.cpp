@@ -16,8 +16,17 @@ std::atomic<bool> trace_on{false};
 
 namespace {
 
-// A slot is valid for sequence s when `stamp` is s before and after reading; 0 while it is written.
+// A slot has the record of sequence s when `stamp` is 2 s before and after reading; odd while it is written. Fields are
+// stored with release and loaded with acquire: a reader that sees a field of a later writer then sees its odd stamp as
+// well, on CPUs too that reorder stores. One writer at a time: who finds a slot taken, because all others have gone
+// round the ring since, or finds a later record, leaves his out.
 struct Slot {
+  bool claim(uint64_t sequence) {
+    uint64_t is = stamp.load(std::memory_order_relaxed);
+    return !(is & 1) && is < 2 * sequence &&
+           stamp.compare_exchange_strong(is, 2 * sequence - 1, std::memory_order_acquire, std::memory_order_relaxed);
+  }
+
   std::atomic<uint64_t> stamp{0};
   std::atomic<int64_t> time{0}, step{0}, epoch{0}, duration{0};
   std::atomic<uint64_t> bucket{0};
@@ -40,20 +49,20 @@ std::atomic<int32_t> context_rank{0};
 std::atomic<int64_t> context_step{0}, context_epoch{0};
 
 opswap_trace_record record_of(const Slot &slot, uint64_t sequence, uint32_t size) {
-  constexpr auto relaxed = std::memory_order_relaxed;
+  constexpr auto acquire = std::memory_order_acquire;
   opswap_trace_record record{};
   record.struct_size = size;
-  record.rank = slot.rank.load(relaxed);
+  record.rank = slot.rank.load(acquire);
   record.sequence = sequence;
-  record.time_ns = slot.time.load(relaxed);
-  record.step = slot.step.load(relaxed);
-  record.epoch = slot.epoch.load(relaxed);
-  record.bucket = slot.bucket.load(relaxed);
-  record.duration_ns = slot.duration.load(relaxed);
-  record.layer = slot.layer.load(relaxed);
-  record.arm = slot.arm.load(relaxed);
-  record.op = slot.op.load(relaxed);
-  record.impl = slot.impl.load(relaxed);
+  record.time_ns = slot.time.load(acquire);
+  record.step = slot.step.load(acquire);
+  record.epoch = slot.epoch.load(acquire);
+  record.bucket = slot.bucket.load(acquire);
+  record.duration_ns = slot.duration.load(acquire);
+  record.layer = slot.layer.load(acquire);
+  record.arm = slot.arm.load(acquire);
+  record.op = slot.op.load(acquire);
+  record.impl = slot.impl.load(acquire);
   return record;
 }
 
@@ -88,21 +97,21 @@ uint64_t step_ticks() { return all_steps.load(std::memory_order_relaxed); }
 void trace_store(const Op &op, const Impl &impl, uint64_t bucket, Arm arm, int64_t duration_ns) {
   Ring *r = ring.load(std::memory_order_acquire);
   if (!r) return;
-  constexpr auto relaxed = std::memory_order_relaxed;
+  constexpr auto relaxed = std::memory_order_relaxed, release = std::memory_order_release;
   const uint64_t s = next_sequence.fetch_add(1, relaxed);
   Slot &slot = r->slots[s & r->mask];
-  slot.stamp.store(0, std::memory_order_release);
-  slot.time.store(unix_ns(), relaxed);
-  slot.step.store(context_step.load(relaxed), relaxed);
-  slot.epoch.store(context_epoch.load(relaxed), relaxed);
-  slot.rank.store(context_rank.load(relaxed), relaxed);
-  slot.bucket.store(bucket, relaxed);
-  slot.duration.store(duration_ns, relaxed);
-  slot.arm.store(int32_t(arm), relaxed);
-  slot.layer.store(call_of_step(op), relaxed);
-  slot.op.store(op.index, relaxed);
-  slot.impl.store(impl_index(op, &impl), relaxed);
-  slot.stamp.store(s, std::memory_order_release);
+  if (!slot.claim(s)) return;
+  slot.time.store(unix_ns(), release);
+  slot.step.store(context_step.load(relaxed), release);
+  slot.epoch.store(context_epoch.load(relaxed), release);
+  slot.rank.store(context_rank.load(relaxed), release);
+  slot.bucket.store(bucket, release);
+  slot.duration.store(duration_ns, release);
+  slot.arm.store(int32_t(arm), release);
+  slot.layer.store(call_of_step(op), release);
+  slot.op.store(op.index, release);
+  slot.impl.store(impl_index(op, &impl), release);
+  slot.stamp.store(2 * s, release);
 }
 
 Place place_of_process() { return {context_rank.load(), 0, context_step.load(), context_epoch.load()}; }
@@ -157,10 +166,10 @@ opswap_status opswap_trace_read(uint64_t after, opswap_trace_record *out, uint64
   char *to = reinterpret_cast<char *>(out);
   for (uint64_t s = std::max(after + 1, end > kept ? end - kept : 0); s < end && *count < room; ++s) {
     const Slot &slot = r->slots[s & r->mask];
-    if (slot.stamp.load(std::memory_order_acquire) != s) continue;
+    if (slot.stamp.load(std::memory_order_acquire) != 2 * s) continue;
     const opswap_trace_record record = record_of(slot, s, sizeof record);
-    std::atomic_thread_fence(std::memory_order_acquire);
-    if (slot.stamp.load(std::memory_order_relaxed) == s) std::memcpy(to + stride * (*count)++, &record, sizeof record);
+    if (slot.stamp.load(std::memory_order_relaxed) == 2 * s)
+      std::memcpy(to + stride * (*count)++, &record, sizeof record);
   }
   return OPSWAP_OK;
 }

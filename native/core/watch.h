@@ -9,6 +9,7 @@ namespace opswap {
 struct LiveCall {
   opswap_status (*run)(void *context);
   void *context;
+  const Impl *impl;
 };
 
 // Runs `live`, once, under what watches the op. Nothing that fails on the way keeps it from running, or changes what it

@@ -206,13 +206,15 @@ def flag(value: object) -> str:
 
 
 def tables(op: Op) -> list[str]:
-    """What core asks of an op at run time: its arguments, tolerances and symbols."""
+    """What core asks of an op at run time: its arguments, tolerances, symbols and toggle classes."""
     args = ", ".join(f'{{"{a["name"]}", {flag(a.get("writes"))}, {flag(a.get("reads"))}}}' for a in op.args)
     rows = [
         f"{{DType::{d}, {t['atol']}, {t['rtol']}, {t.get('equal_ratio', 0)}}}" for d, t in op.data["tolerance"].items()
     ]
     symbols = ", ".join(f'"{d}"' for d in op.dims)
+    toggles = ", ".join(f'{{"{impl}", "{value}"}}' for impl, value in op.toggles.items())
     return [
+        f"static constexpr std::array<ToggleSpec, {len(op.toggles)}> k_{op.name}_toggles = {{{{{toggles}}}}};",
         f"static constexpr ArgSpec k_{op.name}_args[] = {{{args}}};",
         f"static constexpr std::array<Tolerance, {len(rows)}> k_{op.name}_tolerances = {{{{{', '.join(rows)}}}}};",
         f"static constexpr std::array<const char *, {len(op.dims)}> k_{op.name}_symbols = {{{{{symbols}}}}};",
@@ -236,6 +238,9 @@ def op_row(op: Op) -> str:
         len(op.data["tolerance"]),
         f"k_{name}_symbols.data()",
         len(op.dims),
+        f'"{op.toggle_class}"',
+        f"k_{name}_toggles.data()",
+        len(op.toggles),
     ]
     return f"{{{', '.join(map(str, members))}}}"
 

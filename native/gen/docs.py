@@ -36,6 +36,11 @@ def arg_row(op: Op, a: dict) -> str:
     return f"| `{a['name']}` | {kind} | {default(a)} | {cell(doc)} |"
 
 
+def toggle_classes(op: Op) -> str:
+    others = "".join(f", of `{impl}` `{value}`" for impl, value in op.toggles.items())
+    return f"`{op.toggle_class}`{others}"
+
+
 def op_section(op: Op) -> str:
     lines = [f"## {op.name}", "", op.data["summary"], "", f"`{op.schema}`", ""]
     lines += ["| argument | kind | default | meaning |", "|---|---|---|---|", *[arg_row(op, a) for a in op.args], ""]
@@ -44,7 +49,7 @@ def op_section(op: Op) -> str:
     if op.data.get("composes"):
         lines += ["Composed of " + ", ".join(f"`{c}`" for c in op.data["composes"]) + ".", ""]
     tolerance = "; ".join(f"{d}: atol {t['atol']:g}, rtol {t['rtol']:g}" for d, t in op.data["tolerance"].items())
-    facts = f"Version {op.data['version']}, toggle class `{op.data['toggle_class']}`. Tolerance: {tolerance}."
+    facts = f"Version {op.data['version']}, toggle class {toggle_classes(op)}. Tolerance: {tolerance}."
     source = f"Source: {op.data['source']}. Room: [kernels/{op.name}](../kernels/{op.name}/README.md)."
     return "\n".join([*lines, facts, "", source, ""])
 

@@ -13,6 +13,8 @@ IDENTIFIER = re.compile(r"[a-z][a-z0-9_]*")
 FORMULA = re.compile(r"[A-Z0-9 +*/%()-]+")
 EXPRESSION = re.compile(r"[A-Za-z0-9_ +*/%()<>=!|&.-]+")
 KINDS = {"tensor", "float", "int", "bool", "string"}
+#: Names by which the macros of kernels/common register what a room has.
+IMPLEMENTATIONS = {"ref", "cpu", "composed", "sm90"}
 TOGGLE_CLASSES = {"live", "recapture", "restart"}
 ARG_KEYS = {
     "name", "kind", "dtype", "shape", "doc", "writes", "reads", "optional", "dense", "values", "default", "host",
@@ -57,6 +59,18 @@ class Op:
     @property
     def tensors(self) -> list[dict]:
         return [a for a in self.args if a["kind"] == "tensor"]
+
+    @property
+    def toggle_class(self) -> str:
+        """What a switch of an implementation takes that `toggles` does not name."""
+        said = self.data["toggle_class"]
+        return said["default"] if isinstance(said, dict) else said
+
+    @property
+    def toggles(self) -> dict[str, str]:
+        """The toggle class by implementation, where it is another one."""
+        said = self.data["toggle_class"]
+        return {impl: c for impl, c in said.items() if c != self.toggle_class} if isinstance(said, dict) else {}
 
     @property
     def kernel_files(self) -> list[Path]:
@@ -179,6 +193,19 @@ def check_instances(op: Op) -> None:
         require(bool(dtypes) and not lost, op.path, f"instances of {variable} has {lost}, needs some of {known}")
 
 
+def check_toggle_class(op: Op) -> None:
+    """One class for all implementations, or {"default": class, IMPLEMENTATION: class}."""
+    said = op.data["toggle_class"]
+    classes = said if isinstance(said, dict) else {"default": said}
+    require("default" in classes, op.path, "toggle_class needs the key 'default', beside the implementations it names")
+    lost = set(classes) - IMPLEMENTATIONS - {"default"}
+    names = sorted(IMPLEMENTATIONS)
+    require(not lost, op.path, f"toggle_class names {sorted(lost)}, which a room does not have; it may have {names}")
+    for impl, value in classes.items():
+        one_of = f"one of {sorted(TOGGLE_CLASSES)}"
+        require(value in TOGGLE_CLASSES, op.path, f"toggle_class of {impl} is {value!r}, needs to be {one_of}")
+
+
 def check_op(op: Op, dtypes: set[str]) -> None:
     data, path = op.data, op.path
     unknown = set(data) - OP_KEYS
@@ -187,7 +214,7 @@ def check_op(op: Op, dtypes: set[str]) -> None:
         require(key in data, path, f"needs the key '{key}'")
     require(data["op"] == path.parent.name, path, f"names the op {data['op']}, but lies in {path.parent.name}/")
     require(isinstance(data["version"], int) and data["version"] > 0, path, "version needs to be an integer above 0")
-    require(data["toggle_class"] in TOGGLE_CLASSES, path, f"toggle_class needs to be one of {sorted(TOGGLE_CLASSES)}")
+    check_toggle_class(op)
     require(data.get("sanitize", False) in (True, False), path, "sanitize needs to be true or false")
     require(bool(data["cases"]), path, "needs at least one case")
     for arg in op.args:
@@ -272,7 +299,6 @@ def manifest(root: Path, ops: list[Op]) -> dict:
         "args",
         "require",
         "tolerance",
-        "toggle_class",
         "composes",
         "quantized",
     )
@@ -291,6 +317,8 @@ def manifest(root: Path, ops: list[Op]) -> dict:
                 "hash": o.hash,
                 "symbols": o.dims,
                 **{k: o.data[k] for k in keep if k in o.data},
+                "toggle_class": o.toggle_class,
+                **({"toggle_classes": o.toggles} if o.toggles else {}),
             }
             for o in ops
         ],

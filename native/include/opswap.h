@@ -16,7 +16,7 @@ extern "C" {
 #endif
 
 #define OPSWAP_ABI_MAJOR 1
-#define OPSWAP_ABI_MINOR 0
+#define OPSWAP_ABI_MINOR 1
 #define OPSWAP_API __attribute__((visibility("default")))
 
 /* 0 on success, otherwise a code of native/core/errors.def (opswap_status_name gives its name). */
@@ -120,6 +120,7 @@ typedef struct opswap_external {
   opswap_external_fn fn; /* NULL: listed as absent, with `absent_reason` */
   void *ctx;
   const char *absent_reason;
+  const char *toggle_class; /* since 1.1: "live", "recapture" or "restart"; NULL, or without the field: live */
 } opswap_external;
 OPSWAP_API opswap_status opswap_register(const char *op, const char *impl, const opswap_external *external);
 

@@ -30,7 +30,7 @@ export function ar1(seed, length, phi, spread) {
   return pairs;
 }
 
-/** A recorded pair: ln of the second arm's time over the first's, and whether the second arm ran first. @typedef {{ ratio: number, candidateFirst: boolean }} Pair */
+/** A pair: ln of the second arm's time over the first's, whether the second arm ran first, and the times where they were measured. @typedef {{ ratio: number, candidateFirst: boolean, control_ns?: number, candidate_ns?: number }} Pair */
 
 /** Pieces of `block` neighbours of a series, chosen by seed, the end joined to the beginning. @param {number} seed @param {readonly Pair[]} series @param {number} length @param {number} block */
 export function bootstrapped(seed, series, length, block) {
@@ -57,8 +57,9 @@ export function recordAa(call, pairs, seed) {
     const middle = process.hrtime.bigint();
     call();
     const end = process.hrtime.bigint();
-    const gain = Math.log(Number(end - middle) / Number(middle - start));
-    recorded.push({ ratio: candidateFirst ? -gain : gain, candidateFirst });
+    const [first, second] = [Number(middle - start), Number(end - middle)];
+    const [control_ns, candidate_ns] = candidateFirst ? [second, first] : [first, second];
+    recorded.push({ ratio: Math.log(candidate_ns / control_ns), candidateFirst, control_ns, candidate_ns });
   }
   return recorded;
 }

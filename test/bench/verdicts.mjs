@@ -18,6 +18,10 @@ const [runs, samples, seed] = [values.runs, values.samples, values.seed].map(Num
 const MARGIN = Math.log1p(0.01);
 const BUCKETS = 50;
 const PLANTED = { slowdown: 0.03, spread: 0.05, within: 1000, error: 1e-2, errorWithin: 100 };
+/** Calls that take ten times as long, and a candidate that becomes slow only after so many samples. */
+const RARE = { share: 0.02, times: 10, ofControl: 0.002, lateFrom: 8000 };
+/** As verdict/bucket.ts makes them of the defaults. */
+const ALLOWED = { p50: 1.01 * 1.05, p95: 1.01 * 1.1, p99: 1.01 * 1.1, p999: 1.01 * 1.1 };
 /** Neighbours that a bootstrap keeps together: far more than depend on each other. */
 const BLOCK = 200;
 const CONTROL_NS = 1_000_000;
@@ -28,15 +32,59 @@ const { spec } = parseSpec(
 
 /** @typedef {import("./_series.mjs").Pair} Pair */
 
-/** The sample at which the bounds of one bucket leave the margin; infinite where they never do. @param {Iterable<Pair>} series @param {number} place of the bucket @param {number} shift */
-function foundAt(series, place, shift = 0) {
-  const latency = new Latency(alphaOfBucket(spec.analysis.alpha, place), spec.sampling.warmup);
+/** Whether latency fails, by its mean, a later window or a guard. @param {InstanceType<typeof Latency>} latency */
+function isSlower(latency) {
+  const bounds = latency.bounds();
+  const isMeanSlower = bounds !== undefined && Math.max(bounds.lower, bounds.late ?? bounds.lower) > MARGIN;
+  return isMeanSlower || latency.guards().some(({ failed }) => failed);
+}
+
+/** The sample at which a bucket's latency fails; infinite where it never does. @param {Iterable<{ control_ns: number, candidate_ns: number, candidate_first: boolean }>} times @param {number} place of the bucket */
+function failsAt(times, place) {
+  const latency = new Latency(alphaOfBucket(spec.analysis.alpha, place), spec.sampling.warmup, ALLOWED);
   let i = 0;
-  for (const { ratio, candidateFirst } of series) {
-    latency.add({ control_ns: 1, candidate_ns: Math.exp(ratio + shift), candidate_first: candidateFirst });
-    if (++i % 20 === 0 && (latency.bounds()?.lower ?? 0) > MARGIN) return i;
+  for (const one of times) {
+    latency.add(one);
+    if (++i % 20 === 0 && isSlower(latency)) return i;
   }
   return Number.POSITIVE_INFINITY;
+}
+
+/** A ratio without times is spread over both arms, so that of equal kernels neither has the longer tail. @param {Iterable<Pair>} series @param {number} place of the bucket @param {number} shift */
+function foundAt(series, place, shift = 0) {
+  return failsAt(
+    Array.from(series, ({ ratio, candidateFirst, control_ns, candidate_ns }) => ({
+      control_ns: control_ns ?? Math.exp(-ratio / 2),
+      candidate_ns: Math.exp(shift) * (candidate_ns ?? Math.exp(ratio / 2)),
+      candidate_first: candidateFirst,
+    })),
+    place,
+  );
+}
+
+/** Times of both arms with rare slow calls. @param {number} run @param {{ control: number, candidate: number, lateSlowdown?: number }} rates */
+function* withRareCalls(run, { control, candidate, lateSlowdown = 0 }) {
+  const [noise, next] = [normal(seed + 104_729 * run), uniform(seed + 15_485_863 * run)];
+  const time = (/** @type {number} */ share, /** @type {number} */ slower) =>
+    Math.exp((PLANTED.spread / Math.SQRT2) * noise() + slower) * (next() < share ? RARE.times : 1);
+  for (let i = 0; i < samples; i++)
+    yield {
+      control_ns: time(control, 0),
+      candidate_ns: time(candidate, i < RARE.lateFrom ? 0 : lateSlowdown),
+      candidate_first: next() < 0.5,
+    };
+}
+
+/** How many of all runs fail, and after how many samples. @param {{ control: number, candidate: number, lateSlowdown?: number }} rates @param {number} place */
+function failures(rates, place = 1) {
+  const at = Array.from({ length: runs }, (_, run) => failsAt(withRareCalls(run, rates), place)).sort(
+    (a, b) => a - b,
+  );
+  return {
+    failed: at.filter(Number.isFinite).length / runs,
+    median: at[runs >> 1],
+    p99: at[Math.floor(0.99 * runs)],
+  };
 }
 
 /** Share of experiments that are rolled back. @param {(run: number) => Iterable<Pair>} seriesOf @param {number} shift */
@@ -91,8 +139,8 @@ const line = (
   rank: 0,
   sequence: i + 1,
   candidate_first: i % 2 === 1,
-  control_ns: CONTROL_NS,
-  candidate_ns: CONTROL_NS * Math.exp(ratio),
+  control_ns: CONTROL_NS * Math.exp(-ratio / 2),
+  candidate_ns: CONTROL_NS * Math.exp(ratio / 2),
   control_status: "OPSWAP_OK",
   candidate_status: "OPSWAP_OK",
   candidate_overran: false,
@@ -172,6 +220,11 @@ const result = {
   at_margin_ar09: rolledBack((run) => ar1(seed + run, samples, 0.9, 0.05), MARGIN),
   slowdown_in_one_of_50: plantedSlowdown(),
   slowdown_in_the_50th: slowestPlace(),
+  // One call in 50 is ten times as slow, of which the mean, its outliers drawn in, sees nothing.
+  rare_slow_calls: failures({ control: 0, candidate: RARE.share }),
+  rare_slow_calls_in_the_50th: failures({ control: RARE.ofControl, candidate: RARE.share }, BUCKETS),
+  aa_rare_slow_calls: failures({ control: RARE.share, candidate: RARE.share }),
+  slow_after_8000: failures({ control: 0, candidate: 0, lateSlowdown: Math.log1p(PLANTED.slowdown) }),
   error: plantedError(),
   seconds: (performance.now() - start) / 1000,
   load: { before, after: loadavg()[0] },

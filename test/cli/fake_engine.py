@@ -1,6 +1,8 @@
 """A real agent over fake ranks, for tests of the command line that need an engine to talk to but no model.
 
-python fake_engine.py NAME [--ranks N] [--unhealthy]   prints "ready"; ends when its input is closed
+python fake_engine.py NAME [--ranks N] [--unhealthy] [--deaf] [--starting] [--calls seen|idle]
+
+Prints "ready"; ends when its input is closed.
 """
 
 from __future__ import annotations
@@ -9,13 +11,23 @@ import argparse
 import asyncio
 import sys
 
+from fake_shadow import ShadowNative
 from ipc_fakes import FakeRanks
+from opswap.ipc import engine
 from opswap.ipc.agent import Agent
+from opswap.ipc.claim import Claim
 from opswap.ipc.engine import AgentInfo
 
+DEAF_S = 0.3
 
-async def serve(name: str, size: int, unhealthy: bool) -> None:
+
+async def serve(name: str, size: int, unhealthy: bool, deaf: bool, calls: str) -> None:
     ranks = FakeRanks(size)
+    ranks.natives = [ShadowNative(calls, rank) for rank in range(size)]
+    ranks.make()
+    if deaf:
+        engine.ASK_TIMEOUT_S = DEAF_S
+        ranks.delay = lambda _method: 3600.0
     native = ranks.natives[0]
 
     async def checks() -> list[dict[str, str]]:
@@ -38,10 +50,24 @@ async def _step(ranks: FakeRanks) -> None:
         await asyncio.sleep(0.02)
 
 
+def start(name: str) -> None:
+    """An engine that has its name and loads for as long as it is let."""
+    claim = Claim("engine", name)
+    print("ready", flush=True)
+    sys.stdin.read()
+    claim.close()
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("name")
     parser.add_argument("--ranks", type=int, default=2)
     parser.add_argument("--unhealthy", action="store_true")
+    parser.add_argument("--deaf", action="store_true", help="ranks that never answer")
+    parser.add_argument("--starting", action="store_true", help="no agent yet")
+    parser.add_argument("--calls", choices=("seen", "idle"), default="seen", help="what its shadows see")
     given = parser.parse_args()
-    asyncio.run(serve(given.name, given.ranks, given.unhealthy))
+    if given.starting:
+        start(given.name)
+    else:
+        asyncio.run(serve(given.name, given.ranks, given.unhealthy, given.deaf, given.calls))

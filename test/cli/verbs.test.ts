@@ -81,6 +81,9 @@ describe("help", () => {
     "console",
     "evidence",
     "convert",
+    "panic",
+    "freeze",
+    "bisect",
     "ab",
     "audit",
   ];

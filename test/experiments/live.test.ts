@@ -45,7 +45,20 @@ function engine(perLook: number, make: (sequence: number) => ShadowRecord, rank:
     ask: async (verb: string, request: Record<string, unknown>) => {
       asked.push({ verb, request });
       if (verb === "shadow_start") salt = request.salt as number;
-      if (verb !== "shadow_read") return { ranks: [{ salt, running: true, ended_by: "", ...rank }] } as never;
+      if (verb !== "shadow_read")
+        return {
+          ranks: [
+            {
+              salt,
+              running: true,
+              ended_by: "",
+              recorded: Number.MAX_SAFE_INTEGER,
+              buckets: [],
+              left_out: {},
+              ...rank,
+            },
+          ],
+        } as never;
       // Each look reads until there is nothing more.
       isNew = !isNew;
       const records = Array.from({ length: isNew ? perLook : 0 }, () => make(++made));
@@ -138,7 +151,6 @@ describe("an experiment's run", () => {
   it.each([
     ["stopped by someone else", { running: false }, /someone else stopped it/],
     ["replaced by another one", { salt: 1 }, /another one was started in its place/],
-    ["ended by itself without a record that says why", { running: false, ended_by: "x" }, /no gate says why/],
   ])("breaks off where its shadow was %s", async (_what, rank, message) => {
     const at = engine(0, record, rank);
     await expect(looks(at)).rejects.toMatchObject({
@@ -146,6 +158,34 @@ describe("an experiment's run", () => {
       message: expect.stringMatching(message),
     });
     expect(at.asked.at(-1)?.verb).toBe("shadow_stop");
+  });
+
+  it("takes the fault that the shadow was ended for as a fault, where its record was overrun", async () => {
+    const ended_by = "the candidate wrote outside its outputs";
+    const all = await looks(engine(0, record, { running: false, ended_by, buckets: [] }));
+    expect(all).toMatchObject([{ action: "rollback", judgement: { result: "fail" } }]);
+    expect(all[0]?.judgement.reason).toMatch(/safety: exception: the candidate wrote outside/);
+  });
+
+  it("breaks off where the shadow has ended for what no gate of the experiment minds", async () => {
+    const at = engine(0, record, { running: false, ended_by: "x", buckets: [] });
+    const latency = "analysis: {interval: 5ms, metrics: [{name: latency}]}\n";
+    await expect(looks(at, latency)).rejects.toThrow(/x, and no gate of this experiment minds/);
+  });
+
+  it("judges what was known of the candidate before its first sample", async () => {
+    const { spec } = parseSpec("spec.yaml", SPEC_TEXT + QUICK);
+    if (spec.kind !== "Experiment") throw new Error("not an experiment");
+    const known = [{ kind: "reference", bucket: BUCKET, control_worst: 0.1, candidate_worst: 30 }] as const;
+    const signal = new AbortController().signal;
+    const options = { samplesFile, signal, known };
+    let reason = "";
+    for await (const look of runExperiment(engine(0, record).client, spec, options))
+      reason = look.judgement.reason;
+    expect(reason).toMatch(/numerics: .*30\.0 times the tolerance of the float64 reference/);
+    expect(deriveVerdict(parseSpec("spec.yaml", SPEC_TEXT + QUICK) as never, samplesFile).result).toBe(
+      "fail",
+    );
   });
 
   it("takes a fault for what it is, though the shadow has ended by it", async () => {

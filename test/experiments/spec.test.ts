@@ -187,10 +187,14 @@ describe("names", () => {
     );
   });
 
-  it("of an op that cannot be taken back live are refused", async () => {
-    await expect(check(good, client("local", { toggle_class: "restart" }))).rejects.toEqual(
-      refusal(/line 4: .*restart/),
-    );
+  it.each([
+    [{ toggle_class: "restart" }, /line 5: rms_norm ref is switched by restart, so no verdict/],
+    [
+      { toggle_classes: { sm90: "recapture" } },
+      /line 6: rms_norm sm90 is switched by recapture, so no verdict/,
+    ],
+  ])("whose switch is not live are refused", async (declared, message) => {
+    await expect(check(good, client("local", declared))).rejects.toEqual(refusal(message));
   });
 });
 

@@ -41,6 +41,37 @@ describe("a verdict", () => {
     expect(found.reason).toMatch(/slower by at least 4\.\d\d%/);
   });
 
+  it("fails one that is slow in rare calls, which its mean does not show", () => {
+    const rare = samples(4000).map((one, i) =>
+      i % 50 === 7 ? { ...one, candidate_ns: 10 * one.candidate_ns } : one,
+    );
+    const found = judged(rare).buckets[0];
+    expect(found).toMatchObject({
+      result: "fail",
+      gate: "latency",
+      reason: expect.stringMatching(/^p99.*ns.* calls/),
+    });
+    expect(found?.latency?.upper).toBeLessThan(Math.log1p(0.01));
+  });
+
+  it("does not blame a candidate for slow calls that control has as well", () => {
+    const both = samples(4000).map((one, i) => {
+      if (i % 50 === 7) return { ...one, candidate_ns: 10 * one.candidate_ns };
+      return i % 50 === 30 ? { ...one, control_ns: 10 * one.control_ns } : one;
+    });
+    expect(judged(both).result).toBe("pass");
+  });
+
+  it("fails one that becomes slow after a long time, in the window in which it did", () => {
+    const late = [...samples(20_000), ...samples(1500, { slower: 0.03, seed: 5 })];
+    const found = judged(late);
+    expect(found.buckets[0]).toMatchObject({
+      result: "fail",
+      reason: expect.stringMatching(/became slower/),
+    });
+    expect(found.buckets[0]?.latency?.lower).toBeLessThan(Math.log1p(0.01));
+  });
+
   it("holds where the difference is about the margin, and where there are few samples", () => {
     expect(judged(samples(500, { slower: 0.01 })).result).toBe("inconclusive");
     expect(judged(samples(150)).buckets[0]).toMatchObject({ result: "inconclusive", gate: "latency" });

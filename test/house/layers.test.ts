@@ -17,6 +17,7 @@ const LAYERS = [
   ["feed"],
   ["convert"],
   ["experiments"],
+  ["bisect"],
   ["console"],
   ["commands"],
   ["demo"],

@@ -23,6 +23,12 @@ for impl in ("ref", "cpu"):
     out = np.zeros_like(x)
     opswap.call("demo", out, x, impl=impl)
     assert (out == x).all(), impl
+spec = opswap.op_spec("demo")
+assert (spec["toggle_class"], spec["toggle_classes"]) == ("live", {"ref": "recapture"}), spec
+classes = {impl["name"]: impl["toggle_class"] for impl in opswap.why("demo")["impls"]}
+assert classes.pop("ref") == "recapture" and set(classes.values()) == {"live"}, classes
+row = next(row for row in opswap.stats()["ops"] if row["op"] == "demo")
+assert {impl["toggle_class"] for impl in row["impls"] if impl["name"] != "ref"} == {"live"}, row
 print(opswap.why("demo")["active"])
 """
 
@@ -61,6 +67,11 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def test_a_new_op_touches_nothing_else_and_works(copy: Path) -> None:
     made = _run(copy, "npm", "run", "--silent", "new", "--", "op", "demo")
     assert made.count("kernels/demo/") == 4
+    declaration = copy / "kernels/demo/op.json"
+    text = declaration.read_text("utf-8")
+    classes = '"toggle_class": {"default": "live", "ref": "recapture"}'
+    assert text.count('"toggle_class": "live"') == 1
+    declaration.write_text(text.replace('"toggle_class": "live"', classes), "utf-8")
     _run(copy, "npm", "run", "--silent", "build")
     changed = _run(copy, "git", "status", "--porcelain", "--", ".", ":!node_modules").split("\n")
     names = {line[3:] for line in changed if line}

@@ -6,8 +6,6 @@ Its ranks are processes, and its broadcast returns nothing, so they answer the a
 from __future__ import annotations
 
 import shutil
-import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -18,8 +16,10 @@ from typing import Any
 import numpy as np
 import pytest
 from house.rules import ROOT, files
+from toy import FICTITIOUS, ask, counted, ran, use
+from toy import plant as plant_in
+from toy import toy as started
 
-FICTITIOUS = ROOT / "test/adapters/fictitious"
 RUN = 6  # lines that two adapters may not share in a row
 X = np.linspace(-2, 2, 24, dtype=np.float32).reshape(3, 8)
 
@@ -71,25 +71,8 @@ def test_what_is_repeated_is_found() -> None:
 @pytest.fixture(scope="module")
 def toy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """(engine of two ranks, its attached agent)."""
-    patch = pytest.MonkeyPatch()
-    distribution = tmp_path_factory.mktemp("site")
-    info = distribution / "toy_engine-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: toy-engine\nVersion: 1.0\n")
-    runtime = tempfile.mkdtemp(prefix="ow")  # a short path, since it holds sockets
-    patch.setenv("OPSWAP_RUNTIME_DIR", runtime)
-    for folder in (str(distribution), str(FICTITIOUS)):
-        patch.syspath_prepend(folder)  # spawned ranks are given this process's path
-    engine = import_module("toy_engine").ToyEngine(2, "toy_adapter.plugin:register")
-    try:
-        with import_module("toy_adapter.agent").attach(engine, "toy", 2) as attached:
-            yield engine, attached
-    finally:
-        engine.stop()
-        patch.undo()
-        shutil.rmtree(runtime, ignore_errors=True)
-        for name in [name for name in sys.modules if name.partition(".")[0] in ("toy_engine", "toy_adapter")]:
-            del sys.modules[name]
+    with started(tmp_path_factory.mktemp("site")) as pair:
+        yield pair
 
 
 def test_its_probe_refuses_what_was_not_tested(toy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,30 +102,8 @@ def test_what_its_framework_has_is_registered_or_absent_with_a_reason(toy: Any) 
     assert "no seam of this adapter carries it yet" in reasons["rms_norm"]
 
 
-def ask(attached: Any, verb: str, **fields: Any) -> dict[str, Any]:
-    return attached.run(attached.agent.ask(verb, fields))
-
-
-def use(attached: Any, impl: str, timeout_ms: int = 20_000) -> dict[str, Any]:
-    return ask(attached, "use", changes=[{"op": "silu_and_mul", "impl": impl}], timeout_ms=timeout_ms)
-
-
-def counted(attached: Any) -> list[dict[str, int]]:
-    """Calls per implementation on each rank."""
-    ranks = ask(attached, "ops", op="silu_and_mul")["ranks"]
-    return [{impl["name"]: impl["calls"] for impl in rank["ops"][0]["impls"]} for rank in ranks]
-
-
-def ran(attached: Any, before: list[dict[str, int]]) -> list[set[str]]:
-    """Implementations that each rank has called since `before`."""
-    pairs = zip(counted(attached), before, strict=True)
-    return [{name for name, calls in now.items() if calls > then[name]} for now, then in pairs]
-
-
 def plant(toy: Any, rank: int, refusal: str | None = None, deafness: float = 0.0) -> None:
-    engine, _ = toy
-    agent_of_nobody = ["toy", "0" * 16, "plant", 0]
-    engine.broadcast("plant", (agent_of_nobody, rank, refusal, deafness))
+    plant_in(toy[0], "plant", rank, refusal, deafness)
 
 
 def test_the_common_agent_switches_its_op_on_every_rank(toy: Any) -> None:

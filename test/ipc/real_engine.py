@@ -15,6 +15,7 @@ import opswap
 from opswap.ipc.agent import Agent
 from opswap.ipc.engine import AgentInfo
 from opswap.ipc.rank import RankSwitch
+from opswap.ipc.toggles import Graphs
 
 
 class Steps:
@@ -22,6 +23,7 @@ class Steps:
 
     def __init__(self) -> None:
         self.rank, self.step, self.epoch = 0, 0, 0
+        self.graphs = Graphs
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
@@ -33,6 +35,7 @@ class OneRank:
         self.steps = Steps()
         self.switch = RankSwitch(opswap, self.steps)
         self.isolation: dict[str, Any] | None = None
+        self.silent: list[int] = []
 
     async def start(self, engine: str, counters: Counter[str]) -> None:
         """These ranks need no name."""

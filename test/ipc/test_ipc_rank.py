@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from ipc_fakes import DIGEST, IMPLS, OPS, FakeContext, FakeError, FakeNative
 from opswap.ipc.rank import RankSwitch
+from opswap.ipc.toggles import Graphs
 
 VERSIONS = dict.fromkeys(OPS, 1)
 
@@ -124,11 +125,87 @@ def test_a_library_that_refuses_half_way_is_put_back() -> None:
     assert switch.status()["choice"] == {}
 
 
-def test_the_worst_toggle_class_is_acknowledged() -> None:
-    switch, _, _ = make()
-    switch._ops["linear"]["toggle_class"] = "recapture"
-    prepare(switch, rms_norm="ref", linear="ref")
+class PlayedGraphs:
+    """What graphs replay, without a device: each capture keeps what is active. `failures` captures in a row fail."""
+
+    def __init__(self, native: FakeNative, *captured: str) -> None:
+        self.native = native
+        self.captured = frozenset(captured)
+        self.failures = 0
+        self.replayed: dict[str, str] = {}
+        self.capture()
+
+    def capture(self) -> None:
+        self.replayed = {}
+        if self.failures:
+            self.failures -= 1
+            raise RuntimeError("out of device memory")
+        self.replayed = {op: self.native.chosen[op] for op in self.captured}
+
+    def __call__(self) -> Graphs:
+        return Graphs(self.captured, self.capture)
+
+
+def test_a_switch_of_live_implementations_is_acknowledged_as_live_though_others_are_not() -> None:
+    switch, native, _ = make()
+    native.toggles = {"framework": "restart", "sm90": "recapture"}
+    assert prepare(switch, rms_norm="ref")["ok"]
+    assert switch.commit(1)["applied"] == "live"
+
+
+@pytest.mark.parametrize(("toggles", "named"), [({"ref": "restart"}, "ref"), ({"cpu": "restart"}, "cpu")])
+def test_what_needs_a_restart_is_refused_to_come_and_to_go(toggles: dict[str, str], named: str) -> None:
+    switch, native, _ = make()
+    native.toggles = toggles
+    answer = prepare(switch, rms_norm="ref", linear="cpu")
+    assert (answer["ok"], answer["code"]) == (False, "OPSWAP_E_TOGGLE")
+    assert f"rms_norm: {named} can be chosen or left only at the start" in answer["reason"]
+    assert switch.commit(1)["code"] == "OPSWAP_E_EPOCH"
+    assert native.chosen == dict.fromkeys(OPS, "cpu")
+    assert prepare(switch, 2, rms_norm="cpu")["ok"], "what runs already is no switch"
+
+
+def test_what_needs_a_new_capture_is_refused_where_none_can_be_made() -> None:
+    switch, native, _ = make()
+    native.toggles = {"ref": "recapture"}
+    answer = prepare(switch, rms_norm="ref")
+    assert answer["code"] == "OPSWAP_E_TOGGLE"
+    assert "ref needs a new capture" in answer["reason"] and "cannot capture CUDA graphs anew" in answer["reason"]
+
+
+def test_a_captured_op_is_never_live_and_its_class_is_shown() -> None:
+    switch, _, context = make()
+    context.graphs = lambda: Graphs(frozenset({"linear"}), None, "start it without graphs")
+    answer = prepare(switch, linear="ref")
+    assert (answer["ok"], answer["code"]) == (False, "OPSWAP_E_TOGGLE")
+    assert answer["reason"].endswith("replay its kernels (toggle class recapture), and start it without graphs")
+    assert {impl["toggle_class"] for impl in switch.why("linear")["impls"]} == {"recapture"}
+    classes = {row["op"]: {impl["toggle_class"] for impl in row["impls"]} for row in switch.ops()["ops"]}
+    assert classes == {"rms_norm": {"live"}, "silu_and_mul": {"live"}, "linear": {"recapture"}}
+    assert prepare(switch, 2, rms_norm="ref")["ok"], "another op is not captured"
+
+
+def test_a_captured_op_is_captured_anew_behind_the_switch() -> None:
+    switch, native, context = make()
+    graphs = context.graphs = PlayedGraphs(native, "linear")
+    assert prepare(switch, rms_norm="ref", linear="ref")["ok"]
+    assert graphs.replayed == {"linear": "cpu"}
     assert switch.commit(1)["applied"] == "recapture"
+    assert graphs.replayed == {"linear": "ref"}
+
+
+@pytest.mark.parametrize(("failures", "told", "replayed"), [(1, "memory", {"linear": "cpu"}), (2, "nor those", {})])
+def test_a_capture_that_fails_switches_back(failures: int, told: str, replayed: dict[str, str]) -> None:
+    switch, native, context = make()
+    graphs = context.graphs = PlayedGraphs(native, "linear")
+    prepare(switch, rms_norm="ref", linear="ref")
+    graphs.failures = failures
+    answer = switch.commit(1)
+    assert (answer["ok"], answer["code"]) == (False, "OPSWAP_E_TOGGLE")
+    assert told in answer["reason"]
+    assert native.chosen == dict.fromkeys(OPS, "cpu")
+    assert graphs.replayed == replayed
+    assert (context.epoch, switch.status()["choice"]) == (0, {})
 
 
 def test_why_has_a_reason_for_every_implementation() -> None:

@@ -130,6 +130,18 @@ def test_a_switch_reaches_compiled_code() -> None:
     torch.testing.assert_close(step(x, w), before, rtol=0, atol=0)
 
 
+def test_a_registration_says_what_a_switch_to_it_takes() -> None:
+    def nothing(*_args: object) -> None:
+        """Is never called."""
+
+    torch_ops.register_impl("gelu", "packed", nothing, toggle_class="restart")
+    torch_ops.register_impl("gelu", "plain", nothing)
+    classes = {impl["name"]: impl["toggle_class"] for impl in opswap.why("gelu")["impls"]}
+    assert (classes["packed"], classes["plain"], classes["cpu"]) == ("restart", "live", "live")
+    with pytest.raises(opswap.OpswapError, match="'sometimes', expected live, recapture or restart"):
+        torch_ops.register_impl("gelu", "other", nothing, toggle_class="sometimes")
+
+
 def test_a_composite_follows_a_switch_of_its_parts() -> None:
     room = next(r for r in rooms() if r.name == "paged_attention")
 

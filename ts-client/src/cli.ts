@@ -28,6 +28,9 @@ const VERBS: Record<string, () => Promise<Verb>> = {
   console: async () => (await import("./commands/console.js")).consoleCommand,
   evidence: async () => (await import("./commands/evidence.js")).evidenceCommand,
   convert: async () => (await import("./commands/convert.js")).convertCommand,
+  panic: async () => (await import("./commands/panic.js")).panicCommand,
+  freeze: async () => (await import("./commands/freeze.js")).freezeCommand,
+  bisect: async () => (await import("./commands/bisect.js")).bisectCommand,
   ab: async () => (await import("./commands/ab.js")).abCommand,
   audit: async () => (await import("./commands/audit.js")).auditCommand,
 };
@@ -44,7 +47,8 @@ Exit codes:
   0  done
   1  failed, refused, or not healthy
   2  the command line is wrong: an unknown verb, option, op, implementation or file
-  3  nothing to talk to: no engine, no sidecar, or no native library`;
+  3  nothing to talk to: no engine, no sidecar, or no native library
+  4  undecided: an experiment ended, or was stopped, before anything followed from its samples`;
 
 /** The command line, ready to parse `args`. */
 async function program(context: Context, args: readonly string[]): Promise<Command> {

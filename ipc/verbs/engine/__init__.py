@@ -8,10 +8,11 @@ from typing import Any
 from ...engine import Engine
 from .candidates import candidates, register
 from .doctor import doctor
+from .freeze import events, freeze, unfreeze
 from .ops import manifest, ops, why
 from .quarantine import quarantine, quarantine_status
 from .status import status
-from .use import reset, use
+from .use import panic, reset, use
 from .watch import (
     record_start,
     record_status,
@@ -41,6 +42,10 @@ VERBS: dict[str, Callable[[Engine, Fields], Awaitable[Fields]]] = {
     "record_start": record_start,
     "record_stop": record_stop,
     "record_status": record_status,
+    "freeze": freeze,
+    "unfreeze": unfreeze,
+    "events": events,
+    "panic": panic,
     "quarantine": quarantine,
     "quarantine_status": quarantine_status,
 }

@@ -13,18 +13,25 @@ WORST_FIRST = ("fail", "warn", "ok")
 
 
 async def doctor(engine: Engine, _fields: dict[str, Any]) -> dict[str, Any]:
-    return diagnose(await status(engine, {}), await engine.info.doctor())
+    found = await status(engine, {})
+    return diagnose(found, [] if found["unanswered"] else await engine.info.doctor())
 
 
 def diagnose(status: Status, others: list[Check]) -> dict[str, Any]:
     """The result of `doctor`, from the result of `status` and the adapter's checks."""
-    checks = [_ranks(status), _builds(status), _switch(status), _memory(status), *others]
+    of_ranks = [_silent(status)] if status["unanswered"] else [_ranks(status), _builds(status)]
+    checks = [*of_ranks, _switch(status), _memory(status), *_overdue(status), *others]
     checks.sort(key=lambda check: WORST_FIRST.index(check["state"]))
     return {"healthy": all(check["state"] != "fail" for check in checks), "checks": checks}
 
 
 def _check(name: str, state: str, message: str, remedy: str = "") -> Check:
     return {"name": name, "state": state, "message": message, "remedy": remedy}
+
+
+def _silent(status: Status) -> Check:
+    """The agent's process lives, and the ranks behind it do not answer: nothing else can be said of them."""
+    return _check("ranks", "fail", status["unanswered"], "look at the engine's log; if they stay silent, restart it")
 
 
 def _ranks(status: Status) -> Check:
@@ -53,6 +60,15 @@ def _switch(status: Status) -> Check:
     if status["divergence"] is None:
         return _check("switch", "ok", "the last switch was confirmed by every rank")
     return _check("switch", "fail", status["divergence"], "switch the op again; if that fails, restart the engine")
+
+
+def _overdue(status: Status) -> list[Check]:
+    """Overrides whose time is over, and which cannot be taken back."""
+    late = [f"{each['op']}={each['impl']}" for each in status["overrides"] if each["left_ms"] == 0]
+    if not late:
+        return []
+    told = f"the time of {', '.join(late)} is over, and the ranks could not be switched back yet"
+    return [_check("overrides", "fail", told, "see the engine's log; it is tried again until the ranks answer")]
 
 
 def _memory(status: Status) -> Check:

@@ -6,11 +6,17 @@ import os
 from typing import Any
 
 from ...engine import Engine
+from ...errors import IpcError
 
 Fields = dict[str, Any]
 
 
 async def status(engine: Engine, _fields: Fields) -> Fields:
+    """What the agent knows is told also where the ranks do not answer."""
+    try:
+        ranks, unanswered = await engine.ask("status"), None
+    except IpcError as error:
+        ranks, unanswered = [], error.message
     return {
         "name": engine.name,
         "pid": os.getpid(),
@@ -19,11 +25,14 @@ async def status(engine: Engine, _fields: Fields) -> Fields:
         "framework": engine.info.framework,
         "epoch": engine.coordinator.epoch,
         "choice": engine.choice,
-        "ranks": await engine.ask("status"),
+        "ranks": ranks,
+        "unanswered": unanswered,
         "switching": engine.switching.locked(),
         "restored": engine.restored.report(),
         "trial": dict(engine.memory.record.trial),
         "barred": engine.memory.barred(),
+        "overrides": engine.overrides.report(),
+        "freezes": engine.memory.freezes.lasting(engine.info.clock.wall_ms()),
         "divergence": engine.coordinator.divergence,
         "isolation": engine.ranks.isolation,
         "counters": dict(engine.counters),

@@ -1,37 +1,38 @@
-"""`use` and `reset`: switches of all ranks."""
+"""`use`, `reset` and `panic`: switches of all ranks."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from ...coordinator import Outcome
-from ...engine import USE_TIMEOUT_S, Engine
+from ...engine import USE_TIMEOUT_S, Asked, Engine
 from ...errors import IpcError
 
 Fields = dict[str, Any]
+HOW = ("neutral", "reason", "ticket", "owner", "ttl_ms", "renew", "if_epoch")
 
 
 async def use(engine: Engine, fields: Fields) -> Fields:
-    why = {name: fields[name] for name in ("neutral", "reason") if name in fields}
-    outcome = await engine.use(_as_map(fields["changes"]), _timeout(fields), **why)
-    return {**_told(outcome), "changes": fields["changes"]}
+    how = Asked(**{name: fields[name] for name in HOW if name in fields})
+    if how.renew and how.ttl_ms is None:
+        raise IpcError("OPSWAP_E_FIELD", "use: renew asks for ttl_ms beside it")
+    outcome = await engine.use(_as_map(fields["changes"]), _timeout(fields), how)
+    return {**outcome.report(), "changes": fields["changes"]}
 
 
 async def reset(engine: Engine, fields: Fields) -> Fields:
     if "op" in fields:
         engine.declared(fields["op"])
-    changes, outcome, lifted = await engine.reset(fields.get("op"), _timeout(fields))
+    changes, outcome, lifted = await engine.reset(fields.get("op"), _timeout(fields), fields.get("owner", ""))
     rows = [{"op": op, "impl": impl} for op, impl in changes.items()]
-    return {**_told(outcome), "changes": rows, "lifted": lifted}
+    return {**outcome.report(), "changes": rows, "lifted": lifted}
+
+
+async def panic(engine: Engine, fields: Fields) -> Fields:
+    return await engine.panic(fields.get("reason", ""), _timeout(fields))
 
 
 def _timeout(fields: Fields) -> float:
     return float(fields.get("timeout_ms", USE_TIMEOUT_S * 1000) / 1000)
-
-
-def _told(outcome: Outcome) -> Fields:
-    told = {"epoch": outcome.epoch, "step": outcome.step}
-    return {**told, "acks": outcome.acks, "isolation": outcome.isolation}
 
 
 def _as_map(changes: list[dict[str, str]]) -> dict[str, str]:

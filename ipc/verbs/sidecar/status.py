@@ -24,6 +24,8 @@ def status(ops: LibraryOps, _fields: Fields) -> Fields:
         "restored": {"outcome": "none", "message": "a sidecar keeps no choice"},
         "trial": {},
         "barred": [],
+        "overrides": [],
+        "freezes": [],
         "divergence": None,
         "isolation": None,
         "counters": {**ops.counters, "segments": len(ops.segments)},

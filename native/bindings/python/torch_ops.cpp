@@ -301,11 +301,12 @@ void bind(const std::string &op, const std::vector<std::string> &kinds, const st
 }
 
 void add_external(const std::string &op, const std::string &impl, const std::string &qualified,
-                  const std::string &absent, Fail fail) {
+                  const std::string &absent, const std::string &toggle_class, Fail fail) {
   const Slot &slot = slot_of(op, fail);
   opswap_external external{};
   external.struct_size = sizeof external;
   external.priority = -1;
+  external.toggle_class = toggle_class.c_str();
   if (absent.empty()) {
     external.fn = call_external;
     external.ctx = &externals.emplace_back(External{&slot, qualified});
@@ -329,8 +330,9 @@ void define(py::module_ &m, Fail fail) {
   m.def("torch_dispatch", [fail](const std::string &op, const std::string &qualified, size_t calls) {
     return time_external(op, qualified, calls, fail);
   });
-  m.def("torch_external", [fail](const std::string &op, const std::string &impl, const std::string &qualified,
-                                 const std::string &absent) { add_external(op, impl, qualified, absent, fail); });
+  m.def("torch_external",
+        [fail](const std::string &op, const std::string &impl, const std::string &qualified, const std::string &absent,
+               const std::string &toggle_class) { add_external(op, impl, qualified, absent, toggle_class, fail); });
 }
 
 }  // namespace opswap_torch

@@ -57,7 +57,13 @@ def _writes_only(*_args: Any, **_kwargs: Any) -> None:
     return None
 
 
-def register_impl(op: str, name: str, fn: Callable[..., None] | None, absent_reason: str | None = None) -> None:
+def register_impl(
+    op: str,
+    name: str,
+    fn: Callable[..., None] | None,
+    absent_reason: str | None = None,
+    toggle_class: str = "live",
+) -> None:
     """Adds an implementation that lives in Python, e.g. the engine's own kernel.
 
     Args:
@@ -65,21 +71,22 @@ def register_impl(op: str, name: str, fn: Callable[..., None] | None, absent_rea
         name: name for `why`, `use` and the counters.
         fn: called with the op's arguments in order; writes into the written tensors, returns nothing. None: absent.
         absent_reason: why there is none on this machine; needed when fn is None.
+        toggle_class: what a switch to or from it takes: live, recapture or restart (docs/manifest.md).
 
     Raises:
-        OpswapError: OPSWAP_E_EXISTS for a second one of that name.
+        OpswapError: OPSWAP_E_EXISTS for a second one of that name, OPSWAP_E_ARGUMENT for an unknown toggle class.
     """
     register()
     spec = opswap.op_spec(op)
     if fn is None:
-        _opswap.torch_external(op, name, "", absent_reason or "no reason was given")
+        _opswap.torch_external(op, name, "", absent_reason or "no reason was given", toggle_class)
         return
     if "opswap_ext" not in _libraries:
         _libraries["opswap_ext"] = torch.library.Library("opswap_ext", "DEF")
     library, own = _libraries["opswap_ext"], f"{op}__{name}"
     library.define(spec["schema"].replace(op, own, 1))
     library.impl(own, _with_defaults(spec, fn), "CompositeExplicitAutograd")
-    _opswap.torch_external(op, name, f"opswap_ext::{own}", "")
+    _opswap.torch_external(op, name, f"opswap_ext::{own}", "", toggle_class)
 
 
 @cache

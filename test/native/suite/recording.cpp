@@ -9,6 +9,7 @@
 
 #include "harness.h"
 
+namespace {
 struct Folder {
   std::string path;
   Folder() {
@@ -29,6 +30,7 @@ struct Folder {
     rmdir(path.c_str());
   }
 };
+}  // namespace
 
 static opswap_recording config_for(const Folder &folder) {
   opswap_recording config{};
@@ -104,6 +106,40 @@ TEST(recording_bounds) {
   chmod(folder.path.c_str(), 0700);
   config.folder = "/nowhere/at/all";
   CHECK_EQ(name(opswap_record_start("rms_norm", &config)), "OPSWAP_E_ARGUMENT");
+  const std::string link = folder.path + "/.link";
+  CHECK_EQ(symlink(folder.path.c_str(), link.c_str()), 0);
+  config.folder = link.c_str();
+  CHECK_EQ(name(opswap_record_start("rms_norm", &config)), "OPSWAP_E_ARGUMENT");
+  unlink(link.c_str());
+}
+
+// A call whose copy would hold its thread up for long is left out, with its reason, whatever memory there is.
+TEST(recording_size) {
+  Folder folder;
+  opswap_recording config = config_for(folder);
+  config.most_bytes = config.memory = 1 << 30;
+  CHECK_EQ(opswap_record_start("rms_norm", &config), 0);
+  NormCall small(2, 16), large(1025, 16384);  // 64 MiB and 64 KiB, and the weight
+  CHECK_EQ(large.run(), 0);
+  CHECK_EQ(small.run(), 0);
+  const std::string status = settled();
+  CHECK(status.find("\"size\":1,") != std::string::npos && status.find("\"files\":1,") != std::string::npos);
+}
+
+// Files go into the folder that was looked at, not into what stands under its name by now.
+TEST(recording_moved) {
+  Folder folder, other;
+  const std::string moved = folder.path + "-moved";
+  const opswap_recording config = config_for(folder);
+  CHECK_EQ(opswap_record_start("rms_norm", &config), 0);
+  CHECK_EQ(rename(folder.path.c_str(), moved.c_str()), 0);
+  CHECK_EQ(symlink(other.path.c_str(), folder.path.c_str()), 0);
+  CHECK_EQ(NormCall(2, 16).run(), 0);
+  settled();
+  CHECK_EQ(unlink(folder.path.c_str()), 0);
+  CHECK_EQ(rename(moved.c_str(), folder.path.c_str()), 0);
+  CHECK_EQ(folder.files().size(), 1u);
+  CHECK_EQ(other.files().size(), 0u);
 }
 
 // A folder that goes away under a recording ends it, with the reason; the calls go on.

@@ -28,7 +28,7 @@ static opswap_status candidate(void *ctx, const opswap_arg *args, int32_t, const
 
 struct Shadowed {
   Candidate given;
-  opswap_external external{sizeof external, -1, candidate, &given, nullptr};
+  opswap_external external{sizeof external, -1, candidate, &given, nullptr, nullptr};
   opswap_shadow config{};
 
   explicit Shadowed(Fault fault) {
@@ -152,6 +152,24 @@ TEST(shadow_time) {
   CHECK(took <= 0.1 * all + 4 * took / samples);
 }
 
+// The arm that comes first runs once more beforehand, untimed, unless the live call has just been that.
+TEST(shadow_warm) {
+  Shadowed good(Fault::none);
+  NormCall call(4, 16);
+  for (const char *live : {"ref", "candidate"}) {
+    CHECK_EQ(opswap_use("rms_norm", live), 0);
+    good.given.calls = 0;
+    good.start();
+    for (int i = 0; i < 200; ++i) CHECK_EQ(call.run(), 0);
+    int first = 0;
+    for (const auto &r : records()) first += r.candidate_first;
+    CHECK(first > 50 && first < 150);
+    // Its runs besides the timed ones: of its own before it comes first, or the live ones.
+    CHECK_EQ(good.given.calls, 200 + (live == std::string("ref") ? first : 200));
+    CHECK_EQ(opswap_shadow_stop("rms_norm"), 0);
+  }
+}
+
 // What a candidate does wrong is in the record, ends the shadow where it must, and never reaches the live call.
 TEST(shadow_faults) {
   Shadowed bad(Fault::none);
@@ -187,7 +205,7 @@ static opswap_status failing(void *, const opswap_arg *, int32_t, const opswap_e
 // A call that control cannot run says nothing of the candidate, and the shadow goes on.
 TEST(shadow_control_fails) {
   Shadowed bad(Fault::error);
-  opswap_external control{sizeof control, -1, failing, nullptr, nullptr};
+  opswap_external control{sizeof control, -1, failing, nullptr, nullptr, nullptr};
   CHECK_EQ(opswap_register("rms_norm", "failing", &control), 0);
   bad.config.control = "failing";
   bad.start();
@@ -220,6 +238,38 @@ TEST(shadow_in_place) {
   CHECK_EQ(all[0].elements, 32u);
   CHECK_EQ(all[0].outside, 0u);  // both arms saw 1 and 2, not what the live call or the other arm left
   CHECK_EQ(opswap_shadow_stop("fused_add_rms_norm"), 0);
+}
+
+static opswap_status token(void *ctx, const opswap_arg *args, int32_t, const opswap_exec *) {
+  *static_cast<int64_t *>(args[0].v.tensor->data) = *static_cast<int64_t *>(ctx);
+  return 0;
+}
+
+// Integers are compared as they are: these two are one double.
+TEST(shadow_integers) {
+  int64_t right = int64_t(1) << 53, wrong = right + 1, out = 0;
+  const opswap_external external[] = {{sizeof(opswap_external), -1, token, &right, nullptr},
+                                      {sizeof(opswap_external), -1, token, &wrong, nullptr}};
+  CHECK_EQ(opswap_register("greedy_sample", "right", &external[0]), 0);
+  CHECK_EQ(opswap_register("greedy_sample", "wrong", &external[1]), 0);
+  Shadowed how(Fault::none);
+  how.config.control = "right";
+  how.config.candidate = "wrong";
+  CHECK_EQ(opswap_shadow_start("greedy_sample", &how.config), 0);
+  Floats logits({1, 8});
+  int64_t shape[] = {1}, strides[] = {1};
+  const DLTensor ids{&out, {kDLCPU, 0}, 1, {0, 64, 1}, shape, strides, 0};
+  opswap_arg args[] = {arg(logits), arg(logits)};
+  args[0].v.tensor = &ids;
+  CHECK_EQ(opswap_call("greedy_sample", args, 2, nullptr), 0);
+  right = INT64_MIN, wrong = INT64_MAX;  // apart by more than an int64 holds
+  CHECK_EQ(opswap_call("greedy_sample", args, 2, nullptr), 0);
+  const auto all = records("greedy_sample");
+  CHECK_EQ(all.size(), 2u);
+  CHECK_EQ(all[0].outside, 1u);
+  CHECK_EQ(all[0].max_abs, 1.0);
+  CHECK_EQ(all[1].max_abs, 0x1p64);
+  CHECK_EQ(opswap_shadow_stop("greedy_sample"), 0);
 }
 
 // Calls on many threads with starts and stops beside them: none fails, and what is left out has its reason.

@@ -115,6 +115,33 @@ TEST(trace) {
   CHECK_EQ(last[7].sequence, uint64_t(kCallers) * kCalls);
 }
 
+// Records of a ring that writers go round all the time are whole: of one call each, or left out.
+TEST(trace_whole) {
+  CHECK_EQ(opswap_trace_start(2), 0);
+  std::atomic<int> running{kCallers};
+  std::vector<std::thread> callers;
+  for (int c = 0; c < kCallers; ++c)
+    callers.emplace_back([&, c] {
+      NormCall norm(1, 8);
+      Floats out({1, 32}), input({1, 64});
+      opswap_arg gated[] = {arg(out), arg(input)};
+      for (int i = 0; i < kCalls; ++i)
+        c ? CHECK_EQ(norm.run(), 0) : CHECK_EQ(opswap_call("silu_and_mul", gated, 2, nullptr), 0);
+      --running;
+    });
+  std::map<int, uint64_t> bucket_of;  // of each op, which has one shape
+  opswap_trace_record records[2] = {};
+  while (running) {
+    records[0].struct_size = sizeof records[0];
+    uint64_t count = 2;
+    CHECK_EQ(opswap_trace_read(0, records, &count), 0);
+    for (uint64_t i = 0; i < count; ++i)
+      CHECK_EQ(bucket_of.try_emplace(records[i].op, records[i].bucket).first->second, records[i].bucket);
+  }
+  for (auto &t : callers) t.join();
+  CHECK_EQ(opswap_trace_start(0), 0);
+}
+
 // What a record says of a call: its step and place in it, its shapes, when and for how long.
 TEST(trace_records) {
   NormCall call(5, 96);
@@ -166,7 +193,7 @@ static opswap_status triple(void *ctx, const opswap_arg *args, int32_t nargs, co
 
 TEST(external) {
   bool fails = false;
-  opswap_external external{sizeof external, -1, triple, &fails, nullptr};
+  opswap_external external{sizeof external, -1, triple, &fails, nullptr, nullptr};
   CHECK_EQ(opswap_register("rms_norm", "framework", &external), 0);
   CHECK_EQ(name(opswap_register("rms_norm", "framework", &external)), "OPSWAP_E_EXISTS");
   NormCall call(1, 4);
@@ -178,8 +205,37 @@ TEST(external) {
   fails = true;
   CHECK_EQ(name(call.run()), "OPSWAP_E_EXTERNAL");
   CHECK_EQ(std::string(opswap_last_error()), "it was told to fail");
-  opswap_external absent{sizeof absent, -1, nullptr, nullptr, "this engine has none"};
+  opswap_external absent{sizeof absent, -1, nullptr, nullptr, "this engine has none", nullptr};
   CHECK_EQ(opswap_register("silu_and_mul", "framework", &absent), 0);
   CHECK_EQ(name(opswap_use("silu_and_mul", "framework")), "OPSWAP_E_UNUSABLE");
   CHECK(std::string(opswap_last_error()).find("this engine has none") != std::string::npos);
+}
+
+static std::string why(const char *op) {
+  char text[8192];
+  size_t size = sizeof text;
+  CHECK_EQ(opswap_why(op, nullptr, 0, text, &size), 0);
+  return text;
+}
+
+// What `why` says of the toggle class of an implementation.
+static std::string toggle_class(const char *op, const std::string &impl) {
+  const std::string told = why(op), key = "\"toggle_class\":\"";
+  const size_t start = told.find(key, told.find("{\"name\":\"" + impl + "\"")) + key.size();
+  return told.substr(start, told.find('"', start) - start);
+}
+
+TEST(toggle_class_of_an_external) {
+  bool fails = false;
+  opswap_external external{sizeof external, -1, triple, &fails, nullptr, "restart"};
+  CHECK_EQ(opswap_register("rms_norm", "packed", &external), 0);
+  CHECK_EQ(toggle_class("rms_norm", "packed"), "restart");
+  CHECK_EQ(toggle_class("rms_norm", "ref"), "live");
+  external.toggle_class = "sometimes";
+  CHECK_EQ(name(opswap_register("rms_norm", "other", &external)), "OPSWAP_E_ARGUMENT");
+  CHECK(std::string(opswap_last_error()).find("'sometimes', expected live, recapture or restart") != std::string::npos);
+  // Of a host that was built before the field, nothing behind its struct is read.
+  external.struct_size = offsetof(opswap_external, toggle_class);
+  CHECK_EQ(opswap_register("rms_norm", "older", &external), 0);
+  CHECK_EQ(toggle_class("rms_norm", "older"), "live");
 }

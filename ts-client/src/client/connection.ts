@@ -26,14 +26,17 @@ export class Connection {
   readonly #pending = new Map<number, Pending>();
   readonly #address: string;
   readonly #client: string;
+  readonly #explain: (error: unknown) => unknown;
   #nextId = 1;
   #sending: Promise<void> = Promise.resolve();
   #greeted: Promise<Verbs["hello"]["result"]> | undefined;
   #closed = false;
 
-  constructor(socketPath: string, client: string) {
+  /** `explain` may know more of an error of a request than that nothing came back. */
+  constructor(socketPath: string, client: string, explain = (error: unknown) => error) {
     this.#address = `ipc://${socketPath}`;
     this.#client = client;
+    this.#explain = explain;
     // `immediate` queues only to live connections, so that a request cannot reach a later process of the same name.
     this.#socket = new (zeromq().Dealer)({
       linger: 0,
@@ -67,7 +70,7 @@ export class Connection {
       return await this.#askGreeted(verb, fields, timeoutMs);
     } catch (error) {
       // The server was restarted, or forgot us: it has run nothing, so asking again is safe.
-      if (!(error instanceof OpswapError) || error.code !== "OPSWAP_E_HELLO") throw error;
+      if (!(error instanceof OpswapError) || error.code !== "OPSWAP_E_HELLO") throw this.#explain(error);
       this.#greeted = undefined;
       await this.hello();
       return await this.#ask(verb, fields, timeoutMs);

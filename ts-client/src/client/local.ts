@@ -1,6 +1,7 @@
 /** The client of the library in this process. */
 import * as z from "zod/mini";
 import {
+  applied,
   type CallResult,
   type Change,
   type Check,
@@ -26,7 +27,7 @@ import { declared } from "./args.js";
 import { type Manifest, readManifest } from "./manifest.js";
 import { takeApart } from "./quantized.js";
 import { layout } from "./tensor.js";
-import type { CallArgument, CallOptions, OpswapClient } from "./types.js";
+import type { CallArgument, CallOptions, OpswapClient, UseOptions } from "./types.js";
 
 const stats = z.object({ window_s: z.number(), ops: z.array(opStats()) });
 const whyImpl = z.object({
@@ -35,6 +36,7 @@ const whyImpl = z.object({
   reason: z._default(z.string(), ""),
   external: z.boolean(),
   priority: z.int(),
+  toggle_class: z.optional(applied()),
 });
 const why = z.object({ active: z.string(), impls: z.array(whyImpl) });
 
@@ -93,6 +95,8 @@ export class LocalClient implements OpswapClient {
         restored: { outcome: "none", message: "a process of its own keeps no choice" },
         trial: {},
         barred: [],
+        overrides: [],
+        freezes: [],
         divergence: null,
         isolation: null,
         counters: {},
@@ -116,8 +120,11 @@ export class LocalClient implements OpswapClient {
     });
   }
 
-  use(changes: readonly Change[]): Promise<UseResult> {
-    return this.#run(() => this.#use(changes));
+  use(changes: readonly Change[], { ttlMs, renew, ifEpoch }: UseOptions = {}): Promise<UseResult> {
+    return this.#run(() => {
+      if (ttlMs !== undefined || renew || ifEpoch !== undefined) throw unsupported("use for a time");
+      return this.#use(changes);
+    });
   }
 
   reset(op?: string): Promise<ResetResult> {
@@ -131,11 +138,7 @@ export class LocalClient implements OpswapClient {
   }
 
   ask<V extends Verb>(verb: V): Promise<never> {
-    return Promise.reject(
-      new OpswapError("OPSWAP_E_UNSUPPORTED", `${verb}: the library in this process is no engine`, {
-        remedy: "leave --local out, or name an engine",
-      }),
-    );
+    return Promise.reject(unsupported(verb));
   }
 
   doctor(): Promise<DoctorResult> {
@@ -263,5 +266,11 @@ function nativeArgument(argument: CallArgument): NativeArgument {
   if (argument instanceof LocalTensor) return argument.native;
   throw new OpswapError("OPSWAP_E_ARGUMENT", "call: a tensor was made by another client", {
     remedy: "allocate it with the tensor() of the client that makes the call",
+  });
+}
+
+function unsupported(what: string): OpswapError {
+  return new OpswapError("OPSWAP_E_UNSUPPORTED", `${what}: the library in this process is no engine`, {
+    remedy: "leave --local out, or name an engine",
   });
 }

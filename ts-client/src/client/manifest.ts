@@ -31,7 +31,9 @@ const op = z.looseObject({
   require: z.optional(z.array(z.string())),
   /** How far an output of a dtype may be from the reference. */
   tolerance: z.optional(z.record(z.string(), z.looseObject({ atol: z.number(), rtol: z.number() }))),
+  /** What a switch to or from an implementation takes, and by name of those for which it is not that. */
   toggle_class: z.optional(z.string()),
+  toggle_classes: z.optional(z.record(z.string(), z.string())),
   /** The lower ops that a composite is made of. */
   composes: z.optional(z.array(z.string())),
   /** Tensors that may be given as one quantised argument: names of the arguments with data and scale, and the layout's id. */

@@ -7,13 +7,15 @@ export interface Target {
   engine?: string;
   sidecar?: string;
   local?: boolean;
+  /** The runtime folder to look in; all of them when left out. */
+  runtimeDir?: string;
 }
 
-function connect({ engine, sidecar, local }: Target): Promise<OpswapClient> {
+function connect({ engine, sidecar, local, runtimeDir }: Target): Promise<OpswapClient> {
   if (local) return connectLocal();
   return sidecar === undefined
-    ? connectEngine({ name: engine, atOnce: true })
-    : connectSidecar({ name: sidecar, atOnce: true });
+    ? connectEngine({ name: engine, atOnce: true, runtimeDir })
+    : connectSidecar({ name: sidecar, atOnce: true, runtimeDir });
 }
 
 /** Connects, works, and always closes. */

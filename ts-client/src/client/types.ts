@@ -28,6 +28,16 @@ export interface UseOptions {
   reason?: string | undefined;
   /** Why cached KV stays as good as before; without it running requests are computed anew. */
   neutral?: string | undefined;
+  /** Who asks: an owner's freeze does not stop its owner. */
+  owner?: string | undefined;
+  /** The ticket that an override belongs to. */
+  ticket?: string | undefined;
+  /** The choice ends by itself after this time, and what ran before runs again; the same `use` again renews it. */
+  ttlMs?: number | undefined;
+  /** With `ttlMs`: refused, and nothing switched, unless just these overrides are there. */
+  renew?: boolean | undefined;
+  /** Refused unless this is the committed epoch. */
+  ifEpoch?: number | undefined;
 }
 
 export interface CallOptions {
@@ -54,9 +64,16 @@ export interface OpswapClient {
   /** Switches all of `changes` on every rank at one step, or none. What every rank runs already is no switch. */
   use(changes: readonly Change[], options?: UseOptions): Promise<UseResult>;
   /** Unpins an op, or all: what the library chose at load runs again, and nothing of it is barred. */
-  reset(op?: string, options?: Pick<UseOptions, "timeoutMs">): Promise<ResetResult>;
-  /** Any verb of an engine, by its name in docs/protocol.md: shadows and recordings have no method of their own. */
-  ask<V extends Verb>(verb: V, request: Verbs[V]["request"], timeoutMs?: number): Promise<Verbs[V]["result"]>;
+  reset(op?: string, options?: Pick<UseOptions, "timeoutMs" | "owner">): Promise<ResetResult>;
+  /**
+   * Any verb of an engine, by its name in docs/protocol.md: shadows and recordings have no method of their own. `timeoutMs` is what the
+   * verb may take beside the client's own limit.
+   */
+  ask<V extends Verb>(
+    verb: V,
+    request: Verbs[V]["request"],
+    options?: Pick<UseOptions, "timeoutMs">,
+  ): Promise<Verbs[V]["result"]>;
   doctor(): Promise<DoctorResult>;
   manifest(): Promise<Manifest>;
   /** Memory for an op's argument; zeroed the first time a region is handed out, otherwise as its last user left it. */

@@ -25,6 +25,7 @@ import { type DiscoveredService, find } from "./discovery.js";
 import { type Manifest, readManifest } from "./manifest.js";
 import { takeApart } from "./quantized.js";
 import { type Segment, SegmentPool, type SharedMemory } from "./shm.js";
+import { explained } from "./silence.js";
 import { layout } from "./tensor.js";
 import type { CallArgument, CallOptions, OpswapClient, UseOptions } from "./types.js";
 
@@ -36,7 +37,7 @@ const CLIENT = "opswap ts-client";
 export interface ConnectOptions {
   /** Which engine or sidecar; may be left out when exactly one is running. */
   name?: string | undefined;
-  /** Folder of the sockets; found through the environment when left out. */
+  /** Folder of the sockets; when left out, those that the environment names are searched. */
   runtimeDir?: string | undefined;
   /** For every verb but `use` and `call`, which state their own. */
   timeoutMs?: number | undefined;
@@ -82,7 +83,7 @@ export class ZmqClient implements OpswapClient {
     this.name = found.name;
     this.#timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
     this.#memory = options.memory;
-    this.#connection = new Connection(found.socket, CLIENT);
+    this.#connection = new Connection(found.socket, CLIENT, (error) => explained(error, found));
   }
 
   /** Finds the server, connects, and says hello, so that a wrong protocol is known here and not at the first call. */
@@ -95,7 +96,7 @@ export class ZmqClient implements OpswapClient {
       return client;
     } catch (error) {
       await client.close();
-      throw error;
+      throw explained(error, found);
     }
   }
 
@@ -113,25 +114,28 @@ export class ZmqClient implements OpswapClient {
 
   use(changes: readonly Change[], options: UseOptions = {}): Promise<UseResult> {
     const timeout = options.timeoutMs ?? USE_TIMEOUT_MS;
-    const { reason, neutral } = options;
-    const why = { ...(reason !== undefined && { reason }), ...(neutral !== undefined && { neutral }) };
-    const fields = { changes: [...changes], timeout_ms: timeout, ...why };
+    const { reason, neutral, owner, ticket, renew } = options;
+    const how = { reason, neutral, owner, ticket, renew, ttl_ms: options.ttlMs, if_epoch: options.ifEpoch };
+    const fields = { changes: [...changes], timeout_ms: timeout, ...given(how) };
     // Prepare, commit, and both again when a commit that went wrong is taken back.
     return this.#connection.request("use", fields, 4 * timeout + this.#timeoutMs);
   }
 
-  reset(op?: string, options: Pick<UseOptions, "timeoutMs"> = {}): Promise<ResetResult> {
-    const timeout = options.timeoutMs ?? USE_TIMEOUT_MS;
-    const fields = { ...(op !== undefined && { op }), timeout_ms: timeout };
+  reset(
+    op?: string,
+    { timeoutMs, owner }: Pick<UseOptions, "timeoutMs" | "owner"> = {},
+  ): Promise<ResetResult> {
+    const timeout = timeoutMs ?? USE_TIMEOUT_MS;
+    const fields = { timeout_ms: timeout, ...given({ op, owner }) };
     return this.#connection.request("reset", fields, 4 * timeout + this.#timeoutMs);
   }
 
   ask<V extends Verb>(
     verb: V,
     request: Verbs[V]["request"],
-    timeoutMs = this.#timeoutMs,
+    { timeoutMs = 0 }: Pick<UseOptions, "timeoutMs"> = {},
   ): Promise<Verbs[V]["result"]> {
-    return this.#connection.request(verb, request, timeoutMs);
+    return this.#connection.request(verb, request, timeoutMs + this.#timeoutMs);
   }
 
   doctor(): Promise<DoctorResult> {
@@ -214,4 +218,10 @@ export class ZmqClient implements OpswapClient {
       remedy: "allocate it with the tensor() of the client that makes the call",
     });
   }
+}
+
+/** The fields that were given. */
+function given<T extends object>(fields: T) {
+  const entries = Object.entries(fields).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(entries) as { [K in keyof T]?: Exclude<T[K], undefined> };
 }

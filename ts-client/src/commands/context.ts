@@ -5,7 +5,7 @@ import type { Target } from "../client/target.js";
 import { jsonPieces } from "../view/json-lines.js";
 
 /** Exit codes, as `opswap --help` lists them. */
-export const EXIT = { ok: 0, failed: 1, usage: 2, unreachable: 3 } as const;
+export const EXIT = { ok: 0, failed: 1, usage: 2, unreachable: 3, undecided: 4 } as const;
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
 
 /** Where a verb writes; tests give their own. */

@@ -5,10 +5,11 @@ import { pythonEnvironment } from "../python-environment.js";
 import type { OpswapError } from "../types/errors.js";
 import { asRefusal } from "../types/refusal.js";
 
-/** Not healthy: nothing serves with opswap's ops. The library and Python are looked at, since an engine will need them. */
+/** Not healthy: nothing answers with opswap's ops. The library and Python are looked at, since an engine needs them. */
 export async function alone(error: OpswapError, others: readonly Check[]): Promise<DoctorResult> {
-  const start = "start the engine with VLLM_PLUGINS=opswap";
-  const engine: Check = { ...refused("engine", "fail", error), remedy: start };
+  const told = refused("engine", "fail", error);
+  const isThere = error.code !== "OPSWAP_E_NOT_RUNNING";
+  const engine: Check = isThere ? told : { ...told, remedy: "start the engine with VLLM_PLUGINS=opswap" };
   return { healthy: false, checks: [engine, ...others, ...(await library()), python()] };
 }
 

@@ -9,6 +9,9 @@ import { type Context, EXIT, examples, show, type TargetOptions, targetOptions }
 import { alone } from "./doctor-alone.js";
 import { pluginChecks, vllmProcesses } from "./doctor-plugins.js";
 
+/** What an engine gives no account of itself by: it is not there, it starts, or it hangs. */
+const NO_ACCOUNT = new Set(["OPSWAP_E_NOT_RUNNING", "OPSWAP_E_STARTING", "OPSWAP_E_TIMEOUT"]);
+
 export function doctorCommand(context: Context): Command {
   const command = new Command("doctor")
     .description(
@@ -29,7 +32,7 @@ async function examined(options: TargetOptions): Promise<DoctorResult> {
     const { healthy, checks } = await withTarget(options, (client) => client.doctor());
     return { healthy, checks: [...checks, ...others] };
   } catch (error) {
-    if (!(error instanceof OpswapError) || error.code !== "OPSWAP_E_NOT_RUNNING") throw error;
+    if (!(error instanceof OpswapError) || !NO_ACCOUNT.has(error.code)) throw error;
     return alone(error, others);
   }
 }

@@ -11,9 +11,12 @@ const USAGE = new Set([
   "OPSWAP_E_EXPERIMENT",
   "OPSWAP_E_SAMPLES",
   "OPSWAP_E_VERDICT",
+  "OPSWAP_E_NO_EXPERIMENT",
   "OPSWAP_E_AMBIGUOUS",
   "OPSWAP_E_NO_OP",
   "OPSWAP_E_NO_IMPL",
+  "OPSWAP_E_NO_FREEZE",
+  "OPSWAP_E_NO_SWITCH",
   "OPSWAP_E_ARGUMENT",
   "OPSWAP_E_COUNT",
   "OPSWAP_E_UNSUPPORTED",
@@ -21,9 +24,11 @@ const USAGE = new Set([
 ]);
 const UNREACHABLE = new Set([
   "OPSWAP_E_NOT_RUNNING",
+  "OPSWAP_E_STARTING",
   "OPSWAP_E_NATIVE",
   "OPSWAP_E_INSTALL",
   "OPSWAP_E_PYTHON",
+  "OPSWAP_E_ENDPOINT",
 ]);
 
 /** The exit code that tells a script what kind of failure this was. */

@@ -36,7 +36,9 @@ export function registerCommand(context: Context): Command {
       ...(name !== undefined && { name }),
       ...(called !== undefined && { function: called }),
     };
-    const result = await withTarget(options, (client) => client.ask("register", request, TIMEOUT_MS));
+    const result = await withTarget(options, (client) =>
+      client.ask("register", request, { timeoutMs: TIMEOUT_MS }),
+    );
     show(context.io, options.json, result, ({ candidates }) => candidateLines(candidates));
     context.exitCode = EXIT.ok;
   });

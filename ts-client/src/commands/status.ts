@@ -1,10 +1,10 @@
 /** `opswap status`. */
 import { Command } from "commander";
-import { discover } from "../client/index.js";
+import { discover, runtimeDirs } from "../client/index.js";
 import { standingOf } from "../client/standing.js";
 import { withTarget } from "../client/target.js";
 import { OpswapError } from "../types/errors.js";
-import { standingLines, statusLines } from "../view/status-lines.js";
+import { foundLines, statusLines } from "../view/status-lines.js";
 import {
   type Context,
   EXIT,
@@ -24,11 +24,16 @@ export function statusCommand(context: Context): Command {
       const result = await withTarget(options, (client) => client.status());
       show(context.io, options.json, result, statusLines);
     } else {
-      const all = await Promise.all(discover().map(standingOf));
-      if (all.length === 0)
-        throw new OpswapError("OPSWAP_E_NOT_RUNNING", "no engine and no sidecar is running");
-      show(context.io, options.json, all, (list) => list.flatMap(standingLines));
+      const folders = runtimeDirs();
+      const all = await Promise.all(discover(folders).map(standingOf));
+      if (all.length === 0) throw nobody(folders);
+      show(context.io, options.json, all, (list) => foundLines(list, folders));
     }
     context.exitCode = EXIT.ok;
   });
+}
+
+function nobody(folders: readonly string[]): OpswapError {
+  const message = `no engine and no sidecar is running (looked in ${folders.join(", ")})`;
+  return new OpswapError("OPSWAP_E_NOT_RUNNING", message);
 }

@@ -7,7 +7,9 @@ import { choiceOf } from "../experiments/audit/audited-switch.js";
 import type { Change } from "../generated/messages.js";
 import { OpswapError } from "../types/errors.js";
 import { errorLines } from "../view/error-lines.js";
+import { age } from "../view/format.js";
 import { outcomeLines, switchLines } from "../view/switch-lines.js";
+import { wholeOption } from "./calls-options.js";
 import { changesOf } from "./changes.js";
 import {
   type Context,
@@ -22,16 +24,21 @@ import {
 import { exitCodeOf } from "./errors.js";
 import { type AuditOptions, auditOptions, inAudit, textOption } from "./in-audit.js";
 import { secondsOption } from "./seconds-option.js";
+import { ttlOption } from "./ttl-option.js";
 
 interface Options extends TargetOptions, AuditOptions {
   allEngines?: boolean;
   timeout?: number;
   neutral?: string;
+  ttl?: number;
+  owner?: string;
+  ifEpoch?: number;
 }
 
 const EXAMPLES = examples(
   "use rms_norm ref",
   "use rms_norm=ref linear=cpu --reason 'NaNs since Tuesday'",
+  "use rms_norm ref --ttl 30m",
   "use rms_norm framework --all-engines",
 );
 
@@ -52,6 +59,9 @@ export function useCommand(context: Context): Command {
       "keep cached KV, because it stays as good as before for this reason; `verified`: quarantine saw equal bits",
       textOption,
     )
+    .option("--ttl <time>", "it ends by itself after 1s to 30d, and what ran before runs again", ttlOption)
+    .option("--owner <name>", "who you are: a freeze does not stop its owner", textOption)
+    .option("--if-epoch <n>", "refuse when somebody has switched since this epoch was shown", wholeOption)
     .addOption(
       new Option(
         "--all-engines",
@@ -68,8 +78,9 @@ export function useCommand(context: Context): Command {
 }
 
 /** As the client takes them. */
-function howTo({ timeout, reason, neutral }: Options): UseOptions {
-  return { timeoutMs: timeout && Math.round(1000 * timeout), reason, neutral };
+function howTo({ timeout, ttl: ttlMs, reason, neutral, ticket, owner, ifEpoch }: Options): UseOptions {
+  const timeoutMs = timeout && Math.round(1000 * timeout);
+  return { timeoutMs, ttlMs, reason, neutral, ticket, owner, ifEpoch };
 }
 
 /** The switch, by way of the audit. */
@@ -81,7 +92,8 @@ function audited(io: Io, changes: Change[], options: Options) {
 async function one(io: Io, changes: Change[], options: Options): Promise<ExitCode> {
   try {
     const result = await withTarget(options, audited(io, changes, options));
-    show(io, options.json, result, switchLines);
+    const ends = options.ttl === undefined ? [] : [`it ends by itself in ${age(options.ttl)}`];
+    show(io, options.json, result, (switched) => [...switchLines(switched), ...ends]);
     return EXIT.ok;
   } catch (error) {
     if (!(error instanceof OpswapError) || error.code !== "OPSWAP_E_AMBIGUOUS") throw error;

@@ -28,10 +28,10 @@ export interface Answer {
 }
 
 /** Asks the served model, greedily, so that two answers can be compared. */
-export async function ask(url: string): Promise<Answer> {
+export async function ask(url: string, question = QUESTION): Promise<Answer> {
   const messages = [
     { role: "system", content: SYSTEM },
-    { role: "user", content: QUESTION },
+    { role: "user", content: question },
   ];
   const body = { model: MODEL_NAME, messages, max_tokens: 32, temperature: 0, logprobs: true };
   const began = performance.now();

@@ -1,4 +1,4 @@
-/** `npm start`: serves a small model, asks it, switches an op live, and asks again. */
+/** `npm start`: serves a small model, asks it, switches an op live, asks again, and compares the two kernels under traffic. */
 import { connectEngine, type OpswapClient } from "../client/index.js";
 import type { RankOps } from "../generated/messages.js";
 import { OpswapError } from "../types/errors.js";
@@ -7,7 +7,9 @@ import { count } from "../view/format.js";
 import { opLines } from "../view/op-lines.js";
 import { switchLines } from "../view/switch-lines.js";
 import { type Answer, ask, compare, QUESTION } from "./ask.js";
+import { Experiment, NAME } from "./experiment.js";
 import { DemoError, Server, type Setup } from "./server.js";
+import { Traffic } from "./traffic.js";
 
 export { DemoError, type Setup } from "./server.js";
 
@@ -22,6 +24,10 @@ const MUST_RUN = [
   "attention_decode",
 ];
 const SWITCH = { op: "silu_and_mul", impl: "ref" };
+/** What ran before, compared with it from then on. */
+const COMPARED = { op: SWITCH.op, control: SWITCH.impl, candidate: "cpu" };
+/** How long a run that ends by itself waits for the verdict. */
+const VERDICT_S = 60;
 
 /** Shows progress and prints results. */
 export interface DemoOutput {
@@ -30,18 +36,20 @@ export interface DemoOutput {
   step<T>(label: string, work: (note: (line: string) => void) => Promise<T>): Promise<T>;
 }
 
-/** Serves the model, asks, switches an op live, asks again; with `once` it ends then, else it stays up. */
+/** Serves the model, asks, switches an op live, asks again, and starts traffic and an experiment; with `once` it ends with
+ * the verdict, else it stays up. */
 export async function runDemo(setup: Setup, once: boolean, output: DemoOutput): Promise<void> {
   const server = await Server.start(setup);
   try {
     await output.step("vllm serve", (note) => server.ready(note));
     const client = await connectEngine({ name: server.engine });
+    let answer: Answer;
     try {
-      await show(server, client, output);
+      answer = await show(server, client, output);
     } finally {
       await client.close();
     }
-    if (!once) await stayUp(server, output);
+    await underTraffic(server, answer, once, output);
   } catch (error) {
     throw error instanceof OpswapError ? new DemoError(errorLines(error).join("\n")) : error;
   } finally {
@@ -49,7 +57,32 @@ export async function runDemo(setup: Setup, once: boolean, output: DemoOutput): 
   }
 }
 
-async function show(server: Server, client: OpswapClient, output: DemoOutput): Promise<void> {
+/** Traffic, and an experiment on it. */
+async function underTraffic(
+  server: Server,
+  answer: Answer,
+  once: boolean,
+  output: DemoOutput,
+): Promise<void> {
+  const traffic = new Traffic(server.url, answer);
+  try {
+    const experiment = await Experiment.start(server.engine, COMPARED, once ? "100%" : "2%");
+    const { op, control, candidate } = COMPARED;
+    output.say("");
+    output.say(`experiment ${NAME}: ${op}, ${candidate} against ${control}, both beside the calls of users`);
+    if (once) await output.step("verdict", () => experiment.watch(VERDICT_S));
+    else await stayUp(server, output);
+    for (const line of await experiment.status()) output.say(line);
+    if (once) await experiment.stop();
+  } finally {
+    const { answers, differing, failures } = await traffic.stop();
+    output.say(
+      `${count(answers)} answers meanwhile, ${differing} of them different${failures.length === 0 ? "" : `; ${failures.length} failed: ${failures[0]}`}`,
+    );
+  }
+}
+
+async function show(server: Server, client: OpswapClient, output: DemoOutput): Promise<Answer> {
   const before = await answered(server, output);
   if (!before.text.includes("Paris"))
     throw new DemoError(`expected an answer with Paris in it; got: ${before.text}`);
@@ -60,6 +93,7 @@ async function show(server: Server, client: OpswapClient, output: DemoOutput): P
   if (idle.length > 0)
     throw new DemoError(`no call of ${idle.join(", ")} was counted; \`opswap doctor\` says why`);
   await switchLive(server, client, before, output);
+  return before;
 }
 
 async function answered(server: Server, output: DemoOutput): Promise<Answer> {
@@ -103,6 +137,8 @@ async function stayUp(server: Server, output: DemoOutput): Promise<void> {
     "",
     `vLLM serves on ${server.url}; try in another terminal, in this folder:`,
     "  npx opswap console                      watch and switch",
+    `  npx opswap ab watch ${NAME}             the experiment that runs, until its verdict; docs/ab.md`,
+    `  npx opswap ab promote ${NAME}           when it has passed`,
     `  npx opswap why ${SWITCH.op}`,
     `  npx opswap use ${SWITCH.op} cpu         take the switch back`,
     "  npx opswap doctor",

@@ -16,7 +16,7 @@ function once<T>(make: () => T): () => T {
 export type Service = "engine" | "sidecar";
 export const service = once((): Schema<Service> => z.enum(["engine", "sidecar"]));
 
-/** When a committed choice takes effect on a rank. */
+/** What a switch takes: nothing, a new capture of CUDA graphs, or a restart of the engine. */
 export type Applied = "live" | "recapture" | "restart";
 export const applied = once((): Schema<Applied> => z.enum(["live", "recapture", "restart"]));
 
@@ -92,11 +92,14 @@ export interface Framework {
   version: string;
   /** the model it serves */
   model: string;
+  /** where it answers over HTTP, as this machine reaches it; absent where it does not, or not in the clear */
+  url?: string | undefined;
 }
 export const framework = once((): Schema<Framework> => z.object({
   name: z.string().check(z.maxLength(4096)),
   version: z.string().check(z.maxLength(4096)),
   model: z.string().check(z.maxLength(4096)),
+  url: z.optional(z.string().check(z.maxLength(4096))),
 }));
 
 /** What the agent did with the choice of the last run when it started. */
@@ -178,6 +181,8 @@ export const rankStatus = once((): Schema<RankStatus> => z.object({
 export interface ImplStats {
   /** implementation */
   name: string;
+  /** as `ImplWhy` has it */
+  toggle_class?: Applied | undefined;
   /** calls since the last reset */
   calls: number;
   /** calls that failed */
@@ -197,6 +202,7 @@ export interface ImplStats {
 }
 export const implStats = once((): Schema<ImplStats> => z.object({
   name: z.string().check(z.maxLength(4096)),
+  toggle_class: z.optional(applied()),
   calls: z.int().check(z.minimum(0)),
   errors: z.int().check(z.minimum(0)),
   timed: z.int().check(z.minimum(0)),
@@ -274,6 +280,8 @@ export interface ImplWhy {
   reason: string;
   /** registered from outside the library */
   external: boolean;
+  /** what a switch to or from it takes on this rank; absent where the library is older */
+  toggle_class?: Applied | undefined;
   /** the highest usable one is active at load */
   priority: number;
   /** who brought it, of an engine: opswap's library, the engine's adapter, or `register` */
@@ -286,6 +294,7 @@ export const implWhy = once((): Schema<ImplWhy> => z.object({
   usable: z.boolean(),
   reason: z.string().check(z.maxLength(4096)),
   external: z.boolean(),
+  toggle_class: z.optional(applied()),
   priority: z.int(),
   kind: z.optional(z.enum(["library", "engine", "build", "python"])),
   digest: z.optional(z.string().check(z.maxLength(64))),
@@ -382,7 +391,7 @@ export interface RankAck {
   epoch: number;
   /** implementation per changed op before */
   previous: Record<string, string>;
-  /** when it takes effect */
+  /** what it took: the worst toggle class of what was switched */
   applied: Applied;
 }
 export const rankAck = once((): Schema<RankAck> => z.object({
@@ -538,7 +547,7 @@ export interface RankShadow {
   took_ns: number;
   /** calls since it started */
   seen: number;
-  /** calls that were chosen and left out all the same, by reason: quota, time, memory, device, busy, buckets */
+  /** calls that were chosen and left out all the same, by reason: quota, time, memory, size, device, busy, buckets */
   left_out: Record<string, number>;
   /** by shape bucket */
   buckets: BucketCount[];
@@ -580,7 +589,7 @@ export interface RankRecording {
   waiting_bytes: number;
   /** calls since it started */
   seen: number;
-  /** calls that were chosen and left out all the same, by reason: quota, time, memory, device, busy, buckets */
+  /** calls that were chosen and left out all the same, by reason: quota, time, memory, size, device, busy, buckets */
   left_out: Record<string, number>;
   /** by shape bucket */
   buckets: BucketCount[];
@@ -672,6 +681,111 @@ export const quarantined = once((): Schema<Quarantined> => z.object({
   took_ms: z.int().check(z.minimum(0)),
 }));
 
+/** A choice that ends by itself. */
+export interface Override {
+  /** op */
+  op: string;
+  /** implementation that runs until then */
+  impl: string;
+  /** what runs from then on: what ran before the first of the overrides that followed each other */
+  returns_to: string;
+  /** its whole time, from the last renewal on */
+  ttl_ms: number;
+  /** what is left of it */
+  left_ms: number;
+  /** why; empty when not given */
+  reason: string;
+  /** empty when not given */
+  ticket: string;
+  /** whose it is; empty when not given */
+  owner: string;
+}
+export const override = once((): Schema<Override> => z.object({
+  op: z.string().check(z.maxLength(4096)),
+  impl: z.string().check(z.maxLength(4096)),
+  returns_to: z.string().check(z.maxLength(4096)),
+  ttl_ms: z.int().check(z.minimum(0)),
+  left_ms: z.int().check(z.minimum(0)),
+  reason: z.string().check(z.maxLength(4096)),
+  ticket: z.string().check(z.maxLength(4096)),
+  owner: z.string().check(z.maxLength(4096)),
+}));
+
+/** While it lasts, nobody but its owner switches its ops, what they are made of, or what is made of them. */
+export interface Freeze {
+  /** name */
+  name: string;
+  /** whose it is */
+  owner: string;
+  /** why */
+  reason: string;
+  /** unix time in ms from which it lasts, by the engine's clock */
+  from_ms: number;
+  /** unix time in ms when it ends by itself */
+  until_ms: number;
+  /** all ops when empty */
+  ops: string[];
+}
+export const freeze = once((): Schema<Freeze> => z.object({
+  name: z.string().check(z.minLength(1), z.maxLength(128)),
+  owner: z.string().check(z.minLength(1), z.maxLength(128)),
+  reason: z.string().check(z.minLength(1), z.maxLength(512)),
+  from_ms: z.int().check(z.minimum(0)),
+  until_ms: z.int().check(z.minimum(0)),
+  ops: z.array(z.string().check(z.minLength(1), z.maxLength(128))).check(z.maxLength(1024)),
+}));
+
+/** Something that the engine did by itself, or a freeze. */
+export interface Event {
+  /** its number in this journal; they rise by one */
+  n: number;
+  /** unix time in ms */
+  time_ms: number;
+  /** override-ended, override-dropped, started-barred, started-refused, started-framework, started-failed, panic, frozen, unfrozen, ... */
+  kind: string;
+  /** committed by then */
+  epoch: number;
+  /** implementation by op, before */
+  from: Record<string, string>;
+  /** the same, after */
+  to: Record<string, string>;
+  /** what happened, in words */
+  reason: string;
+  /** of the override; empty where there is none */
+  ticket: string;
+  /** of the override; empty where there is none */
+  owner: string;
+}
+export const event = once((): Schema<Event> => z.object({
+  n: z.int().check(z.minimum(1)),
+  time_ms: z.int().check(z.minimum(0)),
+  kind: z.string().check(z.maxLength(64)),
+  epoch: z.int().check(z.minimum(0)),
+  from: z.record(z.string(), z.string().check(z.maxLength(4096))),
+  to: z.record(z.string(), z.string().check(z.maxLength(4096))),
+  reason: z.string().check(z.maxLength(4096)),
+  ticket: z.string().check(z.maxLength(4096)),
+  owner: z.string().check(z.maxLength(4096)),
+}));
+
+/** What a panic did with one op. */
+export interface PanicOp {
+  /** op */
+  op: string;
+  /** implementation before; several where ranks differed */
+  from: string;
+  /** implementation after */
+  to: string;
+  /** why this one */
+  why: string;
+}
+export const panicOp = once((): Schema<PanicOp> => z.object({
+  op: z.string().check(z.maxLength(4096)),
+  from: z.string().check(z.maxLength(4096)),
+  to: z.string().check(z.maxLength(4096)),
+  why: z.string().check(z.maxLength(4096)),
+}));
+
 /** First message of a connection. Another protocol number is refused, naming both. */
 export interface HelloRequest {
   /** protocol the client speaks */
@@ -732,6 +846,12 @@ export interface StatusResult {
   trial: Record<string, string>;
   /** implementations that are refused until they are reset */
   barred: Barred[];
+  /** choices that end by themselves */
+  overrides: Override[];
+  /** those that last, or will */
+  freezes: Freeze[];
+  /** why `ranks` is empty: they did not answer, in words */
+  unanswered?: string | null | undefined;
   /** set while ranks may run different choices: what is known, in words */
   divergence: string | null;
   /** the cached KV at the last switch; null before the first */
@@ -752,6 +872,9 @@ export const statusResult = once((): Schema<StatusResult> => z.object({
   restored: restored(),
   trial: z.record(z.string(), z.string().check(z.maxLength(4096))),
   barred: z.array(barred()).check(z.maxLength(1024)),
+  overrides: z.array(override()).check(z.maxLength(1024)),
+  freezes: z.array(freeze()).check(z.maxLength(1024)),
+  unanswered: z.optional(z.nullable(z.string().check(z.maxLength(4096)))),
   divergence: z.nullable(z.string().check(z.maxLength(4096))),
   isolation: z.nullable(isolation()),
   counters: z.record(z.string(), z.int().check(z.minimum(0))),
@@ -806,12 +929,27 @@ export interface UseRequest {
   reason?: string | undefined;
   /** why cached KV stays as good as before, in the operator's words; `verified`: only where a quarantine found each change bit-equal with what ran; without it running requests are computed anew */
   neutral?: string | undefined;
+  /** the choice ends by itself after this time, and what ran before runs again; the same request again renews it. Without it the choice stays, and an override of these ops ends */
+  ttl_ms?: number | undefined;
+  /** with ttl_ms: refused, and nothing switched, unless just these overrides are there */
+  renew?: boolean | undefined;
+  /** refused unless this is the committed epoch: nobody has switched since whoever asks looked */
+  if_epoch?: number | undefined;
+  /** who asks: an owner's freeze does not stop its owner */
+  owner?: string | undefined;
+  /** the ticket that an override belongs to */
+  ticket?: string | undefined;
 }
 export const useRequest = once((): Schema<UseRequest> => z.object({
   changes: z.array(change()).check(z.minLength(1), z.maxLength(64)),
   timeout_ms: z.optional(z.int().check(z.minimum(1), z.maximum(600000))),
   reason: z.optional(z.string().check(z.minLength(1), z.maxLength(512))),
   neutral: z.optional(z.string().check(z.minLength(1), z.maxLength(512))),
+  ttl_ms: z.optional(z.int().check(z.minimum(1000), z.maximum(2592000000))),
+  renew: z.optional(z.boolean()),
+  if_epoch: z.optional(z.int().check(z.minimum(0))),
+  owner: z.optional(z.string().check(z.minLength(1), z.maxLength(128))),
+  ticket: z.optional(z.string().check(z.minLength(1), z.maxLength(512))),
 }));
 
 /** Answer to `use`. */
@@ -841,10 +979,13 @@ export interface ResetRequest {
   op?: string | undefined;
   /** as `use` has it */
   timeout_ms?: number | undefined;
+  /** as `use` has it */
+  owner?: string | undefined;
 }
 export const resetRequest = once((): Schema<ResetRequest> => z.object({
   op: z.optional(z.string().check(z.minLength(1), z.maxLength(128))),
   timeout_ms: z.optional(z.int().check(z.minimum(1), z.maximum(600000))),
+  owner: z.optional(z.string().check(z.minLength(1), z.maxLength(128))),
 }));
 
 /** Answer to `reset`. */
@@ -1263,6 +1404,132 @@ export const quarantineStatusResult = once((): Schema<QuarantineStatusResult> =>
   results: z.array(quarantined()).check(z.maxLength(1024)),
 }));
 
+/** Refuses switches of ops by `use` and `reset` until a time, but for the owner's. The same name and owner replace what is there. */
+export interface FreezeRequest {
+  /** name */
+  name: string;
+  /** whose it is */
+  owner: string;
+  /** why */
+  reason: string;
+  /** unix time in ms from which it lasts; from now on when not given */
+  from_ms?: number | undefined;
+  /** unix time in ms when it ends by itself */
+  until_ms: number;
+  /** all ops when empty */
+  ops: string[];
+}
+export const freezeRequest = once((): Schema<FreezeRequest> => z.object({
+  name: z.string().check(z.minLength(1), z.maxLength(128)),
+  owner: z.string().check(z.minLength(1), z.maxLength(128)),
+  reason: z.string().check(z.minLength(1), z.maxLength(512)),
+  from_ms: z.optional(z.int().check(z.minimum(0))),
+  until_ms: z.int().check(z.minimum(0)),
+  ops: z.array(z.string().check(z.minLength(1), z.maxLength(128))).check(z.maxLength(1024)),
+}));
+
+/** Answer to `freeze`. */
+export interface FreezeResult {
+  /** those that last, or will */
+  freezes: Freeze[];
+}
+export const freezeResult = once((): Schema<FreezeResult> => z.object({
+  freezes: z.array(freeze()).check(z.maxLength(1024)),
+}));
+
+/** Ends a freeze; only its owner may. */
+export interface UnfreezeRequest {
+  /** name */
+  name: string;
+  /** its owner */
+  owner?: string | undefined;
+}
+export const unfreezeRequest = once((): Schema<UnfreezeRequest> => z.object({
+  name: z.string().check(z.minLength(1), z.maxLength(128)),
+  owner: z.optional(z.string().check(z.minLength(1), z.maxLength(128))),
+}));
+
+/** Answer to `unfreeze`. */
+export interface UnfreezeResult {
+  /** those that last, or will */
+  freezes: Freeze[];
+}
+export const unfreezeResult = once((): Schema<UnfreezeResult> => z.object({
+  freezes: z.array(freeze()).check(z.maxLength(1024)),
+}));
+
+/** What the engine did by itself, and freezes: the newest 200 are kept, across restarts too. */
+export interface EventsRequest {
+  /** only those with higher numbers */
+  after?: number | undefined;
+}
+export const eventsRequest = once((): Schema<EventsRequest> => z.object({
+  after: z.optional(z.int().check(z.minimum(0))),
+}));
+
+/** Answer to `events`. */
+export interface EventsResult {
+  /** another one where an earlier journal was lost, and numbers began anew */
+  journal: string;
+  /** the highest number that was given */
+  last: number;
+  /** the oldest first; where the first number is not the next one, older ones are gone */
+  events: Event[];
+}
+export const eventsResult = once((): Schema<EventsResult> => z.object({
+  journal: z.string().check(z.maxLength(64)),
+  last: z.int().check(z.minimum(0)),
+  events: z.array(event()).check(z.maxLength(1024)),
+}));
+
+/** Each op to `framework` where it can run on every rank, else to the last known good, else to what was chosen at load, at one step; ends all overrides, shadows and recordings. No freeze and no disk stops it. */
+export interface PanicRequest {
+  /** why, for the engine's log */
+  reason?: string | undefined;
+  /** as `use` has it */
+  timeout_ms?: number | undefined;
+}
+export const panicRequest = once((): Schema<PanicRequest> => z.object({
+  reason: z.optional(z.string().check(z.minLength(1), z.maxLength(512))),
+  timeout_ms: z.optional(z.int().check(z.minimum(1), z.maximum(600000))),
+}));
+
+/** Answer to `panic`. */
+export interface PanicResult {
+  /** as `use` has it */
+  epoch: number;
+  /** as `use` has it */
+  step: number;
+  /** as `use` has it */
+  changes: Change[];
+  /** as `use` has it */
+  acks: RankAck[];
+  /** as `use` has it */
+  isolation: Isolation | null;
+  /** each op */
+  ops: PanicOp[];
+  /** those that were ended */
+  overrides: Override[];
+  /** ops whose shadow was stopped */
+  shadows: string[];
+  /** ops whose recording was stopped */
+  recordings: string[];
+  /** what could not be done or kept, in words; empty when all is well */
+  trouble: string[];
+}
+export const panicResult = once((): Schema<PanicResult> => z.object({
+  epoch: z.int().check(z.minimum(0)),
+  step: z.int().check(z.minimum(0)),
+  changes: z.array(change()).check(z.maxLength(1024)),
+  acks: z.array(rankAck()).check(z.maxLength(1024)),
+  isolation: z.nullable(isolation()),
+  ops: z.array(panicOp()).check(z.maxLength(1024)),
+  overrides: z.array(override()).check(z.maxLength(1024)),
+  shadows: z.array(z.string().check(z.maxLength(4096))).check(z.maxLength(1024)),
+  recordings: z.array(z.string().check(z.maxLength(4096))).check(z.maxLength(1024)),
+  trouble: z.array(z.string().check(z.maxLength(4096))).check(z.maxLength(1024)),
+}));
+
 /** What a server sends for each request. */
 export interface Reply {
   /** null when the request could not be read */
@@ -1325,6 +1592,10 @@ export interface Verbs {
   record_status: { request: RecordStatusRequest; result: RecordStatusResult };
   quarantine: { request: QuarantineRequest; result: QuarantineResult };
   quarantine_status: { request: QuarantineStatusRequest; result: QuarantineStatusResult };
+  freeze: { request: FreezeRequest; result: FreezeResult };
+  unfreeze: { request: UnfreezeRequest; result: UnfreezeResult };
+  events: { request: EventsRequest; result: EventsResult };
+  panic: { request: PanicRequest; result: PanicResult };
 }
 export type Verb = keyof Verbs;
 
@@ -1352,11 +1623,15 @@ export const RESULTS: { [V in Verb]: () => Schema<Verbs[V]["result"]> } = {
   record_status: recordStatusResult,
   quarantine: quarantineResult,
   quarantine_status: quarantineStatusResult,
+  freeze: freezeResult,
+  unfreeze: unfreezeResult,
+  events: eventsResult,
+  panic: panicResult,
 };
 
 /** Verbs that each service answers. */
 export const SERVICES: Record<Service, readonly Verb[]> = {
-  engine: ["hello", "status", "ops", "why", "use", "reset", "register", "candidates", "doctor", "manifest", "shadow_start", "shadow_stop", "shadow_status", "shadow_read", "record_start", "record_stop", "record_status", "quarantine", "quarantine_status"],
+  engine: ["hello", "status", "ops", "why", "use", "reset", "register", "candidates", "doctor", "manifest", "shadow_start", "shadow_stop", "shadow_status", "shadow_read", "record_start", "record_stop", "record_status", "quarantine", "quarantine_status", "freeze", "unfreeze", "events", "panic"],
   sidecar: ["hello", "status", "ops", "why", "manifest", "call", "plan", "reference"],
 };
 
@@ -1402,6 +1677,10 @@ export const ERRORS = {
     meaning: "a rank refused the switch; nothing changed",
     remedy: "follow the reason that the rank gives",
   },
+  OPSWAP_E_TOGGLE: {
+    meaning: "a toggle class does not allow this switch while the engine runs, or CUDA graphs could not be captured anew",
+    remedy: "do what the reason ends with; `opswap why OP` shows the class of each implementation",
+  },
   OPSWAP_E_BARRED: {
     meaning: "an engine died while this implementation was on trial, or it failed in quarantine",
     remedy: "`opswap status` says when; `opswap reset OP` lifts that",
@@ -1419,7 +1698,7 @@ export const ERRORS = {
     remedy: "sign it by `opswap build-key sign`, and list the public key in the engine's configuration",
   },
   OPSWAP_E_EPOCH: {
-    meaning: "the epoch is not above the committed one, or was never prepared",
+    meaning: "the epoch is not the one that was expected: somebody else switched meanwhile",
     remedy: "another coordinator may be at work; ask again",
   },
   OPSWAP_E_BUILD: {
@@ -1437,6 +1716,10 @@ export const ERRORS = {
   OPSWAP_E_NOT_RUNNING: {
     meaning: "nothing answers under this name",
     remedy: "start the engine with the plugin opswap, or `opswap sidecar`",
+  },
+  OPSWAP_E_STARTING: {
+    meaning: "the engine or sidecar is starting and does not answer yet",
+    remedy: "wait until `opswap status` shows it as live; its log says what it does",
   },
   OPSWAP_E_AMBIGUOUS: {
     meaning: "several engines are running",
@@ -1518,6 +1801,22 @@ export const ERRORS = {
     meaning: "a stored verdict is not there, cannot be read, or does not follow from its inputs",
     remedy: "judge the samples again",
   },
+  OPSWAP_E_NO_EXPERIMENT: {
+    meaning: "no experiment of this name was applied",
+    remedy: "`opswap ab status` lists them, `opswap ab apply -f FILE` stores one",
+  },
+  OPSWAP_E_EXPERIMENT_STORE: {
+    meaning: "a file of the store of experiments was changed by other hands, or somebody else is working on the store",
+    remedy: "wait for the other one; a file that was changed is made anew by `opswap ab apply -f FILE`, and a run's folder may be moved away",
+  },
+  OPSWAP_E_RUNS: {
+    meaning: "the runs of an experiment do not allow this: one goes on, or there is none",
+    remedy: "`opswap ab status NAME` says how it stands",
+  },
+  OPSWAP_E_NOT_PASSED: {
+    meaning: "an experiment may not be promoted: there is no pass of its present spec on this build and model",
+    remedy: "`opswap ab start NAME`, and promote what has passed",
+  },
   OPSWAP_E_AUDIT: {
     meaning: "the audit was changed or cut",
     remedy: "`opswap audit verify` names the line; keep the file, and move it away to begin another",
@@ -1525,6 +1824,30 @@ export const ERRORS = {
   OPSWAP_E_AUDIT_STORE: {
     meaning: "the audit cannot be written",
     remedy: "mend what the message names, or set OPSWAP_STATE_DIR to a folder that can be written",
+  },
+  OPSWAP_E_ENDPOINT: {
+    meaning: "an engine's completions endpoint did not answer as a bisect needs it",
+    remedy: "see what the message says; docs/bisect.md has what is asked of it",
+  },
+  OPSWAP_E_BISECT: {
+    meaning: "a bisect cannot begin or go on; what ran before runs again",
+    remedy: "mend what the message names, and run it again",
+  },
+  OPSWAP_E_FROZEN: {
+    meaning: "a freeze forbids this switch",
+    remedy: "wait, or ask the owner of the freeze; `opswap freeze list` has them",
+  },
+  OPSWAP_E_LEASE: {
+    meaning: "an override that was to be renewed is not there any more",
+    remedy: "`opswap audit collect`, then `opswap audit show` tells why; begin a new one if it is still wanted",
+  },
+  OPSWAP_E_NO_FREEZE: {
+    meaning: "there is no freeze of this name",
+    remedy: "`opswap freeze list` has them; it may have ended by itself",
+  },
+  OPSWAP_E_NO_SWITCH: {
+    meaning: "the audit has no switch that could be switched back",
+    remedy: "`opswap audit show` lists the records; `opswap use` switches to whatever you name",
   },
 } as const;
 export type ProtocolErrorCode = keyof typeof ERRORS;

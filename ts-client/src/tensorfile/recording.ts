@@ -16,12 +16,16 @@ const scalar = z.object({
   value: z.union([z.number(), z.boolean(), z.string(), z.null()]),
 });
 const args = z.array(z.union([tensor, scalar]));
+const whole = z.string().regex(/^\d+$/);
 const metadata = z.object({
   opswap_recording: z.literal("1"),
   op: z.string(),
-  op_version: z.string().regex(/^\d+$/),
+  op_version: whole,
   build_digest: z.string(),
   bucket: z.string(),
+  rank: whole,
+  step: whole,
+  layer: whole,
   args: z.string(),
 });
 
@@ -37,6 +41,10 @@ export interface Recording {
   opVersion: number;
   buildDigest: string;
   bucket: string;
+  rank: number;
+  step: number;
+  /** Number of the call, from 0, among those of its op in the step. */
+  layer: number;
   /** In call order. */
   args: RecordedArgument[];
 }
@@ -54,6 +62,9 @@ export function parseRecording(file: string, data: Buffer): Recording {
     opVersion: Number(told.data.op_version),
     buildDigest: told.data.build_digest,
     bucket: told.data.bucket,
+    rank: Number(told.data.rank),
+    step: Number(told.data.step),
+    layer: Number(told.data.layer),
     args: readArgs(file, told.data.args).map((arg) => withBytes(file, arg, tensors)),
   };
 }

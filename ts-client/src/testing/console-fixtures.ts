@@ -21,16 +21,17 @@ function impl(name: string, calls: number) {
   return { name, calls, errors: 0, ...times, buckets: [], beyond_buckets: 0 };
 }
 
+const version = {
+  abi_major: 1,
+  abi_minor: 0,
+  manifest_schema: 1,
+  pack_version: "0.1.0",
+  build_digest: "d".repeat(64),
+  cpu_isa: "avx2",
+  device_status: "no device",
+};
+
 export function status(epoch = 0): StatusResult {
-  const version = {
-    abi_major: 1,
-    abi_minor: 0,
-    manifest_schema: 1,
-    pack_version: "0.1.0",
-    build_digest: "d".repeat(64),
-    cpu_isa: "avx2",
-    device_status: "no device",
-  };
   const one = {
     step: 10,
     epoch,
@@ -55,6 +56,8 @@ export function status(epoch = 0): StatusResult {
     restored: { outcome: "none", message: "" },
     trial: {},
     barred: [],
+    overrides: [],
+    freezes: [],
     divergence: null,
     isolation: null,
     counters: {},

@@ -42,7 +42,9 @@ async function start(dir: string, name: string, args: string[]): Promise<Server>
     said += chunk;
   });
   const deadline = Date.now() + START_MS;
-  while (!discover(dir).some((found) => found.name === name && found.pid === child.pid)) {
+  while (
+    !discover(dir).some((found) => found.name === name && found.pid === child.pid && found.state === "live")
+  ) {
     if (child.exitCode !== null || Date.now() > deadline) {
       child.kill("SIGKILL");
       throw new Error(`${args.join(" ")} did not start: ${said}`);

@@ -17,6 +17,11 @@ export interface OpColumn {
   leftOut?: number;
 }
 
+/** Names; what takes more than a live switch says so. */
+function implementations({ impls, toggles }: OpRow): string {
+  return impls.map((name) => (toggles[name] ? `${name} (${toggles[name]})` : name)).join(" ");
+}
+
 export const OP_COLUMNS = [
   { id: "op", head: "OP", cell: (row) => row.op, sort: (row) => row.op },
   {
@@ -68,7 +73,7 @@ export const OP_COLUMNS = [
     cell: (row) => String(row.epoch),
     sort: (row) => row.epoch,
   },
-  { id: "impls", head: "IMPLEMENTATIONS", cell: (row) => row.impls.join(" ") },
+  { id: "impls", head: "IMPLEMENTATIONS", cell: implementations },
 ] as const satisfies readonly OpColumn[];
 
 type Columns = (typeof OP_COLUMNS)[number];

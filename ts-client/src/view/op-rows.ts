@@ -12,6 +12,8 @@ export interface OpRow {
   mixed: boolean;
   /** Every implementation, in the library's order. */
   impls: string[];
+  /** What a switch to or from it takes, of implementations whose switch is not live on every rank. */
+  toggles: Record<string, string>;
   /** Of all implementations since the last reset. */
   calls: number;
   errors: number;
@@ -37,6 +39,7 @@ export function rankRows(ranks: readonly RankOps[]): OpRow[] {
         active,
         mixed: false,
         impls: impls.map((impl) => impl.name),
+        toggles: togglesOf(impls),
         calls: sum(impls, "calls"),
         errors: sum(impls, "errors"),
         timed: used?.timed ?? 0,
@@ -66,6 +69,7 @@ function merge(rows: readonly OpRow[]): OpRow {
     active: actives.join("/"),
     mixed: actives.length > 1,
     impls: [...new Set(rows.flatMap((row) => row.impls))],
+    toggles: Object.assign({}, ...rows.map((row) => row.toggles)),
     calls: add((row) => row.calls),
     errors: add((row) => row.errors),
     timed,
@@ -74,6 +78,11 @@ function merge(rows: readonly OpRow[]): OpRow {
     p99Ns: Math.max(...rows.map((row) => row.p99Ns)),
     epoch: Math.min(...rows.map((row) => row.epoch)),
   };
+}
+
+function togglesOf(impls: readonly ImplStats[]): Record<string, string> {
+  const told = impls.map(({ name, toggle_class = "live" }) => [name, toggle_class] as const);
+  return Object.fromEntries(told.filter(([, toggleClass]) => toggleClass !== "live"));
 }
 
 function sum(impls: readonly ImplStats[], key: "calls" | "errors"): number {

@@ -20,7 +20,7 @@ function paragraph(op: string, where: string, why: RankWhy): string[] {
     impl.name,
     impl.usable ? "yes" : "no",
     String(impl.priority),
-    [origin(impl), impl.reason].filter(Boolean).join("; "),
+    [origin(impl), switchedBy(impl), impl.reason].filter(Boolean).join("; "),
   ]);
   const columns = [
     { head: "" },
@@ -30,4 +30,9 @@ function paragraph(op: string, where: string, why: RankWhy): string[] {
     { head: "WHY" },
   ];
   return [`${op} version ${why.op_version}, ${where}: ${why.active} is active`, ...table(columns, rows)];
+}
+
+/** What a switch takes, where that is more than a live one. */
+function switchedBy({ toggle_class: toggleClass = "live" }: ImplWhy): string {
+  return toggleClass === "live" ? "" : `switched by ${toggleClass}`;
 }

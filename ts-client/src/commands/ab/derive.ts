@@ -1,6 +1,7 @@
 /** `opswap ab derive`. */
 import { Command } from "commander";
 import { type Derivation, deriveAgain } from "../../experiments/index.js";
+import { said } from "../../view/said.js";
 import { type Context, EXIT, examples, show } from "../context.js";
 import { verdictsFolder } from "./judge.js";
 
@@ -31,5 +32,3 @@ function derivationLines({ id, place, result, differences }: Derivation): string
     ...more,
   ];
 }
-
-const said = (value: unknown) => (value === undefined ? "nothing" : JSON.stringify(value));

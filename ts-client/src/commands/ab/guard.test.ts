@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import type { UseOptions } from "../../client/types.js";
 import { parseSpec } from "../../experiments/index.js";
 import { clientOf, status } from "../../testing/console-fixtures.js";
 import { OpswapError } from "../../types/errors.js";
@@ -18,14 +19,18 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 const SPEC = "{kind: Experiment, schema: 1, name: test, op: rms_norm, control: ref, candidate: cpu}";
 
+/** The overrides of the engine. */
+let left: object[] = [];
+
 /** An engine whose switches end with these codes, in order; "" is a switch that is done, and so are all that follow. */
 function guarded(...codes: string[]) {
-  const used: string[] = [];
+  const [used, asked]: [string[], (UseOptions | undefined)[]] = [[], []];
   const client = clientOf({
     name: "demo",
-    status: async () => status(),
-    use: async ([change]) => {
+    status: async () => ({ ...status(), overrides: left as never }),
+    use: async ([change], options) => {
       used.push(change?.impl ?? "");
+      asked.push(options);
       const code = codes.shift();
       if (code) throw new OpswapError(code, "not now");
       return { epoch: 1, step: 1, changes: [], acks: [], isolation: null };
@@ -33,7 +38,7 @@ function guarded(...codes: string[]) {
   });
   const { spec } = parseSpec("spec.yaml", SPEC);
   if (spec.kind !== "Experiment") throw new Error("not an experiment");
-  return { guard: new Guard({ out: () => {}, err: () => {} }, client, spec, 1), used };
+  return { guard: new Guard({ out: () => {}, err: () => {} }, client, spec, 1), used, asked };
 }
 
 describe("a guarded candidate", () => {
@@ -76,11 +81,40 @@ describe("a guarded candidate", () => {
     });
   });
 
-  it("stays where it passed", async () => {
-    const { guard, used } = guarded();
+  it("stays where it passed, under a last lease in which a person decides", async () => {
+    const { guard, used, asked } = guarded();
     await guard.letServe();
-    guard.leave();
+    await guard.leave("it passed");
     await guard.takeBack("the experiment broke off");
-    expect(used).toEqual(["cpu"]);
+    expect(used).toEqual(["cpu", "cpu"]);
+    expect(asked).toMatchObject([{ ttlMs: 30_000 }, { ttlMs: 86_400_000, renew: true }]);
   });
+
+  it("is renewed through what passes by, and given up when its lease is gone", async () => {
+    const { guard, used, asked } = guarded("", "OPSWAP_E_BUSY", "OPSWAP_E_TIMEOUT", "", "OPSWAP_E_LEASE");
+    await guard.letServe();
+    for (let i = 0; i < 3; i++) expect(await guard.renew()).toBeUndefined();
+    expect(asked.slice(1)).toMatchObject(Array(3).fill({ ttlMs: 30_000, renew: true }));
+    expect(await guard.renew()).toMatch(/serves no longer/);
+    await guard.takeBack("it is slow");
+    expect(used).toEqual(Array(5).fill("cpu"));
+  });
+
+  it.each([
+    [
+      "another op",
+      [{ op: "rms_norm", impl: "cpu", reason: "experiment test: it is tried" }],
+      ["cpu", "ref", "ref"],
+    ],
+    ["this op", [], ["cpu", "ref"]],
+  ])(
+    "is taken back for what it is where somebody switched %s meanwhile",
+    async (_what, overrides, expected) => {
+      const { guard, used } = guarded("", "OPSWAP_E_EPOCH");
+      left = overrides;
+      await guard.letServe();
+      await guard.takeBack("it is slow");
+      expect(used).toEqual(expected);
+    },
+  );
 });

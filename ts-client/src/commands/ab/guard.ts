@@ -1,8 +1,9 @@
-/** A candidate that serves while it is tried, and is taken back unless it may stay. */
+/** A candidate that serves while it is tried: by a lease, so that it goes back by itself when nobody renews it, and taken back unless it may stay. */
 import { setTimeout as sleep } from "node:timers/promises";
-import type { OpswapClient } from "../../client/types.js";
+import type { OpswapClient, UseOptions } from "../../client/types.js";
 import { isUnknown } from "../../experiments/audit/audited-switch.js";
 import type { ExperimentSpec } from "../../experiments/index.js";
+import type { UseResult } from "../../generated/messages.js";
 import { OpswapError } from "../../types/errors.js";
 import { asRefusal } from "../../types/refusal.js";
 import type { Io } from "../context.js";
@@ -13,6 +14,8 @@ const MOST_REASON = 400;
 const TRIES = 6;
 const BETWEEN_MS = 2_000;
 
+type Arm = "control" | "candidate";
+
 export class Guard {
   readonly #io: Io;
   readonly #client: OpswapClient;
@@ -20,6 +23,8 @@ export class Guard {
   readonly #betweenMs: number;
   /** The candidate serves, or may. */
   #isOut = false;
+  /** Committed when the candidate was last seen serving: a later one may be somebody else's choice. */
+  #epoch: number | undefined;
 
   constructor(io: Io, client: OpswapClient, spec: ExperimentSpec, betweenMs = BETWEEN_MS) {
     this.#io = io;
@@ -31,47 +36,88 @@ export class Guard {
   /** Has the candidate serve. Where nobody knows whether it came to that, it counts as out. */
   async letServe(): Promise<void> {
     this.#isOut = true;
-    await this.#serve("candidate", "it is tried").catch((thrown: unknown) => {
+    const lease = { ttlMs: this.#spec.guard.lease };
+    await this.#serve("candidate", "it is tried", lease).catch((thrown: unknown) => {
       this.#isOut = isUnknown(asRefusal(thrown).code);
       throw thrown;
     });
   }
 
-  /** Has control serve again, if the candidate is out; another switch or a slow rank is waited for. */
+  /** Renews the lease. Says why where the candidate serves no longer; an engine that is busy or silent is asked again next time. */
+  async renew(): Promise<string | undefined> {
+    if (!this.#isOut) return undefined;
+    try {
+      await this.#use("candidate", "it is tried", { ttlMs: this.#spec.guard.lease, renew: true });
+      return undefined;
+    } catch (thrown) {
+      const { code, message } = asRefusal(thrown);
+      if (code !== "OPSWAP_E_LEASE") return undefined;
+      this.#isOut = false;
+      return `the candidate serves no longer, by somebody else's choice or because its lease ended: ${message}`;
+    }
+  }
+
+  /** Has control serve again, if the candidate is out and nobody chose otherwise; another switch or a slow rank is waited for. */
   async takeBack(reason: string): Promise<void> {
     for (let left = TRIES - 1; this.#isOut; left--) {
       try {
-        await this.#serve("control", reason);
+        await this.#serve("control", reason, this.#epoch === undefined ? {} : { ifEpoch: this.#epoch });
         this.#isOut = false;
       } catch (thrown) {
-        if (left === 0) throw this.#stillServes(asRefusal(thrown));
-        await sleep(this.#betweenMs);
+        const refusal = asRefusal(thrown);
+        if (refusal.code === "OPSWAP_E_EPOCH") await this.#lookAgain().catch(() => {});
+        if (left === 0 && this.#isOut) throw this.#stillServes(refusal);
+        if (this.#isOut) await sleep(this.#betweenMs);
       }
     }
   }
 
-  /** It passed, or a person decides: it stays. */
-  leave(): void {
+  /** It passed, or a person decides on its failure: it serves on for the time that this may take, under a last lease. */
+  async leave(why: string): Promise<void> {
+    if (!this.#isOut) return;
+    await this.#serve("candidate", why, { ttlMs: this.#spec.guard.decide_within, renew: true });
     this.#isOut = false;
   }
 
-  async #serve(arm: "control" | "candidate", why: string): Promise<void> {
-    const { name, op, ticket, ...arms } = this.#spec;
+  /** What another guard left serving by its lease, if it does. */
+  async takeBackLeft(reason: string): Promise<void> {
+    await this.#lookAgain();
+    await this.takeBack(reason);
+  }
+
+  /** Somebody switched meanwhile: another op, or this one. */
+  async #lookAgain(): Promise<void> {
+    const { epoch, overrides } = await this.#client.status();
+    const { name, op, candidate } = this.#spec;
+    const isOurs = (reason: string) => reason.startsWith(`experiment ${name}: `);
+    this.#isOut = overrides.some((one) => one.op === op && one.impl === candidate && isOurs(one.reason));
+    this.#epoch = epoch;
+  }
+
+  /** By way of the audit. */
+  async #serve(arm: Arm, why: string, options: UseOptions): Promise<void> {
+    const { name, op, ticket } = this.#spec;
+    const about = { reason: `experiment ${name}: ${why}`.slice(0, MOST_REASON), ...(ticket && { ticket }) };
+    const asked = { action: "use", to: { [op]: this.#spec[arm] } };
+    await inAudit(this.#io, asked, about, () => this.#use(arm, why, options))(this.#client);
+  }
+
+  async #use(arm: Arm, why: string, options: UseOptions): Promise<UseResult> {
+    const { name, op, owner, ticket } = this.#spec;
     const reason = `experiment ${name}: ${why}`.slice(0, MOST_REASON);
-    const about = { reason, ...(ticket !== undefined && { ticket }) };
-    const change = { op, impl: arms[arm] };
-    const asked = { action: "use", to: { [op]: change.impl } };
-    await inAudit(this.#io, asked, about, (engine) => engine.use([change], { reason }))(this.#client);
+    const change = { op, impl: this.#spec[arm] };
+    const result = await this.#client.use([change], { ...options, reason, owner, ticket });
+    this.#epoch = result.epoch;
+    return result;
   }
 
   #stillServes({ code, message }: OpswapError): OpswapError {
-    const { op, candidate, control } = this.#spec;
+    const { op, candidate, control, guard } = this.#spec;
+    const until = `its lease of ${guard.lease / 1000} s is not renewed`;
     return new OpswapError(
       code,
-      `${candidate} may still serve ${op}, which cannot be taken back: ${message}`,
-      {
-        remedy: `\`opswap use ${op} ${control}\` when the engine answers`,
-      },
+      `${candidate} may still serve ${op}, which cannot be taken back: ${message}; ${until}`,
+      { remedy: `\`opswap use ${op} ${control}\` when the engine answers` },
     );
   }
 }

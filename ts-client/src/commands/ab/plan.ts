@@ -1,9 +1,16 @@
 /** `opswap ab plan`. */
 import { Command, InvalidArgumentError, Option } from "commander";
 import { type BucketForecast, type ExperimentSpec, readExperiment } from "../../experiments/index.js";
-import { assumedSpreads, forecast, measuredSpreads } from "../../experiments/plan.js";
+import { assumedSpreads, forecast, measuredSpreads, type Spread } from "../../experiments/plan.js";
+import {
+  type Run,
+  runsOf,
+  type StoredExperiment,
+  storedExperiment,
+  storedNames,
+} from "../../experiments/store/index.js";
+import { forecastLines, percent } from "../../view/forecast-lines.js";
 import { count } from "../../view/format.js";
-import { table } from "../../view/table.js";
 import { type Context, EXIT, engineOptions, examples, show, type TargetOptions } from "../context.js";
 import { validate } from "./validate.js";
 
@@ -12,10 +19,17 @@ interface Options extends TargetOptions {
   samples?: string;
 }
 
-interface Plan {
-  spec: ExperimentSpec;
+interface Forecast {
+  /** Where the spreads are from. */
+  source: string;
   buckets: BucketForecast[];
 }
+
+interface Plan extends Forecast {
+  spec: ExperimentSpec;
+}
+
+const ASSUMED = 0.05;
 
 export function planCommand(context: Context): Command {
   const command = new Command("plan")
@@ -29,7 +43,7 @@ export function planCommand(context: Context): Command {
     .addOption(
       new Option("--spread <share>", "the spread of ln(candidate / control) to assume instead")
         .argParser(spreadOption)
-        .default(0.05, "5%"),
+        .default(ASSUMED, "5%"),
     )
     .addHelpText("after", examples("ab plan rms-norm.yaml", "ab plan rms-norm.yaml --samples aa.jsonl"));
   return engineOptions(command).action(async (file: string, options: Options) => {
@@ -37,10 +51,34 @@ export function planCommand(context: Context): Command {
     await validate([read], options);
     const { samples, spread } = options;
     const spreads = samples === undefined ? assumedSpreads(spread) : measuredSpreads(read.spec, samples);
-    const plan: Plan = { spec: read.spec, buckets: forecast(read.spec, spreads) };
+    const source = samples === undefined ? "assumed; --samples measures it" : `measured in ${samples}`;
+    const plan: Plan = { spec: read.spec, source, buckets: forecast(read.spec, spreads) };
     show(context.io, options.json, plan, planLines);
     context.exitCode = EXIT.ok;
   });
+}
+
+/** The plan of a stored experiment: from the spread of its last run, else of another run of its op, else from an assumed one. */
+export function plannedFor(folder: string, { spec }: StoredExperiment): Forecast {
+  for (const name of [spec.name, ...storedNames(folder)]) {
+    const run = runsOf(folder, name).find((one) => spreadsOf(one).length > 0);
+    if (run === undefined || !isOfOp(folder, name, spec.op)) continue;
+    return { source: `measured in run ${run.id} of ${name}`, buckets: forecast(spec, spreadsOf(run)) };
+  }
+  return {
+    source: "assumed: no run of this op has measured it",
+    buckets: forecast(spec, assumedSpreads(ASSUMED)),
+  };
+}
+
+function isOfOp(folder: string, name: string, op: string): boolean {
+  return storedExperiment(folder, name).spec.op === op;
+}
+
+function spreadsOf({ look }: Run): Spread[] {
+  return (look?.buckets ?? []).flatMap(({ bucket, latency }, i) =>
+    latency === null ? [] : [{ bucket, place: i + 1, spread: latency.spread, isMeasured: true }],
+  );
 }
 
 function spreadOption(text: string): number {
@@ -49,7 +87,7 @@ function spreadOption(text: string): number {
   return value;
 }
 
-function planLines({ spec, buckets }: Plan): string[] {
+function planLines({ spec, ...planned }: Plan): string[] {
   const { sampling, analysis } = spec;
   const lines = [
     `${spec.name}: ${spec.op}, ${spec.candidate} against ${spec.control}`,
@@ -57,32 +95,5 @@ function planLines({ spec, buckets }: Plan): string[] {
     `  budget: ${percent(sampling.budget)} of the time of a step, for both runs`,
     `  gates: ${analysis.metrics.map(({ name }) => name).join(", ")}; alpha ${percent(analysis.alpha)} over all buckets and looks; a failure: ${spec.on_fail}`,
   ];
-  return buckets.length === 0 ? lines : [...lines, "", ...forecastLines(buckets)];
+  return planned.buckets.length === 0 ? lines : [...lines, "", ...forecastLines(planned)];
 }
-
-function forecastLines(buckets: readonly BucketForecast[]): string[] {
-  const [first] = buckets;
-  const slowdowns = first?.slowdowns ?? [];
-  const columns = [
-    { head: "bucket" },
-    { head: "spread", right: true },
-    { head: "finds at its end", right: true },
-    { head: "equal passes after", right: true },
-    ...slowdowns.map(({ slowdown }) => ({ head: `${percent(slowdown)} after`, right: true })),
-  ];
-  const rows = buckets.map((one) => [
-    one.bucket,
-    percent(one.spread),
-    one.detectable === undefined ? "nothing" : `${percent(one.detectable)} slower`,
-    number(one.toPass),
-    ...one.slowdowns.map(({ samples }) => number(samples)),
-  ]);
-  const source = first?.isMeasured ? "measured" : "assumed; --samples measures it";
-  return [
-    ...table(columns, rows),
-    `spread of a block of two samples, ${source}; numbers are samples of the bucket, in nine of ten runs`,
-  ];
-}
-
-const number = (samples: number | undefined) => (samples === undefined ? "never" : count(samples));
-const percent = (share: number) => `${Number((100 * share).toPrecision(3))}%`;

@@ -1,117 +1,87 @@
-/** `opswap ab run`: an experiment on a running engine, from its file to its verdict. */
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import path from "node:path";
+/** `opswap ab run`: an experiment on a running engine, from its file to its verdict, in the foreground. */
 import { Command } from "commander";
 import { withTarget } from "../../client/target.js";
-import type { OpswapClient } from "../../client/types.js";
+import { readExperiment } from "../../experiments/index.js";
 import {
-  deriveVerdict,
-  type ExperimentSpec,
-  type ReadSpec,
-  readExperiment,
-  storeVerdict,
-} from "../../experiments/index.js";
-import { type Look, runExperiment } from "../../experiments/live/run-experiment.js";
-import { OpswapError } from "../../types/errors.js";
-import { asRefusal } from "../../types/refusal.js";
-import { count, duration } from "../../view/format.js";
+  alone,
+  applySpec,
+  createRun,
+  experimentsFolder,
+  storedExperiment,
+} from "../../experiments/store/index.js";
 import { verdictLines } from "../../view/verdict-lines.js";
 import { type Context, EXIT, type ExitCode, engineOptions, examples, type Io, show } from "../context.js";
-import { Guard } from "./guard.js";
-import { verdictsFolder } from "./judge.js";
-import { validate } from "./validate.js";
+import { type Conducted, Conductor } from "./conduct.js";
+import { preflight } from "./preflight.js";
+import { recorded } from "./recorded.js";
+import { whoAmI } from "./who.js";
 
 interface Options {
   engine?: string;
   json?: boolean;
   guarded?: boolean;
 }
-/** What ends a run from outside; SIGHUP is a terminal that went away. */
-const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
-type Experiment = ReadSpec & { spec: ExperimentSpec };
 
-const HELP = `
+export const RUN_HELP = `
 Control and candidate both run behind live calls; what they write is compared and thrown away. With --guarded the candidate
-serves meanwhile: a failing verdict switches back to control on all ranks, and so does Ctrl-C. It runs until something follows
-from the samples, or until analysis.timeout; the verdict is stored, and \`opswap ab derive\` derives it again.
+serves meanwhile, by a lease: a failing verdict switches back to control on all ranks, and so does the engine by itself when
+nobody renews the lease. It runs until something follows from the samples, or until analysis.timeout; the verdict is stored,
+and \`opswap ab derive\` derives it again.`;
 
-Exits with 1 where the verdict is fail.`;
+export const RUN_CODES = `
+Exits with 0 where the verdict is pass, with 1 where it is fail, and with 4 where it is undecided.`;
 
 export function runCommand(context: Context): Command {
   const command = new Command("run")
-    .description("run an experiment on an engine until its verdict")
+    .description("apply an experiment and run it on an engine until its verdict")
     .argument("<file>", "the experiment, YAML or JSON")
     .option("--guarded", "let the candidate serve, and take it back when it fails")
-    .addHelpText("after", HELP)
+    .addHelpText("after", RUN_HELP)
+    .addHelpText("after", RUN_CODES)
     .addHelpText(
       "after",
       examples("ab run rms-norm.yaml", "ab run rms-norm.yaml --guarded --engine smollm2"),
     );
   return engineOptions(command).action(async (file: string, options: Options) => {
-    const read = readExperiment(file);
-    context.exitCode = await withTarget(options, async (client) => {
-      await validate([read], { engine: client.name });
-      return run(context.io, client, read, options);
-    });
+    context.exitCode = await recorded(context.io, { action: `ab run ${file}` }, (told) =>
+      withTarget(options, async (client) => {
+        const [read, folder, who] = [readExperiment(file), experimentsFolder(), whoAmI()];
+        const { name, op, candidate, ticket } = read.spec;
+        Object.assign(told, { action: `ab run ${name}`, engine: client.name, ticket: ticket ?? null });
+        const mode = options.guarded ? "guarded" : "shadow";
+        const run = await alone(folder, async () => {
+          await preflight(client, read, { folder, mode });
+          applySpec(folder, read, who);
+          return createRun(folder, storedExperiment(folder, name), { engine: client.name, mode, who });
+        });
+        const conducted = await new Conductor(context.io, client, folder, run).conduct();
+        Object.assign(told, {
+          why: `${op}, ${candidate}: ${conducted.run.phase}`,
+          verdict: conducted.verdict.id,
+        });
+        return ended(context.io, conducted, options);
+      }),
+    );
   });
 }
 
-async function run(io: Io, client: OpswapClient, read: Experiment, options: Options): Promise<ExitCode> {
-  const folder = mkdtempSync(path.join(tmpdir(), "opswap-ab-"));
-  const samplesFile = path.join(folder, "samples.jsonl");
-  const last = await looked(io, client, read.spec, options.guarded === true, samplesFile);
-  const { place, verdict } = stored(read, samplesFile);
-  rmSync(folder, { recursive: true, force: true });
-  show(io, options.json, { ...verdict, action: last.action, place }, (shown) => [
-    ...verdictLines(shown),
-    `${last.action}; stored in ${place}`,
-  ]);
-  return verdict.result === "fail" ? EXIT.failed : EXIT.ok;
-}
-
-/** The verdict, kept with its inputs; where that fails the samples stay where they are. */
-function stored(read: Experiment, samplesFile: string) {
-  try {
-    const verdict = deriveVerdict(read, samplesFile);
-    return { verdict, place: storeVerdict(verdictsFolder(), verdict, read.text, samplesFile) };
-  } catch (thrown) {
-    const { code, message } = asRefusal(thrown);
-    throw new OpswapError(code, `the verdict is not stored: ${message}`, {
-      remedy: `\`opswap ab judge ${read.file} --samples ${samplesFile}\` when that is mended`,
-    });
-  }
-}
-
-/** Looks until the last one. Only a candidate that passed goes on serving, or one that `pause` leaves to a person. */
-async function looked(
+/** Prints how a run ended, and says how to exit. */
+export function ended(
   io: Io,
-  client: OpswapClient,
-  spec: ExperimentSpec,
-  guarded: boolean,
-  samplesFile: string,
-): Promise<Look> {
-  const [guard, stop] = [new Guard(io, client, spec), new AbortController()];
-  const interrupt = () => stop.abort();
-  // Until the candidate is taken back: a second Ctrl-C must not leave it serving.
-  for (const signal of SIGNALS) process.on(signal, interrupt);
-  let last: Look | undefined;
-  try {
-    const started = guarded ? () => guard.letServe() : undefined;
-    for await (const look of runExperiment(client, spec, { samplesFile, signal: stop.signal, started })) {
-      last = look;
-      io.err(lookLine(look)); // progress: whoever reads the result may close the pipe before
-      if (look.action === "promotable" || look.action === "pause") guard.leave();
-      else if (look.action !== "hold") await guard.takeBack(look.judgement.reason);
-    }
-  } finally {
-    await guard.takeBack("the experiment broke off");
-    for (const signal of SIGNALS) process.off(signal, interrupt);
-  }
-  if (last === undefined) throw new Error("an experiment ends with a look");
-  return last;
+  { run, verdict, action, place }: Conducted,
+  { json }: { json?: boolean },
+): ExitCode {
+  show(io, json, { ...verdict, action, place, run: run.id, phase: run.phase }, (shown) => [
+    ...verdictLines(shown),
+    `${run.phase}; stored in ${place}`,
+    ...(run.phase === "passed"
+      ? [`\`opswap ab promote ${run.experiment}\` makes it the engine's choice`]
+      : []),
+  ]);
+  return exitOf(verdict.result);
 }
 
-function lookLine({ elapsedMs, samples, judgement }: Look): string {
-  return `${duration(elapsedMs * 1e6)}: ${count(samples)} samples: ${judgement.result}: ${judgement.reason}`;
+/** What a script is told of a verdict. */
+export function exitOf(result: string): ExitCode {
+  return result === "pass" ? EXIT.ok : result === "fail" ? EXIT.failed : EXIT.undecided;
 }

@@ -38,8 +38,12 @@ export function validateCommand(context: Context): Command {
   });
 }
 
-/** Refuses the first thing that is wrong with these files, each by itself and then together. */
-export async function validate(read: readonly ReadSpec[], options: TargetOptions): Promise<void> {
+/** Refuses the first thing that is wrong with these files, each by itself and then, unless they need not run at once, together. */
+export async function validate(
+  read: readonly ReadSpec[],
+  options: TargetOptions,
+  { togetherToo = true } = {},
+): Promise<void> {
   const target = options.engine === undefined ? { local: true } : options;
   await withTarget(target, async (client) => {
     const manifest = await client.manifest();
@@ -54,6 +58,7 @@ export async function validate(read: readonly ReadSpec[], options: TargetOptions
         freezes.push(spec);
       }
     }
+    if (!togetherToo) return;
     refuseShared(manifest, experiments);
     refuseFrozen(manifest, freezes, experiments, new Date());
   });

@@ -4,6 +4,7 @@ import type { OpswapClient } from "../../client/types.js";
 import type { Change, UseResult } from "../../generated/messages.js";
 import type { OpswapError } from "../../types/errors.js";
 import { asRefusal } from "../../types/refusal.js";
+import { collectFirst } from "./collect.js";
 import type { AuditEntry, AuditStore } from "./store.js";
 
 /** As much of an answer as goes into the audit. */
@@ -19,6 +20,10 @@ export const isUnknown = (code: string): boolean => UNKNOWN.has(code);
 export interface About {
   why?: string | undefined;
   ticket?: string | undefined;
+  /** The switch waits for no disk: what is to be kept is kept after it. */
+  afterwards?: boolean | undefined;
+  /** Id of the verdict that it follows from. */
+  verdict?: string | undefined;
   /** The switch goes on all the same: taking a kernel back must work on a full disk. */
   unaudited(error: OpswapError): unknown;
 }
@@ -40,13 +45,19 @@ export async function auditedSwitch<Result extends Switched>(
   change: () => Promise<Result>,
 ): Promise<Result> {
   const base = entryOf(client, what, about);
-  const asked = await kept(store, base, about);
+  const ask = async () => {
+    await collectFirst(client, store);
+    return kept(store, base, about);
+  };
+  const before = about.afterwards ? undefined : await ask();
   try {
     const result = await change();
+    const asked = about.afterwards ? await ask() : before;
     if (asked !== undefined) await kept(store, await done(client, { ...base, asked }, result), about);
     return result;
   } catch (thrown) {
     const { code, message } = asRefusal(thrown);
+    const asked = about.afterwards ? await ask() : before;
     const outcome = isUnknown(code) ? "unknown" : "refused";
     if (asked !== undefined) await kept(store, { ...base, asked, outcome, error: { code, message } }, about);
     throw thrown;
@@ -59,7 +70,7 @@ export function choiceOf(changes: readonly Change[]): Record<string, string> {
 }
 
 /** The number of the record, where it could be kept; its outcome would be without a question otherwise, and is left out too. */
-async function kept(store: AuditStore, entry: AuditEntry, about: About): Promise<number | undefined> {
+export async function kept(store: AuditStore, entry: AuditEntry, about: About): Promise<number | undefined> {
   try {
     return await store.append(entry);
   } catch (thrown) {
@@ -68,10 +79,20 @@ async function kept(store: AuditStore, entry: AuditEntry, about: About): Promise
   }
 }
 
-function entryOf(client: OpswapClient, { action, to }: Asked, { why, ticket }: About): AuditEntry {
+/** Who runs this process. */
+export function whoRuns(): AuditEntry["who"] {
   const { username, uid } = userInfo();
+  return { user: username, uid, host: hostname() };
+}
+
+/** The record of what is to be, with nothing known of its outcome. */
+export function entryOf(
+  client: OpswapClient,
+  { action, to }: Asked,
+  { why, ticket, verdict }: About,
+): AuditEntry {
   return {
-    who: { user: username, uid, host: hostname() },
+    who: whoRuns(),
     action,
     outcome: "asked",
     engine: client.name,
@@ -81,6 +102,7 @@ function entryOf(client: OpswapClient, { action, to }: Asked, { why, ticket }: A
     ticket: ticket ?? null,
     epoch: null,
     build: null,
+    ...(verdict !== undefined && { verdict }),
     error: null,
   };
 }

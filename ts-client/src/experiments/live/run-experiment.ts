@@ -3,8 +3,9 @@ import { randomBytes } from "node:crypto";
 import { appendFileSync, writeFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { OpswapClient } from "../../client/types.js";
+import type { RankShadow } from "../../generated/messages.js";
 import { OpswapError } from "../../types/errors.js";
-import { sampleOf, sampleText } from "../samples.js";
+import { type SampleLine, sampleOf, sampleText } from "../samples.js";
 import type { ExperimentSpec } from "../spec/experiment.js";
 import { type Action, nextAction } from "../verdict/action.js";
 import { Judge, type Judgement } from "../verdict/judge.js";
@@ -16,6 +17,8 @@ export interface Look {
   elapsedMs: number;
   samples: number;
   judgement: Judgement;
+  /** The shadow, as each rank told of it before its samples were read. */
+  ranks: RankShadow[];
   /** What follows; all but `hold` is the last look. */
   action: Action;
 }
@@ -25,6 +28,10 @@ export interface RunOptions {
   samplesFile: string;
   /** Ends the run at the next look; what was seen until then is judged. */
   signal: AbortSignal;
+  /** Of the choice of calls, and what tells this shadow from others; by chance where it is left out. */
+  salt?: number | undefined;
+  /** What was seen of the candidate elsewhere, such as in quarantine: behind the header, before all samples. */
+  known?: readonly SampleLine[] | undefined;
   /** Is waited for once the shadow runs, before the first look. */
   started?: (() => Promise<void>) | undefined;
 }
@@ -36,9 +43,10 @@ export interface RunOptions {
 export async function* runExperiment(
   client: OpswapClient,
   spec: ExperimentSpec,
-  { samplesFile, signal, started = async () => {} }: RunOptions,
+  options: RunOptions,
 ): AsyncGenerator<Look> {
-  const salt = randomBytes(6).readUIntBE(0, 6);
+  const { samplesFile, started = async () => {} } = options;
+  const salt = options.salt ?? randomBytes(6).readUIntBE(0, 6);
   const { op, control, candidate } = spec;
   const header = await streamHeader(client, { op, control, candidate, salt });
   writeFileSync(samplesFile, sampleText(header), { mode: 0o600 });
@@ -46,7 +54,7 @@ export async function* runExperiment(
   try {
     await client.ask("shadow_start", request(spec, salt));
     await started();
-    yield* looks(client, spec, salt, { samplesFile, signal });
+    yield* looks(client, spec, salt, options);
     isWhole = true;
   } finally {
     const stopped = client.ask("shadow_stop", { op, salt });
@@ -59,36 +67,50 @@ async function* looks(
   client: OpswapClient,
   spec: ExperimentSpec,
   salt: number,
-  { samplesFile, signal }: RunOptions,
+  { samplesFile, signal, known = [] }: RunOptions,
 ): AsyncGenerator<Look> {
   const [began, judge] = [Date.now(), new Judge(spec)];
   const after: number[] = [];
   let [samples, action]: [number, Action] = [0, "hold"];
+  const take = (line: SampleLine) => {
+    appendFileSync(samplesFile, sampleText(line));
+    judge.add(line);
+  };
+  for (const line of known) take(line);
   await pause(spec.analysis.initialDelay, signal);
   while (action === "hold") {
     await pause(spec.analysis.interval, signal);
-    const goesOn = await isRunning(client, spec, salt);
+    const ranks = await shadowOf(client, spec, salt);
     for await (const record of unread(client, spec.op, after)) {
-      const sample = sampleOf(record);
-      appendFileSync(samplesFile, sampleText(sample));
-      judge.add(sample);
+      take(sampleOf(record));
       samples += 1;
+      // What comes while it is read is the next look's: a busy engine would have this one never end.
+      if (ranks.every(({ rank, recorded }) => (after[rank] ?? 0) >= recorded)) break;
     }
+    const ended = ranks.find(({ ended_by }) => ended_by !== "");
+    if (ended && judge.judgement().result !== "fail") take(faultOf(ended));
     const [judgement, elapsedMs] = [judge.judgement(), Date.now() - began];
     action = nextAction(judgement.result, spec, elapsedMs);
-    if (action === "hold" && !goesOn) throw brokenOff(spec, "it ended by itself, and no gate says why");
+    if (action === "hold" && ended)
+      throw brokenOff(spec, `${ended.ended_by}, and no gate of this experiment minds`);
     if (action === "hold" && signal.aborted) action = "end";
-    yield { elapsedMs, samples, judgement, action };
+    yield { elapsedMs, samples, judgement, ranks, action };
   }
 }
 
-/** Whether calls are still chosen on every rank. One that the library ended has a reason in its last records; any other end is refused. */
-async function isRunning(client: OpswapClient, spec: ExperimentSpec, salt: number): Promise<boolean> {
+/** The shadow on every rank. One that the library ended says why; any other end is refused. */
+async function shadowOf(client: OpswapClient, spec: ExperimentSpec, salt: number): Promise<RankShadow[]> {
   const { ranks } = await client.ask("shadow_status", { op: spec.op });
   if (ranks.some((rank) => rank.salt !== salt)) throw brokenOff(spec, "another one was started in its place");
   if (ranks.some((rank) => !rank.running && rank.ended_by === ""))
     throw brokenOff(spec, "someone else stopped it");
-  return ranks.every((rank) => rank.running);
+  return ranks;
+}
+
+/** The library ends a shadow by itself only for a fault of the candidate; its record may have been overrun. */
+function faultOf({ ended_by, buckets }: RankShadow): SampleLine {
+  const bucket = buckets.find(({ chosen }) => chosen > 0)?.bucket ?? "of no known bucket";
+  return { kind: "event", bucket, event: "exception", message: ended_by };
 }
 
 function brokenOff({ name, op }: ExperimentSpec, why: string): OpswapError {

@@ -2,6 +2,7 @@
 import type { Manifest, ManifestOp } from "../../client/manifest.js";
 import { didYouMean } from "../../client/nearest.js";
 import type { OpswapClient } from "../../client/types.js";
+import type { ImplWhy } from "../../generated/messages.js";
 import type { OpswapError } from "../../types/errors.js";
 import type { ExperimentSpec, FreezeSpec } from "./experiment.js";
 import { type ReadSpec, specError } from "./read-file.js";
@@ -15,12 +16,6 @@ type Read<T> = Omit<ReadSpec, "spec"> & { spec: T };
 export async function checkExperiment(client: OpswapClient, read: Read<ExperimentSpec>): Promise<void> {
   const { spec, file, lineOf } = read;
   const op = checkOp(await client.manifest(), read, spec.op, ["op"]);
-  if (op.toggle_class !== undefined && op.toggle_class !== "live")
-    throw specError(
-      file,
-      lineOf(["op"]),
-      `${op.op} is switched by ${op.toggle_class}, so no verdict could take it back live`,
-    );
   const { ranks } = await client.why(spec.op);
   const impls = ranks.flatMap((rank) => rank.impls);
   for (const arm of ["control", "candidate"] as const) {
@@ -28,11 +23,25 @@ export async function checkExperiment(client: OpswapClient, read: Read<Experimen
     const found = impls.filter((impl) => impl.name === name);
     const names = impls.map((impl) => impl.name);
     if (found.length === 0) throw noSuch(read, [arm], `${op.op} has no implementation`, name, names);
+    const toggleClass = toggleClassOf(op, name, found);
+    if (toggleClass !== "live")
+      throw specError(
+        file,
+        lineOf([arm]),
+        `${op.op} ${name} is switched by ${toggleClass}, so no verdict could take it back live`,
+      );
     const barred = client.service === "engine" ? found.find(({ usable }) => !usable) : undefined;
     if (barred)
       throw specError(file, lineOf([arm]), `${arm} ${name} cannot run in ${client.name}: ${barred.reason}`);
   }
   for (const [i, bucket] of spec.buckets.entries()) checkBucket(read, op, bucket, ["buckets", i]);
+}
+
+/** What the ranks say, the worst of it; of a server that is older, what the manifest says. */
+function toggleClassOf(op: ManifestOp, impl: string, rows: readonly ImplWhy[]): string {
+  const declared = op.toggle_classes?.[impl] ?? op.toggle_class ?? "live";
+  const told = rows.map(({ toggle_class = declared }) => toggle_class);
+  return told.find((one) => one === "restart") ?? told.find((one) => one !== "live") ?? "live";
 }
 
 /** Refuses an op of a freeze that is not there. */

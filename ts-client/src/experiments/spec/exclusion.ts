@@ -15,6 +15,13 @@ function opsUnder(manifest: Manifest, op: string): ReadonlySet<string> {
   return found;
 }
 
+/** The ops of which a shadow would share an op with one of `op`: itself, what it is made of, and what is made of any of those. */
+export function relatedOps(manifest: Manifest, op: string): string[] {
+  const mine = opsUnder(manifest, op);
+  const all = manifest.ops.map((one) => one.op);
+  return all.filter((name) => [...opsUnder(manifest, name)].some((under) => mine.has(under)));
+}
+
 /** An op that both touch, whose numbers would then be of neither; undefined where there is none. */
 function sharedOp(manifest: Manifest, one: ExperimentSpec, other: ExperimentSpec): string | undefined {
   const ops = opsUnder(manifest, other.op);

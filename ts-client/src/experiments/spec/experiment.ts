@@ -14,10 +14,18 @@ const whole = z
 export const METRICS = ["safety", "numerics", "latency"] as const;
 export type MetricName = (typeof METRICS)[number];
 
+const GUARDS = { p50: 0.05, p95: 0.1, p99: 0.1, p999: 0.1 };
+const quantile = (name: keyof typeof GUARDS) =>
+  share
+    .default(GUARDS[name])
+    .describe(`latency: how far beyond non_inferior the candidate's ${name} may be above control's`);
+const guards = { p50: quantile("p50"), p95: quantile("p95"), p99: quantile("p99"), p999: quantile("p999") };
+
 const metric = z.strictObject({
   name: z.enum(METRICS).describe("what is judged; each is judged unless the list leaves it out"),
   failureLimit: whole.default(0).describe("numerics: so many samples beyond the tolerance are forgiven"),
   non_inferior: share.default(0.01).describe("latency: the candidate may be slower by less than this"),
+  ...guards,
 });
 
 const sampling = z.strictObject({
@@ -41,7 +49,25 @@ const analysis = z.strictObject({
     .array(metric)
     .min(1)
     .refine((all) => new Set(all.map((one) => one.name)).size === all.length, "a metric is there twice")
-    .default(METRICS.map((one) => ({ name: one, failureLimit: 0, non_inferior: 0.01 }))),
+    .default(METRICS.map((one) => ({ name: one, failureLimit: 0, non_inferior: 0.01, ...GUARDS }))),
+});
+
+const guard = z.strictObject({
+  lease: duration
+    .refine((ms) => ms >= 1_000 && ms <= 3_600_000, "a duration from 1s to 1h")
+    .default(30_000)
+    .describe("a guarded candidate goes back by itself when nobody has renewed it for so long"),
+  decide_within: duration
+    .refine((ms) => ms >= 1_000 && ms <= 30 * 86_400_000, "a duration from 1s to 30d")
+    .default(86_400_000)
+    .describe("a guarded candidate that passed, or whose failure is paused, goes back after this time"),
+});
+
+const promotion = z.strictObject({
+  ttl: duration
+    .refine((ms) => ms >= 1_000 && ms <= 30 * 86_400_000, "a duration from 1s to 30d")
+    .optional()
+    .describe("a promoted candidate goes back to control after this time; never when left out"),
 });
 
 const fresh = <T extends z.ZodType>(schema: T) => schema.prefault({} as z.input<T>);
@@ -64,6 +90,8 @@ export const experimentSpec = z
       .describe("buckets without which there is no pass, such as T16 H1024 bfloat16"),
     sampling: fresh(sampling),
     analysis: fresh(analysis),
+    guard: fresh(guard),
+    promotion: fresh(promotion),
     on_fail: z
       .enum(["rollback", "pause"])
       .default("rollback")
@@ -88,8 +116,8 @@ export const freezeSpec = z
 export const specFile = z.discriminatedUnion("kind", [experimentSpec, freezeSpec]);
 
 /** The names of all fields, for what a misspelt one probably meant. */
-export const FIELDS = [experimentSpec, freezeSpec, sampling, analysis, metric].flatMap((one) =>
-  Object.keys(one.shape),
+export const FIELDS = [experimentSpec, freezeSpec, sampling, analysis, metric, guard, promotion].flatMap(
+  (one) => Object.keys(one.shape),
 );
 
 export type ExperimentSpec = z.output<typeof experimentSpec>;

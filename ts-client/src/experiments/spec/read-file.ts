@@ -4,7 +4,14 @@ import { type Document, isMap, isNode, LineCounter, parseDocument } from "yaml";
 import type { z } from "zod";
 import { didYouMean } from "../../client/nearest.js";
 import { OpswapError } from "../../types/errors.js";
-import { type ExperimentSpec, FIELDS, METRICS, type SpecFile, specFile } from "./experiment.js";
+import {
+  type ExperimentSpec,
+  FIELDS,
+  type FreezeSpec,
+  METRICS,
+  type SpecFile,
+  specFile,
+} from "./experiment.js";
 
 const MOST_BYTES = 65_536;
 
@@ -29,6 +36,14 @@ export function readExperiment(file: string): ReadSpec & { spec: ExperimentSpec 
   const { spec } = read;
   if (spec.kind === "Experiment") return { ...read, spec };
   throw specError(file, read.lineOf(["kind"]), `expected kind Experiment, this is a ${spec.kind}`);
+}
+
+/** Refuses what is no freeze; the same as readSpec otherwise. */
+export function readFreeze(file: string): ReadSpec & { spec: FreezeSpec } {
+  const read = readSpec(file);
+  const { spec } = read;
+  if (spec.kind === "Freeze") return { ...read, spec };
+  throw specError(file, read.lineOf(["kind"]), `expected kind Freeze, this is an ${spec.kind}`);
 }
 
 /** The same of a text; `file` is what messages call it. */

@@ -19,9 +19,12 @@ export function halfWidth(n: number, variance: number, alpha: number): number {
   return Math.sqrt(((variance * 2 * scaled) / (n * n * r)) * Math.log(1 + Math.sqrt(scaled) / (2 * alpha)));
 }
 
+/** What of a bucket's alpha each part of its latency may spend: the mean on each side, the guards of quantiles together, the later windows together. */
+export const SHARE_OF = { mean: 1 / 2, guards: 1 / 4, windows: 1 / 4 } as const;
+
 /**
  * What the k-th bucket of an experiment, in order of its first sample, may spend of the experiment's alpha: alpha / (k (k + 1)). However
- * many buckets appear, the parts add up to less than alpha.
+ * many buckets appear, the parts add up to less than alpha. Windows of one bucket share its part in the same way.
  */
 export function alphaOfBucket(alpha: number, k: number): number {
   return alpha / (k * (k + 1));

@@ -1,6 +1,6 @@
 /** How many samples an experiment needs, and what the smallest slowdown is that it finds. */
-import { halfWidth } from "./confidence-sequence.js";
-import { FIRST_LOOK } from "./latency.js";
+import { halfWidth, SHARE_OF } from "./confidence-sequence.js";
+import { FIRST_LOOK } from "./running-bounds.js";
 
 /** The normal quantile of 90%, the share of experiments that find what they should. */
 const POWER = 1.2815515655446004;
@@ -32,7 +32,7 @@ export function samplesFor(plan: BucketPlan, distance: number): number | undefin
 }
 
 function needed({ alpha, spread }: BucketPlan, blocks: number): number {
-  return halfWidth(blocks, spread * spread, alpha) + (POWER * spread) / Math.sqrt(blocks);
+  return halfWidth(blocks, spread * spread, alpha * SHARE_OF.mean) + (POWER * spread) / Math.sqrt(blocks);
 }
 
 /** The spread that Latency reports of independent samples is larger than theirs by this, on average: the price of its caution. */

@@ -4,6 +4,7 @@ import type { Sample, SampleLine } from "../samples.js";
 import type { ExperimentSpec, MetricName } from "../spec/experiment.js";
 import { alphaOfBucket } from "../statistics/confidence-sequence.js";
 import { Latency, type LatencyBounds } from "../statistics/latency.js";
+import type { Allowances, Guard } from "../statistics/tail-guards.js";
 import { Gates } from "./gates.js";
 
 /** Outputs that must have been compared before numerics can pass. */
@@ -28,6 +29,8 @@ export interface BucketVerdict {
   worst: number | null;
   floor: number | null;
   latency: LatencyBounds | null;
+  /** Of single quantiles; empty where latency is not judged. */
+  guards: readonly Guard[];
 }
 
 /** Takes a bucket's lines one by one, and says at any time what follows from them. */
@@ -44,7 +47,7 @@ export class Bucket {
     this.#name = name;
     this.#spec = spec;
     this.#alpha = alphaOfBucket(spec.analysis.alpha, place);
-    this.#latency = new Latency(this.#alpha, spec.sampling.warmup);
+    this.#latency = new Latency(this.#alpha, spec.sampling.warmup, allowances(spec));
   }
 
   add(line: SampleLine): void {
@@ -67,6 +70,7 @@ export class Bucket {
       worst: finite(gates.worst),
       floor: finite(gates.floor),
       latency: latency === undefined ? null : { ...latency },
+      guards: this.#latency.guards().map((guard) => ({ ...guard })),
     };
   }
 
@@ -85,7 +89,7 @@ export class Bucket {
           ? this.#safety()
           : name === "numerics"
             ? this.#numerics(failureLimit)
-            : timely(latency, Math.log1p(non_inferior));
+            : timely(latency, this.#latency.guards(), Math.log1p(non_inferior));
       if (result === "fail") return { result, gate: name, reason };
       if (result === "inconclusive") open ??= { gate: name, reason };
     }
@@ -117,12 +121,34 @@ function inOrder(spec: ExperimentSpec) {
   return [...metrics].sort((a, b) => place[a.name] - place[b.name]);
 }
 
-function timely(latency: LatencyBounds | undefined, margin: number): [Result, string] {
+/** What may lie between control's quantile and the candidate's: the margin of the mean, and beyond it the guard's own. */
+function allowances({ analysis }: ExperimentSpec): Allowances | undefined {
+  const latency = analysis.metrics.find(({ name }) => name === "latency");
+  if (latency === undefined) return undefined;
+  const { non_inferior, p50, p95, p99, p999 } = latency;
+  const factor = (more: number) => (1 + non_inferior) * (1 + more);
+  return { p50: factor(p50), p95: factor(p95), p99: factor(p99), p999: factor(p999) };
+}
+
+/** Guards and later windows only fail: a pass is the mean's. */
+function timely(
+  latency: LatencyBounds | undefined,
+  guards: readonly Guard[],
+  margin: number,
+): [Result, string] {
+  const broken = guards.find(({ failed }) => failed);
+  if (broken && !(latency && latency.lower > margin)) return ["fail", beyondQuantile(broken)];
   if (latency === undefined) return ["inconclusive", "too few times of both orders"];
-  const { lower, upper } = latency;
+  const { lower, upper, late } = latency;
   if (lower > margin) return ["fail", `slower by at least ${percent(lower)}`];
+  if (late !== null && late > margin) return ["fail", `it became slower, by at least ${percent(late)}`];
   if (upper < margin) return ["pass", ""];
   return ["inconclusive", `between ${percent(lower)} and ${percent(upper)}`];
+}
+
+function beyondQuantile({ quantile, threshold_ns, candidate_beyond, control_beyond }: Guard): string {
+  const allowed = `control's ${quantile} of ${threshold_ns} ns and what is allowed beyond it`;
+  return `${quantile}: slower than ${allowed} in ${candidate_beyond} calls in which control was not, against ${control_beyond} of control's own`;
 }
 
 /** ln(candidate / control) as what the candidate takes more. */

@@ -68,7 +68,7 @@ function overall(buckets: readonly BucketVerdict[]): Pick<Judgement, "result" | 
 }
 
 function withoutData(bucket: string): BucketVerdict {
-  const none = { alpha: null, worst: null, floor: null, latency: null };
+  const none = { alpha: null, worst: null, floor: null, latency: null, guards: [] };
   const counts = { samples: 0, control_failed: 0, compared: 0, beyond: 0 };
   return { bucket, result: "no-data", gate: null, reason: "no call was sampled", ...counts, ...none };
 }

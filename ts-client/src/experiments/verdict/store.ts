@@ -18,6 +18,7 @@ import path from "node:path";
 import { z } from "zod";
 import { syncFolder } from "../../convert/run/staging.js";
 import { OpswapError } from "../../types/errors.js";
+import { differences } from "../differences.js";
 import { readSamples, type SampleHeader } from "../samples.js";
 import type { ExperimentSpec } from "../spec/experiment.js";
 import { type ReadSpec, readExperiment } from "../spec/read-file.js";
@@ -45,9 +46,42 @@ const stored = z.looseObject({
   schema: z.literal(1),
   id: z.string(),
   result: z.enum(RESULTS),
+  reason: z.string(),
   spec: z.looseObject({ file: z.enum(["spec.yaml"]), sha256: z.string() }),
-  samples: z.looseObject({ sha256: z.string() }),
+  samples: z.looseObject({
+    sha256: z.string(),
+    lines: z.int(),
+    build: z.string(),
+    engine: z.string().optional(),
+    model: z.string().optional(),
+    device: z.string().optional(),
+    candidate_digest: z.string().optional(),
+  }),
+  buckets: z.array(
+    z.looseObject({
+      bucket: z.string(),
+      result: z.enum(RESULTS),
+      gate: z.string().nullable(),
+      reason: z.string(),
+      samples: z.int(),
+      worst: z.number().nullable(),
+      latency: z.looseObject({ mean: z.number(), lower: z.number(), upper: z.number() }).nullable(),
+    }),
+  ),
 });
+
+/** A verdict as it stands in its file. */
+export type StoredVerdict = z.infer<typeof stored>;
+
+/** The verdict in a folder that storeVerdict made; whether it follows from its inputs is what deriveAgain says. */
+export function readVerdict(place: string): StoredVerdict {
+  const file = path.join(place, VERDICT);
+  if (!existsSync(file)) throw unreadable(file, "it is not there");
+  return readStored(file);
+}
+
+/** The samples beside a verdict. */
+export const samplesOf = (place: string): string => path.join(place, SAMPLES);
 
 /** Judges samples by a spec. */
 export function deriveVerdict(read: ReadSpec & { spec: ExperimentSpec }, samplesFile: string): Verdict {
@@ -112,7 +146,12 @@ export function deriveAgain(folder: string, named: string): Derivation {
   const specFile = path.join(place, kept.spec.file);
   const derived = deriveVerdict(readExperiment(specFile), path.join(place, SAMPLES));
   const plain = JSON.parse(verdictText(derived));
-  return { id: derived.id, place, result: derived.result, differences: differences("", kept, plain) };
+  const found = differences(kept, plain).map((each) => ({
+    path: each.path,
+    stored: each.one,
+    derived: each.other,
+  }));
+  return { id: derived.id, place, result: derived.result, differences: found };
 }
 
 const verdictText = (verdict: Verdict) => `${JSON.stringify(verdict, null, 2)}\n`;
@@ -138,7 +177,7 @@ function placeOf(folder: string, named: string): string {
   });
 }
 
-function readStored(file: string): z.infer<typeof stored> {
+function readStored(file: string): StoredVerdict {
   let value: unknown;
   try {
     value = JSON.parse(readFileSync(file, "utf8"));
@@ -154,18 +193,8 @@ function readStored(file: string): z.infer<typeof stored> {
 const unreadable = (file: string, what: string) =>
   new OpswapError("OPSWAP_E_VERDICT", `${file} cannot be read: ${what}`);
 
-function differences(at: string, kept: unknown, derived: unknown): Derivation["differences"] {
-  if (Object.is(kept, derived)) return [];
-  if (!isObject(kept) || !isObject(derived)) return [{ path: at, stored: kept, derived }];
-  const keys = new Set([...Object.keys(kept), ...Object.keys(derived)]);
-  return [...keys].flatMap((key) => differences(at === "" ? key : `${at}.${key}`, kept[key], derived[key]));
-}
-
 function syncFile(file: string): void {
   const fd = openSync(file, "r+");
   fsyncSync(fd);
   closeSync(fd);
 }
-
-const isObject = (value: unknown): value is Record<string, unknown> =>
-  typeof value === "object" && value !== null;

@@ -1,0 +1,118 @@
+/** Kernels of a user on a real vLLM under load: good, wrong, not finite, crashing, and wrong in a rare shape alone. */
+import { copyFileSync, readdirSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { connectEngine, type OpswapClient } from "../../ts-client/src/client/index.js";
+import { ask } from "../../ts-client/src/demo/ask.js";
+import type { Server } from "../../ts-client/src/demo/server.js";
+import { Traffic } from "../../ts-client/src/demo/traffic.js";
+import { opswap, type Ran, root, scratch } from "./harness.js";
+import { CANDIDATES, RECORDINGS, server } from "./server.js";
+
+const OP = "silu_and_mul";
+const KERNELS = ["torch", "wrong", "nan", "crash", "rare"] as const;
+type Kernel = (typeof KERNELS)[number];
+
+const { dir, remove } = scratch();
+const env = { OPSWAP_STATE_DIR: path.join(dir, "state") };
+let [vllm, client, traffic]: [Server, OpswapClient, Traffic] = [] as never;
+
+/** A verb on this engine, with its output as the message of a failure. */
+async function run(words: readonly string[], code = 0): Promise<Ran> {
+  const ran = await opswap([...words, "--engine", vllm.engine], env);
+  expect(ran, `opswap ${words.join(" ")}\n${ran.out}${ran.err}`).toMatchObject({ code });
+  return ran;
+}
+const active = async () => (await client.ops(OP)).ranks[0]?.ops[0]?.active;
+
+beforeAll(async () => {
+  vllm = await server();
+  client = await connectEngine({ name: vllm.engine });
+  traffic = new Traffic(vllm.url, await ask(vllm.url));
+  await client.use([{ op: OP, impl: "cpu" }]);
+  await run(["record", "start", OP]);
+  while (!readdirSync(RECORDINGS).some((name) => name.includes(OP))) await sleep(200);
+  await run(["record", "stop", OP]);
+  for (const kernel of KERNELS) {
+    const file = path.join(CANDIDATES, `story_${kernel}.py`);
+    copyFileSync(path.join(root, `test/cli/kernels/swiglu_${kernel}.py`), file);
+    await run(["register", file, "--op", OP, "--as", kernel]);
+  }
+});
+afterAll(async () => {
+  const { differing, failures } = await traffic.stop();
+  await client.use([{ op: OP, impl: "cpu" }]);
+  await client.close();
+  remove();
+  expect({ differing, failures }).toEqual({ differing: 0, failures: [] });
+});
+
+/** An experiment with `kernel` as the candidate, applied. */
+async function applied(kernel: Kernel, extra = ""): Promise<string> {
+  const file = path.join(dir, `${kernel}.yaml`);
+  const arms = `op: ${OP}\ncontrol: cpu\ncandidate: ${kernel}`;
+  const how = `sampling: {share: 100%, budget: 50%}\nanalysis: {interval: 500ms, timeout: 60s${extra}}`;
+  writeFileSync(file, `kind: Experiment\nschema: 1\nname: story-${kernel}\n${arms}\n${how}\n`);
+  await run(["ab", "apply", "-f", file]);
+  return `story-${kernel}`;
+}
+
+describe("a user's kernel on a live engine", () => {
+  it("does not serve before it was in quarantine", async () => {
+    const refused = await run(["use", OP, "torch"], 1);
+    expect(refused.err).toMatch(/OPSWAP_E_QUARANTINE/);
+    expect(await active()).toBe("cpu");
+  });
+
+  it.each([
+    ["wrong", /tolerance|wrong/],
+    ["nan", /finite/],
+    ["crash", /SIGSEGV|crash/],
+  ] as const)("never serves where it is %s", async (kernel, why) => {
+    const barred = await run(["quarantine", OP, kernel], 1);
+    expect(barred.out + barred.err).toMatch(why);
+    expect((await run(["use", OP, kernel], 1)).err).toMatch(/OPSWAP_E_BARRED/);
+    expect(await active()).toBe("cpu");
+  });
+
+  it("serves where it is good, after quarantine and beside control; what it costs is found", async () => {
+    await run(["quarantine", OP, "torch"]);
+    const metrics = ", metrics: [{name: safety}, {name: numerics}]";
+    const name = await applied("torch", metrics);
+    await run(["ab", "start", name, "--guarded"]);
+    await expect.poll(active, { timeout: 20_000 }).toBe("torch");
+    expect((await opswap(["ab", "watch", name], env)).code).toBe(0);
+    await run(["ab", "promote", name]);
+    expect((await client.status()).choice).toMatchObject({ [OP]: "torch" });
+    await run(["use", OP, "cpu"]);
+  });
+
+  it("is taken back where it is wrong in a rare shape alone", async () => {
+    await run(["quarantine", OP, "rare"]);
+    const name = await applied("rare");
+    await run(["ab", "start", name, "--guarded"]);
+    await expect.poll(active, { timeout: 20_000 }).toBe("rare");
+    await ask(vllm.url, `${"the same words again and again, ".repeat(30)} What is the capital of France?`);
+    const watched = await opswap(["ab", "watch", name], env);
+    expect(watched, watched.out + watched.err).toMatchObject({ code: 1 });
+    expect(watched.out + watched.err).toMatch(/T\d+ I1536 bfloat16.*numerics/s);
+    expect(await active()).toBe("cpu");
+    await run(["ab", "promote", name], 1);
+  });
+
+  it("is in the audit, which verifies", async () => {
+    const told = JSON.parse((await opswap(["audit", "show", "--json"], env)).out);
+    const actions = told.map(
+      ({ action, outcome }: { action: string; outcome: string }) => `${action}: ${outcome}`,
+    );
+    for (const expected of [
+      /register.*done/,
+      /quarantine.*/,
+      /ab start story-torch.*/,
+      /ab promote story-torch.*done/,
+    ])
+      expect(actions).toContainEqual(expect.stringMatching(expected));
+    expect((await opswap(["audit", "verify"], env)).code).toBe(0);
+  });
+});

@@ -1,0 +1,179 @@
+/** A run of an experiment, from its first call to its verdict: what `ab run` does in the foreground, and a controller of `ab start` behind it. */
+import path from "node:path";
+import { startTime } from "../../client/process.js";
+import type { OpswapClient } from "../../client/types.js";
+import { deriveVerdict, type ExperimentSpec, storeVerdict } from "../../experiments/index.js";
+import { type Look, runExperiment } from "../../experiments/live/run-experiment.js";
+import { inRun, type Phase, type Run, specOfRun, writeRun } from "../../experiments/store/index.js";
+import { coverageOf, lookOf } from "../../experiments/store/look.js";
+import type { Action } from "../../experiments/verdict/action.js";
+import type { Verdict } from "../../experiments/verdict/store.js";
+import { OpswapError } from "../../types/errors.js";
+import { asRefusal } from "../../types/refusal.js";
+import { count, duration } from "../../view/format.js";
+import type { Io } from "../context.js";
+import { Guard } from "./guard.js";
+import { verdictsFolder } from "./judge.js";
+import { keep } from "./recorded.js";
+
+/** How a run ended. */
+export interface Conducted {
+  run: Run;
+  verdict: Verdict;
+  action: Action;
+  /** Where the verdict is. */
+  place: string;
+}
+
+/** What ends a run from outside; SIGHUP is a terminal that went away. */
+const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+/** A run shows that it lives at least so often. */
+const HEARTBEAT_MS = 5_000;
+const MOST_REASON = 1_000;
+
+export class Conductor {
+  readonly #io: Io;
+  readonly #client: OpswapClient;
+  readonly #folder: string;
+  readonly #spec: ExperimentSpec;
+  readonly #stop = new AbortController();
+  readonly #guard: Guard;
+  #run: Run;
+  /** Why it was stopped, where a person did not. */
+  #lost = "";
+
+  constructor(io: Io, client: OpswapClient, folder: string, run: Run) {
+    this.#io = io;
+    this.#client = client;
+    this.#folder = folder;
+    this.#run = run;
+    this.#spec = specOfRun(folder, run).spec;
+    this.#guard = new Guard(io, client, this.#spec);
+  }
+
+  /** Runs to the end. A run that breaks off is lost, with the reason, and thrown on. */
+  async conduct(): Promise<Conducted> {
+    const interrupt = () => this.#stop.abort();
+    // Until the candidate is taken back: a second Ctrl-C must not leave it serving.
+    for (const signal of SIGNALS) process.on(signal, interrupt);
+    const controller = { pid: process.pid, start_time: startTime(process.pid) ?? "" };
+    this.#write({ controller });
+    const heart = setInterval(() => void this.#beat(), Math.min(HEARTBEAT_MS, this.#spec.guard.lease / 3));
+    try {
+      const last = await this.#looked();
+      return await this.#judged(last);
+    } catch (thrown) {
+      const { code, message } = asRefusal(thrown);
+      this.#write({ phase: "lost", reason: `${message} [${code}]`.slice(0, MOST_REASON), ended: now() });
+      throw thrown;
+    } finally {
+      clearInterval(heart);
+      for (const signal of SIGNALS) process.off(signal, interrupt);
+    }
+  }
+
+  /** Looks until the last one. Only a candidate that passed goes on serving, or one that `pause` leaves to a person. */
+  async #looked(): Promise<Look> {
+    const { mode, salt } = this.#run;
+    const isGuarded = mode === "guarded" && this.#spec.candidate !== this.#spec.control;
+    const started = async () => {
+      if (isGuarded) await this.#guard.letServe();
+      this.#write({ phase: mode });
+    };
+    const [samplesFile, { signal }] = [inRun(this.#folder, this.#run, "samples.jsonl"), this.#stop];
+    let last: Look | undefined;
+    try {
+      for await (const look of runExperiment(this.#client, this.#spec, {
+        samplesFile,
+        signal,
+        salt,
+        started,
+      })) {
+        last = look;
+        await this.#follow(look);
+      }
+    } finally {
+      await this.#guard.takeBack("the experiment broke off");
+    }
+    if (last === undefined) throw new Error("an experiment ends with a look");
+    return last;
+  }
+
+  /** First what follows, since a failing candidate serves until then; the store after it. */
+  async #follow(look: Look): Promise<void> {
+    const { action, judgement } = look;
+    if (action === "promotable") await this.#guard.leave("it passed, and waits to be promoted");
+    else if (action === "pause") await this.#guard.leave("it failed, and waits for a person");
+    else if (action !== "hold") await this.#guard.takeBack(judgement.reason);
+    this.#write({ look: lookOf(look), coverage: coverageOf(look.ranks) });
+    this.#io.err(lookLine(look)); // progress: whoever reads the result may close the pipe before
+  }
+
+  async #judged({ action, judgement }: Look): Promise<Conducted> {
+    const { verdict, place } = this.#stored();
+    const phase = this.#phaseAfter(action);
+    const stopped = phase === "stopped" ? this.#lost || "it was stopped" : "";
+    const reason = stopped === "" ? judgement.reason : `${stopped}; ${judgement.result}: ${judgement.reason}`;
+    this.#write({ phase, reason, verdict: verdict.id, ended: now() });
+    const { name, ticket } = this.#spec;
+    await keep(this.#io, {
+      ...{ action: `ab verdict ${name}: ${verdict.result}`, outcome: "done", engine: this.#client.name },
+      ...{
+        why: verdict.reason.slice(0, MOST_REASON),
+        ticket: ticket ?? null,
+        build: verdict.samples.build,
+        verdict: verdict.id,
+      },
+    });
+    return { run: this.#run, verdict, action, place };
+  }
+
+  #phaseAfter(action: Action): Phase {
+    if (action === "promotable") return "passed";
+    if (action === "rollback" || action === "pause") return "failed";
+    return this.#stop.signal.aborted ? "stopped" : "inconclusive";
+  }
+
+  /** The verdict, kept with its inputs; where that fails the samples stay where they are. */
+  #stored() {
+    const samples = inRun(this.#folder, this.#run, "samples.jsonl");
+    const read = specOfRun(this.#folder, this.#run);
+    try {
+      const verdict = deriveVerdict(read, samples);
+      return { verdict, place: storeVerdict(verdictsFolder(), verdict, read.text, samples) };
+    } catch (thrown) {
+      const { code, message } = asRefusal(thrown);
+      const again = `\`opswap ab judge ${path.join(path.dirname(samples), "spec.yaml")} --samples ${samples}\``;
+      throw new OpswapError(code, `the verdict is not stored: ${message}`, {
+        remedy: `${again} when that is mended`,
+      });
+    }
+  }
+
+  /** The run lives, and its candidate may serve on; where it does not serve any more there is nothing left to compare. */
+  async #beat(): Promise<void> {
+    this.#write({});
+    const lost = await this.#guard.renew();
+    if (lost === undefined) return;
+    this.#lost = lost;
+    this.#stop.abort();
+  }
+
+  #write(more: Partial<Run>): void {
+    this.#run = { ...this.#run, ...more, heartbeat: now() };
+    writeRun(this.#folder, this.#run);
+  }
+}
+
+const now = () => new Date().toISOString();
+
+interface ShownLook {
+  elapsedMs: number;
+  samples: number;
+  judgement: { result: string; reason: string };
+}
+
+/** A look, as watch prints it too. */
+export function lookLine({ elapsedMs, samples, judgement }: ShownLook): string {
+  return `${duration(elapsedMs * 1e6)}: ${count(samples)} samples: ${judgement.result}: ${judgement.reason}`;
+}
