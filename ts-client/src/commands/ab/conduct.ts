@@ -3,6 +3,7 @@ import path from "node:path";
 import { startTime } from "../../client/process.js";
 import type { OpswapClient } from "../../client/types.js";
 import { deriveVerdict, type ExperimentSpec, storeVerdict } from "../../experiments/index.js";
+import { referencesOf } from "../../experiments/live/candidate.js";
 import { type Look, runExperiment } from "../../experiments/live/run-experiment.js";
 import { inRun, type Phase, type Run, specOfRun, writeRun } from "../../experiments/store/index.js";
 import { coverageOf, lookOf } from "../../experiments/store/look.js";
@@ -64,7 +65,9 @@ export class Conductor {
       return await this.#judged(last);
     } catch (thrown) {
       const { code, message } = asRefusal(thrown);
-      this.#write({ phase: "lost", reason: `${message} [${code}]`.slice(0, MOST_REASON), ended: now() });
+      // What quarantine bars never ran in the engine, and fails.
+      const phase = code === "OPSWAP_E_BARRED" ? "failed" : "lost";
+      this.#write({ phase, reason: `${message} [${code}]`.slice(0, MOST_REASON), ended: now() });
       throw thrown;
     } finally {
       clearInterval(heart);
@@ -80,15 +83,12 @@ export class Conductor {
       if (isGuarded) await this.#guard.letServe();
       this.#write({ phase: mode });
     };
+    const known = await referencesOf(this.#client, this.#spec, () => this.#write({ phase: "quarantine" }));
     const [samplesFile, { signal }] = [inRun(this.#folder, this.#run, "samples.jsonl"), this.#stop];
+    const options = { samplesFile, signal, salt, started, known };
     let last: Look | undefined;
     try {
-      for await (const look of runExperiment(this.#client, this.#spec, {
-        samplesFile,
-        signal,
-        salt,
-        started,
-      })) {
+      for await (const look of runExperiment(this.#client, this.#spec, options)) {
         last = look;
         await this.#follow(look);
       }

@@ -6,6 +6,7 @@ import type { OpswapClient } from "../../client/types.js";
 import { auditedSwitch } from "../../experiments/audit/audited-switch.js";
 import { FileAudit } from "../../experiments/audit/file-store.js";
 import { checkExperiment, deriveAgain } from "../../experiments/index.js";
+import { digestOf } from "../../experiments/live/candidate.js";
 import { stateFolder } from "../../experiments/state-folder.js";
 import {
   experimentsFolder,
@@ -104,7 +105,9 @@ async function refuseOther(
       name,
       `verdict ${verdict.id} is of build ${verdict.samples.build}, rank ${other.rank} runs ${other.build_digest}`,
     );
-  const { model } = verdict.samples;
+  const { model, candidate_digest: digest } = verdict.samples;
+  if ((await digestOf(client, stored.spec)) !== digest)
+    throw notPassed(name, `verdict ${verdict.id} is of another file of ${stored.spec.candidate}`);
   if (model !== undefined && framework !== null && framework.model !== model)
     throw notPassed(
       name,

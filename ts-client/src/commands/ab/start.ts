@@ -109,7 +109,7 @@ async function hasBegun(folder: string, run: Run): Promise<Run> {
   for (const end = Date.now() + BEGINS_MS; Date.now() < end; await sleep(LOOK_MS)) {
     const now = readRun(folder, run.experiment, run.id);
     if (now === undefined || now.phase === "starting") continue;
-    if (now.phase !== "lost") return now;
+    if (now.phase !== "lost" && (now.phase !== "failed" || now.verdict !== null)) return now;
     throw new OpswapError("OPSWAP_E_RUNS", `${run.experiment} did not begin: ${now.reason}`, {
       remedy: `its log: ${inRun(folder, run, "log")}`,
     });
