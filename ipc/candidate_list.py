@@ -56,7 +56,7 @@ def _of_op(engine: Engine, op: str, ranks: list[Fields]) -> list[Fields]:
             "active": all(rank["active"] == name for rank in ranks),
             "on_trial": record.trial.get(op) == name,
             "barred": barred.get(name, ""),
-            "quarantine": {"state": "none", "reason": ""},
+            "quarantine": engine.quarantine.standing(op, name),
         }
         usable = not missing and all(impl["usable"] for impl in there) and name not in barred
         told = {"op": op, "impl": name, **origin(engine, op, there[0]), "usable": usable}

@@ -37,7 +37,10 @@ FAULTS = {
     "exits": "    sys.exit(0)",
     "exits at once": "    os._exit(0)",
     "raises": "    raise ValueError('planted')",
-    "forks and is wrong": "    os.fork() or time.sleep(3600)\n    out[0, 0] += 1",
+    "forks and is wrong": """
+    child = os.fork() or time.sleep(3600)
+    open(__file__ + ".pid", "w").write(str(child))
+    out[0, 0] += 1""",
     "prints and is wrong": "    print('x' * (1 << 20)); os.write(1, b'y' * (1 << 20))\n    out[0, 0] += 1",
 }
 

@@ -18,7 +18,7 @@ from ..messages import RESULTS, FieldError
 from ..state import StateFile
 from ..watch import RECORDINGS
 from .files import recordings_of, remove_older
-from .supervisor import supervise
+from .supervisor import Ended, supervise
 from .verdict import verdict
 
 log = logging.getLogger("opswap.quarantine")
@@ -51,6 +51,7 @@ class Quarantine:
         self._environment = environment
         self._running = asyncio.Lock()
         self._stop = threading.Event()
+        self._process: asyncio.Future[Ended] | None = None
         self._file: StateFile | None = None
         self.results: list[Result] = []
 
@@ -87,6 +88,13 @@ class Quarantine:
                 return each
         return None
 
+    def standing(self, op: str, impl: str) -> dict[str, str]:
+        """`Quarantine` of messages.json: the last word on what is there now."""
+        found = self.result_of(op, impl)
+        if found is None:
+            return {"state": "waiting" if self.is_registered(op, impl) else "none", "reason": ""}
+        return {"state": found["verdict"], "reason": found["reason"]}
+
     def refuse(self, changes: Mapping[str, str]) -> None:
         """Raises IpcError QUARANTINE where one of `changes` is a registered candidate that has not passed."""
         for op, impl in changes.items():
@@ -122,10 +130,12 @@ class Quarantine:
         if self._running.locked():
             raise IpcError("OPSWAP_E_BUSY", "quarantine: another one is under way")
         async with self._running:
-            digest, began = self.digest_of(op, impl), time.monotonic()
+            row, digest, began = self._row_of(op, impl), self.digest_of(op, impl), time.monotonic()
             files = await asyncio.to_thread(self._recordings, op, calls)
-            job = self._job(op, impl, control, files)
-            ended = await asyncio.to_thread(supervise, job, timeout_s, self._stop)
+            job = self._job(op, impl, control, row, files)
+            self._process = asyncio.ensure_future(asyncio.to_thread(supervise, job, timeout_s, self._stop))
+            # Whoever asked may go: the process is watched until it has ended.
+            ended = await asyncio.shield(self._process)
             took = {"time_ms": int(1000 * time.time()), "took_ms": int(1000 * (time.monotonic() - began))}
             arms = {"op": op, "impl": impl, "control": control, "digest": digest}
             result: Result = {**arms, **verdict(ended, files), **took}
@@ -137,8 +147,8 @@ class Quarantine:
     async def stop(self) -> None:
         """Ends what is under way."""
         self._stop.set()
-        async with self._running:
-            pass
+        if self._process is not None:
+            await asyncio.wait({self._process})
 
     async def remove_old_recordings(self) -> None:
         """Where the engine's environment says how long they are kept."""
@@ -156,13 +166,15 @@ class Quarantine:
         files = recordings_of(Path(folder), op, calls)
         if not files:
             what = f"{op}: there is no recording of it in {folder}"
-            raise IpcError("OPSWAP_E_QUARANTINE", what, f"`opswap record start {op}`, and `record stop` after some calls")
+            raise IpcError(
+                "OPSWAP_E_QUARANTINE", what, f"`opswap record start {op}`, and `record stop` after some calls"
+            )
         return files
 
-    def _job(self, op: str, impl: str, control: str, files: list[str]) -> Row:
+    def _job(self, op: str, impl: str, control: str, row: Row | None, files: list[str]) -> Row:
         of_engine = "framework" in (impl, control)
         return {
-            **{"op": op, "control": control, "candidate": impl, "row": self._row_of(op, impl)},
+            **{"op": op, "control": control, "candidate": impl, "row": row},
             "variants": [self._framework["name"]] if of_engine else [],
             "recordings": files,
             **{"memory_bytes": MEMORY_BYTES, "call_bytes": CALL_BYTES, "threads": THREADS},

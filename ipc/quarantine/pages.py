@@ -1,4 +1,4 @@
-"""Memory in which a wrong access ends the process or leaves a trace: pages of its own between ones that nobody may touch."""
+"""Memory in which a wrong access ends the process or leaves a trace: pages between ones that nobody may touch."""
 
 from __future__ import annotations
 

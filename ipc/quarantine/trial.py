@@ -135,7 +135,7 @@ def _worst(spec: dict[str, Any], outputs: Outputs, right: Outputs) -> float:
 def _refuse_wrong(
     spec: dict[str, Any], outputs: Outputs, expected: Outputs, right: Outputs | None, allowed: float | None
 ) -> None:
-    """By the rules of a verdict (docs/ab-verdicts.md): against the reference where there is one, else against control."""
+    """By the rules of a verdict (docs/ab-verdicts.md): against the reference where there is one, else control."""
     for name, got in outputs.items():
         apart = difference(got, expected[name], spec["tolerance"])
         truth = difference(got, right[name], spec["tolerance"]) if right is not None and name in right else apart
@@ -160,4 +160,3 @@ def _is_memory(error: BaseException) -> bool:
 def finite(value: float | None) -> float | None:
     """JSON has no infinity: null stands for it."""
     return value if value is not None and math.isfinite(value) else None
-

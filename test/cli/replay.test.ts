@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { pythonEnvironment } from "../../ts-client/src/python-environment.js";
@@ -54,6 +54,46 @@ describe.each([
 it("prints a table", async () => {
   const ran = await opswap(["replay", recorded(), "--impl", "ref,cpu"], env);
   expect(ran.out).toMatch(/rms_norm, T4 H4 float32, against ref\nIMPLEMENTATION +OUTPUT +ELEMENTS/);
+});
+
+describe("replay --reference", () => {
+  const header = {
+    kind: "header",
+    schema: 1,
+    op: "rms_norm",
+    op_hash: "h",
+    control: "ref",
+    candidate: "cpu",
+    build: "b",
+  };
+
+  it("compares all with the float64 reference, and adds lines to a stream of samples", async () => {
+    const stream = path.join(dir, "samples.jsonl");
+    writeFileSync(stream, `${JSON.stringify(header)}\n`);
+    const file = recorded();
+    const ran = await opswap(["replay", file, file, "--impl", "ref,cpu", "--samples", stream], env);
+    expect(ran).toMatchObject({ err: "", code: 0 });
+    expect(ran.out.match(/against the float64 reference$/gm)).toHaveLength(2);
+    const [, first, second] = readFileSync(stream, "utf8").trim().split("\n");
+    expect(second).toBe(first);
+    const line = JSON.parse(first ?? "");
+    expect(line).toMatchObject({ kind: "reference", bucket: "T4 H4 float32" });
+    for (const worst of [line.control_worst, line.candidate_worst]) {
+      // Rounded to float32, so neither the reference itself nor far from it.
+      expect(worst).toBeGreaterThan(0);
+      expect(worst).toBeLessThan(1);
+    }
+  });
+
+  it("refuses a stream of another comparison, and a process without references", async () => {
+    const stream = path.join(dir, "other.jsonl");
+    writeFileSync(stream, `${JSON.stringify({ ...header, candidate: "other" })}\n`);
+    const ran = await opswap(["replay", recorded(), "--impl", "ref,cpu", "--samples", stream], env);
+    expect(ran.err).toMatch(/is of rms_norm, ref, other, .*replay of rms_norm, ref, cpu.*OPSWAP_E_SAMPLES/);
+    const three = await opswap(["replay", "none", "--impl", "ref,cpu,ref", "--samples", stream], env);
+    expect(three.err).toMatch(/--impl names 3 implementations.*OPSWAP_E_USAGE/);
+    expect((await opswap(["replay", "none", "--impl", "ref", "--reference", "--local"], env)).code).toBe(2);
+  });
 });
 
 it("refuses a recording of another version of the op", async () => {

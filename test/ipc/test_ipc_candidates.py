@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ipc_fakes import DIGEST, Client, FakeRanks, client, engine
+from ipc_fakes import DIGEST, Client, FakeRanks, client, engine, let_pass
 from opswap.ipc.errors import IpcError
 from opswap.ipc.state import Record, StateFile
 
@@ -64,6 +64,7 @@ def test_a_python_file_becomes_an_implementation_of_every_rank(runtime: Path, sh
         for native in ranks.natives:
             native.functions["rms_norm", "mine"](out, [3.0])
             assert out == [3.0]
+        let_pass(agent, "rms_norm", "mine")
         assert c.ask("use", changes=[{"op": "rms_norm", "impl": "mine"}])["ok"]
         (row,) = [r for r in c.ask("candidates", op="rms_norm")["result"]["candidates"] if r["impl"] == "mine"]
         assert row["active"] and row["on_trial"]
@@ -183,11 +184,12 @@ def test_ranks_that_do_not_all_follow(runtime: Path, shop: Path) -> None:
 
     ranks.natives[1].register_impl = fails
     file = put(shop)
-    with engine(ranks, probe=loads), client(runtime / "e.sock") as c:
+    with engine(ranks, probe=loads) as agent, client(runtime / "e.sock") as c:
         error = c.ask("register", path=str(file), op="rms_norm", name="mine")["error"]
         assert (error["code"], [r["rank"] for r in error["ranks"]]) == ("OPSWAP_E_REFUSED", [1])
         (row,) = [r for r in c.ask("candidates", op="rms_norm")["result"]["candidates"] if r["impl"] == "mine"]
         assert not row["usable"] and row["reason"] == "not registered on rank 1"
+        let_pass(agent, "rms_norm", "mine")
         assert c.ask("use", changes=[{"op": "rms_norm", "impl": "mine"}])["error"]["code"] == "OPSWAP_E_REFUSED"
         ranks.natives[1].register_impl = register_impl
         assert c.ask("register", path=str(file), op="rms_norm", name="mine")["ok"]

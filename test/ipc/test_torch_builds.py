@@ -22,7 +22,7 @@ import second_build
 import torch
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from ipc_fakes import DIGEST, FakeContext, FakeRanks, client, engine
+from ipc_fakes import DIGEST, FakeContext, FakeRanks, client, engine, let_pass
 from opswap.ipc.candidate_probe import probe
 from opswap.ipc.errors import IpcError
 from opswap.ipc.rank import RankSwitch
@@ -148,7 +148,7 @@ def test_a_key_that_is_not_trusted(runtime: Path, signed: Callable[..., Path], a
 
 def test_the_worked_example_computes_its_op(runtime: Path, allow: Callable[..., None]) -> None:
     allow(EXAMPLE.parent)
-    with engine(RealRanks()), client(runtime / "e.sock", 120_000) as c:
+    with engine(RealRanks()) as agent, client(runtime / "e.sock", 120_000) as c:
         (row,) = c.ask("register", path=str(EXAMPLE), op="silu_and_mul", name="mine")["result"]["candidates"]
         assert row["digest"] == hashlib.sha256(EXAMPLE.read_bytes()).hexdigest()
         assert row["usable"] and row["dispatch_ns"] > 0
@@ -157,6 +157,7 @@ def test_the_worked_example_computes_its_op(runtime: Path, allow: Callable[..., 
         opswap.call("silu_and_mul", out, x.float(), impl="mine")
         right = torch.nn.functional.silu(x[:, :64]) * x[:, 64:]
         torch.testing.assert_close(out.double(), right, atol=1e-5, rtol=1.3e-6)
+        let_pass(agent, "silu_and_mul", "mine")
         assert c.ask("use", changes=[{"op": "silu_and_mul", "impl": "mine"}])["ok"]
         assert c.ask("reset", op="silu_and_mul")["ok"]
 
@@ -195,12 +196,13 @@ def test_from_the_key_to_the_running_build(runtime: Path, tmp_path: Path, allow:
     made = cli("new", str(key))
     cli("sign", str(build), "--key", str(key), "--name", "tuned")
     allow(build, me=made["public_key"])
-    with engine(RealRanks()), client(runtime / "e.sock", 120_000) as c:
+    with engine(RealRanks()) as agent, client(runtime / "e.sock", 120_000) as c:
         rows = c.ask("register", path=str(build))["result"]["candidates"]
         assert [(row["impl"], row["kind"], row["usable"]) for row in rows] == [
             ("ref@tuned", "build", True),
             ("cpu@tuned", "build", True),
         ]
+        let_pass(agent, "rms_norm", "cpu@tuned")
         assert c.ask("use", changes=[{"op": "rms_norm", "impl": "cpu@tuned"}])["ok"]
         x, out = torch.ones(3, 64), torch.empty(3, 64)
         opswap.call("rms_norm", out, x, torch.ones(64), 0.0)

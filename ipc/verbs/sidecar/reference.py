@@ -1,4 +1,4 @@
-"""`reference`: what the op's float64 reference makes of a call's arguments. It needs numpy, which no other verb does."""
+"""`reference`: what the op's float64 reference makes of a call. It needs numpy, which no other verb does."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ export function useCommand(context: Context): Command {
     )
     .option(
       "--neutral <reason>",
-      "keep cached KV, because it stays as good as before for this reason",
+      "keep cached KV, because it stays as good as before for this reason; `verified`: quarantine saw equal bits",
       textOption,
     )
     .option("--ttl <time>", "it ends by itself after 1s to 30d, and what ran before runs again", ttlOption)

@@ -340,7 +340,7 @@ export interface Candidate {
   kind: "library" | "engine" | "build" | "python";
   /** build digest of the library, or sha256 of what was registered; empty for the engine's own */
   digest: string;
-  /** whether `use` would accept it, on every rank */
+  /** whether every rank could run it and it is not barred; `quarantine` says what else `use` asks for */
   usable: boolean;
   /** why not, or a remark; empty when there is nothing to say */
   reason: string;
