@@ -1,4 +1,4 @@
-"""A rank whose shadows see calls of a made-up engine: as many a step as are wanted, and a candidate as it is planted."""
+"""A rank whose shadows see calls of a made-up engine: so many a second, and a candidate as it is planted."""
 
 from __future__ import annotations
 
@@ -40,7 +40,10 @@ class ShadowNative(FakeNative):
     def shadow_status(self, op: str) -> dict[str, Any]:
         shadow, seen = self._shadow(op), self._seen(op)
         kept = {key: shadow[key] for key in ("op", "control", "candidate", "salt", "running", "ended_by")}
-        buckets = [{"bucket": BUCKET, "seen": 2 * seen, "chosen": seen}, {"bucket": "T1 H1024 bfloat16", "seen": 3, "chosen": 0}]
+        buckets = [
+            {"bucket": BUCKET, "seen": 2 * seen, "chosen": seen},
+            {"bucket": "T1 H1024 bfloat16", "seen": 3, "chosen": 0},
+        ]
         counts = {"recorded": seen, "took_ns": 2_000_000 * seen, "seen": 2 * seen, "left_out": {"time": 5}}
         return {**kept, **counts, "buckets": buckets if seen else []}
 

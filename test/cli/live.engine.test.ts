@@ -160,15 +160,16 @@ describe("a live engine", () => {
       expect([slow.code, verdict.result, verdict.action]).toEqual([1, "fail", "rollback"]);
       expect(verdict.reason).toMatch(/latency: slower by at least/);
       expect((await client.ops("silu_and_mul")).ranks[0]?.ops[0]?.active).toBe("cpu");
-      const all: { outcome: string; to: unknown; why: string; event?: unknown }[] = JSON.parse(
-        (await opswap(["audit", "show", "--json"], env)).out,
-      );
+      const all: { action: string; outcome: string; to: unknown; why: string; event?: unknown }[] =
+        JSON.parse((await opswap(["audit", "show", "--json"], env)).out);
       const told = all.filter(({ event }) => event === undefined);
-      expect(told.map(({ outcome, to }) => [outcome, to])).toEqual([
-        ["asked", { silu_and_mul: "ref" }],
-        ["done", { silu_and_mul: "ref" }],
-        ["asked", { silu_and_mul: "cpu" }],
-        ["done", { silu_and_mul: "cpu" }],
+      expect(told.map(({ action, outcome, to }) => [action, outcome, to])).toEqual([
+        ["use", "asked", { silu_and_mul: "ref" }],
+        ["use", "done", { silu_and_mul: "ref" }],
+        ["use", "asked", { silu_and_mul: "cpu" }],
+        ["use", "done", { silu_and_mul: "cpu" }],
+        ["ab verdict slow: fail", "done", {}],
+        ["ab run slow", "done", {}],
       ]);
       expect(told[3]?.why).toMatch(/^experiment slow: .*latency/);
       expect((await opswap(["audit", "verify"], env)).code).toBe(0);

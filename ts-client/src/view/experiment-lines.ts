@@ -30,6 +30,8 @@ export interface ShownExperiment {
     heartbeat: string;
     verdict: string | null;
   } | null;
+  /** The switch back to control. */
+  taken_back: { epoch: number; step: number; last_sampled_step: number } | null;
   samples: number;
   buckets: readonly ShownBucket[];
   not_sampled: readonly string[];
@@ -82,6 +84,7 @@ export function experimentLines(one: ShownExperiment): string[] {
   return [
     `${name}: ${op}, ${candidate} against ${control}: ${phase}${why}`,
     ...(run === null ? [] : [runLine(run)]),
+    ...(one.taken_back === null ? [] : [takenBackLine(one.taken_back)]),
     ...bucketLines(one),
     ...one.not_sampled.map((bucket) => `  served and not sampled: ${bucket}`),
     ...shadowLine(one),
@@ -94,6 +97,14 @@ function runLine({ id, engine, mode, heartbeat, verdict }: NonNullable<ShownExpe
   const judged = verdict === null ? "" : `; verdict ${verdict}`;
   const sign = age(Date.now() - Date.parse(heartbeat));
   return `  run ${id} on ${engine}, ${mode}; last sign of life ${sign} ago${judged}`;
+}
+
+function takenBackLine({
+  epoch,
+  step,
+  last_sampled_step: last,
+}: NonNullable<ShownExperiment["taken_back"]>): string {
+  return `  control serves again from step ${count(step)}, epoch ${epoch}; the last sample was of step ${count(last)}`;
 }
 
 function bucketLines({ buckets }: ShownExperiment): string[] {

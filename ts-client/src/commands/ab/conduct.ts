@@ -93,7 +93,7 @@ export class Conductor {
         await this.#follow(look);
       }
     } finally {
-      await this.#guard.takeBack("the experiment broke off");
+      await this.#takeBack("the experiment broke off");
     }
     if (last === undefined) throw new Error("an experiment ends with a look");
     return last;
@@ -104,9 +104,14 @@ export class Conductor {
     const { action, judgement } = look;
     if (action === "promotable") await this.#guard.leave("it passed, and waits to be promoted");
     else if (action === "pause") await this.#guard.leave("it failed, and waits for a person");
-    else if (action !== "hold") await this.#guard.takeBack(judgement.reason);
+    else if (action !== "hold") await this.#takeBack(judgement.reason);
     this.#write({ look: lookOf(look), coverage: coverageOf(look.ranks) });
     this.#io.err(lookLine(look)); // progress: whoever reads the result may close the pipe before
+  }
+
+  async #takeBack(reason: string): Promise<void> {
+    const back = await this.#guard.takeBack(reason);
+    if (back !== undefined) this.#write({ taken_back: { epoch: back.epoch, step: back.step } });
   }
 
   async #judged({ action, judgement }: Look): Promise<Conducted> {

@@ -57,12 +57,17 @@ export class Guard {
     }
   }
 
-  /** Has control serve again, if the candidate is out and nobody chose otherwise; another switch or a slow rank is waited for. */
-  async takeBack(reason: string): Promise<void> {
+  /** Has control serve again, if the candidate is out and nobody chose otherwise; another switch or a slow rank is waited for. Returns the switch. */
+  async takeBack(reason: string): Promise<UseResult | undefined> {
     for (let left = TRIES - 1; this.#isOut; left--) {
       try {
-        await this.#serve("control", reason, this.#epoch === undefined ? {} : { ifEpoch: this.#epoch });
+        const back = await this.#serve(
+          "control",
+          reason,
+          this.#epoch === undefined ? {} : { ifEpoch: this.#epoch },
+        );
         this.#isOut = false;
+        return back;
       } catch (thrown) {
         const refusal = asRefusal(thrown);
         if (refusal.code === "OPSWAP_E_EPOCH") await this.#lookAgain().catch(() => {});
@@ -70,6 +75,7 @@ export class Guard {
         if (this.#isOut) await sleep(this.#betweenMs);
       }
     }
+    return undefined;
   }
 
   /** It passed, or a person decides on its failure: it serves on for the time that this may take, under a last lease. */
@@ -95,11 +101,13 @@ export class Guard {
   }
 
   /** By way of the audit. */
-  async #serve(arm: Arm, why: string, options: UseOptions): Promise<void> {
+  async #serve(arm: Arm, why: string, options: UseOptions): Promise<UseResult> {
     const { name, op, ticket } = this.#spec;
     const about = { reason: `experiment ${name}: ${why}`.slice(0, MOST_REASON), ...(ticket && { ticket }) };
     const asked = { action: "use", to: { [op]: this.#spec[arm] } };
-    await inAudit(this.#io, asked, about, () => this.#use(arm, why, options))(this.#client);
+    // A candidate that failed serves until it is taken back: the audit comes after that.
+    const order = { afterwards: arm === "control" };
+    return inAudit(this.#io, asked, about, () => this.#use(arm, why, options), order)(this.#client);
   }
 
   async #use(arm: Arm, why: string, options: UseOptions): Promise<UseResult> {

@@ -29,6 +29,8 @@ export function shownOf(folder: string, name: string): ShownExperiment {
     ...head,
     ...{ phase: run.phase, reason: run.reason || (look?.reason ?? "") },
     run: { id, engine, mode, started, heartbeat, verdict },
+    taken_back:
+      run.taken_back === null ? null : { ...run.taken_back, last_sampled_step: look?.last_step ?? 0 },
     samples: look?.samples ?? 0,
     buckets,
     not_sampled: notSampled(run),
@@ -38,7 +40,7 @@ export function shownOf(folder: string, name: string): ShownExperiment {
   };
 }
 
-const EMPTY = { buckets: [], not_sampled: [], shadow: null, eta_ms: null };
+const EMPTY = { taken_back: null, buckets: [], not_sampled: [], shadow: null, eta_ms: null };
 
 function bucketsOf(run: Run, spec: ExperimentSpec): ShownExperiment["buckets"] {
   const seen = new Map(run.coverage?.buckets.map((one) => [one.bucket, one.seen]));

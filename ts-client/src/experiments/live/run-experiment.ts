@@ -16,6 +16,8 @@ import { unread } from "./unread-records.js";
 export interface Look {
   elapsedMs: number;
   samples: number;
+  /** Of the latest sample that was read. */
+  lastStep: number;
   judgement: Judgement;
   /** The shadow, as each rank told of it before its samples were read. */
   ranks: RankShadow[];
@@ -71,7 +73,7 @@ async function* looks(
 ): AsyncGenerator<Look> {
   const [began, judge] = [Date.now(), new Judge(spec)];
   const after: number[] = [];
-  let [samples, action]: [number, Action] = [0, "hold"];
+  let [samples, lastStep, action]: [number, number, Action] = [0, 0, "hold"];
   const take = (line: SampleLine) => {
     appendFileSync(samplesFile, sampleText(line));
     judge.add(line);
@@ -84,6 +86,7 @@ async function* looks(
     for await (const record of unread(client, spec.op, after)) {
       take(sampleOf(record));
       samples += 1;
+      lastStep = Math.max(lastStep, record.step);
       // What comes while it is read is the next look's: a busy engine would have this one never end.
       if (ranks.every(({ rank, recorded }) => (after[rank] ?? 0) >= recorded)) break;
     }
@@ -94,7 +97,7 @@ async function* looks(
     if (action === "hold" && ended)
       throw brokenOff(spec, `${ended.ended_by}, and no gate of this experiment minds`);
     if (action === "hold" && signal.aborted) action = "end";
-    yield { elapsedMs, samples, judgement, ranks, action };
+    yield { elapsedMs, samples, lastStep, judgement, ranks, action };
   }
 }
 

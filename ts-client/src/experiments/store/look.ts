@@ -3,7 +3,7 @@ import type { RankShadow } from "../../generated/messages.js";
 import type { Look } from "../live/run-experiment.js";
 import type { Coverage, RunLook } from "./runs.js";
 
-export function lookOf({ elapsedMs, samples, judgement }: Look): RunLook {
+export function lookOf({ elapsedMs, samples, lastStep, judgement }: Look): RunLook {
   const buckets = judgement.buckets.map(({ bucket, result, gate, reason, alpha, samples, latency }) => ({
     ...{ bucket, result, gate, reason, alpha, samples },
     // Before the first look the bounds are infinite, which JSON has no number for.
@@ -11,7 +11,8 @@ export function lookOf({ elapsedMs, samples, judgement }: Look): RunLook {
       latency !== null && Number.isFinite(latency.lower) && Number.isFinite(latency.upper) ? latency : null,
   }));
   const { result, reason, lost } = judgement;
-  return { time: new Date().toISOString(), elapsed_ms: elapsedMs, samples, result, reason, lost, buckets };
+  const time = new Date().toISOString();
+  return { time, elapsed_ms: elapsedMs, samples, last_step: lastStep, result, reason, lost, buckets };
 }
 
 /** Sums over ranks; the shadow's time is that of the rank where it took most. */

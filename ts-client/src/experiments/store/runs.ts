@@ -39,6 +39,7 @@ const look = z.object({
   time,
   elapsed_ms: z.number(),
   samples: count,
+  last_step: count,
   result: z.enum(RESULTS),
   reason: z.string(),
   lost: count,
@@ -72,6 +73,8 @@ const run = z.strictObject({
   look: look.nullable(),
   coverage: coverage.nullable(),
   verdict: z.string().nullable(),
+  /** The switch back to control: the first step that ran with it again. */
+  taken_back: z.strictObject({ epoch: count, step: count }).nullable(),
 });
 
 export type Run = z.infer<typeof run>;
@@ -93,7 +96,7 @@ export function createRun(folder: string, stored: StoredExperiment, made: NewRun
     ...{ kind: "Run", schema: 1, id, experiment: stored.spec.name, ...made },
     ...{ spec_sha256: stored.sha256, started: now, ended: null, controller: null, heartbeat: now },
     ...{ phase: "starting", reason: "", salt: randomBytes(6).readUIntBE(0, 6) },
-    ...{ look: null, coverage: null, verdict: null },
+    ...{ look: null, coverage: null, verdict: null, taken_back: null },
   };
   writeWhole(inRun(folder, fresh, "spec.yaml"), stored.text);
   writeRun(folder, fresh);
