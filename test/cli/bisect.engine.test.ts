@@ -7,7 +7,7 @@ import { Server } from "../../ts-client/src/demo/server.js";
 import { opswap, root, scratch } from "./harness.js";
 
 const PROMPT = "Water boils at 100 degrees Celsius. The reason is that";
-const TOKENS = 16;
+const TOKENS = 8;
 const { dir, remove } = scratch();
 let vllm: Server;
 let client: OpswapClient;

@@ -43,6 +43,23 @@ def test_names_of_engines(monkeypatch, environment, port, name):
     assert engine_name(ADAPTER, port) == name
 
 
+@pytest.mark.parametrize(
+    ("args", "url"),
+    [
+        ({"host": "127.0.0.1", "port": 8000}, "http://127.0.0.1:8000"),
+        ({"host": None, "port": 8000}, "http://127.0.0.1:8000"),
+        ({"host": "::", "port": 8000}, "http://127.0.0.1:8000"),
+        ({"host": "::1", "port": 8000}, "http://[::1]:8000"),
+        ({"host": "10.1.2.3", "port": 8000}, "http://10.1.2.3:8000"),
+        ({"host": None, "port": 8000, "ssl_certfile": "x.pem"}, None),
+        ({"port": 8000, "uds": "x.sock"}, None),
+        ({}, None),
+    ],
+)
+def test_where_a_server_answers(args, url):
+    assert agent.url_of(Namespace(**args)) == url
+
+
 def test_several_api_servers_are_refused():
     starting = agent.create().init_state(object(), SimpleNamespace(), Namespace(api_server_count=2, port=1, model="m"))
     with pytest.raises(RuntimeError, match="one API server process, got --api-server-count 2"):

@@ -39,10 +39,11 @@ function stillLine({ whole, tested, against, tolerance }: Report): string {
   return `no op moves the output: with all ${ops} on ${against} it differs by ${nats(whole.distance)}, tolerance ${tolerance}`;
 }
 
-function guiltyLines(report: Report, { ops, alone, without }: Guilty, i: number): string[] {
+function guiltyLines(report: Report, { ops, on, alone, without }: Guilty, i: number): string[] {
   const { against, whole } = report;
   const names = ops.join(" and ");
-  const head = `${i === 0 ? "" : "or "}${names}: on ${against} the output is as with all on ${against} (${nats(whole.distance)} from now)`;
+  const as = on === "yardstick" ? "is as" : "moves, and is not as";
+  const head = `${i === 0 ? "" : "or "}${names}: on ${against} the output ${as} with all on ${against} (${nats(whole.distance)} from now)`;
   const each = ops.map((op) => {
     const effect = alone[op];
     if (effect === undefined) return `  ${op}`;
