@@ -11,7 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from opswap.adapters.common.agent import engine_name
+from opswap.adapters.common.agent import engine_name, url_of
 from opswap.adapters.vllm import agent, attach
 from opswap.adapters.vllm.adapter import ADAPTER
 from opswap.adapters.vllm.worker import WorkerExtension
@@ -57,7 +57,7 @@ def test_names_of_engines(monkeypatch, environment, port, name):
     ],
 )
 def test_where_a_server_answers(args, url):
-    assert agent.url_of(Namespace(**args)) == url
+    assert url_of(Namespace(**args)) == url
 
 
 def test_several_api_servers_are_refused():
