@@ -52,6 +52,7 @@ class AnswerCollector:
         self._agent = secrets.token_hex(8)
         self._numbers = itertools.count(1)
         self._waiting: dict[Ticket, PendingAnswers] = {}
+        self.silent: list[int] = []
 
     async def start(self, engine: str, counters: Counter[str]) -> None:
         """Binds the socket; the agent has the engine's name, so nobody else uses it.
@@ -91,6 +92,7 @@ class AnswerCollector:
         try:
             yield ticket, pending
         finally:
+            self.silent = pending.missing()
             del self._waiting[ticket]
 
     async def _listen(self) -> None:
@@ -123,6 +125,10 @@ class PendingAnswers:
         if len(self._by_rank) == self._size:
             self._whole.set()
         return True
+
+    def missing(self) -> list[int]:
+        """Ranks without an answer."""
+        return sorted(set(range(self._size)) - self._by_rank.keys())
 
     async def answers(self) -> list[Answer]:
         """All of them, when the last has come; whoever waits sets the time limit."""

@@ -56,6 +56,11 @@ class RankGroup(Protocol):
         """`Isolation` of messages.json, of the last commit; None before the first."""
         ...
 
+    @property
+    def silent(self) -> list[int]:
+        """Ranks that had not answered when the last call was given up; empty where that is not known."""
+        ...
+
     async def stop(self) -> None:
         """Called once, after the last call."""
         ...
@@ -69,6 +74,10 @@ class Outcome:
     step: int
     acks: Answers
     isolation: dict[str, Any] | None = None
+
+    def report(self) -> dict[str, Any]:
+        """Its part of the results of `use`, `reset` and `panic`."""
+        return {"epoch": self.epoch, "step": self.step, "acks": self.acks, "isolation": self.isolation}
 
 
 class Diverged(Exception):
@@ -189,8 +198,14 @@ class Coordinator:
 
 
 async def ask(ranks: RankGroup, method: str, timeout: float, *args: Any) -> Answers:
-    """One answer per rank in order of rank, or an IpcError, as `answered` says."""
-    return await answered(method, ranks.call(method, *args), timeout)
+    """One answer per rank in order of rank, or an IpcError, as `answered` says; a time-out names the ranks."""
+    try:
+        return await answered(method, ranks.call(method, *args), timeout)
+    except IpcError as error:
+        if error.code != "OPSWAP_E_TIMEOUT" or not ranks.silent:
+            raise
+        who = ", ".join(map(str, ranks.silent))
+        raise IpcError(error.code, f"{error.message}: no answer of rank {who}") from error
 
 
 async def answered(method: str, call: Awaitable[Answers], timeout: float) -> Answers:

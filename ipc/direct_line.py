@@ -45,6 +45,7 @@ class DirectLine:
         self._waiting: dict[int, dict[int, asyncio.Future[Answer]]] = {}
         self._greeted = asyncio.Event()
         self._size = 0
+        self.silent: list[int] = []
         self._loop: asyncio.Task[None] | None = None
 
     @property
@@ -76,6 +77,7 @@ class DirectLine:
     async def call(self, method: str, args: tuple[Any, ...]) -> list[Answer]:
         """One answer per rank; whoever waits sets the time limit."""
         number = next(self._numbers)
+        self.silent = []
         loop = asyncio.get_running_loop()
         waiting = self._waiting[number] = {rank: loop.create_future() for rank in self._peers}
         try:
@@ -83,6 +85,9 @@ class DirectLine:
             for peer in list(self._peers.values()):
                 await self._socket.send_multipart([peer, frame])
             return list(await asyncio.gather(*waiting.values()))
+        except asyncio.CancelledError:
+            self.silent = sorted(rank for rank, answer in waiting.items() if not answer.done() or answer.cancelled())
+            raise
         finally:
             del self._waiting[number]
 

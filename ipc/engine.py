@@ -20,6 +20,7 @@ from .freezes import Freezes
 from .leases import Terms
 from .memory import TRIAL_S, Memory
 from .overrides import Overrides
+from .panic import Done, Goal, asked_of_all, behind, carry_out, goal_of
 from .restore import Restored, restore
 from .state import StateFile
 
@@ -148,8 +149,7 @@ class Engine:
             known = {*self.choice, *self.memory.record.barred}
             ops = sorted(known) if op is None else [op]
             self.refuse_frozen("reset", ops, owner)
-            at_load = await self.at_load(ops)
-            changes = {each: impl for each, impl in at_load.items() if each in self.choice}
+            changes = await self.at_load(each for each in ops if each in self.choice)
             still = Outcome(self.coordinator.epoch, 0, [])
             outcome = await self._switch(changes, timeout) if changes else still
             return changes, outcome, self.memory.forget(ops)
@@ -159,8 +159,9 @@ class Engine:
 
         Raises IpcError REFUSED where the ranks chose differently.
         """
+        wanted = list(ops)
         ranks = [rank["at_load"] for rank in await self.ask("status")]
-        found = {op: ranks[0][op] for op in ops if op in ranks[0]}
+        found = {op: ranks[0][op] for op in wanted if op in ranks[0]}
         if any({op: rank.get(op) for op in found} != found for rank in ranks):
             raise IpcError("OPSWAP_E_REFUSED", f"ranks chose differently at load: {ranks}")
         return found
@@ -176,6 +177,45 @@ class Engine:
         async with self.switching:
             switch = partial(self._switch, timeout=USE_TIMEOUT_S)
             await self.overrides.end_due(switch, partial(self.at_load, list(self.overrides.leases)))
+
+    async def panic(self, reason: str, timeout: float) -> dict[str, Any]:
+        """As messages.json has it. It waits for a switch that is under way, and raises IpcError when a rank does not
+        answer, or all of them refuse."""
+        why = reason or "no reason was given"
+        async with self.switching:
+            whys = await asked_of_all(partial(self.ask, "why"), self.coordinator.op_versions)
+            first, *_ = await self.ask("status")
+            goals = [goal_of(op, ranks, self.memory.record, first["at_load"]) for op, ranks in whys.items()]
+            done = await self._carry_out(goals, timeout, Outcome(self.coordinator.epoch, first["step"], []))
+            ended = self.overrides.ended(list(self.overrides.leases))
+            moved = [goal for goal in done.goals if goal.before != goal.to]
+            before, after = {goal.op: goal.before for goal in moved}, {goal.op: goal.to for goal in moved}
+            self.memory.tell("panic", why, before=before, after=after)
+            log.warning("epoch %d: panic: %s; %s", done.outcome.epoch, why, after or "nothing to switch")
+            stopped = await self._stop_watching(done.trouble)
+            done.trouble += filter(None, [await self.memory.kept()])
+        changes = [{"op": goal.op, "impl": goal.to} for goal in moved]
+        return {**done.report(), "changes": changes, "overrides": ended, **stopped}
+
+    async def _carry_out(self, goals: list[Goal], timeout: float, still: Outcome) -> Done:
+        switch = partial(self._switch, timeout=timeout, must_be_kept=False)
+        try:
+            return await carry_out(goals, self.coordinator.divergence is not None, switch, still)
+        except IpcError as error:
+            await self._stop_watching([])
+            self.memory.tell("panic-failed", error.message)
+            told = behind(await self.ask("status"))
+            raise IpcError(error.code, f"{error.message}; {told}", error.remedy, error.ranks) from error
+
+    async def _stop_watching(self, trouble: list[str]) -> dict[str, list[str]]:
+        """Ends all shadows and recordings; of which ops there were any on some rank."""
+        try:
+            ranks = await self.ask("watch_stop", list(self.coordinator.op_versions))
+        except IpcError as error:
+            trouble.append(f"shadows and recordings may go on: {error.message}")
+            ranks = []
+        kinds = ("shadows", "recordings")
+        return {kind: sorted({op for rank in ranks for op in rank[kind]}) for kind in kinds}
 
     async def judge_trials(self) -> None:
         """What is on trial has proven itself when the engine has lived for TRIAL_S and every rank has called it."""
@@ -203,11 +243,13 @@ class Engine:
         async with self.switching:
             yield
 
-    async def _switch(self, changes: dict[str, str], timeout: float, neutral: str | None = None) -> Outcome:
+    async def _switch(
+        self, changes: dict[str, str], timeout: float, neutral: str | None = None, must_be_kept: bool = True
+    ) -> Outcome:
         self.memory.refuse_barred(changes)
         on_trial = dict(self.memory.record.trial)
         try:
-            ready = partial(self.memory.before, changes)
+            ready = partial(self.memory.before, changes, must_be_kept=must_be_kept)
             outcome = await self.coordinator.use(changes, timeout, neutral, ready)
         except IpcError:
             # Where ranks may run different choices, a candidate may still run on one.

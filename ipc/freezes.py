@@ -96,7 +96,7 @@ class Freezes:
 def _when(freeze: Freeze) -> str:
     try:
         return datetime.fromtimestamp(freeze["until_ms"] / 1000, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-    except (OverflowError, ValueError):  # beyond the year 9999
+    except (OSError, OverflowError, ValueError):  # beyond the year 9999
         return f"{freeze['until_ms']} ms"
 
 

@@ -85,9 +85,9 @@ class Memory:
                     f"`opswap reset {op}` lifts that, when you know why it died",
                 )
 
-    async def before(self, changes: Mapping[str, str], previous: Mapping[str, str]) -> None:
+    async def before(self, changes: Mapping[str, str], previous: Mapping[str, str], must_be_kept: bool = True) -> None:
         """Called before a commit. What ran until now without a trial has proven itself; candidates are on trial from
-        here on, which is on the disk when this returns. Raises IpcError IO when it cannot be."""
+        here on, which is on the disk when this returns. Raises IpcError IO when it cannot be and `must_be_kept`."""
         for op, impl in previous.items():
             if op not in self.record.trial:
                 self._prove(op, impl)
@@ -99,6 +99,8 @@ class Memory:
         try:
             await self._write()
         except OSError as error:
+            if not must_be_kept:
+                return
             self.record.trial = kept
             what = f"{self.file.path}: {error.strerror}, so nothing would tell that the engine died under"
             told = ", ".join(f"{op}={impl}" for op, impl in candidates.items())
@@ -145,6 +147,16 @@ class Memory:
         """Something that the engine did by itself, for whoever asks later; `what` as Journal.add has it."""
         self.journal.add(kind, reason, time_ms=self._clock.wall_ms(), epoch=self.record.epoch, **what)
         self.save()
+
+    async def kept(self) -> str:
+        """Saves now; why that cannot be done, empty when it is."""
+        try:
+            await self._write()
+        except OSError as error:
+            self._unsaved = True
+            self.counters["not_saved"] += 1
+            return f"{self.file.path} cannot be written, so a restart will not know of it: {error.strerror}"
+        return ""
 
     async def end(self, has_died: bool) -> None:
         """The engine ends. Where it did not die, what is on trial is tried again at the next start."""

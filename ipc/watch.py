@@ -22,7 +22,7 @@ RECORDINGS = "OPSWAP_RECORDINGS"
 #: What a rank is asked of them.
 WATCH = (
     *("shadow_start", "shadow_stop", "shadow_status", "shadow_read"),
-    *("record_start", "record_stop", "record_status"),
+    *("record_start", "record_stop", "record_status", "watch_stop"),
 )
 
 
@@ -74,6 +74,32 @@ class RankWatch:
 
     def record_status(self, op: str) -> Answer:
         return self._answer(lambda: self.native.record_status(op))
+
+    def watch_stop(self, ops: list[str]) -> Answer:
+        """Ends all of `ops`, and tells of which there was a shadow or a recording."""
+        native = self.native
+
+        def stop() -> Answer:
+            shadows = self._stop_each(ops, native.shadow_status, native.shadow_stop)
+            return {"shadows": shadows, "recordings": self._stop_each(ops, native.record_status, native.record_stop)}
+
+        return self._answer(stop)
+
+    def _stop_each(
+        self, ops: list[str], status: Callable[[str], dict[str, Any]], stop: Callable[[str], None]
+    ) -> list[str]:
+        running = [op for op in ops if self._runs(op, status)]
+        for op in running:
+            stop(op)
+        return running
+
+    def _runs(self, op: str, status: Callable[[str], dict[str, Any]]) -> bool:
+        try:
+            return bool(status(op)["running"])
+        except Exception as error:
+            if code_of(error) == "OPSWAP_E_ARGUMENT":  # none was ever started
+                return False
+            raise
 
     def _started(self, change: Callable[[], None], status: Callable[[str], Answer], op: str) -> Answer:
         """What is there after a change, or why it was refused."""

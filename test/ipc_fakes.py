@@ -39,6 +39,7 @@ class FakeNative:
         self.impls = {op: dict(IMPLS) for op in OPS}
         self.chosen = dict.fromkeys(OPS, "cpu")
         self.calls: Counter[tuple[str, str]] = Counter()
+        self.watched: dict[str, set[str]] = {"shadow": set(), "recording": set()}
         self.on_use: Callable[[str, str], None] = lambda _op, _impl: None
         self.on_call: Callable[[str, tuple[Any, ...], str | None], None] = lambda _op, _args, _impl: None
 
@@ -84,6 +85,20 @@ class FakeNative:
             rows.append({"op": op, "active": self.chosen[op], "impls": impls})
         return {"context": {}, "window_s": 30.0, "ops": rows}
 
+    def shadow_status(self, op: str) -> dict[str, Any]:
+        return {"running": op in self.watched["shadow"]}
+
+    def record_status(self, op: str) -> dict[str, Any]:
+        if op not in self.watched["recording"]:
+            raise FakeError("OPSWAP_E_ARGUMENT", f"{op}: no recording was started")
+        return {"running": True}
+
+    def shadow_stop(self, op: str) -> None:
+        self.watched["shadow"].remove(op)
+
+    def record_stop(self, op: str) -> None:
+        self.watched["recording"].remove(op)
+
     def call(self, op: str, *args: Any, impl: str | None = None, plan: bytes = b"") -> None:
         self.on_call(op, args, impl)
 
@@ -109,6 +124,7 @@ class FakeRanks:
         self.late: Callable[[str], float] = lambda _method: 0.0  # the call is done, its answers come later
         self.calls: list[str] = []
         self.isolation: dict[str, Any] | None = None
+        self.silent: list[int] = []  # ranks that answer nothing at all
 
     def make(self) -> None:
         """The switches, from natives and contexts as they are now."""
@@ -123,6 +139,8 @@ class FakeRanks:
 
     async def call(self, method: str, *args: Any) -> list[dict[str, Any]]:
         self.calls.append(method)
+        if self.silent:
+            await asyncio.Event().wait()
         await asyncio.sleep(self.delay(method))
         sides = self.watches if method in WATCH else self.switches
         answers = [self.fault(method, i, getattr(side, method)(*args)) for i, side in enumerate(sides)]

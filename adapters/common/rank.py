@@ -109,6 +109,9 @@ class RankMethods:
     def opswap_record_status(self, op: str) -> Answer:
         return self._opswap_watch.record_status(op)
 
+    def opswap_watch_stop(self, ops: list[str]) -> Answer:
+        return self._opswap_watch.watch_stop(ops)
+
     @property
     def _opswap_watch(self) -> RankWatch:
         import opswap

@@ -61,6 +61,12 @@ class EngineRanks:
         """What became of the cached KV at the last switch."""
         return self._cache.last.report() if self._cache.last else None
 
+    @property
+    def silent(self) -> list[int]:
+        """Ranks that had not answered when the last call was given up, where the answers come one by one."""
+        source = self._collector or self._line
+        return source.silent if source is not None else []
+
     async def start(self, engine: str, counters: Counter[str]) -> None:
         if self._collector is not None:
             await self._collector.start(engine, counters)

@@ -104,6 +104,17 @@ describe("opswap bisect", () => {
     });
   });
 
+  it("names an op with which the server can make no answer", async () => {
+    await withEngine("failing", ["--fails", "sample"], async () => {
+      const report = JSON.parse((await opswap(["bisect", ...PROMPT, "--json"], env)).out);
+      expect(report.guilty).toMatchObject([{ ops: ["sample"], without: "now" }]);
+      const told = await opswap(["bisect", ...PROMPT], env);
+      expect(told.out).toMatch(
+        /sample alone moves the output: by beyond all numbers; one of both gave no answer/,
+      );
+    });
+  });
+
   it("runs the lines of docs/bisect.md", async () => {
     const page = readFileSync(path.join(root, "docs/bisect.md"), "utf8");
     const lines = [...page.matchAll(/^npx opswap (bisect .*?)(?: +#.*)?$/gm)].map(([, line = ""]) => line);

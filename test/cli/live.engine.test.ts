@@ -1,5 +1,6 @@
 import { writeFileSync } from "node:fs";
 import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { connectEngine, type OpswapClient } from "../../ts-client/src/client/index.js";
 import { ask, compare } from "../../ts-client/src/demo/ask.js";
@@ -25,6 +26,8 @@ function calls({ ranks }: OpsResult, op: string, impl: string): number {
   const rows = ranks.flatMap((rank) => rank.ops).filter((row) => row.op === op);
   return rows.flatMap((row) => row.impls).find((row) => row.name === impl)?.calls ?? 0;
 }
+
+const active = async (op: string) => (await client.why(op)).ranks[0]?.active;
 
 /** What the shadow of rms_norm has seen, judged as an experiment: plainly slower, and equal in numbers. */
 async function judged(engine: string[]): Promise<void> {
@@ -137,14 +140,17 @@ describe("a live engine", () => {
       expect([slow.code, verdict.result, verdict.action]).toEqual([1, "fail", "rollback"]);
       expect(verdict.reason).toMatch(/latency: slower by at least/);
       expect((await client.ops("silu_and_mul")).ranks[0]?.ops[0]?.active).toBe("cpu");
-      const told = JSON.parse((await opswap(["audit", "show", "--json"], env)).out);
-      expect(told.map(({ outcome, to }: { outcome: string; to: unknown }) => [outcome, to])).toEqual([
+      const all: { outcome: string; to: unknown; why: string; event?: unknown }[] = JSON.parse(
+        (await opswap(["audit", "show", "--json"], env)).out,
+      );
+      const told = all.filter(({ event }) => event === undefined);
+      expect(told.map(({ outcome, to }) => [outcome, to])).toEqual([
         ["asked", { silu_and_mul: "ref" }],
         ["done", { silu_and_mul: "ref" }],
         ["asked", { silu_and_mul: "cpu" }],
         ["done", { silu_and_mul: "cpu" }],
       ]);
-      expect(told[3].why).toMatch(/^experiment slow: .*latency/);
+      expect(told[3]?.why).toMatch(/^experiment slow: .*latency/);
       expect((await opswap(["audit", "verify"], env)).code).toBe(0);
       expect((await opswap(["ab", "derive", verdict.id], env)).out).toMatch(/to the bit/);
     } finally {
@@ -152,6 +158,37 @@ describe("a live engine", () => {
       await traffic;
       remove();
     }
+  });
+
+  it("goes back by itself when an override ends", async () => {
+    await client.use([{ op: "rms_norm", impl: "ref" }], { ttlMs: 1_000, owner: "test" });
+    expect(await active("rms_norm")).toBe("ref");
+    for (let i = 0; i < 200 && (await active("rms_norm")) !== "cpu"; i++) await sleep(50);
+    expect(await active("rms_norm")).toBe("cpu");
+    const { events } = await client.ask("events", {});
+    expect(events.at(-1)).toMatchObject({ kind: "override-ended", owner: "test", to: { rms_norm: "cpu" } });
+  });
+
+  it("runs the framework's own kernels after a panic, and answers as before", async () => {
+    const before = await ask(vllm.url);
+    await client.ask("shadow_start", { op: "rms_norm", control: "cpu", candidate: "ref" });
+    const { epoch } = await client.status();
+    const { dir, remove } = scratch();
+    const run = (...args: string[]) =>
+      opswap([...args, "--engine", vllm.engine], { OPSWAP_STATE_DIR: path.join(dir, "state") });
+    const panic = await run("panic", "--reason", "a test", "--json");
+    expect(panic).toMatchObject({ code: 0, err: "" });
+    const { ops, acks, shadows, trouble, isolation, ...done } = JSON.parse(panic.out);
+    expect(done.epoch).toBe(epoch + 1);
+    expect({ acks: acks.length, shadows, trouble }).toEqual({ acks: 1, shadows: ["rms_norm"], trouble: [] });
+    expect(isolation.outcome).toBe("isolated");
+    for (const { op, to } of ops) expect(await active(op), op).toBe(to);
+    expect(await active("rms_norm")).toBe("framework");
+    expect(compare(before, await ask(vllm.url)).same).toBe(true);
+    expect((await run("audit", "revert")).err).toBe("");
+    expect(await active("rms_norm")).toBe("cpu");
+    await client.reset();
+    remove();
   });
 
   it("is watched and switched from the console, in a real terminal", async () => {

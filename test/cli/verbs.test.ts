@@ -77,6 +77,7 @@ describe("help", () => {
     "console",
     "evidence",
     "convert",
+    "panic",
     "freeze",
     "bisect",
     "ab",

@@ -33,6 +33,7 @@ class OneRank:
         self.steps = Steps()
         self.switch = RankSwitch(opswap, self.steps)
         self.isolation: dict[str, Any] | None = None
+        self.silent: list[int] = []
 
     async def start(self, engine: str, counters: Counter[str]) -> None:
         """These ranks need no name."""

@@ -76,8 +76,10 @@ def test_late_answers_and_those_for_another_agent_are_dropped(runtime: Path) -> 
             sender.send(ticket._replace(agent="0" * 16), answer(0, wrong=True))
             sender.send(ticket, answer(0))
             sender.send(ticket, answer(0, wrong=True))
+            assert pending.missing() == [0, 1]
             sender.send(ticket, answer(1))
             answers = await pending.answers()
+            assert pending.missing() == []
         await counted("answers_late", 3)
         return answers
 

@@ -79,12 +79,13 @@ def test_a_rank_that_is_silent_holds_up_only_who_waits_for_it(runtime: Path) -> 
 
     async def work(line: DirectLine) -> list[dict[str, Any]]:
         with pytest.raises(asyncio.TimeoutError):
-            await asyncio.wait_for(line.call("prepare", ()), 0.05)
+            await asyncio.wait_for(line.call("prepare", ()), 0.5)
+        assert line.silent == [1]
         released.set()
         return await line.call("status", ())
 
-    got, line = run_lines([slow_prepare], work)
-    assert got == [{"rank": 0, "ok": True}]
+    got, line = run_lines([lambda _method, _args: {}, slow_prepare], work)
+    assert got == [{"rank": 0, "ok": True}, {"rank": 1, "ok": True}]
     assert line._waiting == {}
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -233,6 +236,35 @@ def test_a_candidate_that_the_engine_died_under_is_barred_and_its_override_is_go
     with engine(ranks, clock=clock), client(runtime / "e.sock") as c:
         assert (overrides(c), ranks.active("rms_norm")) == ([], ["framework"] * 2)
         assert [event["kind"] for event in events(c)] == ["started-barred"]
+
+
+CONTROLLER = """
+import sys, time
+from pathlib import Path
+from ipc_fakes import client
+with client(Path(sys.argv[1])) as c:
+    while True:
+        assert c.ask("use", changes=[{"op": "rms_norm", "impl": "ref"}], ttl_ms=1000, owner="ab")["ok"]
+        print("renewed", flush=True)
+        time.sleep(0.2)
+"""
+
+
+def test_what_a_controller_tried_that_is_killed_is_taken_back(runtime: Path) -> None:
+    ranks = FakeRanks()
+    with engine(ranks), client(runtime / "e.sock") as c:
+        path = os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])
+        command = [sys.executable, "-c", CONTROLLER, str(runtime / "e.sock")]
+        controller = subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": path})
+        assert controller.stdout is not None
+        for _ in range(8):
+            assert controller.stdout.readline() == b"renewed\n"
+        assert (c.ask("status")["result"]["epoch"], ranks.active("rms_norm")) == (1, ["ref"] * 2)
+        controller.kill()
+        controller.wait(10)
+        controller.stdout.close()
+        until(lambda: ranks.active("rms_norm") == ["cpu"] * 2)
+        until(lambda: [event["owner"] for event in events(c)] == ["ab"])
 
 
 def test_a_file_of_the_schema_before_is_read(runtime: Path) -> None:

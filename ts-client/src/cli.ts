@@ -24,6 +24,7 @@ const VERBS: Record<string, () => Promise<Verb>> = {
   console: async () => (await import("./commands/console.js")).consoleCommand,
   evidence: async () => (await import("./commands/evidence.js")).evidenceCommand,
   convert: async () => (await import("./commands/convert.js")).convertCommand,
+  panic: async () => (await import("./commands/panic.js")).panicCommand,
   freeze: async () => (await import("./commands/freeze.js")).freezeCommand,
   bisect: async () => (await import("./commands/bisect.js")).bisectCommand,
   ab: async () => (await import("./commands/ab.js")).abCommand,

@@ -10,7 +10,7 @@ from .doctor import doctor
 from .freeze import events, freeze, unfreeze
 from .ops import manifest, ops, why
 from .status import status
-from .use import reset, use
+from .use import panic, reset, use
 from .watch import (
     record_start,
     record_status,
@@ -41,4 +41,5 @@ VERBS: dict[str, Callable[[Engine, Fields], Awaitable[Fields]]] = {
     "freeze": freeze,
     "unfreeze": unfreeze,
     "events": events,
+    "panic": panic,
 }

@@ -1,10 +1,9 @@
-"""`use` and `reset`: switches of all ranks."""
+"""`use`, `reset` and `panic`: switches of all ranks."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from ...coordinator import Outcome
 from ...engine import USE_TIMEOUT_S, Asked, Engine
 from ...errors import IpcError
 
@@ -17,7 +16,7 @@ async def use(engine: Engine, fields: Fields) -> Fields:
     if how.renew and how.ttl_ms is None:
         raise IpcError("OPSWAP_E_FIELD", "use: renew asks for ttl_ms beside it")
     outcome = await engine.use(_as_map(fields["changes"]), _timeout(fields), how)
-    return {**_told(outcome), "changes": fields["changes"]}
+    return {**outcome.report(), "changes": fields["changes"]}
 
 
 async def reset(engine: Engine, fields: Fields) -> Fields:
@@ -25,16 +24,15 @@ async def reset(engine: Engine, fields: Fields) -> Fields:
         engine.declared(fields["op"])
     changes, outcome, lifted = await engine.reset(fields.get("op"), _timeout(fields), fields.get("owner", ""))
     rows = [{"op": op, "impl": impl} for op, impl in changes.items()]
-    return {**_told(outcome), "changes": rows, "lifted": lifted}
+    return {**outcome.report(), "changes": rows, "lifted": lifted}
+
+
+async def panic(engine: Engine, fields: Fields) -> Fields:
+    return await engine.panic(fields.get("reason", ""), _timeout(fields))
 
 
 def _timeout(fields: Fields) -> float:
     return float(fields.get("timeout_ms", USE_TIMEOUT_S * 1000) / 1000)
-
-
-def _told(outcome: Outcome) -> Fields:
-    told = {"epoch": outcome.epoch, "step": outcome.step}
-    return {**told, "acks": outcome.acks, "isolation": outcome.isolation}
 
 
 def _as_map(changes: list[dict[str, str]]) -> dict[str, str]:

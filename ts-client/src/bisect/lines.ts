@@ -3,7 +3,7 @@ import type { ReplayedArm } from "../view/replay-lines.js";
 import { table } from "../view/table.js";
 import type { Bisected, Guilty } from "./bisect.js";
 import type { Located, SeenCall } from "./calls.js";
-import type { Divergence } from "./compare.js";
+import type { Apart, Divergence } from "./compare.js";
 import type { Ops } from "./tested-ops.js";
 
 /** A recorded call that ran here on both; why it did not where `arms` is empty. */
@@ -48,7 +48,7 @@ function guiltyLines(report: Report, { ops, on, alone, without }: Guilty, i: num
     const effect = alone[op];
     if (effect === undefined) return `  ${op}`;
     const moves = effect.outcome === "now" ? "moves nothing" : "moves the output";
-    return `  ${op} alone ${moves}: by ${nats(effect.distance)}; ${divergenceText(effect.divergence, against)}`;
+    return `  ${op} alone ${moves}: by ${nats(effect.distance)}; ${divergenceText(effect, against)}`;
   });
   const together = ops.length > 1 && ops.every((op) => alone[op]?.outcome === "now");
   return [head, ...each, ...(together ? ["  they act only together"] : []), ...withoutLines(without, names)];
@@ -61,8 +61,8 @@ function withoutLines(without: Guilty["without"], names: string): string[] {
   return [`  with ${names} as now, others on the yardstick move the output as well`];
 }
 
-function divergenceText(divergence: Divergence | null, against: string): string {
-  if (divergence === null) return "no token differs";
+function divergenceText({ distance, divergence }: Apart, against: string): string {
+  if (divergence === null) return distance === Infinity ? "one of both gave no answer" : "no token differs";
   const { index, now, other } = divergence;
   const text = (one: Divergence["now"]) =>
     one === null ? "the end" : `${JSON.stringify(one.token)} (${nats(one.logprob)})`;

@@ -12,9 +12,7 @@ export type Outcome = { engine: string; result: UseResult } | { engine: string; 
 export async function* switchEverywhere(
   use: (client: OpswapClient) => Promise<UseResult>,
 ): AsyncGenerator<Outcome> {
-  const engines = discover().filter(({ service, state }) => service === "engine" && state !== "dead");
-  if (engines.length === 0) throw new OpswapError("OPSWAP_E_NOT_RUNNING", "no engine is running");
-  for (const { name: engine } of engines) {
+  for (const engine of runningEngines()) {
     try {
       yield { engine, result: await withTarget({ engine }, use) };
     } catch (error) {
@@ -22,4 +20,11 @@ export async function* switchEverywhere(
       yield { engine, error };
     }
   }
+}
+
+/** The names of all engines whose process lives; refuses where there is none. */
+export function runningEngines(): string[] {
+  const engines = discover().filter(({ service, state }) => service === "engine" && state !== "dead");
+  if (engines.length === 0) throw new OpswapError("OPSWAP_E_NOT_RUNNING", "no engine is running");
+  return engines.map(({ name }) => name);
 }

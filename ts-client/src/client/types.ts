@@ -65,7 +65,11 @@ export interface OpswapClient {
   /** Unpins an op, or all: what the library chose at load runs again, and nothing of it is barred. */
   reset(op?: string, options?: Pick<UseOptions, "timeoutMs" | "owner">): Promise<ResetResult>;
   /** Any verb of an engine, by its name in docs/protocol.md: shadows and recordings have no method of their own. */
-  ask<V extends Verb>(verb: V, request: Verbs[V]["request"]): Promise<Verbs[V]["result"]>;
+  ask<V extends Verb>(
+    verb: V,
+    request: Verbs[V]["request"],
+    options?: { timeoutMs?: number | undefined },
+  ): Promise<Verbs[V]["result"]>;
   doctor(): Promise<DoctorResult>;
   manifest(): Promise<Manifest>;
   /** Memory for an op's argument; zeroed the first time a region is handed out, otherwise as its last user left it. */

@@ -128,8 +128,12 @@ export class ZmqClient implements OpswapClient {
     return this.#connection.request("reset", fields, 4 * timeout + this.#timeoutMs);
   }
 
-  ask<V extends Verb>(verb: V, request: Verbs[V]["request"]): Promise<Verbs[V]["result"]> {
-    return this.#connection.request(verb, request, this.#timeoutMs);
+  ask<V extends Verb>(
+    verb: V,
+    request: Verbs[V]["request"],
+    { timeoutMs = this.#timeoutMs }: { timeoutMs?: number | undefined } = {},
+  ): Promise<Verbs[V]["result"]> {
+    return this.#connection.request(verb, request, timeoutMs);
   }
 
   doctor(): Promise<DoctorResult> {

@@ -4,6 +4,8 @@ import { Command } from "commander";
 import { FileAudit, parseHead, stateFolder, type Verified } from "../experiments/index.js";
 import { OpswapError } from "../types/errors.js";
 import { auditLines } from "../view/audit-lines.js";
+import { collectCommand } from "./audit/collect.js";
+import { revertCommand } from "./audit/revert.js";
 import { type Context, EXIT, examples, show } from "./context.js";
 import { countOption } from "./count-option.js";
 import { usageError } from "./usage.js";
@@ -11,9 +13,11 @@ import { usageError } from "./usage.js";
 export function auditCommand(context: Context): Command {
   return new Command("audit")
     .description("who switched what, when, why and from what; each record is chained to the one before")
-    .addHelpText("after", examples("audit show --last 20", "audit verify"))
+    .addHelpText("after", examples("audit show --last 20", "audit verify", "audit collect", "audit revert"))
     .addCommand(showCommand(context))
-    .addCommand(verifyCommand(context));
+    .addCommand(verifyCommand(context))
+    .addCommand(collectCommand(context))
+    .addCommand(revertCommand(context));
 }
 
 function showCommand(context: Context): Command {

@@ -1,7 +1,15 @@
 /** `opswap freeze`: until a time only its owner switches its ops. */
 import { Command } from "commander";
 import { withTarget } from "../client/target.js";
-import { checkFreeze, type FreezeSpec, readFreeze } from "../experiments/index.js";
+import type { OpswapClient } from "../client/types.js";
+import {
+  checkFreeze,
+  collectFirst,
+  FileAudit,
+  type FreezeSpec,
+  readFreeze,
+  stateFolder,
+} from "../experiments/index.js";
 import type { Freeze } from "../generated/messages.js";
 import { freezeLine } from "../view/status-lines.js";
 import { type Context, EXIT, engineOptions, examples, show, type TargetOptions } from "./context.js";
@@ -25,12 +33,25 @@ function applyCommand(context: Context): Command {
     .argument("<file>", "YAML or JSON, kind Freeze: docs/ab-verdicts.md");
   return engineOptions(command).action(async (file: string, options: TargetOptions) => {
     const read = readFreeze(file);
-    const { freezes } = await withTarget(options, async (client) => {
+    await changed(context, options, async (client) => {
       checkFreeze(await client.manifest(), read);
       return client.ask("freeze", asRequest(read.spec));
     });
-    told(context, options, freezes);
   });
+}
+
+/** Freezes are in the engine's journal, which the audit takes up at once. */
+async function changed(
+  context: Context,
+  options: TargetOptions,
+  change: (client: OpswapClient) => Promise<{ freezes: Freeze[] }>,
+): Promise<void> {
+  const { freezes } = await withTarget(options, async (client) => {
+    const result = await change(client);
+    await collectFirst(client, new FileAudit(stateFolder()));
+    return result;
+  });
+  told(context, options, freezes);
 }
 
 /** Times as an engine takes them. */
@@ -46,8 +67,7 @@ function liftCommand(context: Context): Command {
     .option("--owner <name>", "who you are", textOption);
   return engineOptions(command).action(async (name: string, options: TargetOptions & { owner?: string }) => {
     const request = { name, ...(options.owner !== undefined && { owner: options.owner }) };
-    const { freezes } = await withTarget(options, (client) => client.ask("unfreeze", request));
-    told(context, options, freezes);
+    await changed(context, options, (client) => client.ask("unfreeze", request));
   });
 }
 

@@ -33,11 +33,13 @@ export function inAudit<Result extends Pick<UseResult, "acks" | "epoch" | "chang
   asked: Asked,
   { reason: why, ticket }: AuditOptions,
   change: (client: OpswapClient) => Promise<Result>,
+  { afterwards }: { afterwards?: boolean } = {},
 ): (client: OpswapClient) => Promise<Result> {
   const store = new FileAudit(stateFolder());
   const unaudited = (error: OpswapError) => {
     for (const line of errorLines(error)) io.err(line);
     io.err("  the switch goes on, but is not whole in the audit");
   };
-  return (client) => auditedSwitch(client, store, asked, { why, ticket, unaudited }, () => change(client));
+  return (client) =>
+    auditedSwitch(client, store, asked, { why, ticket, afterwards, unaudited }, () => change(client));
 }

@@ -7,6 +7,7 @@ import { choiceOf } from "../experiments/audit/audited-switch.js";
 import type { Change } from "../generated/messages.js";
 import { OpswapError } from "../types/errors.js";
 import { errorLines } from "../view/error-lines.js";
+import { age } from "../view/format.js";
 import { outcomeLines, switchLines } from "../view/switch-lines.js";
 import { wholeOption } from "./calls-options.js";
 import { changesOf } from "./changes.js";
@@ -91,7 +92,8 @@ function audited(io: Io, changes: Change[], options: Options) {
 async function one(io: Io, changes: Change[], options: Options): Promise<ExitCode> {
   try {
     const result = await withTarget(options, audited(io, changes, options));
-    show(io, options.json, result, switchLines);
+    const ends = options.ttl === undefined ? [] : [`it ends by itself in ${age(options.ttl)}`];
+    show(io, options.json, result, (switched) => [...switchLines(switched), ...ends]);
     return EXIT.ok;
   } catch (error) {
     if (!(error instanceof OpswapError) || error.code !== "OPSWAP_E_AMBIGUOUS") throw error;

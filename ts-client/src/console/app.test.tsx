@@ -1,5 +1,10 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
 import { render } from "ink-testing-library";
 import { afterEach, describe, expect, it, vi } from "vitest";
+import { FileAudit } from "../experiments/audit/file-store.js";
+import type { AuditEntry } from "../experiments/audit/store.js";
 import { type Connect, Feed } from "../feed/feed.js";
 import { clientOf, ranks, SWITCHED, status, WHY } from "../testing/console-fixtures.js";
 import { OpswapError } from "../types/errors.js";
@@ -16,6 +21,13 @@ function start(connect: Connect) {
   ended = screen.unmount;
   const shows = (text: string | RegExp) => vi.waitFor(() => expect(screen.lastFrame()).toMatch(text), 5_000);
   return { ...screen, shows };
+}
+
+/** A switch that the audit has. */
+function done(from: Record<string, string>, to: Record<string, string>): AuditEntry {
+  const who = { user: "test", uid: 1, host: "here" };
+  const about = { why: null, ticket: null, epoch: 7, build: null, error: null };
+  return { who, action: "use", outcome: "done", engine: "demo", from, to, ...about };
 }
 
 describe("console", () => {
@@ -39,6 +51,32 @@ describe("console", () => {
     expect(use).toHaveBeenCalledExactlyOnceWith([{ op: "linear", impl: "ref" }]);
     stdin.write("\x1b");
     await shows(/> linear/);
+  });
+
+  it("asks before it takes back the last switch of the audit, and takes back just that", async () => {
+    const folder = mkdtempSync(path.join(tmpdir(), "oc"));
+    vi.stubEnv("OPSWAP_STATE_DIR", folder);
+    const use = vi.fn(async () => SWITCHED);
+    const client = clientOf({
+      name: "demo",
+      status: async () => status(7),
+      ops: async () => ({ ranks: ranks() }),
+      use,
+    });
+    const { stdin, shows } = start(async () => client);
+    await shows(/> linear +0 cpu/);
+    stdin.write("b");
+    await shows(/nothing can be taken back[\s\S]*OPSWAP_E_NO_SWITCH/);
+    stdin.write("\x1b");
+    await shows(/> linear/);
+    await new FileAudit(folder).append(done({ linear: "ref" }, { linear: "cpu" }));
+    stdin.write("b");
+    await shows(/Switch linear from cpu to ref on every rank\? That takes back record 1/);
+    expect(use).not.toHaveBeenCalled();
+    stdin.write("y");
+    await shows(/rank 1: step 11, epoch 1, live/);
+    expect(use).toHaveBeenCalledExactlyOnceWith([{ op: "linear", impl: "ref" }], { ifEpoch: 7 });
+    rmSync(folder, { recursive: true });
   });
 
   it("says so where a switch is not in the audit", async () => {

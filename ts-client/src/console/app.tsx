@@ -6,7 +6,7 @@ import type { KeyCommand } from "./bindings.js";
 import { failureOf } from "./failure.js";
 import { commandFor, keysOf } from "./keys.js";
 import { type Action, INITIAL, reduce, type Size, type State } from "./state.js";
-import { switchOp } from "./switch-op.js";
+import { askBack, switchBackTo, switchOp } from "./switch-op.js";
 import { View } from "./view.js";
 
 interface AppProps {
@@ -49,6 +49,8 @@ async function execute(command: KeyCommand, feed: Feed, dispatch: Dispatch<Actio
   if (command.type === "show") dispatch(command.action);
   if (command.type === "why") await askWhy(command.op, command.choosing, feed, dispatch);
   if (command.type === "switch") await switchOp(command.op, command.impl, feed, dispatch);
+  if (command.type === "last") await askBack(feed, dispatch);
+  if (command.type === "revert") await switchBackTo(command.back, feed, dispatch);
 }
 
 async function askWhy(op: string, choosing: boolean, feed: Feed, dispatch: Dispatch<Action>) {

@@ -1,5 +1,6 @@
 /** The table of the console's keys, from which the program, the help and the bottom line are made. */
 import type { Key as InkKey } from "ink";
+import type { Back } from "../experiments/audit/revert.js";
 import { type Action, type State, selectedRow } from "./state.js";
 
 /** A key as ink reports it, in ink's own names: another name would not compile. */
@@ -10,6 +11,9 @@ export type KeyCommand =
   | { type: "show"; action: Action }
   | { type: "why"; op: string; choosing: boolean }
   | { type: "switch"; op: string; impl: string }
+  /** Which switch would be taken back. */
+  | { type: "last" }
+  | { type: "revert"; back: Back }
   | { type: "quit" }
   | { type: "nothing" };
 
@@ -107,6 +111,12 @@ export const BINDINGS: readonly Binding[] = [
     does: "switch the op, on every rank at one step or on none",
     hint: "u switch",
     command: onOp(({ input, return: enter }) => input === "u" || enter === true, true),
+  },
+  {
+    keys: "b",
+    does: "switch back what the last switch of the audit changed, unless something else runs by now",
+    hint: "b back",
+    command: ({ input }) => (input === "b" ? { type: "last" } : undefined),
   },
   {
     keys: "esc",

@@ -36,7 +36,7 @@ export function commandFor(state: State, key: Key): KeyCommand {
   // A letter with ctrl or alt is another key than the letter; ink sets `meta` for the escape key too.
   if (key.input !== "" && (key.ctrl || key.meta)) return NOTHING;
   if (mode.kind === "filter") return filterKey(state, mode, key);
-  if (mode.kind === "confirm") return confirmKey(mode, key);
+  if (mode.kind === "confirm" || mode.kind === "confirm-back") return confirmKey(mode, key);
   // A switch that is under way cannot be left: its outcome has to be seen.
   if (mode.kind === "switching") return NOTHING;
   if (mode.kind === "impls" && mode.choosing) return chooseKey(state, mode, key);
@@ -82,7 +82,10 @@ function chooseKey(state: State, mode: Extract<Mode, { kind: "impls" }>, key: Ke
   return show({ type: "mode", mode: { kind: "confirm", op: mode.op, impl: impl.name, active: rank.active } });
 }
 
-function confirmKey(mode: Extract<Mode, { kind: "confirm" }>, key: Key): KeyCommand {
-  if (key.input === "y") return { type: "switch", op: mode.op, impl: mode.impl };
+function confirmKey(mode: Extract<Mode, { kind: "confirm" | "confirm-back" }>, key: Key): KeyCommand {
+  if (key.input === "y")
+    return mode.kind === "confirm"
+      ? { type: "switch", op: mode.op, impl: mode.impl }
+      : { type: "revert", back: mode.back };
   return key.input === "n" || key.input === "q" || key.escape ? toTable() : NOTHING;
 }

@@ -1,4 +1,5 @@
 /** The console's lines around the table: title, health, hint, and the boxes of help, answers and failures. */
+import type { Back } from "../experiments/audit/revert.js";
 import { age } from "../view/format.js";
 import { LEFT_OUT } from "../view/op-columns.js";
 import { groupRanks } from "../view/rank-groups.js";
@@ -51,7 +52,7 @@ export function emptyLine(state: State): string {
 export function hintLine(state: State): string {
   const { mode } = state;
   if (mode.kind === "filter") return `/${state.filter}_   enter keeps, esc takes back`;
-  if (mode.kind === "confirm") return "y switches, n leaves it as it is";
+  if (mode.kind === "confirm" || mode.kind === "confirm-back") return "y switches, n leaves it as it is";
   if (mode.kind === "switching") return "waiting for every rank";
   if (mode.kind === "impls" && mode.choosing) return "up/down choose, enter goes on, esc leaves";
   if (mode.kind !== "table") return "up/down scroll, esc goes back";
@@ -83,6 +84,8 @@ export function overlayLines(mode: Mode): Line[] {
       return implLines(mode);
     case "confirm":
       return [{ text: `Switch ${mode.op} from ${mode.active} to ${mode.impl} on every rank?`, tone: "warn" }];
+    case "confirm-back":
+      return [{ text: backQuestion(mode.back), tone: "warn" }];
     case "switching":
       return [{ text: `Switching ${mode.op} to ${mode.impl} ...`, tone: "plain" }];
     case "switched":
@@ -92,6 +95,11 @@ export function overlayLines(mode: Mode): Line[] {
     default:
       return [];
   }
+}
+
+function backQuestion({ record, from, to }: Back): string {
+  const each = Object.entries(from).map(([op, impl]) => `${op} from ${to[op]} to ${impl}`);
+  return `Switch ${each.join(", ")} on every rank? That takes back record ${record} of the audit.`;
 }
 
 function implLines({ op, choosing, why, index }: Extract<Mode, { kind: "impls" }>): Line[] {

@@ -93,6 +93,7 @@ describe("keys", () => {
       r: ["r"],
       w: ["w"],
       "u, enter": ["u", { return: true }],
+      b: ["b"],
       esc: [{ escape: true }],
       "q, ctrl-c": ["q", { input: "c", ctrl: true }],
     };
@@ -107,6 +108,7 @@ describe("keys", () => {
       ["ranks"],
       ["why"],
       ["why to choose", "why to choose"],
+      ["last"],
       ["unfilter"],
       ["quit", "quit"],
     ]);

@@ -1,4 +1,5 @@
 /** The state of the console, and how it changes. */
+import type { Back } from "../experiments/audit/revert.js";
 import type { Seen } from "../feed/feed.js";
 import type { RankOps, RankRefusal, StatusResult, UseResult, WhyResult } from "../generated/messages.js";
 import { SORTABLE } from "../view/op-columns.js";
@@ -11,6 +12,7 @@ export type Mode =
   | { kind: "help" }
   | { kind: "impls"; op: string; choosing: boolean; why: WhyResult | null; index: number }
   | { kind: "confirm"; op: string; impl: string; active: string }
+  | { kind: "confirm-back"; back: Back }
   | { kind: "switching"; op: string; impl: string }
   | { kind: "switched"; result: UseResult }
   | { kind: "failed"; title: string; failure: Failure };

@@ -633,6 +633,24 @@ export const event = once((): Schema<Event> => z.object({
   owner: z.string().check(z.maxLength(4096)),
 }));
 
+/** What a panic did with one op. */
+export interface PanicOp {
+  /** op */
+  op: string;
+  /** implementation before; several where ranks differed */
+  from: string;
+  /** implementation after */
+  to: string;
+  /** why this one */
+  why: string;
+}
+export const panicOp = once((): Schema<PanicOp> => z.object({
+  op: z.string().check(z.maxLength(4096)),
+  from: z.string().check(z.maxLength(4096)),
+  to: z.string().check(z.maxLength(4096)),
+  why: z.string().check(z.maxLength(4096)),
+}));
+
 /** First message of a connection. Another protocol number is refused, naming both. */
 export interface HelloRequest {
   /** protocol the client speaks */
@@ -1206,6 +1224,54 @@ export const eventsResult = once((): Schema<EventsResult> => z.object({
   events: z.array(event()).check(z.maxLength(1024)),
 }));
 
+/** Each op to `framework` where it can run on every rank, else to the last known good, else to what was chosen at load, at one step; ends all overrides, shadows and recordings. No freeze and no disk stops it. */
+export interface PanicRequest {
+  /** why, for the engine's log */
+  reason?: string | undefined;
+  /** as `use` has it */
+  timeout_ms?: number | undefined;
+}
+export const panicRequest = once((): Schema<PanicRequest> => z.object({
+  reason: z.optional(z.string().check(z.minLength(1), z.maxLength(512))),
+  timeout_ms: z.optional(z.int().check(z.minimum(1), z.maximum(600000))),
+}));
+
+/** Answer to `panic`. */
+export interface PanicResult {
+  /** as `use` has it */
+  epoch: number;
+  /** as `use` has it */
+  step: number;
+  /** as `use` has it */
+  changes: Change[];
+  /** as `use` has it */
+  acks: RankAck[];
+  /** as `use` has it */
+  isolation: Isolation | null;
+  /** each op */
+  ops: PanicOp[];
+  /** those that were ended */
+  overrides: Override[];
+  /** ops whose shadow was stopped */
+  shadows: string[];
+  /** ops whose recording was stopped */
+  recordings: string[];
+  /** what could not be done or kept, in words; empty when all is well */
+  trouble: string[];
+}
+export const panicResult = once((): Schema<PanicResult> => z.object({
+  epoch: z.int().check(z.minimum(0)),
+  step: z.int().check(z.minimum(0)),
+  changes: z.array(change()).check(z.maxLength(1024)),
+  acks: z.array(rankAck()).check(z.maxLength(1024)),
+  isolation: z.nullable(isolation()),
+  ops: z.array(panicOp()).check(z.maxLength(1024)),
+  overrides: z.array(override()).check(z.maxLength(1024)),
+  shadows: z.array(z.string().check(z.maxLength(4096))).check(z.maxLength(1024)),
+  recordings: z.array(z.string().check(z.maxLength(4096))).check(z.maxLength(1024)),
+  trouble: z.array(z.string().check(z.maxLength(4096))).check(z.maxLength(1024)),
+}));
+
 /** What a server sends for each request. */
 export interface Reply {
   /** null when the request could not be read */
@@ -1266,6 +1332,7 @@ export interface Verbs {
   freeze: { request: FreezeRequest; result: FreezeResult };
   unfreeze: { request: UnfreezeRequest; result: UnfreezeResult };
   events: { request: EventsRequest; result: EventsResult };
+  panic: { request: PanicRequest; result: PanicResult };
 }
 export type Verb = keyof Verbs;
 
@@ -1291,11 +1358,12 @@ export const RESULTS: { [V in Verb]: () => Schema<Verbs[V]["result"]> } = {
   freeze: freezeResult,
   unfreeze: unfreezeResult,
   events: eventsResult,
+  panic: panicResult,
 };
 
 /** Verbs that each service answers. */
 export const SERVICES: Record<Service, readonly Verb[]> = {
-  engine: ["hello", "status", "ops", "why", "use", "reset", "doctor", "manifest", "shadow_start", "shadow_stop", "shadow_status", "shadow_read", "record_start", "record_stop", "record_status", "freeze", "unfreeze", "events"],
+  engine: ["hello", "status", "ops", "why", "use", "reset", "doctor", "manifest", "shadow_start", "shadow_stop", "shadow_status", "shadow_read", "record_start", "record_stop", "record_status", "freeze", "unfreeze", "events", "panic"],
   sidecar: ["hello", "status", "ops", "why", "manifest", "call", "plan"],
 };
 
@@ -1472,6 +1540,10 @@ export const ERRORS = {
   OPSWAP_E_NO_FREEZE: {
     meaning: "there is no freeze of this name",
     remedy: "`opswap freeze list` has them; it may have ended by itself",
+  },
+  OPSWAP_E_NO_SWITCH: {
+    meaning: "the audit has no switch that could be switched back",
+    remedy: "`opswap audit show` lists the records; `opswap use` switches to whatever you name",
   },
 } as const;
 export type ProtocolErrorCode = keyof typeof ERRORS;

@@ -16,6 +16,7 @@ export interface ShownRecord {
   ticket: string | null;
   epoch: number | null;
   error: { code: string; message: string } | null;
+  event?: { time: string } | undefined;
 }
 
 const COLUMNS = [
@@ -38,7 +39,8 @@ export function auditLines(records: readonly ShownRecord[]): string[] {
 }
 
 function row(record: ShownRecord, isAnswered: boolean): string[] {
-  const { n, time, who, engine, why, ticket } = record;
+  const { n, who, engine, why, ticket } = record;
+  const time = record.event?.time ?? record.time;
   const reason = [ticket, why].filter((part) => part !== null).join(": ");
   return [
     String(n),

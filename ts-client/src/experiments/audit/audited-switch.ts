@@ -4,6 +4,7 @@ import type { OpswapClient } from "../../client/types.js";
 import type { Change, UseResult } from "../../generated/messages.js";
 import type { OpswapError } from "../../types/errors.js";
 import { asRefusal } from "../../types/refusal.js";
+import { collectFirst } from "./collect.js";
 import type { AuditEntry, AuditStore } from "./store.js";
 
 /** As much of an answer as goes into the audit. */
@@ -19,6 +20,8 @@ export const isUnknown = (code: string): boolean => UNKNOWN.has(code);
 export interface About {
   why?: string | undefined;
   ticket?: string | undefined;
+  /** The switch waits for no disk: what is to be kept is kept after it. */
+  afterwards?: boolean | undefined;
   /** The switch goes on all the same: taking a kernel back must work on a full disk. */
   unaudited(error: OpswapError): unknown;
 }
@@ -40,13 +43,19 @@ export async function auditedSwitch<Result extends Switched>(
   change: () => Promise<Result>,
 ): Promise<Result> {
   const base = entryOf(client, what, about);
-  const asked = await kept(store, base, about);
+  const ask = async () => {
+    await collectFirst(client, store);
+    return kept(store, base, about);
+  };
+  const before = about.afterwards ? undefined : await ask();
   try {
     const result = await change();
+    const asked = about.afterwards ? await ask() : before;
     if (asked !== undefined) await kept(store, await done(client, { ...base, asked }, result), about);
     return result;
   } catch (thrown) {
     const { code, message } = asRefusal(thrown);
+    const asked = about.afterwards ? await ask() : before;
     const outcome = isUnknown(code) ? "unknown" : "refused";
     if (asked !== undefined) await kept(store, { ...base, asked, outcome, error: { code, message } }, about);
     throw thrown;

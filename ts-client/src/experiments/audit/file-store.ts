@@ -21,7 +21,7 @@ import { syncFolder } from "../../convert/run/staging.js";
 import { loadNative } from "../../native.js";
 import { OpswapError } from "../../types/errors.js";
 import { errnoName, systemError } from "../../types/system-error.js";
-import { type AuditEntry, after, chained, EMPTY, type Head, parseRecord } from "./record.js";
+import { type AuditEntry, after, chained, EMPTY, type Head, parseRecord, uncollected } from "./record.js";
 import type { AuditStore } from "./store.js";
 import { type Verified, verify } from "./verify.js";
 
@@ -35,6 +35,7 @@ const headFile = z.object({
   records: z.int().check(z.nonnegative()),
   bytes: z.int().check(z.nonnegative()),
   digest: z.string().check(z.regex(/^[0-9a-f]{64}$/)),
+  events: z.optional(z.record(z.string(), z.int())),
 });
 
 /** A head as `opswap audit show --head` prints it. */
@@ -60,12 +61,27 @@ export class FileAudit implements AuditStore {
   }
 
   async append(entry: AuditEntry): Promise<number> {
+    return (await this.#locked((fd, end) => this.#append(fd, end, [entry]))).records;
+  }
+
+  async collect(events: readonly AuditEntry[]): Promise<number> {
+    let added = 0;
+    await this.#locked((fd, end) => {
+      const fresh = uncollected(end, events);
+      added = fresh.length;
+      return added === 0 ? end : this.#append(fd, end, fresh);
+    });
+    return added;
+  }
+
+  /** Works behind what is whole, while no other process does. */
+  async #locked(work: (fd: number, end: Head) => Head): Promise<Head> {
     try {
       mkdirSync(path.dirname(this.file), { recursive: true, mode: 0o700 });
       const fd = openSync(this.file, "a+", 0o600);
       try {
         await locked(fd, this.file);
-        return this.#append(fd, entry);
+        return work(fd, this.#end(fd));
       } finally {
         closeSync(fd);
       }
@@ -89,14 +105,19 @@ export class FileAudit implements AuditStore {
     throw new OpswapError("OPSWAP_E_AUDIT", `${this.#head} is not the head of an audit`);
   }
 
-  #append(fd: number, entry: AuditEntry): number {
-    const head = this.#end(fd);
-    if (head.bytes < fstatSync(fd).size) ftruncateSync(fd, head.bytes);
-    const next = chained(head, entry, new Date());
-    writeSync(fd, `${next.line}\n`);
+  #append(fd: number, end: Head, entries: readonly AuditEntry[]): Head {
+    if (end.bytes < fstatSync(fd).size) ftruncateSync(fd, end.bytes);
+    let head = end;
+    let lines = "";
+    for (const entry of entries) {
+      const next = chained(head, entry, new Date());
+      lines += `${next.line}\n`;
+      head = next.head;
+    }
+    writeSync(fd, lines);
     fsyncSync(fd);
-    this.#writeHead(next.head);
-    return next.head.records;
+    this.#writeHead(head);
+    return head;
   }
 
   /** The end of what is whole: the head's, or that of lines whose writers were killed before they wrote the head. */
@@ -112,12 +133,13 @@ export class FileAudit implements AuditStore {
     const tail = Buffer.alloc(size - begin);
     readSync(fd, tail, 0, tail.length, begin);
     for (const line of tail.toString("utf8").split("\n").slice(0, -1)) {
-      if (parseRecord(line)?.previous !== head.digest)
+      const record = parseRecord(line);
+      if (record?.previous !== head.digest)
         throw new OpswapError(
           "OPSWAP_E_AUDIT",
           `${this.file}: line ${head.records + 1} does not follow from the one before`,
         );
-      head = after(head, line);
+      head = after(head, line, record);
     }
     return head;
   }

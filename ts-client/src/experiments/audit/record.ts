@@ -8,7 +8,7 @@ const choice = z.record(text, text);
 /** What a writer says; the store adds number, time and chain. */
 const entry = z.object({
   who: z.object({ user: text, uid: z.int(), host: text }),
-  /** The verb. */
+  /** The verb, or the kind of an engine's event. */
   action: text,
   /** asked: before anything happens; then one of the others, or none when the writer was killed. */
   outcome: z.enum(["asked", "done", "refused", "unknown"]),
@@ -25,6 +25,8 @@ const entry = z.object({
   build: z.nullable(text),
   /** Code and message of a refusal. */
   error: z.nullable(z.object({ code: text, message: text })),
+  /** Of what an engine did by itself: its journal, its number there, and when it was. */
+  event: z.optional(z.object({ journal: text, n: z.int(), time: text })),
 });
 
 const record = z.extend(entry, {
@@ -44,6 +46,8 @@ export interface Head {
   records: number;
   bytes: number;
   digest: string;
+  /** The number of the last event of each journal, so that none is taken twice. */
+  events?: Readonly<Record<string, number>> | undefined;
 }
 
 export const EMPTY: Head = { records: 0, bytes: 0, digest: FIRST_PREVIOUS };
@@ -52,12 +56,29 @@ export const EMPTY: Head = { records: 0, bytes: 0, digest: FIRST_PREVIOUS };
 export function chained(head: Head, given: AuditEntry, time: Date): { line: string; head: Head } {
   const n = head.records + 1;
   const line = JSON.stringify({ n, time: time.toISOString(), previous: head.digest, ...shortened(given) });
-  return { line, head: after(head, line) };
+  return { line, head: after(head, line, given) };
 }
 
-/** The head once this line is in the file. */
-export function after(head: Head, line: string): Head {
-  return { records: head.records + 1, bytes: head.bytes + Buffer.byteLength(line) + 1, digest: sha256(line) };
+/** The head once this line, which holds `event`, is in the file. */
+export function after(head: Head, line: string, { event }: Pick<AuditEntry, "event">): Head {
+  const bytes = head.bytes + Buffer.byteLength(line) + 1;
+  const events = event ? { ...head.events, [event.journal]: event.n } : head.events;
+  return { records: head.records + 1, bytes, digest: sha256(line), ...(events && { events }) };
+}
+
+/** Those of an engine's events that are not in the audit yet, and a record of those that were not kept until now. */
+export function uncollected({ events }: Head, all: readonly AuditEntry[]): AuditEntry[] {
+  const known = (journal: string) => events?.[journal] ?? 0;
+  const fresh = all.filter(({ event }) => event !== undefined && event.n > known(event.journal));
+  const [first] = fresh;
+  const lost = first?.event ? first.event.n - known(first.event.journal) - 1 : 0;
+  if (!first?.event || lost === 0) return fresh;
+  const why = `${lost} earlier events were not kept until somebody asked`;
+  const event = { ...first.event, n: first.event.n - 1 };
+  return [
+    { ...first, action: "events-missed", from: null, to: {}, why, ticket: null, epoch: null, event },
+    ...fresh,
+  ];
 }
 
 /** The record of a line; undefined for anything else. */

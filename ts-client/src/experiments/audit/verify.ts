@@ -23,7 +23,7 @@ export function verify(text: string, known?: Head): Verified {
     const what = record === undefined ? "it is no record" : outOfChain(record, head);
     if (record === undefined || what !== undefined) return found({ line: i + 1, what: what ?? "" });
     records.push(record);
-    head = after(head, line);
+    head = after(head, line, record);
     if (known?.records === head.records && known.digest !== head.digest)
       return found({ line: i + 1, what: "it is not the record that the head names" });
   }
