@@ -2,8 +2,8 @@
 
 python answering_engine.py NAME [--guilty OP,OP] [--fails OP] [--busy]   prints "ready"; ends when its input is closed
 
-Each guilty op that runs as `cpu` moves the log-probabilities, and one token; with the one that fails as `cpu` the server
-answers 500. --busy: ops are called though nobody asks.
+Each guilty op that runs as `cpu` moves the log-probabilities, and one token; while the one that fails runs as `cpu` the
+server answers 500. --busy: ops are called though nobody asks.
 """
 
 from __future__ import annotations
