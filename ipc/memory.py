@@ -146,14 +146,14 @@ class Memory:
     def bar(self, op: str, impl: str, reason: str) -> None:
         """From here on `use` refuses it."""
         self.record.barred.setdefault(op, {})[impl] = reason[:MOST_REASON]
-        self._save()
+        self.save()
 
     def lift(self, op: str, impl: str, beginning: str) -> None:
         """Lifts a bar whose reason begins so; another one stays."""
         impls = self.record.barred.get(op, {})
         if impls.get(impl, "").startswith(beginning):
             del impls[impl]
-            self._save()
+            self.save()
 
     def barred(self) -> list[dict[str, str]]:
         """`Barred` of messages.json, each."""

@@ -18,7 +18,6 @@ interface Options extends TargetOptions, AuditOptions {
 /** The engine's own bounds. */
 const MOST_CALLS = 1000;
 const TIMEOUT_S = 300;
-/** For the answer behind it. */
 const BARRED = "OPSWAP_E_BARRED";
 
 const EXAMPLES = examples("quarantine rms_norm mine", "quarantine rms_norm cpu --control ref", "quarantine");
