@@ -71,7 +71,7 @@ describe("an experiment in the background of a live engine", () => {
 
   it("goes back by its lease when its controller is killed", async () => {
     const open = "timeout: 60s, metrics: [{name: numerics}]";
-    await start("killed", "control: cpu\ncandidate: ref\nbuckets: [T512 I1536 bfloat16]", open, "--guarded");
+    await start("killed", "control: cpu\ncandidate: ref\nbuckets: [T512 I2048 bfloat16]", open, "--guarded");
     expect(await active()).toBe("ref");
     const runs = path.join(env.OPSWAP_STATE_DIR, "experiments", "killed", "runs");
     const file = path.join(runs, readdirSync(runs)[0] ?? "", "run.json");
