@@ -63,9 +63,7 @@ def _run(job: dict[str, Any], report: int) -> None:
     from .trial import Fault, Trial, finite
 
     spec = opswap.op_spec(job["op"])
-    trial = Trial(
-        opswap, spec, job["control"], job["candidate"], job["call_bytes"], partial(fault_lines, report), tell
-    )
+    trial = Trial(opswap, spec, job["control"], job["candidate"], job["call_bytes"], partial(fault_lines, report), tell)
     for number, name in enumerate(job["recordings"]):
         tell("recording", number=number)
         try:

@@ -156,7 +156,9 @@ class Quarantine:
         files = recordings_of(Path(folder), op, calls)
         if not files:
             what = f"{op}: there is no recording of it in {folder}"
-            raise IpcError("OPSWAP_E_QUARANTINE", what, f"`opswap record start {op}`, and `record stop` after some calls")
+            raise IpcError(
+                "OPSWAP_E_QUARANTINE", what, f"`opswap record start {op}`, and `record stop` after some calls"
+            )
         return files
 
     def _job(self, op: str, impl: str, control: str, files: list[str]) -> Row:

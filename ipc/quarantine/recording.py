@@ -122,7 +122,11 @@ def _argument(file: Path, told: dict[str, Any], header: dict[str, Any], body: by
     found = header.get(str(name))
     count = int(np.prod(shape, dtype=object)) * dtype_named(dtype).itemsize
     begin, end = found["data_offsets"] if _is_entry(found) else (0, -1)
-    if not _is_entry(found) or (found.get("dtype"), found.get("shape")) != (DTYPES[dtype], shape) or end - begin != count:
+    if (
+        not _is_entry(found)
+        or (found.get("dtype"), found.get("shape")) != (DTYPES[dtype], shape)
+        or end - begin != count
+    ):
         raise refused(file, f"says that {name} is {dtype} {shape}, and does not hold it")
     return RecordedTensor(dtype, shape, strides, np.frombuffer(body[begin:end], dtype_named(dtype)).reshape(shape))
 

@@ -160,4 +160,3 @@ def _is_memory(error: BaseException) -> bool:
 def finite(value: float | None) -> float | None:
     """JSON has no infinity: null stands for it."""
     return value if value is not None and math.isfinite(value) else None
-

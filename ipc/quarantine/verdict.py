@@ -89,7 +89,9 @@ def _reason(ended: Ended, told: Result) -> str:
     if stage == "fault":
         return str(last.get("what"))[:1000]
     if ended.why == "time":
-        raise IpcError("OPSWAP_E_TIMEOUT", f"quarantine: {told['calls']} calls were made when the time was over", LONGER)
+        raise IpcError(
+            "OPSWAP_E_TIMEOUT", f"quarantine: {told['calls']} calls were made when the time was over", LONGER
+        )
     if stage == "failed":
         return _failed(told["before"], last)
     how, doing = _how(ended, told["touched"]) + _tail(ended), _doing(last)
