@@ -53,7 +53,7 @@ class Done:
 
 
 def goal_of(op: str, ranks: list[Why], record: Record, at_load: Choice, refused: frozenset[str] = frozenset()) -> Goal:
-    """`ranks` are the answers to `why`. No goal: what cannot run on every rank, is barred or on trial, or was refused."""
+    """`ranks` are the answers to `why`. No goal: what cannot run on every rank, is barred, on trial, or was refused."""
     usable = set.intersection(*(_usable(rank) for rank in ranks)) - set(record.barred.get(op, {})) - refused
     active = list(dict.fromkeys(rank["active"] for rank in ranks))
     before, loaded = " and ".join(active), at_load.get(op, active[0])
