@@ -45,11 +45,13 @@ class Done:
     goals: list[Goal]
     outcome: Outcome
     trouble: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
 
     def report(self) -> dict[str, Any]:
         """Its part of the result of `panic`."""
         told = self.outcome.report()
-        return {**told, "ops": [goal.report() for goal in self.goals], "trouble": self.trouble}
+        told |= {"refused": self.refused, "trouble": self.trouble}
+        return {**told, "ops": [goal.report() for goal in self.goals]}
 
 
 def goal_of(op: str, ranks: list[Why], record: Record, at_load: Choice, refused: frozenset[str] = frozenset()) -> Goal:
@@ -109,6 +111,7 @@ async def _one(goal: Goal, is_new: bool, switch: Switch, another: Another, done:
         goal = another(goal.op, frozenset(refused))
         if goal.to == goal.before or goal.to in refused:
             why = "; ".join(refused.values())
+            done.refused.append(goal.op)
             done.trouble.append(f"{goal.op} still runs {goal.before}: {why}")
             goal = Goal(goal.op, goal.before, goal.before, f"it stays: {why}")
             break

@@ -115,6 +115,7 @@ def test_an_op_that_a_rank_refuses_keeps_no_other(runtime: Path) -> None:
     with engine(ranks), client(runtime / "e.sock") as c:
         done = c.ask("panic")["result"]
         assert "linear still runs cpu" in done["trouble"][0]
+        assert done["refused"] == ["linear"]
         assert len(done["ops"]) == 3
         assert len(c.ask("status")["result"]["ranks"]) == 2
     assert ranks.active("rms_norm") == ranks.active("silu_and_mul") == ["framework"] * 2
