@@ -72,7 +72,10 @@ class Agent:
             await self.engine.ranks.stop()
             registration.close()
             raise
-        self._loops = [beat, *(asyncio.create_task(loop()) for loop in (self._listen, self._judge, self._end_overrides))]
+        self._loops = [
+            beat,
+            *(asyncio.create_task(loop()) for loop in (self._listen, self._judge, self._end_overrides)),
+        ]
 
     async def stop(self) -> None:
         """Lets a switch that is under way finish: half of one is the one state the ranks must not be left in."""

@@ -22,7 +22,7 @@ from .freezes import Freezes
 from .leases import Terms
 from .memory import TRIAL_S, Memory
 from .overrides import Overrides
-from .panic import Done, Goal, asked_of_all, behind, carry_out, goal_of
+from .panic import Another, Done, Goal, asked_of_all, behind, carry_out, goal_of
 from .quarantine.keeper import Quarantine
 from .restore import Restored, restore
 from .state import StateFile
@@ -191,13 +191,17 @@ class Engine:
 
     async def panic(self, reason: str, timeout: float) -> dict[str, Any]:
         """As messages.json has it. It waits for a switch that is under way, and raises IpcError when a rank does not
-        answer, or all of them refuse."""
+        answer."""
         why = reason or "no reason was given"
         async with self.switching:
             whys = await asked_of_all(partial(self.ask, "why"), self.coordinator.op_versions)
             first, *_ = await self.ask("status")
-            goals = [goal_of(op, ranks, self.memory.record, first["at_load"]) for op, ranks in whys.items()]
-            done = await self._carry_out(goals, timeout, Outcome(self.coordinator.epoch, first["step"], []))
+            still = Outcome(self.coordinator.epoch, first["step"], [])
+
+            def goal(op: str, refused: frozenset[str] = frozenset()) -> Goal:
+                return goal_of(op, whys[op], self.memory.record, first["at_load"], refused)
+
+            done = await self._carry_out(goal, timeout, still)
             ended = self.overrides.ended(list(self.overrides.leases))
             moved = [goal for goal in done.goals if goal.before != goal.to]
             before, after = {goal.op: goal.before for goal in moved}, {goal.op: goal.to for goal in moved}
@@ -208,10 +212,11 @@ class Engine:
         changes = [{"op": goal.op, "impl": goal.to} for goal in moved]
         return {**done.report(), "changes": changes, "overrides": ended, **stopped}
 
-    async def _carry_out(self, goals: list[Goal], timeout: float, still: Outcome) -> Done:
+    async def _carry_out(self, goal: Another, timeout: float, still: Outcome) -> Done:
+        goals = [goal(op, frozenset()) for op in self.coordinator.op_versions]
         switch = partial(self._switch, timeout=timeout, must_be_kept=False)
         try:
-            return await carry_out(goals, self.coordinator.divergence is not None, switch, still)
+            return await carry_out(goals, self.coordinator.divergence is not None, switch, still, goal)
         except IpcError as error:
             await self._stop_watching([])
             self.memory.tell("panic-failed", error.message)

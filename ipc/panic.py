@@ -20,6 +20,8 @@ from .state import Choice, Record
 log = logging.getLogger("opswap.panic")
 Why = dict[str, Any]
 Switch = Callable[[Choice], Awaitable[Outcome]]
+#: The next goal of an op, when some were refused.
+Another = Callable[[str, frozenset[str]], "Goal"]
 
 
 @dataclass(frozen=True)
@@ -43,17 +45,18 @@ class Done:
     goals: list[Goal]
     outcome: Outcome
     trouble: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
 
     def report(self) -> dict[str, Any]:
         """Its part of the result of `panic`."""
         told = self.outcome.report()
-        return {**told, "ops": [goal.report() for goal in self.goals], "trouble": self.trouble}
+        told |= {"refused": self.refused, "trouble": self.trouble}
+        return {**told, "ops": [goal.report() for goal in self.goals]}
 
 
-def goal_of(op: str, ranks: list[Why], record: Record, at_load: Choice) -> Goal:
-    """`ranks` are the answers to `why`. What cannot run on every rank, is barred or is on trial is no goal."""
-    barred = record.barred.get(op, {})
-    usable = set.intersection(*(_usable(rank) for rank in ranks)) - set(barred)
+def goal_of(op: str, ranks: list[Why], record: Record, at_load: Choice, refused: frozenset[str] = frozenset()) -> Goal:
+    """`ranks` are the answers to `why`. No goal: what cannot run on every rank, is barred, on trial, or was refused."""
+    usable = set.intersection(*(_usable(rank) for rank in ranks)) - set(record.barred.get(op, {})) - refused
     active = list(dict.fromkeys(rank["active"] for rank in ranks))
     before, loaded = " and ".join(active), at_load.get(op, active[0])
     if FRAMEWORK in usable:
@@ -70,11 +73,13 @@ def goal_of(op: str, ranks: list[Why], record: Record, at_load: Choice) -> Goal:
 
 
 def _usable(rank: Why) -> set[str]:
-    return {impl["name"] for impl in rank["impls"] if impl["usable"]}
+    rows = rank["impls"]
+    return {impl["name"] for impl in rows if impl["usable"] and impl.get("toggle_class") != "restart"}
 
 
-async def carry_out(goals: list[Goal], differ: bool, switch: Switch, still: Outcome) -> Done:
-    """One switch for all; where a rank refuses it, one for each op, so that one op does not keep the others.
+async def carry_out(goals: list[Goal], differ: bool, switch: Switch, still: Outcome, another: Another) -> Done:
+    """One switch for all; where a rank refuses it, one for each op, so that one op does not keep the others; then
+    `another` goal is tried where a rank refused one.
 
     `differ`: ranks may run different choices, so that all is switched. Raises IpcError when a rank does not answer.
     """
@@ -84,20 +89,33 @@ async def carry_out(goals: list[Goal], differ: bool, switch: Switch, still: Outc
     try:
         return Done(goals, await switch(changes))
     except IpcError as error:
-        if error.code in AGAIN or len(changes) == 1:
+        if error.code in AGAIN:
             raise
         log.warning("panic goes on op by op: %s", error.message)
     done = Done([], still)
     for goal in goals:
+        await _one(goal, goal.op in changes, switch, another, done)
+    return done
+
+
+async def _one(goal: Goal, is_new: bool, switch: Switch, another: Another, done: Done) -> None:
+    refused: dict[str, str] = {}
+    while is_new:
         try:
-            done.outcome = await switch({goal.op: goal.to}) if goal.op in changes else done.outcome
-            done.goals.append(goal)
+            done.outcome = await switch({goal.op: goal.to})
+            break
         except IpcError as error:
             if error.code in AGAIN:
                 raise
-            done.goals.append(Goal(goal.op, goal.before, goal.before, f"it stays: {error.message}"))
-            done.trouble.append(f"{goal.op} still runs {goal.before}: {error.message}")
-    return done
+            refused[goal.to] = error.message
+        goal = another(goal.op, frozenset(refused))
+        if goal.to == goal.before or goal.to in refused:
+            why = "; ".join(refused.values())
+            done.refused.append(goal.op)
+            done.trouble.append(f"{goal.op} still runs {goal.before}: {why}")
+            goal = Goal(goal.op, goal.before, goal.before, f"it stays: {why}")
+            break
+    done.goals.append(goal)
 
 
 def behind(ranks: list[dict[str, Any]]) -> str:

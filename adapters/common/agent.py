@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from opswap.adapters.common.adapter import Adapter
 from opswap.adapters.common.checks import Check, Report
@@ -67,6 +68,18 @@ def make_agent(
 def engine_name(adapter: Adapter, port: int | None) -> str:
     """OPSWAP_ENGINE_NAME, else PACKAGE-PORT: two servers on one machine differ in their port."""
     return os.environ.get(NAME_ENV) or f"{adapter.package}-{port or 'local'}"
+
+
+def url_of(args: Any) -> str | None:
+    """Where a server with these arguments answers, from this machine; None where that is no port, or encrypted.
+
+    The names are those that vLLM has, and other servers that follow it."""
+    port, host = getattr(args, "port", None), getattr(args, "host", None)
+    if port is None or getattr(args, "uds", None) or getattr(args, "ssl_certfile", None):
+        return None
+    if host in (None, "", "0.0.0.0", "::"):
+        host = "127.0.0.1"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 async def stop_with_the_loop(agent: Agent) -> None:

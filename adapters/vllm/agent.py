@@ -11,7 +11,7 @@ from argparse import Namespace
 from collections.abc import Callable
 from typing import Any
 
-from opswap.adapters.common.agent import engine_name, make_agent, stop_with_the_loop
+from opswap.adapters.common.agent import engine_name, make_agent, stop_with_the_loop, url_of
 from opswap.adapters.common.prefix_cache import Progress
 from opswap.adapters.common.ranks import EngineRanks
 from opswap.adapters.vllm import doctor
@@ -55,16 +55,6 @@ def watch_end(client: Any) -> Callable[[], bool]:
 
     client.shutdown = asked_to_end
     return lambda: client.errored and not asked
-
-
-def url_of(args: Namespace) -> str | None:
-    """Where a server with these arguments answers, from this machine; None where that is no port, or encrypted."""
-    port, host = getattr(args, "port", None), getattr(args, "host", None)
-    if port is None or getattr(args, "uds", None) or getattr(args, "ssl_certfile", None):
-        return None
-    if host in (None, "", "0.0.0.0", "::"):
-        host = "127.0.0.1"
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 class EndpointPlugin:

@@ -11,7 +11,7 @@ from typing import Any
 
 from _ab_base import ROOT
 
-ROUNDS = 15
+ROUNDS = 9
 
 
 def _program(checkout: Path, folder: Path, name: str) -> Path:

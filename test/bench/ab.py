@@ -54,15 +54,20 @@ def _call(asked: argparse.Namespace) -> Any:
         return call_cost(base)
 
 
-def _script_of(file: str) -> Row:
-    """A bench of a part of its own, where this checkout has it."""
+def _quarantine(_: argparse.Namespace) -> Any:
+    """A bench of its own, where this checkout has it."""
+    if not (BENCH / "quarantine.py").exists():
+        return {"not_run": "this checkout has no test/bench/quarantine.py"}
+    return _python("quarantine.py")
 
-    def run(_: argparse.Namespace) -> Any:
-        if not (BENCH / file).exists():
-            return {"not_run": f"this checkout has no test/bench/{file}"}
-        return _python(file) if file.endswith(".py") else _json_of("node", BENCH / file)
 
-    return run
+def _bisect(_: argparse.Namespace) -> Any:
+    """The planner's tests, which count its replays against log2 n + 1 and 2 log2 n + 2."""
+    found = [file for folder in ("test", "ts-client/src") for file in (ROOT / folder).rglob("planner.test.ts")]
+    if not found:
+        return {"not_run": "this checkout has no planner.test.ts"}
+    told = _json_of("npx", "vitest", "run", "--project", "fast", "--reporter=json", *found)
+    return {"passed": told["numPassedTests"], "failed": told["numFailedTests"]}
 
 
 #: Of each row: whether it runs when none is named, and how.
@@ -74,12 +79,12 @@ ROWS: dict[str, tuple[bool, Row]] = {
     "shadow": (False, lambda asked: _python("_ab_engine.py", _count(asked, 400))),
     "call": (False, _call),
     "aa": (True, lambda asked: aa(_count(asked, 10_000))),
-    "verdicts": (True, _script_of("verdicts.mjs")),
+    "verdicts": (True, lambda _: _json_of("node", BENCH / "verdicts.mjs")),
     "kill_simulated": (True, lambda asked: _ab_simulated.kills(_count(asked, 1000))),
     "kill_audit": (True, lambda asked: _json_of("node", BENCH / "_ab_audit.mjs", _count(asked, 1000))),
     "kill_vllm": (False, lambda asked: _python("_ab_killed.py", _count(asked, 20))),
-    "quarantine": (False, _script_of("quarantine.py")),
-    "bisect": (False, _script_of("bisect.py")),
+    "quarantine": (False, _quarantine),
+    "bisect": (False, _bisect),
 }
 
 

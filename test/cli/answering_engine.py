@@ -1,8 +1,9 @@
 """A real agent over fake ranks, and a stand-in for an engine's HTTP server whose answer depends on what runs.
 
-python answering_engine.py NAME --guilty OP,OP [--busy]   prints "ready"; ends when its input is closed
+python answering_engine.py NAME [--guilty OP,OP] [--fails OP] [--busy]   prints "ready"; ends when its input is closed
 
-Each guilty op that runs as `cpu` moves the log-probabilities, and one token. --busy: ops are called though nobody asks.
+Each guilty op that runs as `cpu` moves the log-probabilities, and one token; while the one that fails runs as `cpu` the
+server answers 500. --busy: ops are called though nobody asks.
 """
 
 from __future__ import annotations
@@ -41,17 +42,21 @@ class Native(ipc_fakes.FakeNative):
 class Model:
     """What the stand-in answers."""
 
-    def __init__(self, ranks: ipc_fakes.FakeRanks, guilty: list[str]) -> None:
+    def __init__(self, ranks: ipc_fakes.FakeRanks, guilty: list[str], fails: str | None) -> None:
         self.ranks = ranks
         self.guilty = guilty
+        self.fails = fails
 
     def call_all(self) -> None:
         for native in self.ranks.natives:
             for op in CALLED:
                 native.calls[op, native.chosen[op]] += 1
 
-    def completion(self) -> dict[str, Any]:
+    def completion(self) -> dict[str, Any] | None:
+        """None where log-probabilities are no numbers."""
         self.call_all()
+        if self.fails is not None and "cpu" in self.ranks.active(self.fails):
+            return None
         wrong = [i for i, op in enumerate(self.guilty) if "cpu" in self.ranks.active(op)]
         tokens = [f"{token}!" if i in wrong else token for i, token in enumerate(TOKENS)]
         moved = -0.5 - sum(2.0**i for i in wrong)
@@ -64,16 +69,16 @@ class Model:
 def http_server(model: Model) -> ThreadingHTTPServer:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.answer({"data": [{"id": "stand-in"}]} if self.path == "/v1/models" else None)
+            self.answer({"data": [{"id": "stand-in"}]} if self.path == "/v1/models" else None, 404)
 
         def do_POST(self) -> None:
             asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
             is_right = self.path == "/v1/completions" and asked["model"] == "stand-in" and asked["temperature"] == 0
-            self.answer(model.completion() if is_right else None)
+            self.answer(model.completion() if is_right else None, 500 if is_right else 404)
 
-        def answer(self, body: dict[str, Any] | None) -> None:
+        def answer(self, body: dict[str, Any] | None, otherwise: int) -> None:
             data = json.dumps(body).encode()
-            self.send_response(404 if body is None else 200)
+            self.send_response(otherwise if body is None else 200)
             self.send_header("content-length", str(len(data)))
             self.end_headers()
             self.wfile.write(data)
@@ -86,12 +91,12 @@ def http_server(model: Model) -> ThreadingHTTPServer:
     return server
 
 
-async def serve(name: str, guilty: list[str], is_busy: bool) -> None:
+async def serve(name: str, guilty: list[str], fails: str | None, is_busy: bool) -> None:
     ipc_fakes.OPS = (*CALLED, "idle")
     ranks = ipc_fakes.FakeRanks(2)
     ranks.natives = [Native() for _ in range(2)]
     ranks.make()
-    model = Model(ranks, guilty)
+    model = Model(ranks, guilty, fails)
     native, server = ranks.natives[0], http_server(model)
     url = f"http://127.0.0.1:{server.server_port}"
     framework = {"name": "fake", "version": "0", "model": "no model", "url": url}
@@ -117,6 +122,8 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("name")
     parser.add_argument("--guilty", default="")
+    parser.add_argument("--fails")
     parser.add_argument("--busy", action="store_true")
     given = parser.parse_args()
-    asyncio.run(serve(given.name, [op for op in given.guilty.split(",") if op], given.busy))
+    named = [op for op in given.guilty.split(",") if op]
+    asyncio.run(serve(given.name, named, given.fails, given.busy))

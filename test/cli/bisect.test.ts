@@ -1,5 +1,6 @@
 /** `opswap bisect` against a real agent over fake ranks, with a stand-in for the engine's HTTP server. */
 import { spawn } from "node:child_process";
+import { readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { connectEngine } from "../../ts-client/src/client/index.js";
@@ -33,6 +34,20 @@ async function standing(name: string) {
   } finally {
     await client.close();
   }
+}
+
+/** A bisect that gets a signal when all ops run on the yardstick. */
+async function signalled(signal: NodeJS.Signals): Promise<{ code: number | null; told: string }> {
+  const child = spawn(process.execPath, [cli, "bisect", ...PROMPT], { env: { ...process.env, ...env } });
+  let told = "";
+  let isSent = false;
+  child.stderr.on("data", (chunk) => {
+    told += chunk;
+    if (isSent || !/^all on ref: moves/m.test(told)) return;
+    isSent = child.kill(signal);
+  });
+  const code = await new Promise<number | null>((done) => child.on("close", done));
+  return { code, told };
 }
 
 const UNTOUCHED = { choice: {}, overrides: [], active: ["cpu"] };
@@ -89,6 +104,35 @@ describe("opswap bisect", () => {
     });
   });
 
+  it("names an op with which the server can make no answer", async () => {
+    await withEngine("failing", ["--fails", "sample"], async () => {
+      const report = JSON.parse((await opswap(["bisect", ...PROMPT, "--json"], env)).out);
+      expect(report.guilty).toMatchObject([{ ops: ["sample"], without: "now" }]);
+      const told = await opswap(["bisect", ...PROMPT], env);
+      expect(told.out).toMatch(
+        /sample alone moves the output: by beyond all numbers; one of both gave no answer/,
+      );
+    });
+  });
+
+  it("runs the lines of docs/bisect.md", async () => {
+    const page = readFileSync(path.join(root, "docs/bisect.md"), "utf8");
+    const lines = [...page.matchAll(/^npx opswap (bisect .*?)(?: +#.*)?$/gm)].map(([, line = ""]) => line);
+    expect(lines).toHaveLength(3);
+    const file = path.join(dir, "bad.txt");
+    writeFileSync(file, "What is it?");
+    await withEngine("page", ["--guilty", "linear"], async () => {
+      for (const line of lines) {
+        const words = [...line.matchAll(/"(.*?)"|(\S+)/g)].map(([, quoted, plain]) => quoted ?? plain ?? "");
+        const ran = await opswap(
+          words.map((word) => (word === "bad.txt" ? file : word)),
+          env,
+        );
+        expect([ran.code, ran.out], line).toEqual([1, expect.stringMatching(/linear/)]);
+      }
+    });
+  });
+
   it("refuses an engine that serves others, unless it is told to go on", async () => {
     await withEngine("busy", ["--guilty", "add", "--busy"], async () => {
       const refused = await opswap(["bisect", ...PROMPT], env);
@@ -104,19 +148,21 @@ describe("opswap bisect", () => {
 
   it("puts all back when it is interrupted", async () => {
     await withEngine("stopped", ["--guilty", "add"], async () => {
-      const child = spawn(process.execPath, [cli, "bisect", ...PROMPT], { env: { ...process.env, ...env } });
-      let told = "";
-      const code = await new Promise((done) => {
-        let isSent = false;
-        child.stderr.on("data", (chunk) => {
-          told += chunk;
-          if (isSent || !/^all on ref: moves/m.test(told)) return;
-          isSent = child.kill("SIGINT");
-        });
-        child.on("close", done);
-      });
+      const { code, told } = await signalled("SIGINT");
       expect([code, told]).toEqual([1, expect.stringMatching(/it was interrupted.*OPSWAP_E_BISECT/)]);
       expect(await standing("stopped")).toMatchObject(UNTOUCHED);
+    });
+  });
+
+  it("leaves overrides that the engine ends by itself when it is killed, and refuses to begin beside them", async () => {
+    await withEngine("killed", ["--guilty", "add"], async () => {
+      expect((await signalled("SIGKILL")).code).toBe(null);
+      const { overrides } = await standing("killed");
+      expect(overrides).toHaveLength(TESTED);
+      for (const override of overrides)
+        expect(override).toMatchObject({ returns_to: "cpu", ttl_ms: 120_000 });
+      const again = await opswap(["bisect", ...PROMPT], env);
+      expect([again.code, again.err]).toEqual([1, expect.stringMatching(/an override.*OPSWAP_E_BUSY/)]);
     });
   });
 

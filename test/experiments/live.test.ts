@@ -29,6 +29,12 @@ function record(sequence: number, more: Partial<ShadowRecord> = {}): ShadowRecor
   return { sequence, ...place, ...codes, ...times, ...same, ...order, ...more };
 }
 
+/** What the engine says of the two arms. */
+const CANDIDATES = [
+  { impl: "ref", digest: "b".repeat(64), dispatch_ns: 1500 },
+  { impl: "cpu", digest: "c".repeat(64) },
+];
+
 /** An engine whose shadow has so many new records at each look. */
 function engine(perLook: number, make: (sequence: number) => ShadowRecord, rank: object = {}) {
   const asked: { verb: string; request: Record<string, unknown> }[] = [];
@@ -43,6 +49,7 @@ function engine(perLook: number, make: (sequence: number) => ShadowRecord, rank:
         ops: [{ op: "rms_norm", version: 1, hash: "h", summary: "", args: [] }],
       }) as never,
     ask: async (verb: string, request: Record<string, unknown>) => {
+      if (verb === "candidates") return { candidates: CANDIDATES } as never;
       asked.push({ verb, request });
       if (verb === "shadow_start") salt = request.salt as number;
       if (verb !== "shadow_read")
@@ -107,7 +114,9 @@ describe("an experiment's run", () => {
     const derived = deriveVerdict(read as never, samplesFile);
     expect(derived).toMatchObject({ result: "pass", samples: { engine: "demo", model: "smollm2" } });
     expect(derived.samples.lines).toBe(1 + (all.at(-1)?.samples ?? 0));
-    expect(JSON.parse(readFileSync(samplesFile, "utf8").split("\n", 1)[0] ?? "").salt).toBe(salt);
+    const header = JSON.parse(readFileSync(samplesFile, "utf8").split("\n", 1)[0] ?? "");
+    expect(header).toMatchObject({ salt, candidate_digest: "c".repeat(64), control_dispatch_ns: 1500 });
+    expect(header).not.toHaveProperty("candidate_dispatch_ns");
   });
 
   it.each<[string, Partial<ShadowRecord>, RegExp]>([

@@ -115,10 +115,38 @@ def test_an_op_that_a_rank_refuses_keeps_no_other(runtime: Path) -> None:
     with engine(ranks), client(runtime / "e.sock") as c:
         done = c.ask("panic")["result"]
         assert "linear still runs cpu" in done["trouble"][0]
+        assert done["refused"] == ["linear"]
         assert len(done["ops"]) == 3
         assert len(c.ask("status")["result"]["ranks"]) == 2
     assert ranks.active("rms_norm") == ranks.active("silu_and_mul") == ["framework"] * 2
     assert ranks.active("linear") == ["cpu"] * 2
+
+
+def test_where_a_goal_is_refused_the_next_best_is_taken(runtime: Path) -> None:
+    ranks = FakeRanks()
+
+    def refuse(_op: str, impl: str) -> None:
+        if impl == "framework":
+            raise FakeError("OPSWAP_E_UNUSABLE", "not this one")
+
+    with engine(ranks), client(runtime / "e.sock") as c:
+        c.ask("use", changes=REF)
+        for native in ranks.natives:
+            native.on_use = refuse
+        done = c.ask("panic")["result"]
+        assert {row["op"]: row["to"] for row in done["ops"]} == dict.fromkeys(OPS, "cpu")
+        assert [what.split(":")[0] for what in done["trouble"]] == [
+            "silu_and_mul still runs cpu",
+            "linear still runs cpu",
+        ]
+    assert ranks.active("rms_norm") == ["cpu"] * 2
+
+
+def test_what_only_a_restart_can_switch_is_no_goal() -> None:
+    rank = why("ref", *ALL, "framework")
+    for impl in rank["impls"]:
+        impl["toggle_class"] = "restart" if impl["name"] == "framework" else "live"
+    assert goal_of("op", [rank], Record("m", "b"), {"op": "cpu"}).to == "cpu"
 
 
 def test_a_rank_that_does_not_answer_is_named(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from opswap.adapters.common.agent import engine_name
+from opswap.adapters.common.agent import engine_name, url_of
 from opswap.adapters.vllm import agent, attach
 from opswap.adapters.vllm.adapter import ADAPTER
 from opswap.adapters.vllm.worker import WorkerExtension
@@ -41,6 +41,23 @@ def test_names_of_engines(monkeypatch, environment, port, name):
     for variable, value in environment.items():
         monkeypatch.setenv(variable, value)
     assert engine_name(ADAPTER, port) == name
+
+
+@pytest.mark.parametrize(
+    ("args", "url"),
+    [
+        ({"host": "127.0.0.1", "port": 8000}, "http://127.0.0.1:8000"),
+        ({"host": None, "port": 8000}, "http://127.0.0.1:8000"),
+        ({"host": "::", "port": 8000}, "http://127.0.0.1:8000"),
+        ({"host": "::1", "port": 8000}, "http://[::1]:8000"),
+        ({"host": "10.1.2.3", "port": 8000}, "http://10.1.2.3:8000"),
+        ({"host": None, "port": 8000, "ssl_certfile": "x.pem"}, None),
+        ({"port": 8000, "uds": "x.sock"}, None),
+        ({}, None),
+    ],
+)
+def test_where_a_server_answers(args, url):
+    assert url_of(Namespace(**args)) == url
 
 
 def test_several_api_servers_are_refused():

@@ -15,6 +15,8 @@ export interface How {
 /** A set of ops that moves the output. */
 export interface Guilty {
   ops: string[];
+  /** The output with these on the yardstick, which is the yardstick's unless ops act on each other in no simple way. */
+  on: Outcome;
   /** How far the output is from now's with this op alone on the yardstick, by op. */
   alone: Record<string, Apart & { outcome: Outcome }>;
   /** The output with all but these on the yardstick; `now` where nothing else matters. */

@@ -1,17 +1,16 @@
 /** In which calls an op differs from the yardstick: both behind each call of the engine, and the inputs kept where it may. */
 import { randomBytes } from "node:crypto";
-import { readdirSync, statSync } from "node:fs";
+import { readdirSync, rmSync, statSync } from "node:fs";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { OpswapClient } from "../client/index.js";
 import { unread } from "../experiments/live/unread-records.js";
 import type { RankRecording, ShadowRecord } from "../generated/messages.js";
-import { type Recording, readRecording } from "../tensorfile/index.js";
+import { readRecording } from "../tensorfile/index.js";
 import { asRefusal } from "../types/refusal.js";
 
 const ALL = { share_of_calls: 1, first_of_bucket: 1 };
 const LIMITS = { most_of_bucket: 1024, most_bytes: 512 << 20 };
-const READ_BYTES = 256 << 20;
 
 /** One call on which both ran. */
 export type SeenCall = Pick<
@@ -63,9 +62,10 @@ export async function locate(
     if (compares) await client.ask("shadow_stop", { op, salt }).catch(note("the shadow goes on"));
     if (records) await client.ask("record_stop", { op, salt }).catch(note("the recording goes on"));
   }
+  const ended = Date.now();
   const calls = compares ? await comparedCalls(client, op, salt) : [];
   const files = records
-    ? await writtenFiles(client, op, salt, began).catch(note("no recording is read"))
+    ? await writtenFiles(client, { op, salt, began, ended }).catch(note("no recording is read"))
     : undefined;
   if (compares && calls.length === 0) notes.push("no call was compared; tensors on a device cannot be yet");
   return { op, ...summary(calls), recorded: recordedOf(calls, files ?? new Map()), notes };
@@ -112,42 +112,47 @@ function summary(calls: readonly SeenCall[]): Pick<Located, "compared" | "wrong"
 const keyOf = ({ rank, step, layer }: Pick<SeenCall, "rank" | "step" | "layer">) =>
   `${rank} ${step} ${layer}`;
 
+/** Of the files of these calls all but one are removed again: they hold what users asked. */
 function recordedOf(calls: readonly SeenCall[], files: ReadonlyMap<string, string>): Located["recorded"] {
-  for (const call of calls) {
+  const there = calls.flatMap((call) => {
     const file = files.get(keyOf(call));
-    if (file !== undefined) return { ...call, file };
-  }
-  return null;
+    return file === undefined ? [] : [{ ...call, file }];
+  });
+  for (const { file } of there.slice(1)) rmSync(file, { force: true });
+  return there[0] ?? null;
 }
 
-/** Files of the recording of this salt, by rank, step and layer, once they are on the disk. */
-async function writtenFiles(
-  client: OpswapClient,
-  op: string,
-  salt: number,
-  began: number,
-): Promise<Map<string, string>> {
+/** One recording: of an op, by one start of it. */
+interface Kept {
+  op: string;
+  salt: number;
+  /** In ms since 1970. */
+  began: number;
+  ended: number;
+}
+
+/** Its files, by rank, step and layer, once they are on the disk. */
+async function writtenFiles(client: OpswapClient, kept: Kept): Promise<Map<string, string>> {
   let ranks: RankRecording[] = [];
   do {
     if (ranks.length > 0) await sleep(20);
-    ranks = (await client.ask("record_status", { op })).ranks.filter((rank) => rank.salt === salt);
+    ranks = (await client.ask("record_status", { op: kept.op })).ranks.filter(
+      ({ salt }) => salt === kept.salt,
+    );
   } while (ranks.some((rank) => rank.waiting_bytes > 0));
   const folders = new Set(ranks.filter(({ files }) => files > 0).map(({ folder }) => folder));
-  return new Map([...folders].flatMap((folder) => inFolder(folder, op, began)));
+  return new Map([...folders].flatMap((folder) => inFolder(folder, kept)));
 }
 
-/** As many as may be read; a file of another time or op is none of them. */
-function inFolder(folder: string, op: string, began: number): [string, string][] {
-  let left = READ_BYTES;
+/** A file of another time or op is none of them. */
+function inFolder(folder: string, { op, began, ended }: Kept): [string, string][] {
   return readdirSync(folder)
     .filter((name) => name.startsWith(`${op}-`) && name.endsWith(".safetensors"))
     .map((name) => path.join(folder, name))
+    .filter((file) => statSync(file).mtimeMs >= began - 1_000) // a file system may keep whole seconds
     .flatMap((file) => {
-      const { size, mtimeMs } = statSync(file);
-      // A file system may keep times in whole seconds.
-      if (mtimeMs < began - 1_000 || size > left) return [];
-      left -= size;
-      const recording: Recording = readRecording(file);
-      return recording.op === op ? [[keyOf(recording), file] as [string, string]] : [];
+      const recording = readRecording(file);
+      const isOf = recording.op === op && recording.time >= began && recording.time <= ended;
+      return isOf ? [[keyOf(recording), file] as [string, string]] : [];
     });
 }

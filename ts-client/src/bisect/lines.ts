@@ -3,7 +3,7 @@ import type { ReplayedArm } from "../view/replay-lines.js";
 import { table } from "../view/table.js";
 import type { Bisected, Guilty } from "./bisect.js";
 import type { Located, SeenCall } from "./calls.js";
-import type { Divergence } from "./compare.js";
+import type { Apart, Divergence } from "./compare.js";
 import type { Ops } from "./tested-ops.js";
 
 /** A recorded call that ran here on both; why it did not where `arms` is empty. */
@@ -39,15 +39,16 @@ function stillLine({ whole, tested, against, tolerance }: Report): string {
   return `no op moves the output: with all ${ops} on ${against} it differs by ${nats(whole.distance)}, tolerance ${tolerance}`;
 }
 
-function guiltyLines(report: Report, { ops, alone, without }: Guilty, i: number): string[] {
+function guiltyLines(report: Report, { ops, on, alone, without }: Guilty, i: number): string[] {
   const { against, whole } = report;
   const names = ops.join(" and ");
-  const head = `${i === 0 ? "" : "or "}${names}: on ${against} the output is as with all on ${against} (${nats(whole.distance)} from now)`;
+  const as = on === "yardstick" ? "is as" : "moves, and is not as";
+  const head = `${i === 0 ? "" : "or "}${names}: on ${against} the output ${as} with all on ${against} (${nats(whole.distance)} from now)`;
   const each = ops.map((op) => {
     const effect = alone[op];
     if (effect === undefined) return `  ${op}`;
     const moves = effect.outcome === "now" ? "moves nothing" : "moves the output";
-    return `  ${op} alone ${moves}: by ${nats(effect.distance)}; ${divergenceText(effect.divergence, against)}`;
+    return `  ${op} alone ${moves}: by ${nats(effect.distance)}; ${divergenceText(effect, against)}`;
   });
   const together = ops.length > 1 && ops.every((op) => alone[op]?.outcome === "now");
   return [head, ...each, ...(together ? ["  they act only together"] : []), ...withoutLines(without, names)];
@@ -60,8 +61,8 @@ function withoutLines(without: Guilty["without"], names: string): string[] {
   return [`  with ${names} as now, others on the yardstick move the output as well`];
 }
 
-function divergenceText(divergence: Divergence | null, against: string): string {
-  if (divergence === null) return "no token differs";
+function divergenceText({ distance, divergence }: Apart, against: string): string {
+  if (divergence === null) return distance === Infinity ? "one of both gave no answer" : "no token differs";
   const { index, now, other } = divergence;
   const text = (one: Divergence["now"]) =>
     one === null ? "the end" : `${JSON.stringify(one.token)} (${nats(one.logprob)})`;

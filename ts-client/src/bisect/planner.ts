@@ -18,6 +18,8 @@ export type Search<Result> = Generator<Question, Result, Outcome>;
 /** A smallest set of ops that gives the yardstick's output. */
 export interface Named {
   ops: string[];
+  /** The output with these on the yardstick: another than `yardstick` where ops act on each other in no simple way. */
+  on: Outcome;
   /** The output with each of them alone on the yardstick. */
   alone: Record<string, Outcome>;
   /** The output with all but these on the yardstick: `now` where nothing else matters. */
@@ -70,11 +72,15 @@ class Answers {
 function* named(asked: Answers, pool: readonly string[]): Search<Named> {
   let ops = yield* quick(asked, pool, []);
   // The quick search infers; what it infers may be refuted where ops act together, or more than two do.
-  if ((yield* asked.of(ops, "check")) !== "yardstick") ops = yield* thorough(asked, pool, []);
+  let on = yield* asked.of(ops, "check");
+  if (on !== "yardstick") {
+    ops = yield* thorough(asked, pool, []);
+    on = yield* asked.of(ops, "check");
+  }
   const alone: Record<string, Outcome> = {};
   for (const op of ops) alone[op] = yield* asked.of([op], "check");
   const others = pool.filter((op) => !ops.includes(op));
-  return { ops, alone, without: yield* asked.of(others, "check") };
+  return { ops, on, alone, without: yield* asked.of(others, "check") };
 }
 
 /**

@@ -7,7 +7,15 @@ import type { OpswapError } from "../types/errors.js";
 import { asRefusal } from "../types/refusal.js";
 import { errorLines } from "../view/error-lines.js";
 import { panicLines } from "../view/panic-lines.js";
-import { type Context, EXIT, engineOptions, examples, type Io, type TargetOptions } from "./context.js";
+import {
+  type Context,
+  EXIT,
+  type ExitCode,
+  engineOptions,
+  examples,
+  type Io,
+  type TargetOptions,
+} from "./context.js";
 import { exitCodeOf } from "./errors.js";
 import { type AuditOptions, auditOptions, inAudit } from "./in-audit.js";
 import { secondsOption } from "./seconds-option.js";
@@ -43,15 +51,20 @@ export function panicCommand(context: Context): Command {
     if (!all) {
       const result = await one(context, options, engine === undefined ? {} : { engine });
       for (const line of json ? [JSON.stringify(result, null, 2)] : panicLines(result)) context.io.out(line);
-      context.exitCode = EXIT.ok;
+      context.exitCode = exitOf({ engine: "", result });
       return;
     }
     const outcomes = await Promise.all(runningEngines().map((running) => tried(context, options, running)));
     report(context.io, json, outcomes);
-    const failed = outcomes.flatMap((outcome) => ("error" in outcome ? [exitCodeOf(outcome.error)] : []));
-    context.exitCode =
-      failed.length === 1 ? (failed[0] ?? EXIT.ok) : failed.length > 0 ? EXIT.failed : EXIT.ok;
+    const failed = outcomes.map(exitOf).filter((code) => code !== EXIT.ok);
+    context.exitCode = failed.length > 1 ? EXIT.failed : (failed[0] ?? EXIT.ok);
   });
+}
+
+/** Done means that every rank confirmed, and that no op stayed because ranks refused. */
+function exitOf(outcome: Outcome): ExitCode {
+  if ("error" in outcome) return exitCodeOf(outcome.error);
+  return outcome.result.refused.length > 0 ? EXIT.failed : EXIT.ok;
 }
 
 /** Told to the engine first, and kept in the audit after it. */

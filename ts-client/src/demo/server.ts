@@ -15,28 +15,33 @@ export interface Setup {
   model: string;
   /** Everything that the server prints. */
   log: string;
+  /** The class of the workers' extension, where it is not opswap's. */
+  extension?: string;
+  /** Variables beside opswap's own. */
+  env?: NodeJS.ProcessEnv;
 }
 
 /** Something that the person who ran the demo should read as a sentence. */
 export class DemoError extends Error {}
 
 const HOST = "127.0.0.1";
+const EXTENSION = "opswap.adapters.vllm.worker.WorkerExtension";
 const START_TIMEOUT_MS = 900_000;
 const STOP_TIMEOUT_MS = 30_000;
 export const MODEL_NAME = "smollm2";
 
 /** The whole of opswap's configuration is the first line here and the first of `arguments`. */
-function environment({ engine, packages }: Setup): NodeJS.ProcessEnv {
+function environment({ engine, packages, env }: Setup): NodeJS.ProcessEnv {
   const opswap = { VLLM_PLUGINS: "opswap", PYTHONPATH: packages };
   // The wheel is the CUDA one, so vLLM has to be told that there is no GPU; and nothing is asked of a hub.
   const cpu = { VLLM_TARGET_DEVICE: "cpu", HF_HUB_OFFLINE: "1", VLLM_NO_USAGE_STATS: "1" };
   const PATH = [path.join(engine, "bin"), process.env.PATH].join(path.delimiter);
   // The environment is opswap's own: with its bytecode kept, each of the engine's processes imports in half the time.
-  return { ...process.env, ...opswap, ...cpu, PATH, PYTHONDONTWRITEBYTECODE: "" };
+  return { ...process.env, ...opswap, ...cpu, PATH, PYTHONDONTWRITEBYTECODE: "", ...env };
 }
 
-function serveArguments(model: string, port: number): string[] {
-  const opswap = ["--worker-extension-cls", "opswap.adapters.vllm.worker.WorkerExtension"];
+function serveArguments({ model, extension = EXTENSION }: Setup, port: number): string[] {
+  const opswap = ["--worker-extension-cls", extension];
   // Eager is up in seconds; compiled takes half a minute or more at every start, since vLLM cannot reuse it on a CPU.
   const small = [
     "--enforce-eager",
@@ -80,7 +85,7 @@ export class Server {
   static async start(setup: Setup): Promise<Server> {
     const port = await freePort();
     const log = openSync(setup.log, "w");
-    const vllm = [path.join(setup.engine, "bin", "vllm"), ...serveArguments(setup.model, port)];
+    const vllm = [path.join(setup.engine, "bin", "vllm"), ...serveArguments(setup, port)];
     const lifeline = path.join(setup.packages, "opswap", "lifeline.py");
     // A process group of its own, so that its engine and workers end with it; and it ends with its input, which is
     // held by this process alone, so that a kill leaves nothing behind.

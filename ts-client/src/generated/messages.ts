@@ -1508,6 +1508,8 @@ export interface PanicResult {
   isolation: Isolation | null;
   /** each op */
   ops: PanicOp[];
+  /** ops that run what they ran, because ranks refused every goal */
+  refused: string[];
   /** those that were ended */
   overrides: Override[];
   /** ops whose shadow was stopped */
@@ -1524,6 +1526,7 @@ export const panicResult = once((): Schema<PanicResult> => z.object({
   acks: z.array(rankAck()).check(z.maxLength(1024)),
   isolation: z.nullable(isolation()),
   ops: z.array(panicOp()).check(z.maxLength(1024)),
+  refused: z.array(z.string().check(z.maxLength(4096))).check(z.maxLength(1024)),
   overrides: z.array(override()).check(z.maxLength(1024)),
   shadows: z.array(z.string().check(z.maxLength(4096))).check(z.maxLength(1024)),
   recordings: z.array(z.string().check(z.maxLength(4096))).check(z.maxLength(1024)),

@@ -26,6 +26,7 @@ const metadata = z.object({
   rank: whole,
   step: whole,
   layer: whole,
+  time_ns: whole,
   args: z.string(),
 });
 
@@ -45,6 +46,8 @@ export interface Recording {
   step: number;
   /** Number of the call, from 0, among those of its op in the step. */
   layer: number;
+  /** When, in ms since 1970. */
+  time: number;
   /** In call order. */
   args: RecordedArgument[];
 }
@@ -65,6 +68,7 @@ export function parseRecording(file: string, data: Buffer): Recording {
     rank: Number(told.data.rank),
     step: Number(told.data.step),
     layer: Number(told.data.layer),
+    time: Number(told.data.time_ns) / 1e6,
     args: readArgs(file, told.data.args).map((arg) => withBytes(file, arg, tensors)),
   };
 }

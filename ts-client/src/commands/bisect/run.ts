@@ -17,8 +17,8 @@ import { refuseTraffic, refuseUnfit } from "./window.js";
 
 /** What ends a bisect from outside; SIGHUP is a terminal that went away. */
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
-/** Enough for a prefill and steps of one token. */
-const TOKENS_TO_LOCATE = 4;
+/** A prefill, and a step of one token. */
+const TOKENS_TO_LOCATE = 2;
 
 export interface Where {
   client: OpswapClient;

@@ -1,0 +1,97 @@
+/** `opswap bisect` on real vLLM, whose ranks have wrong kernels planted (planted/planted_worker.py). */
+import { statSync } from "node:fs";
+import path from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { connectEngine, type OpswapClient } from "../../ts-client/src/client/index.js";
+import { Server } from "../../ts-client/src/demo/server.js";
+import { opswap, root, scratch } from "./harness.js";
+
+const PROMPT = "Water boils at 100 degrees Celsius. The reason is that";
+const TOKENS = 8;
+const { dir, remove } = scratch();
+let vllm: Server;
+let client: OpswapClient;
+
+beforeAll(async () => {
+  const { OPSWAP_ENGINE_ENV: engine, OPSWAP_MODEL: model } = process.env;
+  if (!engine || !model) throw new Error("no engine environment: run these tests by `npm test`");
+  const [packages, log] = [path.join(root, "build/python"), path.join(root, "build/logs/vllm-bisect.log")];
+  const PYTHONPATH = [packages, path.join(root, "test/cli/planted")].join(path.delimiter);
+  const env = { PYTHONPATH, OPSWAP_RECORDINGS: path.join(dir, "recordings") };
+  const extension = "planted_worker.PlantedExtension";
+  vllm = await Server.start({ engine, packages, model, log, extension, env });
+  await vllm.ready(() => {});
+  client = await connectEngine({ name: vllm.engine });
+});
+afterAll(async () => {
+  await client?.close();
+  await vllm?.stop();
+  remove();
+});
+
+/** Tokens and their log-probabilities, asked for without opswap. */
+async function answer(): Promise<{ token: string; logprob: number }[]> {
+  const how = { max_tokens: TOKENS, temperature: 0, logprobs: 5, prompt_logprobs: 0, ignore_eos: true };
+  const response = await fetch(`${vllm.url}/v1/completions`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ model: "smollm2", prompt: PROMPT, cache_salt: `${Math.random()}`, ...how }),
+  });
+  const { tokens, token_logprobs: logprobs } =
+    ((await response.json()) as { choices: Choice[] }).choices[0]?.logprobs ?? {};
+  return (tokens ?? []).map((token, i) => ({ token, logprob: logprobs?.[i] ?? Number.NaN }));
+}
+interface Choice {
+  logprobs: { tokens: string[]; token_logprobs: number[] };
+}
+
+async function planted(ops: string[]) {
+  await client.use(ops.map((op) => ({ op, impl: "planted" })));
+  const before = await client.status();
+  const args = ["bisect", "--prompt", PROMPT, "--tokens", `${TOKENS}`, "--engine", vllm.engine, "--json"];
+  const ran = await opswap(args, { OPSWAP_STATE_DIR: path.join(dir, "state") });
+  const { choice, overrides } = await client.status();
+  expect({ choice, overrides }).toEqual({ choice: before.choice, overrides: [] });
+  expect(ran.code, ran.err).toBe(1);
+  return JSON.parse(ran.out);
+}
+
+describe("opswap bisect on real vLLM", () => {
+  it("names the op, the first other token, the call and its input, and puts all back", async () => {
+    const right = await answer();
+    const report = await planted(["silu_and_mul"]);
+    const wrong = await answer();
+    const index = right.findIndex(({ token }, i) => token !== wrong[i]?.token);
+    expect(report.guilty).toMatchObject([{ ops: ["silu_and_mul"], without: "now" }]);
+    const { divergence } = report.guilty[0].alone.silu_and_mul;
+    expect([divergence.index, divergence.now]).toEqual([index, wrong[index]]);
+    // `ref` rounds otherwise than `cpu`.
+    expect(divergence.other.token).toBe(right[index]?.token);
+    expect(divergence.other.logprob).toBeCloseTo(right[index]?.logprob ?? 0, 0);
+    expect(report.replays.untilNamed).toBeLessThanOrEqual(Math.ceil(Math.log2(report.tested.length)) + 1);
+    expect(report.untested).toMatchObject([
+      { op: "paged_attention", reason: expect.stringMatching(/made of/) },
+    ]);
+    const [located] = report.located;
+    expect(located).toMatchObject({
+      op: "silu_and_mul",
+      notes: [],
+      recorded: { layer: located.worst.layer },
+    });
+    expect(located.wrong).toBe(located.compared);
+    expect(statSync(located.recorded.file).mode & 0o777).toBe(0o600);
+    const again = await opswap(["replay", located.recorded.file, "--impl", "ref,cpu", "--local"]);
+    expect(again.code, again.err).toBe(0);
+    await client.use([{ op: "silu_and_mul", impl: "cpu" }]);
+    expect(await answer()).toEqual(right);
+  });
+
+  it("names two, one of which is wrong in the bucket of one token alone", async () => {
+    const report = await planted(["linear", "rotary_embedding"]);
+    expect(report.guilty).toMatchObject([{ ops: ["linear", "rotary_embedding"], without: "now" }]);
+    expect(report.replays.untilNamed).toBeLessThanOrEqual(2 * Math.ceil(Math.log2(report.tested.length)) + 2);
+    for (const { bucket, wrong, compared } of report.located[0].buckets)
+      expect([bucket, wrong]).toEqual([bucket, bucket.startsWith("M1 ") ? compared : 0]);
+    await client.use(["linear", "rotary_embedding"].map((op) => ({ op, impl: "cpu" })));
+  });
+});
