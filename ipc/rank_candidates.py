@@ -60,4 +60,9 @@ class RankCandidates:
         try:
             return {"rank": self.rank, "ok": True, **call()}
         except Exception as error:  # an exception on one rank would hide the answers of the others
-            return {"rank": self.rank, "ok": False, "code": code_of(error), "reason": str(error)}
+            return {
+                "rank": self.rank,
+                "ok": False,
+                "code": code_of(error),
+                "reason": getattr(error, "message", str(error)),
+            }

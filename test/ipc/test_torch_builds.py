@@ -180,6 +180,24 @@ def test_what_ends_its_process_ends_another_one(tmp_path: Path, text: str, why: 
         asyncio.run(probe(row, timeout=5))
 
 
+def test_an_op_that_is_full_says_so(tmp_path: Path) -> None:
+    """In another process, whose op stays full."""
+    (tmp_path / "mine.py").write_text(EXAMPLE.read_text())
+    script = (
+        "import hashlib, sys, opswap\n"
+        "from pathlib import Path\n"
+        "from opswap.ipc.rank_candidates import RankCandidates\n"
+        "while len(opswap.why('silu_and_mul')['impls']) < 16:\n"
+        "    opswap.register_impl('silu_and_mul', f'n{len(opswap.why(\"silu_and_mul\")[\"impls\"])}', None)\n"
+        "digest = hashlib.sha256(Path(sys.argv[1]).read_bytes()).hexdigest()\n"
+        "row = {'kind': 'python', 'path': sys.argv[1], 'op': 'silu_and_mul', 'name': 'mine', 'digest': digest}\n"
+        "print(RankCandidates(opswap, 0).register(row, False))\n"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path / "mine.py")]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "OPSWAP_E_MEMORY" in said and "has 16 implementations already" in said
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("cmake") is None, reason="cmake is not on PATH; npm test puts it there")
 @pytest.mark.skipif(shutil.which("node") is None, reason="node is not on PATH")
