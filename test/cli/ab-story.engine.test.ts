@@ -1,5 +1,6 @@
 /** Kernels of a user on a real vLLM under load: good, wrong, not finite, crashing, and wrong in a rare shape alone. */
-import { copyFileSync, readdirSync, writeFileSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { copyFileSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -11,8 +12,16 @@ import { opswap, type Ran, root, scratch } from "./harness.js";
 import { CANDIDATES, RECORDINGS, server } from "./server.js";
 
 const OP = "silu_and_mul";
-const KERNELS = ["torch", "wrong", "nan", "crash", "rare"] as const;
-type Kernel = (typeof KERNELS)[number];
+/** The first is the worked example of docs/candidates.md. */
+const SOURCES = {
+  mine: "examples/silu_by_sigmoid.py",
+  wrong: "test/cli/kernels/swiglu_wrong.py",
+  nan: "test/cli/kernels/swiglu_nan.py",
+  crash: "test/cli/kernels/swiglu_crash.py",
+  rare: "test/cli/kernels/swiglu_rare.py",
+};
+type Kernel = keyof typeof SOURCES;
+const KERNELS = Object.keys(SOURCES) as Kernel[];
 
 const { dir, remove } = scratch();
 const env = { OPSWAP_STATE_DIR: path.join(dir, "state") };
@@ -36,7 +45,7 @@ beforeAll(async () => {
   await run(["record", "stop", OP]);
   for (const kernel of KERNELS) {
     const file = path.join(CANDIDATES, `story_${kernel}.py`);
-    copyFileSync(path.join(root, `test/cli/kernels/swiglu_${kernel}.py`), file);
+    copyFileSync(path.join(root, SOURCES[kernel]), file);
     await run(["register", file, "--op", OP, "--as", kernel]);
   }
 });
@@ -47,6 +56,11 @@ afterAll(async () => {
   remove();
   expect({ differing, failures }).toEqual({ differing: 0, failures: [] });
 });
+
+const digest = (kernel: Kernel) =>
+  createHash("sha256")
+    .update(readFileSync(path.join(root, SOURCES[kernel])))
+    .digest("hex");
 
 /** An experiment with `kernel` as the candidate, applied. */
 async function applied(kernel: Kernel, extra = ""): Promise<string> {
@@ -59,8 +73,15 @@ async function applied(kernel: Kernel, extra = ""): Promise<string> {
 }
 
 describe("a user's kernel on a live engine", () => {
-  it("does not serve before it was in quarantine", async () => {
-    const refused = await run(["use", OP, "torch"], 1);
+  it("is listed, with its digest, and does not serve before it was in quarantine", async () => {
+    const listed = JSON.parse((await run(["candidates", OP, "--json"])).out).candidates;
+    expect(listed).toContainEqual(
+      expect.objectContaining({ impl: "mine", kind: "python", digest: digest("mine") }),
+    );
+    expect(new Set(listed.map(({ kind }: { kind: string }) => kind))).toEqual(
+      new Set(["library", "engine", "python"]),
+    );
+    const refused = await run(["use", OP, "mine"], 1);
     expect(refused.err).toMatch(/OPSWAP_E_QUARANTINE/);
     expect(await active()).toBe("cpu");
   });
@@ -77,14 +98,20 @@ describe("a user's kernel on a live engine", () => {
   });
 
   it("serves where it is good, after quarantine and beside control; what it costs is found", async () => {
-    await run(["quarantine", OP, "torch"]);
+    await run(["quarantine", OP, "mine"]);
     const metrics = ", metrics: [{name: safety}, {name: numerics}]";
-    const name = await applied("torch", metrics);
+    const name = await applied("mine", metrics);
     await run(["ab", "start", name, "--guarded"]);
-    await expect.poll(active, { timeout: 20_000 }).toBe("torch");
+    await expect.poll(active, { timeout: 20_000 }).toBe("mine");
     expect((await opswap(["ab", "watch", name], env)).code).toBe(0);
+    const { run: ended } = JSON.parse((await opswap(["ab", "status", name, "--json"], env)).out);
+    const { samples } = JSON.parse(
+      readFileSync(path.join(dir, "state/verdicts", ended.verdict, "verdict.json"), "utf8"),
+    );
+    expect(samples).toMatchObject({ candidate: "mine", candidate_digest: digest("mine") });
+    expect(samples.candidate_dispatch_ns).toBeGreaterThan(0);
     await run(["ab", "promote", name]);
-    expect((await client.status()).choice).toMatchObject({ [OP]: "torch" });
+    expect((await client.status()).choice).toMatchObject({ [OP]: "mine" });
     await run(["use", OP, "cpu"]);
   });
 
@@ -96,7 +123,7 @@ describe("a user's kernel on a live engine", () => {
     await ask(vllm.url, `${"the same words again and again, ".repeat(30)} What is the capital of France?`);
     const watched = await opswap(["ab", "watch", name], env);
     expect(watched, watched.out + watched.err).toMatchObject({ code: 1 });
-    expect(watched.out + watched.err).toMatch(/T\d+ I1536 bfloat16.*numerics/s);
+    expect(watched.out + watched.err).toMatch(/failed: T128 I2048 bfloat16: numerics/);
     expect(await active()).toBe("cpu");
     await run(["ab", "promote", name], 1);
   });
@@ -109,8 +136,8 @@ describe("a user's kernel on a live engine", () => {
     for (const expected of [
       /register.*done/,
       /quarantine.*/,
-      /ab start story-torch.*/,
-      /ab promote story-torch.*done/,
+      /ab start story-mine.*/,
+      /ab promote story-mine.*done/,
     ])
       expect(actions).toContainEqual(expect.stringMatching(expected));
     expect((await opswap(["audit", "verify"], env)).code).toBe(0);

@@ -3,8 +3,9 @@ import { statSync } from "node:fs";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { connectEngine, type OpswapClient } from "../../ts-client/src/client/index.js";
-import { Server } from "../../ts-client/src/demo/server.js";
-import { opswap, root, scratch } from "./harness.js";
+import type { Server } from "../../ts-client/src/demo/server.js";
+import { opswap, scratch } from "./harness.js";
+import { server } from "./server.js";
 
 const PROMPT = "Water boils at 100 degrees Celsius. The reason is that";
 const TOKENS = 8;
@@ -13,19 +14,11 @@ let vllm: Server;
 let client: OpswapClient;
 
 beforeAll(async () => {
-  const { OPSWAP_ENGINE_ENV: engine, OPSWAP_MODEL: model } = process.env;
-  if (!engine || !model) throw new Error("no engine environment: run these tests by `npm test`");
-  const [packages, log] = [path.join(root, "build/python"), path.join(root, "build/logs/vllm-bisect.log")];
-  const PYTHONPATH = [packages, path.join(root, "test/cli/planted")].join(path.delimiter);
-  const env = { PYTHONPATH, OPSWAP_RECORDINGS: path.join(dir, "recordings") };
-  const extension = "planted_worker.PlantedExtension";
-  vllm = await Server.start({ engine, packages, model, log, extension, env });
-  await vllm.ready(() => {});
+  vllm = await server();
   client = await connectEngine({ name: vllm.engine });
 });
 afterAll(async () => {
   await client?.close();
-  await vllm?.stop();
   remove();
 });
 

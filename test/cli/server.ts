@@ -47,9 +47,16 @@ function allow(): void {
   process.env.OPSWAP_RECORDINGS = RECORDINGS;
 }
 
+/** Ranks with wrong kernels planted in them, which nobody runs who does not name them. */
+function planted(log: string): Setup {
+  const made = setup(log);
+  const PYTHONPATH = [made.packages, path.join(root, "test/cli/planted")].join(path.delimiter);
+  return { ...made, extension: "planted_worker.PlantedExtension", env: { PYTHONPATH } };
+}
+
 async function start(): Promise<Server> {
   allow();
-  const made = await Server.start(setup("vllm-tests.log"));
+  const made = await Server.start(planted("vllm-tests.log"));
   const look = () => {
     const state = discover().find(({ name }) => name === made.engine)?.state;
     if (state !== undefined && state !== seenAtStart.at(-1)) seenAtStart.push(state);

@@ -4,6 +4,7 @@ import { Command } from "commander";
 import { withTarget } from "../client/target.js";
 import { candidateLines } from "../view/candidate-lines.js";
 import { type Context, EXIT, engineOptions, examples, show, type TargetOptions } from "./context.js";
+import { recorded } from "./recorded.js";
 
 interface Options extends TargetOptions {
   op?: string;
@@ -13,6 +14,7 @@ interface Options extends TargetOptions {
 
 /** Another process and every rank load it, which may compile something. */
 const TIMEOUT_MS = 300_000;
+const MOST_ACTION = 1_000;
 
 export function registerCommand(context: Context): Command {
   const command = new Command("register")
@@ -36,10 +38,18 @@ export function registerCommand(context: Context): Command {
       ...(name !== undefined && { name }),
       ...(called !== undefined && { function: called }),
     };
-    const result = await withTarget(options, (client) =>
-      client.ask("register", request, { timeoutMs: TIMEOUT_MS }),
+    const told = { action: `register ${request.path}`.slice(0, MOST_ACTION), why: said(op, name) };
+    const result = await recorded(context.io, told, (record) =>
+      withTarget(options, async (client) => {
+        record.engine = client.name;
+        return client.ask("register", request, { timeoutMs: TIMEOUT_MS });
+      }),
     );
     show(context.io, options.json, result, ({ candidates }) => candidateLines(candidates));
     context.exitCode = EXIT.ok;
   });
+}
+
+function said(op: string | undefined, name: string | undefined): string {
+  return op === undefined ? "a second build" : `${op}${name === undefined ? "" : ` as ${name}`}`;
 }

@@ -14,7 +14,7 @@ import {
 import { said } from "../../view/said.js";
 import { type Context, EXIT, engineOptions, examples, show, type TargetOptions } from "../context.js";
 import { asRequest } from "../freeze.js";
-import { recorded } from "./recorded.js";
+import { recorded } from "../recorded.js";
 import { validate } from "./validate.js";
 import { whoAmI } from "./who.js";
 

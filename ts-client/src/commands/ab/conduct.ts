@@ -13,9 +13,9 @@ import { OpswapError } from "../../types/errors.js";
 import { asRefusal } from "../../types/refusal.js";
 import { count, duration } from "../../view/format.js";
 import type { Io } from "../context.js";
+import { keep } from "../recorded.js";
 import { Guard } from "./guard.js";
 import { verdictsFolder } from "./judge.js";
-import { keep } from "./recorded.js";
 
 /** How a run ended. */
 export interface Conducted {

@@ -23,8 +23,8 @@ import { errorLines } from "../../view/error-lines.js";
 import { switchLines } from "../../view/switch-lines.js";
 import { type Context, EXIT, engineOptions, examples, show, type TargetOptions } from "../context.js";
 import { type AuditOptions, auditOptions } from "../in-audit.js";
+import { keep } from "../recorded.js";
 import { verdictsFolder } from "./judge.js";
-import { keep } from "./recorded.js";
 
 type Options = TargetOptions & AuditOptions;
 

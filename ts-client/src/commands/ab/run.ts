@@ -11,9 +11,9 @@ import {
 } from "../../experiments/store/index.js";
 import { verdictLines } from "../../view/verdict-lines.js";
 import { type Context, EXIT, type ExitCode, engineOptions, examples, type Io, show } from "../context.js";
+import { recorded } from "../recorded.js";
 import { type Conducted, Conductor } from "./conduct.js";
 import { preflight } from "./preflight.js";
-import { recorded } from "./recorded.js";
 import { whoAmI } from "./who.js";
 
 interface Options {

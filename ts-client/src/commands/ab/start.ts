@@ -16,10 +16,10 @@ import {
 import { OpswapError } from "../../types/errors.js";
 import { forecastLines } from "../../view/forecast-lines.js";
 import { type Context, EXIT, engineOptions, examples, show } from "../context.js";
+import { recorded } from "../recorded.js";
 import { Conductor } from "./conduct.js";
 import { plannedFor } from "./plan.js";
 import { preflight } from "./preflight.js";
-import { recorded } from "./recorded.js";
 import { exitOf, RUN_HELP } from "./run.js";
 import { whoAmI } from "./who.js";
 

@@ -16,9 +16,9 @@ import {
 import { OpswapError } from "../../types/errors.js";
 import { experimentLines } from "../../view/experiment-lines.js";
 import { type Context, EXIT, examples, type Io, show } from "../context.js";
+import { recorded } from "../recorded.js";
 import { Guard } from "./guard.js";
 import { noRun } from "./no-run.js";
-import { recorded } from "./recorded.js";
 import { shownOf } from "./shown.js";
 
 /** A take-back waits for another switch, and for slow ranks. */

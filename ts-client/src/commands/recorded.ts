@@ -1,11 +1,11 @@
-/** A verb of experiments that is in the audit: one record of what was done, or of the refusal. */
-import { whoRuns } from "../../experiments/audit/audited-switch.js";
-import { FileAudit } from "../../experiments/audit/file-store.js";
-import type { AuditEntry } from "../../experiments/audit/store.js";
-import { stateFolder } from "../../experiments/state-folder.js";
-import { asRefusal } from "../../types/refusal.js";
-import { errorLines } from "../../view/error-lines.js";
-import type { Io } from "../context.js";
+/** A verb beside the switches that is in the audit: one record of what was done, or of the refusal. */
+import { whoRuns } from "../experiments/audit/audited-switch.js";
+import { FileAudit } from "../experiments/audit/file-store.js";
+import type { AuditEntry } from "../experiments/audit/store.js";
+import { stateFolder } from "../experiments/state-folder.js";
+import { asRefusal } from "../types/refusal.js";
+import { errorLines } from "../view/error-lines.js";
+import type { Io } from "./context.js";
 
 /** What is known of it: `action` from the beginning, the rest as it comes. */
 export type Told = Pick<AuditEntry, "action"> & Partial<AuditEntry>;
