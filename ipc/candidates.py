@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from .candidate_files import PYTHON_BYTES
 from .coordinator import Answers, all_answered, ask
 from .errors import IpcError
 from .plain_file import digest_of
+from .state import FRAMEWORK
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -55,7 +57,14 @@ class Candidates:
             self._refuse_taken(row)
             all_answered(await self._ask(row, check_only=True))
             await self._probe(row)
+            earlier = self._rows
+            # Before a rank has it: from here on nothing of it runs without quarantine, whatever becomes of the answers.
+            self._keep({**row, "trouble": "not every rank has answered"})
+            self._engine.memory.unprove(partial(is_of, row))
             answers = await self._ask(row, check_only=False)
+            if not any(answer["ok"] for answer in answers):
+                self._rows = earlier
+                all_answered(answers)
             return self._kept(row, answers)
 
     async def _ask(self, row: Row, check_only: bool) -> Answers:
@@ -77,6 +86,14 @@ class Candidates:
         if not Path(path).is_absolute() or "\0" in path:
             raise refused(f"expected an absolute path; got {path!r}")
         real = Path(os.path.realpath(path))
+        try:
+            return self._row_at(real, op, name, function, configuration)
+        except OSError as error:
+            raise refused(f"{real}: {error.strerror}") from error
+
+    def _row_at(
+        self, real: Path, op: str | None, name: str | None, function: str | None, configuration: Configuration
+    ) -> Row:
         folder = configuration.folder_of(real)
         if name is not None and not NAME.fullmatch(name):
             raise refused(f"expected a name of a letter and at most 31 of a-z, 0-9 and _; got {name!r}")
@@ -93,6 +110,8 @@ class Candidates:
             raise refused(f"{path}: expected a Python file, *.py, or the folder of a build")
         if op is None or name is None:
             raise refused(f"{path}: say which op it computes, and under which name it is to be listed")
+        if name == FRAMEWORK:
+            raise refused(f"{path}: {FRAMEWORK} is what the engine itself brings: give another name")
         self._engine.declared(op)
         row = {"kind": "python", "path": str(path), "op": op, "name": name, "digest": digest_of(path, PYTHON_BYTES)}
         return {**row, "function": function} if function else row
@@ -107,18 +126,20 @@ class Candidates:
             raise IpcError("OPSWAP_E_EXISTS", f"{what}; a registration lasts as long as the engine")
 
     def _kept(self, row: Row, answers: Answers) -> Row:
-        """Keeps the row where a rank has it, and raises IpcError where not all have."""
+        """Keeps the row, and raises IpcError where not all ranks have it."""
         refusals = [answer for answer in answers if not answer["ok"]]
-        if len(refusals) == len(answers):
-            all_answered(answers)
-        self._rows = [other for other in self._rows if other["digest"] != row["digest"] or other["name"] != row["name"]]
         told = "; ".join(f"rank {answer['rank']}: {answer['reason']}" for answer in refusals)
-        self._rows.append({**row, "trouble": told} if refusals else row)
+        self._keep({**row, "trouble": told} if refusals else row)
         if refusals:
             ranks = [{key: answer[key] for key in ("rank", "code", "reason")} for answer in refusals]
             what = f"{len(refusals)} of {len(answers)} ranks did not register {row['name']}, so nothing can use it"
             raise IpcError("OPSWAP_E_REFUSED", f"{what}: {told}", "register it again when that is mended", ranks)
         return dict(row)
+
+    def _keep(self, row: Row) -> None:
+        key = ("kind", "op", "name", "digest")
+        others = [other for other in self._rows if any(other.get(each) != row.get(each) for each in key)]
+        self._rows = [*others, row]
 
 
 def is_of(row: Row, op: str, impl: str) -> bool:

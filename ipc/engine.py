@@ -162,7 +162,7 @@ class Engine:
             self.refuse_frozen("reset", ops, owner)
             changes = await self.at_load(each for each in ops if each in self.choice)
             still = Outcome(self.coordinator.epoch, 0, [])
-            outcome = await self._switch(changes, timeout) if changes else still
+            outcome = await self._switch(changes, timeout, lifts_bars=True) if changes else still
             return changes, outcome, self.memory.forget(ops)
 
     async def at_load(self, ops: Iterable[str]) -> dict[str, str]:
@@ -202,7 +202,9 @@ class Engine:
                 return goal_of(op, whys[op], self.memory.record, first["at_load"], refused)
 
             done = await self._carry_out(goal, timeout, still)
-            ended = self.overrides.ended(list(self.overrides.leases))
+            stay = [goal.op for goal in done.goals if goal.stays]
+            ended = self.overrides.ended([op for op in self.overrides.leases if op not in stay])
+            self.overrides.over(stay)
             moved = [goal for goal in done.goals if goal.before != goal.to]
             before, after = {goal.op: goal.before for goal in moved}, {goal.op: goal.to for goal in moved}
             self.memory.tell("panic", why, before=before, after=after)
@@ -219,6 +221,7 @@ class Engine:
             return await carry_out(goals, self.coordinator.divergence is not None, switch, still, goal)
         except IpcError as error:
             await self._stop_watching([])
+            self.overrides.ended(self.overrides.left())
             self.memory.tell("panic-failed", error.message)
             told = behind(await self.ask("status"))
             raise IpcError(error.code, f"{error.message}; {told}", error.remedy, error.ranks) from error
@@ -270,9 +273,15 @@ class Engine:
             yield
 
     async def _switch(
-        self, changes: dict[str, str], timeout: float, neutral: str | None = None, must_be_kept: bool = True
+        self,
+        changes: dict[str, str],
+        timeout: float,
+        neutral: str | None = None,
+        must_be_kept: bool = True,
+        lifts_bars: bool = False,
     ) -> Outcome:
-        self.memory.refuse_barred(changes)
+        if not lifts_bars:
+            self.memory.refuse_barred(changes)
         self.quarantine.refuse(changes)
         on_trial = dict(self.memory.record.trial)
         try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from .clock import Clock
@@ -74,11 +74,21 @@ class Memory:
         return died
 
     def fall_back(self, op: str, there: Collection[str] | None = None) -> None:
-        """Chooses what has proven itself last, of those that are `there` where that is known; else nothing."""
-        self.record.choice.pop(op, None)
-        self.record.leases.pop(op, None)
-        if good := [impl for impl in self.record.proven.get(op, []) if there is None or impl in there]:
-            self.record.choice[op] = good[-1]
+        """Chooses what an override of it returns to, else what has proven itself last, of those that are not
+        barred and, where that is known, `there`; else nothing."""
+        record, barred = self.record, self.record.barred.get(op, {})
+        record.choice.pop(op, None)
+        lease = record.leases.pop(op, None)
+        known = [*record.proven.get(op, []), *([lease.returns_to] if lease else [])]
+        if good := [impl for impl in known if impl not in barred and (there is None or impl in there)]:
+            record.choice[op] = good[-1]
+
+    def leave_barred(self) -> dict[str, str]:
+        """After a start, what is chosen and was barred while it ran, in words by op; another one is chosen."""
+        barred = {row["op"]: row for row in self.barred() if self.record.choice.get(row["op"]) == row["impl"]}
+        for op in barred:
+            self.fall_back(op)
+        return {op: f"{op}={row['impl']} is barred: {row['reason']}" for op, row in barred.items()}
 
     def refuse_barred(self, changes: Mapping[str, str]) -> None:
         """Raises IpcError BARRED when one of `changes` is."""
@@ -132,6 +142,13 @@ class Memory:
             if self.record.trial.get(op) == impl:
                 del self.record.trial[op]
                 self._prove(op, impl)
+        self.save()
+
+    def unprove(self, is_new: Callable[[str, str], bool]) -> None:
+        """What a new file brings has not run here, whatever ran under its names before."""
+        proven = self.record.proven
+        for op, impls in proven.items():
+            proven[op] = [impl for impl in impls if not is_new(op, impl)]
         self.save()
 
     def forget(self, ops: list[str]) -> list[dict[str, str]]:

@@ -6,7 +6,8 @@ A controller that is killed renews nothing more, so what it tried is taken back 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from .clock import Clock
@@ -14,7 +15,7 @@ from .coordinator import Outcome
 from .errors import IpcError
 from .leases import Lease, Terms
 from .memory import Memory
-from .state import Choice
+from .state import FRAMEWORK, Choice
 
 log = logging.getLogger("opswap.overrides")
 #: After these, nobody knows what runs, or another switch has to end first: the same is tried again.
@@ -66,6 +67,16 @@ class Overrides:
             self.leases.pop(op, None)
         return told
 
+    def over(self, ops: Iterable[str]) -> None:
+        """The time of those of `ops` is over: a renewal is refused, and the return is tried until it is done."""
+        for op in ops:
+            if lease := self.leases.get(op):
+                self.leases[op] = replace(lease, boot=self._clock.boot, ends_ms=self._clock.running_ms())
+
+    def left(self) -> list[str]:
+        """Ops that were switched to something else since."""
+        return [op for op, lease in self.leases.items() if self._memory.record.choice.get(op) != lease.impl]
+
     def take_up(self) -> None:
         """After a start, before anything is switched: what ended meanwhile returns, and what is left counts on."""
         for op, lease in list(self.leases.items()):
@@ -80,7 +91,9 @@ class Overrides:
 
     def _return_at_start(self, op: str, lease: Lease) -> None:
         choice = self._memory.record.choice
-        choice[op] = self._goals(op, lease, {})[0]
+        choice.pop(op)
+        if names := self._goals(op, lease):
+            choice[op] = names[0]
         self._tell("override-ended", "its time ended while the engine was down", {op: lease}, choice)
 
     async def end_due(self, switch: Switch, at_load: AtLoad) -> None:
@@ -98,19 +111,30 @@ class Overrides:
 
     async def _return(self, due: dict[str, Lease], switch: Switch, at_load: AtLoad) -> None:
         """All at one step where that goes, else one by one: what one op cannot do must not keep another."""
+        goals = {op: name for op, lease in due.items() for name in self._goals(op, lease)[:1]}
         try:
-            goals = {op: self._goals(op, lease, {})[0] for op, lease in due.items()}
-            await self._switched(due, goals, switch)
-            return
+            if len(goals) == len(due):
+                await self._switched(due, goals, switch)
+                return
         except IpcError as error:
             if error.code in AGAIN:
                 raise
             log.warning("overrides are taken back one by one: %s", error.message)
-        loaded = await at_load()
+        loaded, failures = await _loaded(at_load), []
         for op, lease in due.items():
-            await self._first_of(op, lease, self._goals(op, lease, loaded), switch)
+            at_last = [*([loaded[op]] if op in loaded else []), FRAMEWORK]
+            try:
+                await self._first_of(op, lease, self._goals(op, lease, at_last), switch)
+            except IpcError as error:
+                if error.code in AGAIN:
+                    raise
+                failures.append(error)
+        if failures:
+            raise failures[0]
 
     async def _first_of(self, op: str, lease: Lease, names: list[str], switch: Switch) -> None:
+        if not names:
+            raise IpcError("OPSWAP_E_BARRED", f"{op}: all that {lease.impl} could be taken back to is barred")
         for i, name in enumerate(names):
             try:
                 await self._switched({op: lease}, {op: name}, switch)
@@ -126,13 +150,13 @@ class Overrides:
         log.warning("epoch %d: overrides ended: %s", outcome.epoch, goals)
         self._tell("override-ended", "its time is over", due, goals)
 
-    def _goals(self, op: str, lease: Lease, loaded: Choice) -> list[str]:
-        """What it may return to, the best first: what ran before, what has proven itself, what was chosen at load."""
+    def _goals(self, op: str, lease: Lease, at_last: Iterable[str] = ()) -> list[str]:
+        """What it may return to, the best first: what ran before, what has proven itself, then `at_last`."""
         record = self._memory.record
-        others = [*reversed(record.proven.get(op, [])), *([loaded[op]] if op in loaded else [])]
+        others = [*reversed(record.proven.get(op, [])), *at_last]
         known = [lease.returns_to, *(name for name in others if name != lease.impl)]
         barred = record.barred.get(op, {})
-        return [name for name in dict.fromkeys(known) if name not in barred] or known[:1]
+        return [name for name in dict.fromkeys(known) if name not in barred]
 
     def _tell(self, kind: str, why: str, leases: dict[str, Lease], after: Choice) -> None:
         for op, lease in leases.items():
@@ -140,3 +164,13 @@ class Overrides:
             to = {op: after[op]} if op in after else {}
             whose = {"ticket": lease.ticket, "owner": lease.owner}
             self._memory.tell(kind, f"{why}{about}", before={op: lease.impl}, after=to, **whose)
+
+
+async def _loaded(at_load: AtLoad) -> Choice:
+    """What was chosen at load; nothing where ranks chose differently, so that what else there is can be tried."""
+    try:
+        return await at_load()
+    except IpcError as error:
+        if error.code in AGAIN:
+            raise
+        return {}

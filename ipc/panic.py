@@ -14,8 +14,7 @@ from typing import Any
 from .coordinator import Outcome
 from .errors import IpcError
 from .overrides import AGAIN
-from .restore import FRAMEWORK
-from .state import Choice, Record
+from .state import FRAMEWORK, Choice, Record
 
 log = logging.getLogger("opswap.panic")
 Why = dict[str, Any]
@@ -26,12 +25,13 @@ Another = Callable[[str, frozenset[str]], "Goal"]
 
 @dataclass(frozen=True)
 class Goal:
-    """What becomes of an op: `before` is what its ranks run, `to` what they are to run."""
+    """What becomes of an op: `before` is what its ranks run, `to` what they are to; `stays` where it has to stay."""
 
     op: str
     before: str
     to: str
     why: str
+    stays: bool = False
 
     def report(self) -> dict[str, str]:
         """`PanicOp` of messages.json."""
@@ -69,7 +69,7 @@ def goal_of(op: str, ranks: list[Why], record: Record, at_load: Choice, refused:
             return Goal(op, before, name, "last known good, for the framework's own cannot run")
     if loaded in usable:
         return Goal(op, before, loaded, "chosen at load, for nothing else is known to run well")
-    return Goal(op, before, active[0], "it stays, for nothing else can run")
+    return Goal(op, before, active[0], "it stays, for nothing else can run", stays=True)
 
 
 def _usable(rank: Why) -> set[str]:
@@ -113,7 +113,7 @@ async def _one(goal: Goal, is_new: bool, switch: Switch, another: Another, done:
             why = "; ".join(refused.values())
             done.refused.append(goal.op)
             done.trouble.append(f"{goal.op} still runs {goal.before}: {why}")
-            goal = Goal(goal.op, goal.before, goal.before, f"it stays: {why}")
+            goal = Goal(goal.op, goal.before, goal.before, f"it stays: {why}", stays=True)
             break
     done.goals.append(goal)
 

@@ -10,10 +10,9 @@ from .coordinator import Coordinator, all_answered, ask
 from .errors import IpcError
 from .memory import Memory
 from .overrides import Overrides
-from .state import UnreadableState
+from .state import FRAMEWORK, UnreadableState
 
 log = logging.getLogger("opswap.restore")
-FRAMEWORK = "framework"
 Use = Callable[[dict[str, str]], Awaitable[object]]
 
 
@@ -45,7 +44,7 @@ async def _restore(
         coordinator.epoch = epoch = memory.record.epoch
         died = memory.bar_what_it_died_under()
         overrides.take_up()
-        gone = await _gone(memory, coordinator, timeout)
+        gone = memory.leave_barred() | await _gone(memory, coordinator, timeout)
         choice = dict(memory.record.choice)
         if choice:
             await use(choice)
@@ -55,21 +54,18 @@ async def _restore(
         overrides.take_up()
         return told
     if gone and not refused:
-        was = ", ".join(f"{op}={impl}" for op, impl in gone.items())
-        refused = (
-            f"the choice of the last run is refused: {was} is not there any more, as candidates are until registered"
-        )
+        refused = f"the choice of the last run is refused: {', '.join(gone.values())}"
     return _told(refused, died, choice, epoch)
 
 
 async def _gone(memory: Memory, coordinator: Coordinator, timeout: float) -> dict[str, str]:
-    """What was chosen and is on some rank no more; what was proven before is chosen in its place, where it is there."""
+    """What was chosen and is on some rank no more, in words by op; what is there is chosen in its place."""
     gone = {}
     for op, impl in list(memory.record.choice.items()):
         answers = all_answered(await ask(coordinator.ranks, "why", timeout, op))
         there = set.intersection(*({entry["name"] for entry in answer["impls"]} for answer in answers))
         if impl not in there:
-            gone[op] = impl
+            gone[op] = f"{op}={impl} is not there any more, as candidates are until registered"
             memory.fall_back(op, there)
     return gone
 

@@ -26,6 +26,8 @@ MAX_BYTES = 4 << 20
 #: Records of other models and builds that are kept, the newest first.
 MAX_RECORDS = 8
 Choice = dict[str, str]
+#: What the engine itself brings.
+FRAMEWORK = "framework"
 
 
 @dataclass

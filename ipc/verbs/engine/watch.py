@@ -19,6 +19,7 @@ async def shadow_start(engine: Engine, fields: Fields) -> Fields:
     arms = (fields["op"], fields["control"], fields["candidate"])
     for impl in arms[1:]:
         engine.quarantine.refuse({fields["op"]: impl})
+        engine.memory.refuse_barred({fields["op"]: impl})
     return await _start(engine, "shadow", *arms, _how(fields, *CHOICE, "share_of_time", "memory"))
 
 
