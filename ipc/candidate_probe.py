@@ -1,5 +1,5 @@
-"""A candidate is loaded in a process of its own before any rank loads it: one that crashes, hangs or raises while it is
-loaded ends there. `probe` is the engine's side; run as a module, this file is the other one.
+"""A candidate is loaded in a process of its own before any rank loads it: one that crashes, hangs, raises or takes all
+memory while it is loaded ends there. `probe` is the engine's side; run as a module, this file is the other one.
 
 One JSON row on standard input; one JSON answer on standard output, which the candidate cannot print to.
 """
@@ -10,15 +10,17 @@ import asyncio
 import contextlib
 import json
 import os
-import resource
 import signal
 import sys
 from typing import Any
+
+from opswap.lifeline import PARENT, end_with_parent
 
 from .candidate_config import refused
 from .errors import IpcError, code_of
 
 PROBE_TIMEOUT_S = 120.0
+MOST_REASON = 1000
 Row = dict[str, Any]
 
 
@@ -26,7 +28,8 @@ async def probe(row: Row, timeout: float = PROBE_TIMEOUT_S) -> None:
     """Loads a candidate in another process. Raises IpcError with what it said, or how it ended."""
     command = (sys.executable, "-m", "opswap.ipc.candidate_probe")
     pipes = {"stdin": asyncio.subprocess.PIPE, "stdout": asyncio.subprocess.PIPE, "stderr": asyncio.subprocess.DEVNULL}
-    child = await asyncio.create_subprocess_exec(*command, **pipes, start_new_session=True)
+    own = {**os.environ, PARENT: str(os.getpid())}
+    child = await asyncio.create_subprocess_exec(*command, **pipes, env=own, start_new_session=True)
     try:
         said, _ = await asyncio.wait_for(child.communicate(json.dumps(row).encode()), timeout)
     except asyncio.TimeoutError:
@@ -40,7 +43,8 @@ async def probe(row: Row, timeout: float = PROBE_TIMEOUT_S) -> None:
 
 def _judge(row: Row, said: bytes, status: int) -> None:
     if status < 0:
-        raise refused(f"{row['path']}: crashed another process while it was loaded: {signal.Signals(-status).name}")
+        name = signal.Signals(-status).name if -status in set(signal.Signals) else f"signal {-status}"
+        raise refused(f"{row['path']}: crashed another process while it was loaded: {name}")
     try:
         answer = json.loads(said)
     except ValueError:
@@ -51,7 +55,7 @@ def _judge(row: Row, said: bytes, status: int) -> None:
 
 def main() -> None:
     """Loads the row of standard input, and says how that went."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    end_with_parent()
     row = json.load(sys.stdin)
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
@@ -64,11 +68,16 @@ def _loaded(row: Row) -> dict[str, Any]:
     import opswap
 
     from .candidate_files import load_candidate
+    from .quarantine.keeper import MEMORY_BYTES
+    from .quarantine.limits import limit
 
     try:
+        if row["kind"] == "python":  # before the limits: it is not the candidate's memory
+            import opswap.torch_ops
+        limit(MEMORY_BYTES)
         load_candidate(opswap, row)
     except Exception as error:
-        return {"ok": False, "code": code_of(error), "reason": getattr(error, "message", str(error))}
+        return {"ok": False, "code": code_of(error), "reason": getattr(error, "message", str(error))[:MOST_REASON]}
     return {"ok": True}
 
 

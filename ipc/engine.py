@@ -126,12 +126,26 @@ class Engine:
             self._allowed(changes, how)
             if how.neutral == VERIFIED:
                 how = replace(how, neutral=self.quarantine.verified(changes, await self._active(changes)))
-            outcome = await self._switch(changes, timeout, how.neutral)
+            try:
+                outcome = await self._switch(changes, timeout, how.neutral)
+            except IpcError:
+                self._lease_what_may_run(changes, how)
+                raise
             previous = outcome.acks[0]["previous"] if outcome.acks else changes
             self.overrides.granted(changes, previous, how.terms)
             self.memory.save()
         self._log(outcome, changes, how)
         return outcome
+
+    def _lease_what_may_run(self, changes: dict[str, str], how: Asked) -> None:
+        """Where ranks were left apart, some may run what was to end by itself: it does all the same."""
+        if self.coordinator.divergence is None or how.terms is None:
+            return
+        proven = self.memory.record.proven
+        # What ran was proven or on trial when the commit began.
+        ran = {op: self.choice.get(op) or proven.get(op, [impl])[-1] for op, impl in changes.items()}
+        self.overrides.granted(changes, ran, how.terms)
+        self.memory.save()
 
     def _allowed(self, changes: dict[str, str], how: Asked) -> None:
         """Raises IpcError EPOCH, LEASE or FROZEN."""

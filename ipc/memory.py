@@ -136,6 +136,11 @@ class Memory:
         record.trial = {op: impl for op, impl in record.choice.items() if impl not in record.proven.get(op, [])}
         self.save()
 
+    def choose_only(self, choice: Mapping[str, str]) -> None:
+        """Called after a switch to `choice`: nothing else of what is remembered runs."""
+        self.record.choice = dict(choice)
+        self.taken_back()
+
     def proved(self, candidates: Mapping[str, str]) -> None:
         """These have run for long enough."""
         for op, impl in candidates.items():

@@ -50,7 +50,7 @@ async def _restore(
             await use(choice)
     except (UnreadableState, IpcError) as error:
         log.error("the last choice cannot be used: %s", error)
-        told = await _framework(coordinator, use, str(error), timeout)
+        told = await _framework(memory, coordinator, use, str(error), timeout)
         overrides.take_up()
         return told
     if gone and not refused:
@@ -86,13 +86,14 @@ def _told(refused: str, died: dict[str, str], choice: dict[str, str], epoch: int
     return told
 
 
-async def _framework(coordinator: Coordinator, use: Use, reason: str, timeout: float) -> Restored:
+async def _framework(memory: Memory, coordinator: Coordinator, use: Use, reason: str, timeout: float) -> Restored:
     try:
         choice = await _framework_choice(coordinator, timeout)
         if choice:
             await use(choice)
     except IpcError as error:
         return Restored("failed", f"{reason}; going to {FRAMEWORK} failed too: {error.message}")
+    memory.choose_only(choice)
     ops = ", ".join(choice) or "no op, for none has one here"
     return Restored("framework", f"{reason}; the framework's own kernels are active for {ops}")
 

@@ -48,6 +48,8 @@ class Quarantine:
         self._row_of = row_of
         self._build = build
         self._framework = framework
+        #: What all results are true of, beside each one's own digest.
+        self._of = {"build": build, **{name: framework[name] for name in ("name", "version", "model")}}
         self._environment = environment
         self._running = asyncio.Lock()
         self._stop = threading.Event()
@@ -56,12 +58,13 @@ class Quarantine:
         self.results: list[Result] = []
 
     def load(self, path: Path) -> None:
-        """Takes up what was found before. A file that cannot be trusted is as none: what it said is found anew."""
+        """Takes up what was found before. A file that cannot be trusted is as none, and so is one of another build,
+        framework or model, whose calls are others: what it said is found anew."""
         self._file = StateFile(path)
         try:
             with path.open("rb") as file:
                 told = json.loads(file.read(MOST_BYTES))
-            if told["schema"] == SCHEMA:
+            if told["schema"] == SCHEMA and told["of"] == self._of:
                 self.results = RESULTS["quarantine_status"](told)["results"][:MOST_RESULTS]
         except FileNotFoundError:
             return
@@ -188,7 +191,7 @@ class Quarantine:
         if self._file is None:
             return
         try:
-            text = json.dumps({"schema": SCHEMA, "results": self.results})
+            text = json.dumps({"schema": SCHEMA, "of": self._of, "results": self.results})
             await asyncio.to_thread(self._file.write, text)
         except OSError as error:
             log.error("the quarantine was not saved: %s", error)

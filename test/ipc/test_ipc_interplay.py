@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 from ipc_clock import PlayedClock
-from ipc_fakes import DIGEST, FakeError, FakeRanks, client, engine, let_pass
+from ipc_fakes import DIGEST, ENGINE, FakeError, FakeRanks, client, engine, let_pass
 from opswap.ipc import agent as agent_module
 from opswap.ipc import candidates as candidates_module
 from opswap.ipc import overrides as overrides_module
 from opswap.ipc.leases import Lease
+from opswap.ipc.quarantine.keeper import Quarantine
 from opswap.ipc.state import Record, StateFile
 
 SECOND = 1000
@@ -107,7 +108,10 @@ def test_an_override_is_left_also_where_what_ran_before_is_barred_meanwhile(runt
         until(lambda: not c.ask("status")["result"]["overrides"])
 
 
-def test_an_override_that_panic_cannot_take_back_is_over_and_is_tried_again(runtime: Path) -> None:
+def test_an_override_that_panic_cannot_take_back_is_over_and_is_tried_again(
+    runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(overrides_module, "RETRY_MS", SECOND)
     ranks, clock = FakeRanks(), PlayedClock()
     with engine(ranks, clock=clock), client(runtime / "e.sock") as c:
         mine = {"changes": to("rms_norm", "ref"), "ttl_ms": 50 * SECOND, "owner": "ab"}
@@ -121,9 +125,11 @@ def test_an_override_that_panic_cannot_take_back_is_over_and_is_tried_again(runt
             native.on_use = never
         done = c.ask("panic")["result"]
         assert done["refused"] == ["rms_norm"] and done["overrides"] == []
-        assert c.ask("use", **mine, renew=True)["error"]["code"] == "OPSWAP_E_LEASE"
+        # Between two tries, which would be another switch that is under way.
+        until(lambda: c.ask("use", **mine, renew=True)["error"]["code"] == "OPSWAP_E_LEASE")
         for native in ranks.natives:
             native.on_use = lambda _op, _impl: None
+        clock.passes(SECOND)
         until(lambda: ranks.active("rms_norm") == ["cpu"] * 2)
 
 
@@ -254,3 +260,50 @@ def test_a_candidate_is_not_named_like_the_frameworks_own(runtime: Path, kernel:
         long = kernel.with_name("a" * 300 + ".py")
         refused = c.ask("register", path=str(long), op="rms_norm", name="mine")["error"]
         assert refused["code"] == "OPSWAP_E_CANDIDATE"
+
+
+def test_an_override_ends_also_where_its_switch_left_the_ranks_apart(runtime: Path) -> None:
+    """Rank 1 does not commit, and then no rank can be reached, so that rank 0 keeps what was tried."""
+    ranks, clock = FakeRanks(), PlayedClock()
+    with engine(ranks, clock=clock), client(runtime / "e.sock") as c:
+        committed: list[int] = []
+
+        def planted(method: str, rank: int, answer: dict[str, Any]) -> dict[str, Any] | None:
+            if committed and method == "prepare":
+                raise RuntimeError("the ranks are gone")
+            committed.extend([rank] if method == "commit" else [])
+            return None if method == "commit" and rank == 1 else answer
+
+        ranks.fault = planted
+        error = c.ask("use", changes=to("rms_norm", "ref"), ttl_ms=5 * SECOND)["error"]
+        assert error["code"] == "OPSWAP_E_DIVERGED" and "ref" in ranks.active("rms_norm")
+        ranks.fault = lambda _method, _rank, answer: answer
+        clock.passes(6 * SECOND)
+        until(lambda: ranks.active("rms_norm") == ["cpu"] * 2)
+        until(lambda: c.ask("status")["result"]["divergence"] is None)
+
+
+def test_where_a_start_ends_with_the_framework_nothing_else_is_said_to_run(runtime: Path) -> None:
+    saved(runtime, choice={"rms_norm": "sm90", "linear": "ref"}, proven={"linear": ["ref"]})
+    ranks = FakeRanks()
+    for native in ranks.natives:
+        native.impls["linear"]["framework"] = "it has none"
+    with engine(ranks), client(runtime / "e.sock") as c:
+        status = c.ask("status")["result"]
+        assert status["restored"]["outcome"] == "framework"
+        assert ranks.active("linear") == ["cpu"] * 2 and "linear" not in status["choice"]
+
+
+@pytest.mark.parametrize("other", ["build_digest", "model", "version"])
+def test_what_a_quarantine_found_is_of_one_build_framework_and_model(tmp_path: Path, other: str) -> None:
+    def keeper(**changed: str) -> Quarantine:
+        framework = {name: changed.get(name, value) for name, value in ENGINE.items()}
+        made = Quarantine(lambda _op, _impl: None, changed.get("build_digest", DIGEST), framework)
+        made.load(tmp_path / "e.quarantine")
+        return made
+
+    result = {"op": "rms_norm", "impl": "framework", "control": "cpu", "digest": "vllm 0.33.0", "verdict": "passed"}
+    result |= {"reason": "", "calls": 1, "buckets": [], "bit_equal": True, "references": [], "refused": []}
+    asyncio.run(keeper()._keep({**result, "time_ms": 1, "took_ms": 1}))
+    assert len(keeper().results) == 1
+    assert keeper(**{other: "another"}).results == []

@@ -12,6 +12,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -168,7 +169,9 @@ def test_the_worked_example_computes_its_op(runtime: Path, allow: Callable[..., 
         ("import os\nos.abort()\n", "crashed another process while it was loaded: SIGABRT"),
         ("import os\nos._exit(3)\n", "ended another process, with status 3"),
         ("print('noise')\nimport time\ntime.sleep(60)\n", "was not loaded within 5 s"),
+        ("import os\nos.kill(os.getpid(), 40)\n", "crashed another process while it was loaded: signal 40"),
         ("import not_there_at_all\n", "ModuleNotFoundError"),
+        ("import mmap\nmmap.mmap(-1, 9 << 30, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)\n", "allocate memory"),
     ],
 )
 def test_what_ends_its_process_ends_another_one(tmp_path: Path, text: str, why: str) -> None:
@@ -178,6 +181,29 @@ def test_what_ends_its_process_ends_another_one(tmp_path: Path, text: str, why: 
     row = {"kind": "python", "path": str(file), "op": "silu_and_mul", "name": "bad", "digest": digest}
     with pytest.raises(IpcError, match=why):
         asyncio.run(probe(row, timeout=5))
+
+
+def test_that_process_ends_with_an_engine_that_is_killed(tmp_path: Path) -> None:
+    told, file = tmp_path / "pid", tmp_path / "hangs.py"
+    text = f"import os, time\nopen({str(told)!r}, 'w').write(f'{{os.getpid()}}.')\ntime.sleep(60)\n"
+    file.write_text(text)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    row = {"kind": "python", "path": str(file), "op": "silu_and_mul", "name": "bad", "digest": digest}
+    script = f"import asyncio\nfrom opswap.ipc.candidate_probe import probe\nasyncio.run(probe({row!r}))\n"
+    parent = subprocess.Popen([sys.executable, "-c", script])
+    try:
+        while not (told.exists() and told.read_text().endswith(".")):
+            assert parent.poll() is None
+            time.sleep(0.02)
+    finally:
+        parent.kill()
+        parent.wait()
+    child = Path("/proc") / told.read_text()[:-1] / "stat"
+    for _ in range(500):
+        if not child.exists() or child.read_text().rpartition(")")[2].split()[0] == "Z":
+            return
+        time.sleep(0.02)
+    raise AssertionError("it goes on")
 
 
 def test_an_op_that_is_full_says_so(tmp_path: Path) -> None:
