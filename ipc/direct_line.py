@@ -8,6 +8,7 @@ broadcast itself, which brings each rank the engine's name and a token; who gree
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import logging
 import secrets
@@ -31,6 +32,8 @@ from .wire import decode
 log = logging.getLogger("opswap.line")
 #: What a rank may be asked while a step runs: nothing of it changes what the step runs.
 OFF_THE_STEP = ("prepare", "abort", "status", "ops", "why", "report", *WATCH, *CANDIDATES)
+#: Loads a file, for as long as that takes: on a thread of its own, so that all else is answered meanwhile.
+SLOW = ("register",)
 SUFFIX = ".line.sock"
 POLL_MS = 1000
 Run = Callable[[str, tuple[Any, ...]], Answer]
@@ -122,7 +125,8 @@ class DirectLine:
 
 
 class RankLine:
-    """A rank's end: a thread that answers. `run(method, args)` must be safe beside a running step."""
+    """A rank's end: a thread that answers. `run(method, args)` must be safe beside a running step, and what is SLOW beside
+    all else."""
 
     def __init__(self, engine: str, token: str, rank: int, run: Run) -> None:
         self._rank = rank
@@ -133,6 +137,10 @@ class RankLine:
         self._socket.setsockopt(zmq.MAXMSGSIZE, LIMITS["request_bytes"])
         self._socket.connect(f"ipc://{socket_path(engine, SUFFIX)}")
         self._socket.send(msgpack.packb([token, rank, None]))
+        # Frames of other threads, for the one that has the socket.
+        self._late: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.PULL)
+        self._late_at = f"inproc://opswap-line-{secrets.token_hex(8)}"
+        self._late.bind(self._late_at)
         self._thread = threading.Thread(target=self._serve, name="opswap-line", daemon=True)
         self._thread.start()
 
@@ -141,17 +149,38 @@ class RankLine:
         self._closing = True
 
     def _serve(self) -> None:
+        poller = zmq.Poller()
+        poller.register(self._socket, zmq.POLLIN)
+        poller.register(self._late, zmq.POLLIN)
         while not self._closing:
-            if not self._socket.poll(POLL_MS):
+            ready = dict(poller.poll(POLL_MS))
+            if self._late in ready:
+                self._socket.send(self._late.recv())
+            if self._socket not in ready:
                 continue
             try:
                 number, method, args = decode(self._socket.recv())
             except (IpcError, TypeError, ValueError) as error:
                 log.warning("a message on the direct line was refused: %s", error)
                 continue
-            answer = answer_of(self._rank, method, partial(self._call, method, tuple(args)))
-            self._socket.send(answer_frame([number, self._rank], method, answer, LIMITS["request_bytes"]))
+            if method in SLOW:
+                threading.Thread(target=self._answer_late, args=(number, method, args), daemon=True).start()
+            else:
+                self._socket.send(self._frame(number, method, args))
         self._socket.close()
+        self._late.close()
+
+    def _answer_late(self, number: int, method: str, args: list[Any]) -> None:
+        frame = self._frame(number, method, args)
+        # Where the line was closed meanwhile, nobody waits.
+        with contextlib.suppress(zmq.ZMQError), zmq.Context.instance().socket(zmq.PUSH) as socket:
+            socket.setsockopt(zmq.LINGER, POLL_MS)
+            socket.connect(self._late_at)
+            socket.send(frame, zmq.NOBLOCK)
+
+    def _frame(self, number: int, method: str, args: list[Any]) -> bytes:
+        answer = answer_of(self._rank, method, partial(self._call, method, tuple(args)))
+        return answer_frame([number, self._rank], method, answer, LIMITS["request_bytes"])
 
     def _call(self, method: str, args: tuple[Any, ...]) -> Answer:
         if method not in OFF_THE_STEP:

@@ -5,6 +5,7 @@ Neither changes what a step runs: what is registered waits for a switch.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -33,6 +34,7 @@ class RankCandidates:
         self._load = load
         self.rank = rank
         self._registered: dict[str, str] = {}
+        self._loading = threading.Lock()
 
     def register(self, row: Row, check_only: bool) -> Answer:
         """Whether this candidate could be registered here; where not `check_only`, it then is. A second time is fine
@@ -44,6 +46,15 @@ class RankCandidates:
         return self._answer(lambda: {"ns": {op: self._native.dispatch_ns(op) for op in ops}})
 
     def _register(self, row: Row, check_only: bool) -> Answer:
+        """One at a time: one that hangs while it is loaded is not loaded again."""
+        if not self._loading.acquire(blocking=False):
+            raise IpcError("OPSWAP_E_BUSY", "register: a candidate is being loaded here, and has not come to its end")
+        try:
+            return self._loaded(row, check_only)
+        finally:
+            self._loading.release()
+
+    def _loaded(self, row: Row, check_only: bool) -> Answer:
         key = f"{row.get('op', '')}@{row['name']}"
         if self._registered.get(key) == row["digest"]:
             return {}

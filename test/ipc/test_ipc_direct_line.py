@@ -123,3 +123,21 @@ def test_a_line_without_its_ranks_is_not_open(runtime: Path) -> None:
             await line.stop()
 
     assert asyncio.run(nobody()) is False
+
+
+def test_a_candidate_that_loads_for_long_holds_nothing_up(runtime: Path) -> None:
+    """Panic, the end of an override and every switch ask the same ranks meanwhile."""
+    loaded = threading.Event()
+
+    def answer(method: str, _args: tuple[Any, ...]) -> dict[str, Any]:
+        return {"loaded": loaded.wait(LIMIT_S) if method == "register" else loaded.is_set()}
+
+    async def work(line: DirectLine) -> list[bool]:
+        registered = asyncio.create_task(line.call("register", ({}, False)))
+        await asyncio.sleep(0)
+        (other,) = await line.call("prepare", ())
+        loaded.set()
+        (slow,) = await registered
+        return [other["loaded"], slow["loaded"]]
+
+    assert run_lines([answer], work)[0] == [False, True]
