@@ -125,8 +125,8 @@ class DirectLine:
 
 
 class RankLine:
-    """A rank's end: a thread that answers. `run(method, args)` must be safe beside a running step, and what is SLOW beside
-    all else."""
+    """A rank's end: a thread that answers. `run(method, args)` must be safe beside a running step, and what is SLOW
+    beside all else."""
 
     def __init__(self, engine: str, token: str, rank: int, run: Run) -> None:
         self._rank = rank

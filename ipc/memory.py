@@ -165,10 +165,12 @@ class Memory:
         self.save()
         return lifted
 
-    def bar(self, op: str, impl: str, reason: str) -> None:
-        """From here on `use` refuses it."""
-        self.record.barred.setdefault(op, {})[impl] = reason[:MOST_REASON]
-        self.save()
+    def bar(self, op: str, impl: str, beginning: str, reason: str) -> None:
+        """From here on `use` refuses it. A bar whose reason begins otherwise stays, so that only a reset lifts it."""
+        impls = self.record.barred.setdefault(op, {})
+        if impls.get(impl, beginning).startswith(beginning):
+            impls[impl] = (beginning + reason)[:MOST_REASON]
+            self.save()
 
     def lift(self, op: str, impl: str, beginning: str) -> None:
         """Lifts a bar whose reason begins so; another one stays."""

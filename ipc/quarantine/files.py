@@ -44,8 +44,12 @@ def _own(folder: Path) -> Iterator[tuple[os.DirEntry[str], re.Match[str]]]:
             named = NAME.fullmatch(entry.name)
             if number >= MOST_FILES:
                 return
-            if named is None:
-                continue
-            found = entry.stat(follow_symlinks=False)
-            if stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid():
+            if named is not None and _is_own(entry):
                 yield entry, named
+
+
+def _is_own(entry: os.DirEntry[str]) -> bool:
+    with suppress(OSError):  # one that was removed meanwhile does not hide the others
+        found = entry.stat(follow_symlinks=False)
+        return stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid()
+    return False

@@ -51,6 +51,7 @@ class Quarantine:
         #: What all results are true of, beside each one's own digest.
         self._of = {"build": build, **{name: framework[name] for name in ("name", "version", "model")}}
         self._environment = environment
+        self._age_is_told = False
         self._running = asyncio.Lock()
         self._stop = threading.Event()
         self._process: asyncio.Future[Ended] | None = None
@@ -156,6 +157,9 @@ class Quarantine:
     async def remove_old_recordings(self) -> None:
         """Where the engine's environment says how long they are kept."""
         folder, age = self._environment.get(RECORDINGS), self._environment.get(MOST_AGE)
+        if age and not age.isdecimal() and not self._age_is_told:
+            self._age_is_told = True
+            log.warning("%s=%s is no number of seconds, so recordings are kept for ever", MOST_AGE, age)
         if folder and age and age.isdecimal():
             removed = await asyncio.to_thread(remove_older, Path(folder), float(age))
             if removed:
@@ -200,6 +204,6 @@ class Quarantine:
         """What failed is refused until it passes or is reset; what passed is not barred by an earlier quarantine."""
         op, impl = result["op"], result["impl"]
         if result["verdict"] == "barred":
-            memory.bar(op, impl, BARRED + result["reason"])
+            memory.bar(op, impl, BARRED, result["reason"])
         else:
             memory.lift(op, impl, BARRED)

@@ -36,11 +36,12 @@ def until(is_so: Callable[[], bool]) -> None:
     raise AssertionError("it did not come to that")
 
 
-def bar(agent: Any, op: str, impl: str) -> None:
+def bar(agent: Any, op: str, impl: str, verdict: str = "barred") -> None:
     """As a quarantine does."""
 
     async def barred() -> None:
-        agent.engine.memory.bar(op, impl, "quarantine: wrong")
+        result = {"op": op, "impl": impl, "verdict": verdict, "reason": "wrong"}
+        agent.engine.quarantine._bar(agent.engine.memory, result)
 
     asyncio.run_coroutine_threadsafe(barred(), agent._loops[0].get_loop()).result(5)
 
@@ -307,3 +308,23 @@ def test_what_a_quarantine_found_is_of_one_build_framework_and_model(tmp_path: P
     asyncio.run(keeper()._keep({**result, "time_ms": 1, "took_ms": 1}))
     assert len(keeper().results) == 1
     assert keeper(**{other: "another"}).results == []
+
+
+def test_a_quarantine_lifts_its_own_bar_alone(runtime: Path) -> None:
+    saved(runtime, trial={"rms_norm": "ref"}, choice={"rms_norm": "ref"})
+    with engine(FakeRanks()) as agent, client(runtime / "e.sock") as c:
+        for verdict in ("passed", "barred", "passed"):
+            bar(agent, "rms_norm", "ref", verdict)
+            (row,) = c.ask("status")["result"]["barred"]
+            assert "the engine died" in row["reason"]
+        bar(agent, "rms_norm", "cpu")
+        bar(agent, "rms_norm", "cpu", "passed")
+        assert [row["impl"] for row in c.ask("status")["result"]["barred"]] == ["ref"]
+
+
+def test_what_cannot_run_here_is_not_put_in_quarantine(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPSWAP_RECORDINGS", raising=False)
+    with engine(FakeRanks()), client(runtime / "e.sock") as c:
+        refused = c.ask("quarantine", op="rms_norm", impl="sm90")["error"]
+        assert refused["code"] == "OPSWAP_E_UNUSABLE" and "no usable CUDA device" in refused["message"]
+        assert c.ask("status")["result"]["barred"] == []

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -239,6 +240,23 @@ def test_recordings_are_taken_of_all_buckets_in_turn_and_old_ones_go(folder: Pat
     old = folder / chosen[0]
     os.utime(old, (time.time() - 100, time.time() - 100))
     assert (remove_older(folder, 50), old.exists(), len(recordings_of(folder, "rms_norm", 99))) == (1, False, 5)
+
+
+def test_a_recording_that_goes_meanwhile_hides_no_other_one(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Gone:
+        name = path = "rms_norm-T1-H32-float32-9-rank0-9.safetensors"
+
+        def stat(self, **_how: Any) -> None:
+            raise FileNotFoundError
+
+    @contextmanager
+    def scandir(_path: Path) -> Iterator[list[Any]]:
+        with os_scandir(folder) as entries:
+            yield [Gone(), *entries]
+
+    os_scandir = os.scandir
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert len(recordings_of(folder, "rms_norm", 9)) == 3
 
 
 def test_the_engine_removes_recordings_of_an_age(runtime: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

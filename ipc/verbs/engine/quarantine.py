@@ -22,6 +22,10 @@ async def quarantine(engine: Engine, fields: Fields) -> Fields:
         if each not in names:
             hint = f"{nearest(each, names)}; it has {', '.join(names)}"
             raise IpcError("OPSWAP_E_NO_IMPL", f"{op} has no implementation {each!r}{hint}")
+        if reason := next(
+            (row["reason"] for row in ranks[0]["impls"] if row["name"] == each and not row["usable"]), ""
+        ):
+            raise IpcError("OPSWAP_E_UNUSABLE", f"{op}: {each} cannot run here: {reason}")
     if engine.quarantine.is_registered(op, control):
         raise IpcError("OPSWAP_E_FIELD", f"quarantine: control {control} is a registered candidate", "name another one")
     how = {"calls": fields.get("most_calls"), "timeout_s": _seconds(fields)}
