@@ -72,8 +72,6 @@ def _loaded(row: Row) -> dict[str, Any]:
     from .quarantine.limits import limit
 
     try:
-        if row["kind"] == "python":  # before the limits: it is not the candidate's memory
-            import opswap.torch_ops
         limit(MEMORY_BYTES)
         load_candidate(opswap, row)
     except Exception as error:
