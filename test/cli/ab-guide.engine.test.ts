@@ -88,7 +88,7 @@ describe("docs/ab.md", () => {
   });
 
   it("leaves an audit that tells the story", async () => {
-    const told = JSON.parse((await opswap(["audit", "show", "--json"], env)).out);
+    const told = JSON.parse((await opswap(["audit", "show", "--last", "1000", "--json"], env)).out);
     const done = told.filter(({ outcome }: { outcome: string }) => outcome === "done");
     const switches = done.map(({ to }: { to: Record<string, string> }) => to.rms_norm).filter(Boolean);
     expect(switches.slice(0, 3)).toEqual(["ref", "cpu", "cpu"]);

@@ -14,7 +14,7 @@ import { CANDIDATES, RECORDINGS, server } from "./server.js";
 const OP = "silu_and_mul";
 /** The first is the worked example of docs/candidates.md. */
 const SOURCES = {
-  mine: "examples/silu_by_sigmoid.py",
+  good: "examples/silu_by_sigmoid.py",
   wrong: "test/cli/kernels/swiglu_wrong.py",
   nan: "test/cli/kernels/swiglu_nan.py",
   crash: "test/cli/kernels/swiglu_crash.py",
@@ -76,12 +76,12 @@ describe("a user's kernel on a live engine", () => {
   it("is listed, with its digest, and does not serve before it was in quarantine", async () => {
     const listed = JSON.parse((await run(["candidates", OP, "--json"])).out).candidates;
     expect(listed).toContainEqual(
-      expect.objectContaining({ impl: "mine", kind: "python", digest: digest("mine") }),
+      expect.objectContaining({ impl: "good", kind: "python", digest: digest("good") }),
     );
     expect(new Set(listed.map(({ kind }: { kind: string }) => kind))).toEqual(
       new Set(["library", "engine", "python"]),
     );
-    const refused = await run(["use", OP, "mine"], 1);
+    const refused = await run(["use", OP, "good"], 1);
     expect(refused.err).toMatch(/OPSWAP_E_QUARANTINE/);
     expect(await active()).toBe("cpu");
   });
@@ -98,20 +98,20 @@ describe("a user's kernel on a live engine", () => {
   });
 
   it("serves where it is good, after quarantine and beside control; what it costs is found", async () => {
-    await run(["quarantine", OP, "mine"]);
+    await run(["quarantine", OP, "good"]);
     const metrics = ", metrics: [{name: safety}, {name: numerics}]";
-    const name = await applied("mine", metrics);
+    const name = await applied("good", metrics);
     await run(["ab", "start", name, "--guarded"]);
-    await expect.poll(active, { timeout: 20_000 }).toBe("mine");
+    await expect.poll(active, { timeout: 20_000 }).toBe("good");
     expect((await opswap(["ab", "watch", name], env)).code).toBe(0);
     const { run: ended } = JSON.parse((await opswap(["ab", "status", name, "--json"], env)).out);
     const { samples } = JSON.parse(
       readFileSync(path.join(dir, "state/verdicts", ended.verdict, "verdict.json"), "utf8"),
     );
-    expect(samples).toMatchObject({ candidate: "mine", candidate_digest: digest("mine") });
+    expect(samples).toMatchObject({ candidate: "good", candidate_digest: digest("good") });
     expect(samples.candidate_dispatch_ns).toBeGreaterThan(0);
     await run(["ab", "promote", name]);
-    expect((await client.status()).choice).toMatchObject({ [OP]: "mine" });
+    expect((await client.status()).choice).toMatchObject({ [OP]: "good" });
     await run(["use", OP, "cpu"]);
   });
 
@@ -129,15 +129,15 @@ describe("a user's kernel on a live engine", () => {
   });
 
   it("is in the audit, which verifies", async () => {
-    const told = JSON.parse((await opswap(["audit", "show", "--json"], env)).out);
+    const told = JSON.parse((await opswap(["audit", "show", "--last", "1000", "--json"], env)).out);
     const actions = told.map(
       ({ action, outcome }: { action: string; outcome: string }) => `${action}: ${outcome}`,
     );
     for (const expected of [
       /register.*done/,
       /quarantine.*/,
-      /ab start story-mine.*/,
-      /ab promote story-mine.*done/,
+      /ab start story-good.*/,
+      /ab promote story-good.*done/,
     ])
       expect(actions).toContainEqual(expect.stringMatching(expected));
     expect((await opswap(["audit", "verify"], env)).code).toBe(0);

@@ -27,13 +27,14 @@ export interface Answer {
   seconds: number;
 }
 
-/** Asks the served model, greedily, so that two answers can be compared. */
-export async function ask(url: string, question = QUESTION): Promise<Answer> {
+/** Asks the served model, greedily, so that two answers can be compared; with a `salt` of its own none of its KV is cached. */
+export async function ask(url: string, question = QUESTION, salt?: string): Promise<Answer> {
   const messages = [
     { role: "system", content: SYSTEM },
     { role: "user", content: question },
   ];
-  const body = { model: MODEL_NAME, messages, max_tokens: 32, temperature: 0, logprobs: true };
+  const how = { max_tokens: 32, temperature: 0, logprobs: true };
+  const body = { model: MODEL_NAME, messages, ...how, ...(salt !== undefined && { cache_salt: salt }) };
   const began = performance.now();
   const response = await fetch(`${url}/v1/chat/completions`, {
     method: "POST",

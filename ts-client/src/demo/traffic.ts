@@ -1,6 +1,7 @@
-/** Requests that keep a served model busy, as users would, while something is tried on it. */
+/** Requests that keep a served model busy, as those of many users would, while something is tried on it: nothing of one is cached for another. */
+import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
-import { type Answer, ask, compare } from "./ask.js";
+import { type Answer, ask, compare, QUESTION } from "./ask.js";
 
 /** Between two requests of a stream: an engine that never waits leaves a small machine no room for anything else. */
 const BETWEEN_MS = 50;
@@ -35,7 +36,7 @@ export class Traffic {
   async #stream(url: string): Promise<void> {
     while (!this.#over) {
       try {
-        const { same } = compare(this.#expected, await ask(url));
+        const { same } = compare(this.#expected, await ask(url, QUESTION, randomUUID()));
         this.#answers += 1;
         this.#differing += same ? 0 : 1;
       } catch (error) {
