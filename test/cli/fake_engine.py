@@ -1,6 +1,6 @@
 """A real agent over fake ranks, for tests of the command line that need an engine to talk to but no model.
 
-python fake_engine.py NAME [--ranks N] [--unhealthy] [--deaf] [--starting] [--calls seen|idle]
+python fake_engine.py NAME [--ranks N] [--unhealthy] [--deaf] [--starting] [--calls seen|idle] [--restart IMPL]
 
 Prints "ready"; ends when its input is closed.
 """
@@ -21,9 +21,11 @@ from opswap.ipc.engine import AgentInfo
 DEAF_S = 0.3
 
 
-async def serve(name: str, size: int, unhealthy: bool, deaf: bool, calls: str) -> None:
+async def serve(name: str, size: int, unhealthy: bool, deaf: bool, calls: str, restart: str) -> None:
     ranks = FakeRanks(size)
     ranks.natives = [ShadowNative(calls, rank) for rank in range(size)]
+    for native in ranks.natives:
+        native.toggles = {restart: "restart"}
     ranks.make()
     if deaf:
         engine.ASK_TIMEOUT_S = DEAF_S
@@ -66,8 +68,9 @@ if __name__ == "__main__":
     parser.add_argument("--deaf", action="store_true", help="ranks that never answer")
     parser.add_argument("--starting", action="store_true", help="no agent yet")
     parser.add_argument("--calls", choices=("seen", "idle"), default="seen", help="what its shadows see")
+    parser.add_argument("--restart", default="", help="an implementation that takes a restart")
     given = parser.parse_args()
     if given.starting:
         start(given.name)
     else:
-        asyncio.run(serve(given.name, given.ranks, given.unhealthy, given.deaf, given.calls))
+        asyncio.run(serve(given.name, given.ranks, given.unhealthy, given.deaf, given.calls, given.restart))

@@ -1,14 +1,15 @@
 /** `opswap audit`. */
-import { readFileSync } from "node:fs";
 import { Command } from "commander";
-import { FileAudit, parseHead, stateFolder, type Verified } from "../experiments/index.js";
-import { OpswapError } from "../types/errors.js";
+import { FileAudit, parseHead, stateFolder, whole } from "../experiments/index.js";
+import { boundedText } from "../types/bounded-text.js";
 import { auditLines } from "../view/audit-lines.js";
 import { collectCommand } from "./audit/collect.js";
 import { revertCommand } from "./audit/revert.js";
 import { type Context, EXIT, examples, show } from "./context.js";
 import { countOption } from "./count-option.js";
 import { usageError } from "./usage.js";
+
+const MOST_HEAD = 1 << 20;
 
 export function auditCommand(context: Context): Command {
   return new Command("audit")
@@ -28,7 +29,7 @@ function showCommand(context: Context): Command {
     .option("--json", "print JSON")
     .addHelpText("after", examples("audit show --last 20", "audit show --head > /elsewhere/head.json"))
     .action(({ last, head, json }: { last?: number; head?: boolean; json?: boolean }) => {
-      const found = whole(audit().verified());
+      const found = whole(audit(), audit().verified());
       if (head) return context.io.out(JSON.stringify(found.head));
       const records = last === undefined ? found.records : found.records.slice(-last);
       show(context.io, json, records, auditLines);
@@ -45,11 +46,8 @@ function verifyCommand(context: Context): Command {
     .option("--json", "print JSON")
     .addHelpText("after", examples("audit verify", "audit verify --head /elsewhere/head.json"))
     .action(({ head, json }: { head?: string; json?: boolean }) => {
-      const {
-        records,
-        head: end,
-        unfinished,
-      } = whole(audit().verified(head === undefined ? undefined : headIn(head)));
+      const known = head === undefined ? undefined : headIn(head);
+      const { records, head: end, unfinished } = whole(audit(), audit().verified(known));
       const result = { file: audit().file, records: records.length, digest: end.digest, unfinished };
       show(context.io, json, result, verifiedLines);
       context.exitCode = EXIT.ok;
@@ -76,14 +74,8 @@ function verifiedLines(found: {
 
 const audit = () => new FileAudit(stateFolder());
 
-function whole(found: Verified): Verified {
-  if (found.broken === null) return found;
-  const { line, what } = found.broken;
-  throw new OpswapError("OPSWAP_E_AUDIT", `${audit().file}, line ${line}: ${what}`);
-}
-
 function headIn(file: string) {
-  const head = parseHead(readFileSync(file, "utf8"));
+  const head = parseHead(boundedText(file, MOST_HEAD) ?? "");
   if (head === undefined)
     throw usageError(`${file} is no head of an audit`, "make one: `opswap audit show --head`");
   return head;

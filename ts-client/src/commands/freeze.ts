@@ -14,6 +14,7 @@ import type { Freeze } from "../generated/messages.js";
 import { freezeLine } from "../view/status-lines.js";
 import { type Context, EXIT, engineOptions, examples, show, type TargetOptions } from "./context.js";
 import { textOption } from "./in-audit.js";
+import { refusalKept, type Told } from "./recorded.js";
 
 export function freezeCommand(context: Context): Command {
   return new Command("freeze")
@@ -32,10 +33,12 @@ function applyCommand(context: Context): Command {
     .description("tell a running engine of a freeze; the same name and owner replace what is there")
     .argument("<file>", "YAML or JSON, kind Freeze: docs/ab-verdicts.md");
   return engineOptions(command).action(async (file: string, options: TargetOptions) => {
-    const read = readFreeze(file);
-    await changed(context, options, async (client) => {
-      checkFreeze(await client.manifest(), read);
-      return client.ask("freeze", asRequest(read.spec));
+    await changed(context, options, `freeze apply ${file}`, () => {
+      const read = readFreeze(file);
+      return async (client) => {
+        checkFreeze(await client.manifest(), read);
+        return client.ask("freeze", asRequest(read.spec));
+      };
     });
   });
 }
@@ -44,12 +47,18 @@ function applyCommand(context: Context): Command {
 async function changed(
   context: Context,
   options: TargetOptions,
-  change: (client: OpswapClient) => Promise<{ freezes: Freeze[] }>,
+  action: string,
+  begin: () => (client: OpswapClient) => Promise<{ freezes: Freeze[] }>,
 ): Promise<void> {
-  const { freezes } = await withTarget(options, async (client) => {
-    const result = await change(client);
-    await collectFirst(client, new FileAudit(stateFolder()));
-    return result;
+  const record: Told = { action };
+  const { freezes } = await refusalKept(context.io, record, () => {
+    const change = begin();
+    return withTarget(options, async (client) => {
+      record.engine = client.name;
+      const result = await change(client);
+      await collectFirst(client, new FileAudit(stateFolder()));
+      return result;
+    });
   });
   told(context, options, freezes);
 }
@@ -67,7 +76,7 @@ function liftCommand(context: Context): Command {
     .option("--owner <name>", "who you are", textOption);
   return engineOptions(command).action(async (name: string, options: TargetOptions & { owner?: string }) => {
     const request = { name, ...(options.owner !== undefined && { owner: options.owner }) };
-    await changed(context, options, (client) => client.ask("unfreeze", request));
+    await changed(context, options, `freeze lift ${name}`, () => (client) => client.ask("unfreeze", request));
   });
 }
 

@@ -12,10 +12,17 @@ export type Told = Pick<AuditEntry, "action"> & Partial<AuditEntry>;
 
 /** Works, and keeps what came of it; `work` may add to what is told. A refusal is kept and thrown on. */
 export async function recorded<T>(io: Io, told: Told, work: (told: Told) => Promise<T>): Promise<T> {
-  try {
+  return refusalKept(io, told, async () => {
     const result = await work(told);
     await keep(io, { ...told, outcome: "done" });
     return result;
+  });
+}
+
+/** The same where something else keeps what was done. */
+export async function refusalKept<T>(io: Io, told: Told, work: () => T | Promise<T>): Promise<T> {
+  try {
+    return await work();
   } catch (thrown) {
     const { code, message } = asRefusal(thrown);
     await keep(io, { ...told, outcome: "refused", error: { code, message } });

@@ -1,7 +1,7 @@
 /** Experiments: what a comparison's samples say, and the record of who changed what. */
 export { type About, auditedSwitch } from "./audit/audited-switch.js";
 export { collectEvents, collectFirst } from "./audit/collect.js";
-export { FileAudit, parseHead } from "./audit/file-store.js";
+export { FileAudit, parseHead, whole } from "./audit/file-store.js";
 export { revert, switchBack } from "./audit/revert.js";
 export {
   type AuditEntry,

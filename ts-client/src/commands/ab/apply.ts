@@ -9,6 +9,7 @@ import {
   applySpec,
   experimentsFolder,
   isActive,
+  refuseOtherKind,
   runsOf,
 } from "../../experiments/store/index.js";
 import { said } from "../../view/said.js";
@@ -48,8 +49,9 @@ async function apply({ filename, engine }: Options): Promise<Shown[]> {
   const read = filename.map(readSpec);
   const named = engine ?? onlyEngine();
   await validate(read, named === undefined ? {} : { engine: named }, { togetherToo: false });
-  await freeze(read, engine);
   const folder = experimentsFolder();
+  for (const one of read) refuseOtherKind(folder, one);
+  await freeze(read, engine);
   return alone(folder, () =>
     read.map((one) => {
       const running = runsOf(folder, one.spec.name).find(isActive);

@@ -80,7 +80,7 @@ export class Conductor {
     const { mode, salt } = this.#run;
     const isGuarded = mode === "guarded" && this.#spec.candidate !== this.#spec.control;
     const started = async () => {
-      if (isGuarded) await this.#guard.letServe();
+      if (isGuarded && !this.#stop.signal.aborted) await this.#guard.letServe();
       this.#write({ phase: mode });
     };
     const known = await referencesOf(this.#client, this.#spec, () => this.#write({ phase: "quarantine" }));
@@ -157,11 +157,20 @@ export class Conductor {
 
   /** The run lives, and its candidate may serve on; where it does not serve any more there is nothing left to compare. */
   async #beat(): Promise<void> {
-    this.#write({});
-    const lost = await this.#guard.renew();
+    const lost = (await this.#guard.renew()) ?? this.#unwritable();
     if (lost === undefined) return;
     this.#lost = lost;
     this.#stop.abort();
+  }
+
+  /** Why the store takes no heartbeat: a run that cannot be told of ends, and its candidate is taken back. */
+  #unwritable(): string | undefined {
+    try {
+      this.#write({});
+      return undefined;
+    } catch (thrown) {
+      return asRefusal(thrown).message;
+    }
   }
 
   #write(more: Partial<Run>): void {

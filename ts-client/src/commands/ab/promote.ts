@@ -9,6 +9,7 @@ import { checkExperiment, deriveAgain } from "../../experiments/index.js";
 import { digestOf } from "../../experiments/live/candidate.js";
 import { stateFolder } from "../../experiments/state-folder.js";
 import {
+  alone,
   experimentsFolder,
   isActive,
   type Run,
@@ -19,11 +20,12 @@ import {
 } from "../../experiments/store/index.js";
 import { readVerdict, type StoredVerdict } from "../../experiments/verdict/store.js";
 import { OpswapError } from "../../types/errors.js";
+import { asRefusal } from "../../types/refusal.js";
 import { errorLines } from "../../view/error-lines.js";
 import { switchLines } from "../../view/switch-lines.js";
 import { type Context, EXIT, engineOptions, examples, show, type TargetOptions } from "../context.js";
 import { type AuditOptions, auditOptions } from "../in-audit.js";
-import { keep } from "../recorded.js";
+import { keep, type Told } from "../recorded.js";
 import { verdictsFolder } from "./judge.js";
 
 type Options = TargetOptions & AuditOptions;
@@ -47,24 +49,35 @@ export function promoteCommand(context: Context): Command {
 
 async function promote({ io }: Context, name: string, options: Options) {
   const folder = experimentsFolder();
-  const told = { action: `ab promote ${name}` };
+  const told: Told = { action: `ab promote ${name}` };
+  // What comes of the switch is kept by the switch itself.
+  let isAsked = false;
   try {
     const stored = storedExperiment(folder, name);
     const { run, verdict } = passedRun(folder, stored);
-    const engine = options.engine ?? run.engine;
-    const result = await withTarget({ engine }, async (client) => {
-      await refuseOther(client, stored, verdict);
-      return use({ io, client, stored, verdict }, options);
-    });
-    writeRun(folder, { ...run, phase: "promoted", reason: `verdict ${verdict.id}` });
-    return result;
+    return await withTarget({ engine: options.engine ?? run.engine }, (client) =>
+      alone(folder, async () => {
+        told.engine = client.name;
+        refuseNewer(folder, run);
+        const ifEpoch = await refuseOther(client, stored, verdict);
+        isAsked = true;
+        const result = await use({ io, client, stored, verdict, ifEpoch }, options);
+        writeRun(folder, { ...run, phase: "promoted", reason: `verdict ${verdict.id}` });
+        return result;
+      }),
+    );
   } catch (thrown) {
-    if (thrown instanceof OpswapError && thrown.code === "OPSWAP_E_NOT_PASSED") {
-      const { code, message } = thrown;
-      await keep(io, { ...told, outcome: "refused", error: { code, message } });
-    }
+    const { code, message } = asRefusal(thrown);
+    if (!isAsked) await keep(io, { ...told, outcome: "refused", error: { code, message } });
     throw thrown;
   }
+}
+
+/** One that somebody has started since its verdict was read. */
+function refuseNewer(folder: string, { experiment, id }: Run): void {
+  const [newest] = runsOf(folder, experiment);
+  if (newest !== undefined && newest.id !== id)
+    throw notPassed(experiment, `run ${newest.id} was started meanwhile`);
 }
 
 /** The newest run, and its verdict: an older pass does not outweigh what was seen since. */
@@ -90,14 +103,14 @@ function passedRun(folder: string, { spec, sha256 }: StoredExperiment): { run: R
   return { run, verdict };
 }
 
-/** A verdict holds for the build and the model that it was made on. */
+/** A verdict holds for the build and the model that it was made on. Returns the epoch that was looked at. */
 async function refuseOther(
   client: OpswapClient,
   stored: StoredExperiment,
   verdict: StoredVerdict,
-): Promise<void> {
+): Promise<number> {
+  const { epoch, ranks, framework } = await client.status();
   await checkExperiment(client, stored);
-  const { ranks, framework } = await client.status();
   const { name } = stored.spec;
   const other = ranks.find((rank) => rank.build_digest !== verdict.samples.build);
   if (other)
@@ -113,6 +126,7 @@ async function refuseOther(
       name,
       `verdict ${verdict.id} is of model ${model}, ${client.name} serves ${framework.model}`,
     );
+  return epoch;
 }
 
 interface Promotion {
@@ -120,9 +134,10 @@ interface Promotion {
   client: OpswapClient;
   stored: StoredExperiment;
   verdict: StoredVerdict;
+  ifEpoch: number;
 }
 
-function use({ io, client, stored: { spec }, verdict }: Promotion, options: AuditOptions) {
+function use({ io, client, stored: { spec }, verdict, ifEpoch }: Promotion, options: AuditOptions) {
   const { name, op, candidate, owner, promotion } = spec;
   const ticket = options.ticket ?? spec.ticket;
   const reason = `experiment ${name}: promoted by verdict ${verdict.id}${options.reason ? `; ${options.reason}` : ""}`;
@@ -132,7 +147,7 @@ function use({ io, client, stored: { spec }, verdict }: Promotion, options: Audi
   };
   const about = { why: reason, ticket, verdict: verdict.id, unaudited };
   const ttl = promotion.ttl === undefined ? {} : { ttlMs: promotion.ttl };
-  const change = () => client.use([{ op, impl: candidate }], { ...ttl, reason, ticket, owner });
+  const change = () => client.use([{ op, impl: candidate }], { ...ttl, ifEpoch, reason, ticket, owner });
   return auditedSwitch(client, new FileAudit(stateFolder()), asked, about, change);
 }
 

@@ -5,6 +5,7 @@ import {
   experimentsFolder,
   isActive,
   runsOf,
+  specOfRun,
   storedExperiment,
   writeRun,
 } from "../../experiments/store/index.js";
@@ -14,6 +15,7 @@ import { errorLines } from "../../view/error-lines.js";
 import { switchLines } from "../../view/switch-lines.js";
 import { type Context, EXIT, engineOptions, examples, show, type TargetOptions } from "../context.js";
 import { type AuditOptions, auditOptions, inAudit } from "../in-audit.js";
+import { refusalKept } from "../recorded.js";
 import { stopRun } from "./stop.js";
 
 type Options = TargetOptions & AuditOptions;
@@ -30,17 +32,24 @@ export function rollbackCommand(context: Context): Command {
   });
 }
 
+/** The last run and its spec: what was applied since may be about another op than what serves. */
+function found(folder: string, name: string) {
+  const [run] = runsOf(folder, name);
+  const { spec } = run === undefined ? storedExperiment(folder, name) : specOfRun(folder, run);
+  return { run, spec };
+}
+
 /** Control first: what else there is to end waits. */
 async function rollback({ io }: Context, name: string, options: Options): Promise<UseResult> {
   const folder = experimentsFolder();
-  const { spec } = storedExperiment(folder, name);
-  const [run] = runsOf(folder, name);
+  const action = `ab rollback ${name}`;
+  const { run, spec } = await refusalKept(io, { action }, () => found(folder, name));
   const { op, control, owner } = spec;
   const engine = options.engine ?? run?.engine;
   const ticket = options.ticket ?? spec.ticket;
   const reason = options.reason ?? `experiment ${name}: rolled back`;
   const about = { reason, ...(ticket !== undefined && { ticket }) };
-  const asked = { action: `ab rollback ${name}`, to: { [op]: control } };
+  const asked = { action, to: { [op]: control } };
   const use = inAudit(io, asked, about, (client) => client.use([{ op, impl: control }], { ...about, owner }));
   const result = await withTarget(engine === undefined ? {} : { engine }, use);
   if (run === undefined) return result;

@@ -106,7 +106,7 @@ function launch(folder: string, run: Run): void {
 
 /** Waits until the run's shadow has begun, or says why it has not. */
 async function hasBegun(folder: string, run: Run): Promise<Run> {
-  for (const end = Date.now() + BEGINS_MS; Date.now() < end; await sleep(LOOK_MS)) {
+  for (const end = performance.now() + BEGINS_MS; performance.now() < end; await sleep(LOOK_MS)) {
     const now = readRun(folder, run.experiment, run.id);
     if (now === undefined || now.phase === "starting") continue;
     if (now.phase !== "lost" && (now.phase !== "failed" || now.verdict !== null)) return now;

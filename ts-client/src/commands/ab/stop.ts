@@ -36,9 +36,8 @@ export function stopCommand(context: Context): Command {
     .action(async (name: string, { json }: { json?: boolean }) => {
       const folder = experimentsFolder();
       await recorded(context.io, { action: `ab stop ${name}` }, async (told) => {
-        storedExperiment(folder, name);
         const [run] = runsOf(folder, name);
-        if (run === undefined) throw noRun(name);
+        if (run === undefined) throw storedExperiment(folder, name) && noRun(name);
         Object.assign(told, { engine: run.engine, why: `it was in phase ${run.phase}` });
         const ended = await stopRun(context.io, folder, run);
         if (ended.verdict !== null) Object.assign(told, { verdict: ended.verdict });
@@ -64,11 +63,13 @@ export async function stopRun(io: Io, folder: string, run: Run): Promise<Run> {
 const mayServe = ({ mode, phase }: Run) => mode === "guarded" && (phase === "passed" || phase === "failed");
 
 async function endController(folder: string, run: Run): Promise<Run> {
-  const { controller, experiment, id } = run;
-  if (controller !== null) process.kill(controller.pid, "SIGTERM");
-  for (const end = Date.now() + ENDS_MS; Date.now() < end; await sleep(LOOK_MS)) {
+  const { experiment, id } = run;
+  let isTold = false;
+  for (const end = performance.now() + ENDS_MS; performance.now() < end; await sleep(LOOK_MS)) {
     const now = readRun(folder, experiment, id);
     if (now !== undefined && !isActive(now)) return now;
+    // One that has just been started has not written yet who it is.
+    if (!isTold && now?.controller) isTold = endProcess(now.controller.pid);
   }
   throw new OpswapError(
     "OPSWAP_E_TIMEOUT",
@@ -77,6 +78,16 @@ async function endController(folder: string, run: Run): Promise<Run> {
       remedy: `\`opswap ab status ${experiment}\``,
     },
   );
+}
+
+/** One that has ended meanwhile is told of by the next look. */
+function endProcess(pid: number): boolean {
+  try {
+    return process.kill(pid, "SIGTERM");
+  } catch (thrown) {
+    if ((thrown as NodeJS.ErrnoException).code !== "ESRCH") throw thrown;
+    return true;
+  }
 }
 
 /** What a run may have left on its engine. */

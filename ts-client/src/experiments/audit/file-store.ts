@@ -154,6 +154,13 @@ export class FileAudit implements AuditStore {
   }
 }
 
+/** Refuses an audit that was changed or cut, with the line. */
+export function whole({ file }: FileAudit, found: Verified): Verified {
+  if (found.broken === null) return found;
+  const { line, what } = found.broken;
+  throw new OpswapError("OPSWAP_E_AUDIT", `${file}, line ${line}: ${what}`);
+}
+
 function readBounded(file: string): string {
   const size = statSync(file, { throwIfNoEntry: false })?.size ?? 0;
   if (size > MOST_BYTES) throw new OpswapError("OPSWAP_E_AUDIT", `${file} is over ${MOST_BYTES} bytes`);

@@ -2,7 +2,10 @@
 import { createHash } from "node:crypto";
 import * as z from "zod/mini";
 
-const text = z.string().check(z.maxLength(4096));
+const MOST_TEXT = 4096;
+const MOST_MESSAGE = 1000;
+
+const text = z.string().check(z.maxLength(MOST_TEXT));
 const choice = z.record(text, text);
 
 /** What a writer says; the store adds number, time and chain. */
@@ -94,8 +97,17 @@ export function parseRecord(line: string): AuditRecord | undefined {
 
 const sha256 = (line: string) => createHash("sha256").update(line).digest("hex");
 
-/** A message of an engine may be long; a record is bounded. */
+/** What people and engines say may be long, and a record that is too long would be none. */
 function shortened(given: AuditEntry): AuditEntry {
-  if (given.error === null) return given;
-  return { ...given, error: { ...given.error, message: given.error.message.slice(0, 1000) } };
+  const { error } = given;
+  const said = error && { ...error, message: error.message.slice(0, MOST_MESSAGE) };
+  return clipped({ ...given, error: said }) as AuditEntry;
+}
+
+function clipped(value: unknown): unknown {
+  if (typeof value === "string") return value.slice(0, MOST_TEXT);
+  if (typeof value !== "object" || value === null) return value;
+  return Object.fromEntries(
+    Object.entries(value).map(([key, one]) => [key.slice(0, MOST_TEXT), clipped(one)]),
+  );
 }

@@ -71,7 +71,8 @@ async function* looks(
   salt: number,
   { samplesFile, signal, known = [] }: RunOptions,
 ): AsyncGenerator<Look> {
-  const [began, judge] = [Date.now(), new Judge(spec)];
+  // No clock that somebody sets.
+  const [began, judge] = [performance.now(), new Judge(spec)];
   const after: number[] = [];
   let [samples, lastStep, action]: [number, number, Action] = [0, 0, "hold"];
   const take = (line: SampleLine) => {
@@ -92,7 +93,7 @@ async function* looks(
     }
     const ended = ranks.find(({ ended_by }) => ended_by !== "");
     if (ended && judge.judgement().result !== "fail") take(faultOf(ended));
-    const [judgement, elapsedMs] = [judge.judgement(), Date.now() - began];
+    const [judgement, elapsedMs] = [judge.judgement(), performance.now() - began];
     action = nextAction(judgement.result, spec, elapsedMs);
     if (action === "hold" && ended)
       throw brokenOff(spec, `${ended.ended_by}, and no gate of this experiment minds`);

@@ -1,8 +1,8 @@
 /** Reads an experiment or a freeze from YAML or JSON, and says in which line it is wrong. */
-import { readFileSync, statSync } from "node:fs";
 import { type Document, isMap, isNode, LineCounter, parseDocument } from "yaml";
 import type { z } from "zod";
 import { didYouMean } from "../../client/nearest.js";
+import { boundedText } from "../../types/bounded-text.js";
 import { OpswapError } from "../../types/errors.js";
 import {
   type ExperimentSpec,
@@ -26,8 +26,9 @@ export interface ReadSpec {
 
 /** Reads and checks one file. JSON is read as YAML, which it is. */
 export function readSpec(file: string): ReadSpec {
-  if (statSync(file).size > MOST_BYTES) throw specError(file, 1, `it is over ${MOST_BYTES} bytes`);
-  return parseSpec(file, readFileSync(file, "utf8"));
+  const text = boundedText(file, MOST_BYTES);
+  if (text === undefined) throw specError(file, 1, `it is over ${MOST_BYTES} bytes`);
+  return parseSpec(file, text);
 }
 
 /** Refuses what is no experiment; the same as readSpec otherwise. */

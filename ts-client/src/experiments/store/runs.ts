@@ -8,7 +8,7 @@ import type { ExperimentSpec } from "../spec/experiment.js";
 import { parseSpec, type ReadSpec } from "../spec/read-file.js";
 import { RESULTS } from "../verdict/bucket.js";
 import { readJson, sha256, unreadable, writeWhole } from "./files.js";
-import type { StoredExperiment } from "./specs.js";
+import { NAME, type StoredExperiment } from "./specs.js";
 
 const ID = /^\d{8}T\d{6}-[0-9a-f]{4}$/;
 
@@ -57,6 +57,8 @@ const run = z.strictObject({
   kind: z.literal("Run"),
   schema: z.literal(1),
   id: z.string().regex(ID),
+  /** Which run of its experiment it is: times are of clocks that somebody may set. */
+  number: z.int().min(1),
   experiment: z.string(),
   engine: z.string(),
   mode: z.enum(["shadow", "guarded"]),
@@ -92,8 +94,10 @@ export interface NewRun {
 export function createRun(folder: string, stored: StoredExperiment, made: NewRun): Run {
   const now = new Date().toISOString();
   const id = `${now.slice(0, 19).replace(/[-:]/g, "")}-${randomBytes(2).toString("hex")}`;
+  const { name } = stored.spec;
+  const number = (runsOf(folder, name)[0]?.number ?? 0) + 1;
   const fresh: Run = {
-    ...{ kind: "Run", schema: 1, id, experiment: stored.spec.name, ...made },
+    ...{ kind: "Run", schema: 1, id, number, experiment: name, ...made },
     ...{ spec_sha256: stored.sha256, started: now, ended: null, controller: null, heartbeat: now },
     ...{ phase: "starting", reason: "", salt: randomBytes(6).readUIntBE(0, 6) },
     ...{ look: null, coverage: null, verdict: null, taken_back: null },
@@ -128,10 +132,10 @@ export function readRun(folder: string, experiment: string, id: string): Run | u
 /** All runs of an experiment, the newest first. */
 export function runsOf(folder: string, experiment: string): Run[] {
   const place = path.join(folder, experiment, "runs");
-  if (!existsSync(place)) return [];
+  if (!NAME.test(experiment) || !existsSync(place)) return [];
   const ids = readdirSync(place).filter((id) => ID.test(id));
   const found = ids.flatMap((id) => readRun(folder, experiment, id) ?? []);
-  return found.sort((a, b) => b.started.localeCompare(a.started));
+  return found.sort((a, b) => b.number - a.number);
 }
 
 /** The spec that a run uses. */
@@ -156,7 +160,8 @@ function standing(read: Run): Run {
   if (!isActive(read)) return read;
   const { controller, phase } = read;
   if (controller === null) {
-    const isNew = Date.now() - Date.parse(read.started) < BEGINS_MS;
+    // A clock that was set back makes none new for hours.
+    const isNew = Math.abs(Date.now() - Date.parse(read.started)) < BEGINS_MS;
     return isNew ? read : { ...read, phase: "lost", reason: "its controller did not begin" };
   }
   if (startTime(controller.pid) === controller.start_time) return read;

@@ -6,11 +6,11 @@ import { didYouMean } from "../../client/nearest.js";
 import { OpswapError } from "../../types/errors.js";
 import { type Difference, differences } from "../differences.js";
 import type { ExperimentSpec } from "../spec/experiment.js";
-import { parseSpec, type ReadSpec } from "../spec/read-file.js";
+import { parseSpec, type ReadSpec, specError } from "../spec/read-file.js";
 import { stateFolder } from "../state-folder.js";
 import { readJson, sha256, unreadable, writeWhole } from "./files.js";
 
-const NAME = /^[a-z0-9-]{1,63}$/;
+export const NAME = /^[a-z0-9-]{1,63}$/;
 const SPEC = "spec.yaml";
 const APPLIED = "applied.json";
 
@@ -47,9 +47,17 @@ export function storedNames(folder: string): string[] {
     .sort();
 }
 
+/** A freeze under the name of an experiment would hide the experiment's runs from every verb. */
+export function refuseOtherKind(folder: string, { file, spec, lineOf }: ReadSpec): void {
+  const kind = findSpec(folder, spec.name)?.spec.kind;
+  if (kind !== undefined && kind !== spec.kind)
+    throw specError(file, lineOf(["name"]), `${spec.name} is the name of a stored ${kind}`);
+}
+
 /** Stores a spec under its name; the same text again changes nothing. */
 export function applySpec(folder: string, read: ReadSpec, who: string): Applied {
   const { file, spec, text } = read;
+  refuseOtherKind(folder, read);
   const before = findSpec(folder, spec.name);
   const told = { file, kind: spec.kind, name: spec.name };
   if (before?.text === text) return { ...told, state: "unchanged", changes: [] };

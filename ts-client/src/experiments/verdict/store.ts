@@ -27,6 +27,7 @@ import { type Judgement, judge } from "./judge.js";
 
 const SAMPLES = "samples.jsonl";
 const VERDICT = "verdict.json";
+const ID = /^[0-9a-f]{16}$/;
 const MOST_VERDICT_BYTES = 16 << 20;
 
 /** What a verdict follows from, and what it says. */
@@ -151,6 +152,10 @@ export function deriveAgain(folder: string, named: string): Derivation {
     stored: each.one,
     derived: each.other,
   }));
+  const folderName = path.basename(path.resolve(place));
+  // What was put into another verdict's folder follows from itself, and yet is not that verdict.
+  if (ID.test(folderName) && folderName !== derived.id)
+    found.push({ path: "(folder)", stored: folderName, derived: derived.id });
   return { id: derived.id, place, result: derived.result, differences: found };
 }
 
@@ -167,7 +172,7 @@ function refuseOthers(spec: ExperimentSpec, header: SampleHeader, file: string):
 
 function placeOf(folder: string, named: string): string {
   const inFolder = path.join(folder, named);
-  const isId = /^[0-9a-f]{16}$/.test(named);
+  const isId = ID.test(named);
   const place =
     isId && existsSync(inFolder) ? inFolder : path.basename(named) === VERDICT ? path.dirname(named) : named;
   if (existsSync(path.join(place, VERDICT))) return place;
