@@ -1,17 +1,18 @@
 // One C ABI call by name with its checks: rms_norm without rows (the call alone) and with one row of 16 (call and
-// kernel).
+// kernel). `_abi CALLS` takes each of its medians from so many calls at a time instead of a million.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 
 #include "opswap.h"
 
 namespace {
 
-constexpr int kRounds = 15, kCalls = 1000000;
+constexpr int kRounds = 15, kUsualCalls = 1000000;
 
 // Median nanoseconds of a call over `rows` rows, or -1 when it was refused.
-double measure(int64_t rows) {
+double measure(int64_t rows, int calls) {
   float out[16], input[16] = {1, 2, 3}, weight[16] = {1, 1, 1};
   int64_t shape[2] = {rows, 16}, strides[2] = {16, 1}, width[1] = {16}, unit[1] = {1};
   const DLDevice cpu = {kDLCPU, 0};
@@ -29,9 +30,9 @@ double measure(int64_t rows) {
   double rounds[kRounds];
   for (double &ns : rounds) {
     const auto start = std::chrono::steady_clock::now();
-    for (int i = 0; i < kCalls; ++i)
+    for (int i = 0; i < calls; ++i)
       if (opswap_call("rms_norm", args, 4, nullptr)) return -1;
-    ns = std::chrono::duration<double, std::nano>(std::chrono::steady_clock::now() - start).count() / kCalls;
+    ns = std::chrono::duration<double, std::nano>(std::chrono::steady_clock::now() - start).count() / calls;
   }
   std::sort(rounds, rounds + kRounds);
   return rounds[kRounds / 2];
@@ -39,8 +40,10 @@ double measure(int64_t rows) {
 
 }  // namespace
 
-int main() {
-  const double call = measure(0), with_kernel = measure(1);
+int main(int argc, char **argv) {
+  const int calls = argc > 1 ? std::atoi(argv[1]) : kUsualCalls;
+  if (calls < 1) return std::fprintf(stderr, "expected a number of calls\n"), 2;
+  const double call = measure(0, calls), with_kernel = measure(1, calls);
   if (call < 0 || with_kernel < 0) return std::fprintf(stderr, "%s\n", opswap_last_error()), 1;
   std::printf("{\"bench\":\"abi\",\"call_ns\":%.1f,\"call_and_row_of_16_ns\":%.1f,\"reach_ns\":50,\"goal_ns\":30}\n",
               call, with_kernel);
