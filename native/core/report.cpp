@@ -104,7 +104,7 @@ std::string stats_json(const Op &op, const Impl &impl, uint64_t now) {
   const ImplStats &stats = impl.stats;
   return "{\"name\":" + quoted(impl.name) + ",\"toggle_class\":" + quoted(impl.toggle_class) +
          ",\"calls\":" + std::to_string(stats.calls.load()) + ",\"errors\":" + std::to_string(stats.errors.load()) +
-         "," + times_json(stats.recent.summary(now)) + ",\"buckets\":" + buckets_json(op, stats.buckets, now) +
+         "," + times_json(stats.buckets.all(now)) + ",\"buckets\":" + buckets_json(op, stats.buckets, now) +
          ",\"beyond_buckets\":" + std::to_string(stats.buckets.beyond()) + "}";
 }
 

@@ -13,10 +13,12 @@ struct BucketTimes {
   RecentTimes times;
 };
 
-// Times by shape bucket; those of buckets that found no place are counted as beyond it.
+// Times by shape bucket; those of buckets that found no place are counted as beyond it. A time is kept once: what all
+// buckets have seen is summed when somebody asks.
 class BucketTable {
  public:
   void add(uint64_t bucket, uint64_t elapsed, uint64_t now);
+  TimesSummary all(uint64_t now) const;
   void clear();
   uint64_t beyond() const { return beyond_.load(std::memory_order_relaxed); }
   template <class F>
@@ -27,6 +29,7 @@ class BucketTable {
  private:
   Places<BucketTimes, 64> places_;
   std::atomic<uint64_t> beyond_{0};
+  RecentTimes rest_;
 };
 
 struct ImplStats {
@@ -34,17 +37,12 @@ struct ImplStats {
 
   std::atomic<uint64_t> calls{0};
   std::atomic<uint64_t> errors{0};
-  RecentTimes recent;
   BucketTable buckets;
 
   // Counts a call; true when it should be timed.
   bool count() {
     const uint64_t n = calls.fetch_add(1, std::memory_order_relaxed);
     return n < kAlwaysTimed || n % kTimedEvery == 0;
-  }
-  void time(uint64_t bucket, uint64_t elapsed, uint64_t now) {
-    recent.add(elapsed, now);
-    buckets.add(bucket, elapsed, now);
   }
   void reset();
 };

@@ -56,27 +56,6 @@ uint64_t bin_top(int bin) {
 // A power of two of ticks: 17 to 34 s of a TSC of 2 to 4 GHz, 34 s of a clock in nanoseconds.
 uint64_t window_shift() { return use_tsc ? 36 : 35; }
 
-struct Bins {
-  uint64_t count = 0, ticks = 0;
-  uint64_t bins[Times::kBins] = {};
-
-  void add(const Times &times) {
-    ticks += times.ticks.load(std::memory_order_relaxed);
-    for (int b = 0; b < Times::kBins; ++b) {
-      const uint64_t n = times.bins[b].load(std::memory_order_relaxed);
-      bins[b] += n;
-      count += n;
-    }
-  }
-  double percentile_ns(double p) const {
-    const uint64_t rank = uint64_t(std::ceil(p * double(count)));
-    uint64_t seen = 0;
-    for (int b = 0; b < Times::kBins; ++b)
-      if ((seen += bins[b]) >= rank) return ticks_to_ns(bin_top(b));
-    return ticks_to_ns(bin_top(Times::kBins - 1));
-  }
-};
-
 }  // namespace
 
 uint64_t ticks_now() {
@@ -95,13 +74,12 @@ double ticks_to_ns(uint64_t ticks) {
 double window_seconds() { return ticks_to_ns(uint64_t{1} << window_shift()) * 1e-9; }
 
 void Times::add(uint64_t elapsed) {
-  count.fetch_add(1, std::memory_order_relaxed);
   ticks.fetch_add(elapsed, std::memory_order_relaxed);
   bins[bin_of(elapsed)].fetch_add(1, std::memory_order_relaxed);
 }
 
 void Times::clear() {
-  count = ticks = 0;
+  ticks = 0;
   for (auto &bin : bins) bin.store(0, std::memory_order_relaxed);
 }
 
@@ -115,17 +93,42 @@ void RecentTimes::add(uint64_t elapsed, uint64_t now) {
 }
 
 TimesSummary RecentTimes::summary(uint64_t now) const {
-  const uint64_t number = now >> window_shift();
-  Bins all;
-  for (const Window &window : windows_)
-    if (const uint64_t seen = window.number.load(std::memory_order_relaxed); seen == number || seen + 1 == number)
-      all.add(window.times);
-  if (!all.count) return {};
-  return {all.count, ticks_to_ns(all.ticks) / double(all.count), all.percentile_ns(0.50), all.percentile_ns(0.99)};
+  TimesSum sum;
+  sum.add(*this, now);
+  return sum.summary();
 }
 
 void RecentTimes::clear() {
   for (Window &window : windows_) window.times.clear();
+}
+
+void TimesSum::add(const RecentTimes &times, uint64_t now) {
+  const uint64_t number = now >> window_shift();
+  for (const auto &window : times.windows_)
+    if (const uint64_t seen = window.number.load(std::memory_order_relaxed); seen == number || seen + 1 == number)
+      add(window.times);
+}
+
+void TimesSum::add(const Times &times) {
+  ticks_ += times.ticks.load(std::memory_order_relaxed);
+  for (int b = 0; b < Times::kBins; ++b) {
+    const uint64_t n = times.bins[b].load(std::memory_order_relaxed);
+    bins_[b] += n;
+    count_ += n;
+  }
+}
+
+TimesSummary TimesSum::summary() const {
+  if (!count_) return {};
+  return {count_, ticks_to_ns(ticks_) / double(count_), percentile_ns(0.50), percentile_ns(0.99)};
+}
+
+double TimesSum::percentile_ns(double p) const {
+  const uint64_t rank = uint64_t(std::ceil(p * double(count_)));
+  uint64_t seen = 0;
+  for (int b = 0; b < Times::kBins; ++b)
+    if ((seen += bins_[b]) >= rank) return ticks_to_ns(bin_top(b));
+  return ticks_to_ns(bin_top(Times::kBins - 1));
 }
 
 }  // namespace opswap

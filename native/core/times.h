@@ -16,13 +16,14 @@ double window_seconds();
 
 struct Times {
   static constexpr int kBins = 4 * 48;  // quarter octaves of ticks
-  std::atomic<uint64_t> count{0};
   std::atomic<uint64_t> ticks{0};
   std::atomic<uint32_t> bins[kBins] = {};
 
   void add(uint64_t elapsed);
   void clear();
 };
+
+class TimesSum;
 
 struct TimesSummary {
   uint64_t count = 0;
@@ -37,11 +38,26 @@ class RecentTimes {
   void clear();
 
  private:
+  friend TimesSum;
   struct Window {
     std::atomic<uint64_t> number{UINT64_MAX};
     Times times;
   };
   Window windows_[2];
+};
+
+// What several of them have seen together.
+class TimesSum {
+ public:
+  void add(const RecentTimes &times, uint64_t now);
+  TimesSummary summary() const;
+
+ private:
+  void add(const Times &times);
+  double percentile_ns(double p) const;
+
+  uint64_t count_ = 0, ticks_ = 0;
+  uint64_t bins_[Times::kBins] = {};
 };
 
 }  // namespace opswap

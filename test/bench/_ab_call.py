@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import statistics
 import subprocess
 import tempfile
@@ -11,7 +12,8 @@ from typing import Any
 
 from _ab_base import ROOT
 
-ROUNDS = 9
+#: Calls that a run times at once: short, so that some rounds of a run are undisturbed, and a pair sees one machine.
+CALLS = 20_000
 
 
 def _program(checkout: Path, folder: Path, name: str) -> Path:
@@ -24,21 +26,31 @@ def _program(checkout: Path, folder: Path, name: str) -> Path:
 
 
 def _ns(program: Path) -> float:
-    return float(json.loads(subprocess.check_output([str(program)]))["call_ns"])
+    return float(json.loads(subprocess.check_output([str(program), str(CALLS)]))["quickest_ns"])
 
 
-def call_cost(base: Path) -> dict[str, Any]:
-    """Both libraries in turn; of each the quickest run, since other work only ever adds."""
+def _pair(programs: list[Path], is_swapped: bool) -> tuple[float, float]:
+    """Ours and theirs, in an order that changes from pair to pair."""
+    if is_swapped:
+        theirs = _ns(programs[1])
+        return _ns(programs[0]), theirs
+    return _ns(programs[0]), _ns(programs[1])
+
+
+def _bounds(ordered: list[float]) -> list[float]:
+    """What the median lies between at 95%, whatever the distribution: ranks of a sign test."""
+    off = 0.98 * math.sqrt(len(ordered))
+    middle = (len(ordered) - 1) / 2
+    low, high = max(0, math.floor(middle - off)), min(len(ordered) - 1, math.ceil(middle + off))
+    return [round(ordered[low], 2), round(ordered[high], 2)]
+
+
+def call_cost(base: Path, pairs: int) -> dict[str, Any]:
+    """Both libraries in turn: the median of the differences of pairs, and what it lies between."""
     with tempfile.TemporaryDirectory() as folder:
         programs = [_program(ROOT, Path(folder), "ours"), _program(base, Path(folder), "base")]
-        rounds = [[_ns(program) for program in programs] for _ in range(ROUNDS)]
-    ours, theirs = ([one[side] for one in rounds] for side in range(2))
-    added = [a - b for a, b in rounds]
-    told = {"ours_ns": min(ours), "base_ns": min(theirs), "rounds": ROUNDS}
-    return {
-        "added_ns": round(min(ours) - min(theirs), 2),
-        "added_ns_median": statistics.median(added),
-        "reach": 5,
-        "goal": 2,
-        **told,
-    }
+        runs = [_pair(programs, number % 2 == 1) for number in range(pairs)]
+    added = sorted(ours - theirs for ours, theirs in runs)
+    ours, theirs = (statistics.median(side) for side in zip(*runs, strict=True))
+    told = {"added_ns": round(statistics.median(added), 2), "between": _bounds(added), "pairs": pairs}
+    return {**told, "reach": 5, "goal": 2, "ours_ns": ours, "base_ns": theirs}

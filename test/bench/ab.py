@@ -14,6 +14,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,13 @@ from _ab_call import call_cost
 
 BENCH = Path(__file__).parent
 Row = Callable[[argparse.Namespace], Any]
+_until_end = ExitStack()
+
+
+@cache
+def _base(given: Path | None) -> Path:
+    """One checkout for all rows of this process."""
+    return _until_end.enter_context(base_checkout(given))
 
 
 def _count(asked: argparse.Namespace, usual: int) -> int:
@@ -43,15 +52,13 @@ def _python(script: str, *args: object) -> Any:
 
 def _switch(ranks: int) -> Row:
     def run(asked: argparse.Namespace) -> Any:
-        with base_checkout(asked.base) as base:
-            return _python("switch.py", "--base", base, "--tp", ranks, "--switches", _count(asked, 25))
+        return _python("switch.py", "--base", _base(asked.base), "--tp", ranks, "--switches", _count(asked, 25))
 
     return run
 
 
 def _call(asked: argparse.Namespace) -> Any:
-    with base_checkout(asked.base) as base:
-        return call_cost(base)
+    return call_cost(_base(asked.base), _count(asked, 201))
 
 
 def _quarantine(_: argparse.Namespace) -> Any:
@@ -83,6 +90,7 @@ ROWS: dict[str, tuple[bool, Row]] = {
     "kill_simulated": (True, lambda asked: _ab_simulated.kills(_count(asked, 1000))),
     "kill_audit": (True, lambda asked: _json_of("node", BENCH / "_ab_audit.mjs", _count(asked, 1000))),
     "kill_vllm": (False, lambda asked: _python("_ab_killed.py", _count(asked, 20))),
+    "taken_back": (False, lambda asked: _python("_ab_taken_back.py", _count(asked, 5))),
     "quarantine": (False, _quarantine),
     "bisect": (False, _bisect),
 }
@@ -109,7 +117,8 @@ def main() -> None:
     parser.add_argument("--base", type=Path)
     asked = parser.parse_args()
     chosen = asked.row or [name for name, (is_quick, _) in ROWS.items() if is_quick]
-    rows: dict[str, Any] = {name: _measured(name, asked) for name in chosen}
+    with _until_end:
+        rows: dict[str, Any] = {name: _measured(name, asked) for name in chosen}
     if {"call", "shadow"} <= rows.keys():
         rows["off"] = _off(rows)
     for name in () if asked.row else ROWS.keys() - rows.keys():

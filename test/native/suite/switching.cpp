@@ -59,6 +59,7 @@ TEST(stats) {
   NormCall larger(3, 65);
   CHECK_EQ(larger.run(), 0);  // call 1000, which is timed
   CHECK(stats().find("\"bucket\":\"T4 H128 float32\",\"timed\":1,") != std::string::npos);
+  CHECK(stats().find("\"errors\":0,\"timed\":350,\"mean_ns\":") != std::string::npos);  // of both buckets
   opswap_reset_stats();
   CHECK_EQ(calls_of("rms_norm"), 0L);
   CHECK(stats().find("\"bucket\":") == std::string::npos);
@@ -77,6 +78,7 @@ TEST(buckets) {
   for (size_t at = 0; (at = json.find("\"bucket\":", at)) != std::string::npos; ++at) ++buckets;
   CHECK_EQ(buckets, 64u);
   CHECK(json.find("\"beyond_buckets\":16") != std::string::npos);
+  CHECK(json.find("\"errors\":0,\"timed\":80,\"mean_ns\":") != std::string::npos);  // those beyond too
   CHECK(json.find("\"bucket\":\"T1 H1 float32\",\"timed\":1,") != std::string::npos);
 }
 
