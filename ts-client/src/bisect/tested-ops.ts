@@ -1,5 +1,6 @@
 /** Which ops a bisect can tell apart: those that the engine called for the prompt, and that have the yardstick. */
 import type { Manifest, OpswapClient } from "../client/index.js";
+import type { Barred } from "../generated/messages.js";
 import { OpswapError } from "../types/errors.js";
 
 export interface TestedOp {
@@ -35,19 +36,32 @@ export function called(before: Calls, after: Calls): string[] {
   return [...after].filter(([op, calls]) => calls > (before.get(op) ?? 0)).map(([op]) => op);
 }
 
+interface Wanted {
+  seen: readonly string[];
+  against: string;
+  only: readonly string[] | undefined;
+  barred: readonly Barred[];
+}
+
 /** Of the ops that were called, and of those that `only` names, what can be tested against the yardstick. */
 export async function opsToTest(
   client: OpswapClient,
   manifest: Manifest,
-  { seen, against, only }: { seen: readonly string[]; against: string; only: readonly string[] | undefined },
+  { seen, against, only, barred }: Wanted,
 ): Promise<Ops> {
   const found: Ops = { tested: [], untested: [] };
   for (const op of only ?? seen) {
     const one = seen.includes(op)
       ? await judged(client, op, against)
       : { reason: "the engine does not call it for this prompt" };
-    if ("now" in one) found.tested.push({ op, ...one });
-    else found.untested.push({ op, ...one });
+    if (!("now" in one)) {
+      found.untested.push({ op, ...one });
+      continue;
+    }
+    // What is barred is not switched to, so that it could not be put back either.
+    const bar = barred.find((row) => row.op === op && [one.now, against].includes(row.impl));
+    if (bar === undefined) found.tested.push({ op, ...one });
+    else found.untested.push({ op, reason: `${bar.impl} is barred: ${bar.reason}` });
   }
   return withoutComposites(manifest, found);
 }

@@ -67,7 +67,7 @@ const interrupted = () =>
 
 /** The engine as it is: its answer, and the ops that were called for it. */
 async function firstLook(
-  { client, manifest, completions }: Where,
+  { client, manifest, status, completions }: Where,
   asked: Asked,
   answer: () => Promise<Answer>,
 ) {
@@ -83,7 +83,8 @@ async function firstLook(
           "name the engine that serves there by --engine, or its server by --url; `opswap doctor` says whether it uses opswap",
       },
     );
-  const ops = await opsToTest(client, manifest, { seen, against: asked.against, only: asked.ops });
+  const { against, ops: only } = asked;
+  const ops = await opsToTest(client, manifest, { seen, against, only, barred: status.barred });
   if (ops.tested.length > 0) return { first, ops };
   const why = ops.untested.map(({ op, reason }) => `${op}: ${reason}`).join("; ");
   throw new OpswapError("OPSWAP_E_BISECT", `no op can be tested against ${asked.against}: ${why}`, {
