@@ -1,5 +1,6 @@
 /** What an operator's mistake, or somebody else's hand, comes to: a refusal with a code, nothing changed, a line in the audit. */
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
 import {
   appendFileSync,
   copyFileSync,
@@ -14,7 +15,7 @@ import path from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { FileAudit } from "../../ts-client/src/experiments/index.js";
 import { pythonEnvironment } from "../../ts-client/src/python-environment.js";
-import { fakeEngine, opswap, root, type Server, scratch } from "./harness.js";
+import { cli, fakeEngine, opswap, root, type Server, scratch } from "./harness.js";
 
 const { dir, remove } = scratch();
 const state = path.join(dir, "state");
@@ -215,6 +216,10 @@ async function passed(more = QUICK): Promise<string> {
   return (await json("ab", "status", "one")).run.verdict;
 }
 
+/** Undecided, with a look so seldom that the heartbeat alone finds what is wrong. */
+const OPEN =
+  "sampling: {warmup: 0}\nguard: {lease: 3s}\nanalysis: {interval: 50s, timeout: 60s, alpha: 0.0001, metrics: [{name: latency, non_inferior: 0.0001}]}\n";
+
 describe("what was stored, and is another now", () => {
   const runs = () => path.join(state, "experiments/one/runs");
 
@@ -282,9 +287,7 @@ describe("what was stored, and is another now", () => {
   });
 
   it("a store that takes no more ends a guarded run, whose candidate is taken back at once", async () => {
-    // No look comes meanwhile: the heartbeat alone finds it.
-    const open = QUICK.replace("lease: 1s", "lease: 3s").replace("100ms", "50s");
-    await run("ab", "apply", "-f", spec(GOOD + open));
+    await run("ab", "apply", "-f", spec(GOOD + OPEN));
     expect((await run("ab", "start", "one", "--guarded")).code).toBe(0);
     expect(await active("silu_and_mul")).toBe("framework");
     const [id = ""] = readdirSync(runs());
@@ -293,5 +296,29 @@ describe("what was stored, and is another now", () => {
     await expect.poll(() => active("silu_and_mul"), { timeout: 6000 }).toBe("cpu");
     const shadows = async () => (await json("shadow", "status", "silu_and_mul")).ranks[0].running;
     await expect.poll(shadows, { timeout: 6000 }).toBe(false);
+  });
+
+  it("starts anew at once where the controller was killed, whose shadow is left", async () => {
+    await run("ab", "apply", "-f", spec(GOOD + OPEN));
+    expect((await run("ab", "start", "one")).code).toBe(0);
+    const [id = ""] = readdirSync(runs());
+    const { controller } = JSON.parse(readFileSync(path.join(runs(), id, "run.json"), "utf8"));
+    process.kill(controller.pid, "SIGKILL");
+    expect(await run("ab", "start", "one")).toMatchObject({ code: 0, err: "" });
+    expect((await run("ab", "stop", "one")).code).toBe(0);
+  });
+
+  it("takes the candidate of a run in the foreground back where its reader goes away", async () => {
+    const words = ["ab", "run", spec(GOOD + OPEN.replace("3s", "20s").replace("50s", "100ms")), "--guarded"];
+    const child = spawn(process.execPath, [cli, ...words], {
+      env: { ...process.env, ...env },
+      stdio: ["ignore", "ignore", "pipe"],
+    });
+    const ended = once(child, "exit");
+    await once(child.stderr, "data");
+    child.stderr.destroy();
+    await ended;
+    expect((await json("ab", "status", "one")).phase).toBe("stopped");
+    expect(await active("silu_and_mul")).toBe("cpu");
   });
 });

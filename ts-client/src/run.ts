@@ -11,7 +11,8 @@ const io: Io = { out: (line) => console.log(line), err: (line) => console.error(
 process.stdout.on("error", (error: NodeJS.ErrnoException) =>
   process.exit(error.code === "EPIPE" ? EXIT.ok : report(io, false, error)),
 );
-process.stderr.on("error", () => process.exit(EXIT.failed));
+// A verb that has something to put back minds a terminal that goes away, and ends by itself.
+process.stderr.on("error", () => process.emit("SIGHUP") || process.exit(EXIT.failed));
 // What no verb waits for.
 process.on("uncaughtException", (error) => process.exit(report(io, false, error)));
 // A limit on the size of files is then an error of the call that passes it, and not the end of the process.

@@ -21,6 +21,7 @@ import { Conductor } from "./conduct.js";
 import { plannedFor } from "./plan.js";
 import { preflight } from "./preflight.js";
 import { exitOf, RUN_HELP } from "./run.js";
+import { clearLost } from "./stop.js";
 import { whoAmI } from "./who.js";
 
 interface Options {
@@ -77,6 +78,7 @@ async function start({ io }: Context, name: string, options: Options): Promise<v
     const run = await withTarget(options, async (client) => {
       Object.assign(told, { engine: client.name });
       return alone(folder, async () => {
+        await clearLost(io, folder, name, client.name);
         await preflight(client, stored, { folder, mode });
         const made = createRun(folder, stored, { engine: client.name, mode, who: whoAmI() });
         launch(folder, made);

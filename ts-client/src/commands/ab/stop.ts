@@ -47,6 +47,12 @@ export function stopCommand(context: Context): Command {
     });
 }
 
+/** What a run whose controller was killed left on the engine where the next is to begin. */
+export async function clearLost(io: Io, folder: string, name: string, engine: string): Promise<void> {
+  const [run] = runsOf(folder, name);
+  if (run?.phase === "lost" && run.engine === engine) await stopRun(io, folder, run);
+}
+
 /** Ends a run, whatever became of its controller: afterwards neither a shadow nor a lease of it is left. */
 export async function stopRun(io: Io, folder: string, run: Run): Promise<Run> {
   const found = isActive(run) ? await endController(folder, run) : run;
