@@ -82,7 +82,7 @@ class Side:
         until = time.monotonic() + START_S
         while time.monotonic() < until:
             if self._process.poll() is not None:
-                raise SystemExit(f"{self.name} ended with {self._process.returncode}; see {self._log.name}")
+                raise SystemExit(f"{self.name} ended with {self._process.returncode}: {self._last_words()}")
             try:
                 urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health", timeout=2).close()
             except OSError:
@@ -92,7 +92,11 @@ class Side:
                 protocol = json.loads(self._path.with_suffix(".json").read_text())["protocol"]
                 self.ask("hello", protocol=protocol, client="bench")
                 return
-        raise SystemExit(f"{self.name} does not answer; see {self._log.name}")
+        raise SystemExit(f"{self.name} does not answer: {self._last_words()}")
+
+    def _last_words(self) -> str:
+        """The end of its log, which goes with the folder."""
+        return Path(self._log.name).read_text(errors="replace")[-4000:]
 
     def ask(self, verb: str, **fields: Any) -> dict[str, Any]:
         self._requests += 1
