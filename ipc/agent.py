@@ -155,6 +155,7 @@ class Agent:
             await asyncio.sleep(JUDGE_S)
             with contextlib.suppress(IpcError):  # a rank that does not answer now is asked again
                 await self.engine.judge_trials()
+                await self.engine.judge_shadows()
             await self.engine.quarantine.remove_old_recordings()
 
     async def _end_overrides(self) -> None:

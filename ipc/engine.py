@@ -95,6 +95,7 @@ class Engine:
         self.restored = Restored()
         self.switching = asyncio.Lock()
         self._trial_ends = 0.0
+        self._shadow_ends: dict[str, float] = {}
         self.candidates = Candidates(self, info.probe)
         self.quarantine = Quarantine(self.candidates.row_of, info.version["build_digest"], info.framework)
         versions = {op["op"]: op["version"] for op in info.manifest["ops"]}
@@ -247,6 +248,8 @@ class Engine:
         except IpcError as error:
             trouble.append(f"shadows and recordings may go on: {error.message}")
             ranks = []
+        else:
+            self.memory.unshadowed(list(self.memory.record.shadowed))
         kinds = ("shadows", "recordings")
         return {kind: sorted({op for rank in ranks for op in rank[kind]}) for kind in kinds}
 
@@ -259,6 +262,21 @@ class Engine:
         called = {op: impl for op, impl in trial.items() if all(_calls(rank, op, impl) for rank in ranks)}
         if called:
             self.memory.proved(called)
+
+    async def shadowing(self, op: str, candidate: str) -> None:
+        """Called before a shadow of `candidate` starts; raises IpcError IO."""
+        await self.memory.before_shadow(op, candidate)
+        self._shadow_ends[op] = time.monotonic() + TRIAL_S
+
+    async def judge_shadows(self) -> None:
+        """An engine that has lived for TRIAL_S beside the calls of a candidate will not have died of it."""
+        now = time.monotonic()
+        for op in list(self.memory.record.shadowed):
+            if now < self._shadow_ends.get(op, now):
+                continue
+            ranks = await self.ask("shadow_status", op)
+            if all(not rank["running"] or rank["recorded"] for rank in ranks):
+                self.memory.unshadowed([op])
 
     async def end(self) -> None:
         """The engine is stopped. Where it died, what is on trial is what it died under."""

@@ -62,13 +62,17 @@ class Memory:
         return f"the choice of the last run is refused: it was made for {' and '.join(differs)}"
 
     def bar_what_it_died_under(self) -> Choice:
-        """Bars what was on trial when the last run ended, and chooses what was proven before; what was barred."""
-        died = dict(self.record.trial)
-        for op, impl in died.items():
-            reason = f"the engine died while it was on trial (epoch {self.record.epoch})"
-            self.record.barred.setdefault(op, {})[impl] = reason
+        """Bars what was on trial or in a shadow when the last run ended, and chooses what was proven before in place of
+        what was on trial; what was barred."""
+        record = self.record
+        died = record.shadowed | record.trial
+        for where, candidates in (("in a shadow", record.shadowed), ("on trial", record.trial)):
+            for op, impl in candidates.items():
+                reason = f"the engine died while it was {where} (epoch {record.epoch})"
+                record.barred.setdefault(op, {})[impl] = reason
+        for op in record.trial:
             self.fall_back(op)
-        self.record.trial = {}
+        record.trial, record.shadowed = {}, {}
         if died:
             self.save()
         return died
@@ -120,6 +124,31 @@ class Memory:
             what = f"{self.file.path}: {error.strerror}, so nothing would tell that the engine died under"
             told = ", ".join(f"{op}={impl}" for op, impl in candidates.items())
             raise IpcError("OPSWAP_E_IO", f"use: {what} {told}; nothing was switched") from error
+
+    async def before_shadow(self, op: str, impl: str) -> None:
+        """Called before a candidate runs in a shadow; says on the disk that it does, where it has not proven itself.
+        Raises IpcError IO when that cannot be said."""
+        if impl in self.record.proven.get(op, []) or self.record.choice.get(op) == impl:
+            return
+        self.record.shadowed[op] = impl
+        try:
+            await self._write()
+        except OSError as error:
+            self.unshadowed([op])
+            what = f"{self.file.path}: {error.strerror}, so nothing would tell that the engine died under {op}={impl}"
+            raise IpcError("OPSWAP_E_IO", f"shadow_start: {what}; no shadow was started") from error
+
+    def shadowed(self, op: str, impl: str | None) -> None:
+        """Of this op `impl` is in a shadow, or nothing."""
+        self.unshadowed([op])
+        if impl is not None:
+            self.record.shadowed[op] = impl
+
+    def unshadowed(self, ops: Collection[str]) -> None:
+        """Candidates of these ops run in no shadow, or have run there for long enough."""
+        gone = [op for op in ops if self.record.shadowed.pop(op, None) is not None]
+        if gone:
+            self.save()
 
     def after(self, epoch: int, changes: Mapping[str, str], is_new: bool) -> None:
         """Called after a switch. Where there was none (not `is_new`), all of `changes` ran already."""
@@ -201,8 +230,8 @@ class Memory:
 
     async def end(self, has_died: bool) -> None:
         """The engine ends. Where it did not die, what is on trial is tried again at the next start."""
-        if self.record.trial and not has_died:
-            self.record.trial = {}
+        if not has_died and (self.record.trial or self.record.shadowed):
+            self.record.trial, self.record.shadowed = {}, {}
             self.save()
         if self._saving is not None:
             await self._saving

@@ -22,6 +22,8 @@ from .messages import SAFE_INT
 SCHEMA = 3
 #: Schema 2 had records alone, without leases.
 READABLE = (2, SCHEMA)
+#: What a record may lack.
+LATER: dict[str, Any] = {"leases": {}, "shadowed": {}}
 MAX_BYTES = 4 << 20
 #: Records of other models and builds that are kept, the newest first.
 MAX_RECORDS = 8
@@ -39,6 +41,7 @@ class Record:
         epoch: of the last commit.
         choice: what was committed last.
         trial: of that, what has not proven itself; where an engine starts and finds some, it died under them.
+        shadowed: what runs beside live calls and has not proven itself; the same.
         proven: what has run for long enough, the last proven one last.
         barred: the reason by implementation, of what an engine died under.
         leases: of `choice`, what ends by itself.
@@ -52,6 +55,7 @@ class Record:
     proven: dict[str, list[str]] = field(default_factory=dict)
     barred: dict[str, dict[str, str]] = field(default_factory=dict)
     leases: dict[str, Lease] = field(default_factory=dict)
+    shadowed: Choice = field(default_factory=dict)
 
     def is_of(self, model: str, build: str) -> bool:
         return (self.model, self.build) == (model, build)
@@ -142,16 +146,18 @@ def text_of(kept: Kept) -> str:
 
 
 def _record(value: Any) -> Record | None:
-    if not isinstance(value, dict) or {"leases": {}, **value}.keys() != {each.name for each in fields(Record)}:
+    if not isinstance(value, dict) or {**LATER, **value}.keys() != {each.name for each in fields(Record)}:
         return None
-    names = [value["model"], value["build"], *_texts(value["choice"]), *_texts(value["trial"])]
+    value = {**LATER, **value}
+    names = [value["model"], value["build"]]
+    names += [name for each in ("choice", "trial", "shadowed") for name in _texts(value[each])]
     lists = value["proven"].values() if isinstance(value["proven"], dict) else [None]
     reasons = value["barred"].values() if isinstance(value["barred"], dict) else [None]
     names += [name for each in lists for name in (each if isinstance(each, list) else [None])]
     names += [name for each in reasons for name in _texts(each)]
     if type(value["epoch"]) is not int or not 0 <= value["epoch"] < SAFE_INT:
         return None
-    leases = _leases(value.get("leases", {}))
+    leases = _leases(value["leases"])
     if leases is None or not all(isinstance(name, str) for name in names):
         return None
     return Record(**{**value, "leases": leases})

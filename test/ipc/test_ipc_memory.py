@@ -81,6 +81,25 @@ def test_an_engine_that_died_starts_with_the_candidate_barred_and_says_so(runtim
         assert c.ask("use", changes=REF)["error"]["code"] == "OPSWAP_E_BARRED", "a bar outlives a restart"
 
 
+def test_the_disk_knows_of_a_candidate_that_runs_in_a_shadow(runtime: Path) -> None:
+    with engine(FakeRanks()) as agent, client(runtime / "e.sock") as c:
+        c.ask("shadow_start", op="rms_norm", control="cpu", candidate="ref")
+        assert saved(runtime)[0].shadowed == {"rms_norm": "ref"}
+        c.ask("shadow_stop", op="rms_norm")
+        assert agent.engine.memory.record.shadowed == {}
+    StateFile(runtime / "e.state").save([Record("tiny", DIGEST, epoch=4, shadowed={"rms_norm": "ref"})])
+    with engine(FakeRanks()), client(runtime / "e.sock") as c:
+        status = c.ask("status")["result"]
+        assert status["restored"]["outcome"] == "barred"
+        (barred,) = status["barred"]
+        assert barred["reason"] == "the engine died while it was in a shadow (epoch 4)"
+        for verb, fields in (
+            ("use", {"changes": REF}),
+            ("shadow_start", {"op": "rms_norm", "control": "cpu", "candidate": "ref"}),
+        ):
+            assert c.ask(verb, **fields)["error"]["code"] == "OPSWAP_E_BARRED"
+
+
 def test_reset_lifts_a_bar_unpins_and_brings_back_what_ran_at_load(runtime: Path) -> None:
     died(runtime, proven={"rms_norm": ["framework"]})
     ranks = FakeRanks()

@@ -20,11 +20,22 @@ async def shadow_start(engine: Engine, fields: Fields) -> Fields:
     for impl in arms[1:]:
         engine.quarantine.refuse({fields["op"]: impl})
         engine.memory.refuse_barred({fields["op"]: impl})
-    return await _start(engine, "shadow", *arms, _how(fields, *CHOICE, "share_of_time", "memory"))
+    engine.declared(fields["op"])
+    before = engine.memory.record.shadowed.get(fields["op"])
+    await engine.shadowing(fields["op"], fields["candidate"])
+    try:
+        return await _start(engine, "shadow", *arms, _how(fields, *CHOICE, "share_of_time", "memory"))
+    except IpcError as error:
+        if error.code != "OPSWAP_E_TIMEOUT":  # behind that a rank may start it later
+            engine.memory.shadowed(fields["op"], before)
+        raise
 
 
 async def shadow_stop(engine: Engine, fields: Fields) -> Fields:
-    return await _stop(engine, "shadow_stop", fields)
+    stopped = await _stop(engine, "shadow_stop", fields)
+    if not any(rank["running"] for rank in stopped["ranks"]):
+        engine.memory.unshadowed([fields["op"]])
+    return stopped
 
 
 async def shadow_status(engine: Engine, fields: Fields) -> Fields:
