@@ -75,7 +75,7 @@ def _told(refused: str, died: dict[str, str], choice: dict[str, str], epoch: int
     instead = f"last known good is active: {now}" if now else "what the library chose at load is active"
     if died:
         under = ", ".join(f"{op}={impl}" for op, impl in died.items())
-        told = Restored("barred", f"the engine died while {under} was on trial, which is barred now; {instead}")
+        told = Restored("barred", f"the engine died under {under}, which is barred now; {instead}")
     elif refused:
         told = Restored("refused", f"{refused}; {instead}")
     elif choice:
