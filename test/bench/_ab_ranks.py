@@ -125,6 +125,7 @@ async def measure(model: Path, switches: int) -> dict[str, Any]:
     await run.prepare()
     for number in range(-(-switches // CHUNK)):
         await run.chunk(number)
+        print(f"  {len(run.ms)} switches, {len(run.mixed)} mixed steps so far", file=sys.stderr, flush=True)
     await group.stop()
     engine.shutdown()
     ms = sorted(run.ms)

@@ -18,10 +18,10 @@ from opswap.adapters.common.demo_model import ensure_model
 from switch import Load, Side
 
 ROOT = Path(__file__).parents[2]
-STREAMS, NAME = 4, "slower"
+STREAMS = 4
 SPEC = """kind: Experiment
 schema: 1
-name: slower
+name: NAME
 op: silu_and_mul
 control: cpu
 candidate: ref
@@ -34,14 +34,17 @@ analysis: {interval: 500ms, timeout: 120s}
 def _opswap(*args: str) -> str:
     """What a verb prints; the exit status of `watch` tells the verdict, so it is no failure here."""
     command = ["node", str(ROOT / "dist/opswap.cjs"), *args]
-    return subprocess.run(command, check=args[:2] == ("ab", "start"), stdout=subprocess.PIPE, text=True).stdout
+    return subprocess.run(command, check=args[1] in ("apply", "start"), stdout=subprocess.PIPE, text=True).stdout
 
 
-def _one(side: Side) -> dict[str, Any]:
+def _one(side: Side, folder: Path, name: str) -> dict[str, Any]:
     """One guarded run to its end."""
-    _opswap("ab", "start", NAME, "--guarded", "--engine", side.name)
-    _opswap("ab", "watch", NAME)
-    told: dict[str, Any] = json.loads(_opswap("ab", "status", NAME, "--json"))
+    file = folder / f"{name}.yaml"
+    file.write_text(SPEC.replace("NAME", name))
+    _opswap("ab", "apply", "-f", str(file), "--engine", side.name)
+    _opswap("ab", "start", name, "--guarded", "--engine", side.name)
+    _opswap("ab", "watch", name)
+    told: dict[str, Any] = json.loads(_opswap("ab", "status", name, "--json"))
     back = told["taken_back"] or {}
     active = {rank["active"] for rank in side.ask("why", op="silu_and_mul")["ranks"]}
     steps = back["step"] - back["last_sampled_step"] if back else None
@@ -50,14 +53,12 @@ def _one(side: Side) -> dict[str, Any]:
 
 def measure(runs: int, folder: Path) -> dict[str, Any]:
     model = ensure_model(Path.home() / ".cache/opswap/models/smollm2-135m-bfloat16", "bfloat16")
-    (folder / "slower.yaml").write_text(SPEC)
     side = Side("ours", ROOT, model, folder, 1)
     try:
         side.wait()
         side.ask("use", changes=[{"op": "silu_and_mul", "impl": "cpu"}])
-        _opswap("ab", "apply", "-f", str(folder / "slower.yaml"), "--engine", side.name)
         with Load(side, STREAMS):
-            rows = [_one(side) for _ in range(runs)]
+            rows = [_one(side, folder, f"slower-{number}") for number in range(runs)]
     finally:
         side.stop()
     wanted = {"phase": "failed", "active": ["cpu"]}
