@@ -27,7 +27,6 @@ const file = (name: string) => path.join(dir, name);
 const run = (...args: string[]) => opswap(args, env);
 const json = async (...args: string[]) => JSON.parse((await run(...args, "--json")).out);
 const active = async (op: string) => (await json("why", op)).ranks[0].active;
-
 let engine: Server;
 beforeAll(async () => {
   for (const name of ["none", "shop", "recordings"]) mkdirSync(file(name), { mode: 0o700 });
@@ -191,7 +190,6 @@ describe("a candidate that an engine does not take", () => {
     expectRefused(ran, /^quarantine rms_norm cpu/, "OPSWAP_E_TENSOR_FILE");
   });
 });
-
 /** A run that has passed, on the engine. */
 async function passed(more = QUICK): Promise<string> {
   await run("ab", "apply", "-f", spec(GOOD + more));
