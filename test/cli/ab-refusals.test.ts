@@ -13,12 +13,13 @@ import {
 } from "node:fs";
 import path from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { FileAudit } from "../../ts-client/src/experiments/index.js";
 import { pythonEnvironment } from "../../ts-client/src/python-environment.js";
+import { GOOD, OPEN, QUICK, refusedIn } from "./ab-specs.js";
 import { cli, fakeEngine, opswap, root, type Server, scratch } from "./harness.js";
 
 const { dir, remove } = scratch();
 const state = path.join(dir, "state");
+const expectRefused = refusedIn(state);
 const env = { OPSWAP_STATE_DIR: state, OPSWAP_RUNTIME_DIR: dir };
 /** Where no engine runs. */
 const alone = { ...env, OPSWAP_RUNTIME_DIR: path.join(dir, "none") };
@@ -26,7 +27,6 @@ const file = (name: string) => path.join(dir, name);
 const run = (...args: string[]) => opswap(args, env);
 const json = async (...args: string[]) => JSON.parse((await run(...args, "--json")).out);
 const active = async (op: string) => (await json("why", op)).ranks[0].active;
-
 let engine: Server;
 beforeAll(async () => {
   for (const name of ["none", "shop", "recordings"]) mkdirSync(file(name), { mode: 0o700 });
@@ -47,27 +47,10 @@ afterAll(async () => {
 });
 beforeEach(() => rmSync(state, { recursive: true, force: true }));
 
-const QUICK = "sampling: {warmup: 0}\nanalysis: {interval: 100ms, timeout: 60s}\nguard: {lease: 1s}\n";
-const GOOD = "op: silu_and_mul\ncontrol: cpu\ncandidate: framework\n";
-
 function spec(more: string, name = "one"): string {
   const made = file(`${name}.yaml`);
   writeFileSync(made, `kind: Experiment\nschema: 1\nname: ${name}\n${more}`);
   return made;
-}
-
-/** Refused with these words and this code, in the audit, and nothing of it is stored. */
-function expectRefused(ran: Awaited<ReturnType<typeof run>>, action: RegExp, code: string) {
-  expect(ran.err).toMatch(new RegExp(`^opswap: .*\\[${code}\\]\\n`));
-  expect(ran.err).not.toMatch(/\n\s+at /);
-  expect(ran.code).not.toBe(0);
-  const { broken, records } = new FileAudit(state).verified();
-  expect(broken).toBeNull();
-  expect(records.at(-1)).toMatchObject({
-    action: expect.stringMatching(action),
-    outcome: "refused",
-    error: { code },
-  });
 }
 
 describe("an experiment that names what is not there", () => {
@@ -104,8 +87,9 @@ describe("an experiment that names what is not there", () => {
     const ran = await run("ab", "run", spec(GOOD.replace("framework", "ref")));
     expect(ran.err).toMatch(/line 6: silu_and_mul ref is switched by restart/);
     expectRefused(ran, /^ab run /, "OPSWAP_E_EXPERIMENT");
-    const endless = await run("ab", "apply", "-f", "/dev/zero");
-    expect(endless.err).toMatch(/\/dev\/zero, line 1: it is over 65536 bytes/);
+    expect((await run("ab", "apply", "-f", "/dev/zero")).err).toMatch(
+      /\/dev\/zero, line 1: it is over 65536 bytes/,
+    );
   });
 
   it("an engine, and an experiment, with every verb", async () => {
@@ -118,10 +102,8 @@ describe("an experiment that names what is not there", () => {
       expect(ran).toMatchObject({ code: 2, err: expect.stringMatching(/did you mean one\?/) });
       expectRefused(ran, new RegExp(`^ab ${verb} ome$`), "OPSWAP_E_NO_EXPERIMENT");
     }
-    const lifted = await run("freeze", "lift", "launch");
-    expectRefused(lifted, /^freeze lift launch$/, "OPSWAP_E_NO_FREEZE");
-    const nothing = await run("audit", "revert");
-    expectRefused(nothing, /^audit revert$/, "OPSWAP_E_NO_SWITCH");
+    expectRefused(await run("freeze", "lift", "launch"), /^freeze lift launch$/, "OPSWAP_E_NO_FREEZE");
+    expectRefused(await run("audit", "revert"), /^audit revert$/, "OPSWAP_E_NO_SWITCH");
   });
 
   it("words that are longer than a record takes leave the audit whole", async () => {
@@ -208,17 +190,12 @@ describe("a candidate that an engine does not take", () => {
     expectRefused(ran, /^quarantine rms_norm cpu/, "OPSWAP_E_TENSOR_FILE");
   });
 });
-
 /** A run that has passed, on the engine. */
 async function passed(more = QUICK): Promise<string> {
   await run("ab", "apply", "-f", spec(GOOD + more));
   expect((await run("ab", "run", spec(GOOD + more))).code).toBe(0);
   return (await json("ab", "status", "one")).run.verdict;
 }
-
-/** Undecided, with a look so seldom that the heartbeat alone finds what is wrong. */
-const OPEN =
-  "sampling: {warmup: 0}\nguard: {lease: 3s}\nanalysis: {interval: 50s, timeout: 60s, alpha: 0.0001, metrics: [{name: latency, non_inferior: 0.0001}]}\n";
 
 describe("what was stored, and is another now", () => {
   const runs = () => path.join(state, "experiments/one/runs");
@@ -245,9 +222,7 @@ describe("what was stored, and is another now", () => {
     const its = path.join(runs(), first, "run.json");
     const later = readFileSync(its, "utf8").replace(/"started": "\d+/, '"started": "2999');
     writeFileSync(its, later);
-    const open = spec(
-      GOOD + QUICK.replace("60s", "1s, alpha: 0.0001, metrics: [{name: latency, non_inferior: 0.0001}]"),
-    );
+    const open = spec(GOOD + OPEN.replace("50s", "100ms").replace("60s", "1s"));
     expect((await run("ab", "run", open)).code).toBe(4);
     expect((await run("ab", "promote", "one")).err).toMatch(/is inconclusive/);
     expect(await active("silu_and_mul")).toBe("cpu");
