@@ -29,7 +29,7 @@ beforeAll(async () => {
 afterAll(async () => {
   const { answers, differing, failures } = await traffic.stop();
   await client.use([
-    { op: "rms_norm", impl: "cpu" },
+    { op: "fused_add_rms_norm", impl: "cpu" },
     { op: "silu_and_mul", impl: "cpu" },
   ]);
   await client.close();
@@ -63,19 +63,19 @@ describe("docs/ab.md", () => {
   const active = async (op: string) => (await client.ops(op)).ranks[0]?.ops[0]?.active;
   /** What runs after a line of the page, by its first words. */
   const AFTER: Record<string, () => Promise<void>> = {
-    "ab start rms-norm-cpu --guarded": async () => expect(await active("rms_norm")).toBe("cpu"),
-    "ab promote rms-norm-cpu": async () =>
-      expect((await client.status()).choice).toMatchObject({ rms_norm: "cpu" }),
-    "ab watch rms-norm-ref": async () => expect(await active("rms_norm")).toBe("cpu"),
-    "audit revert": async () => expect(await active("rms_norm")).toBe("cpu"),
+    "ab start add-norm-cpu --guarded": async () => expect(await active("fused_add_rms_norm")).toBe("cpu"),
+    "ab promote add-norm-cpu": async () =>
+      expect((await client.status()).choice).toMatchObject({ fused_add_rms_norm: "cpu" }),
+    "ab watch add-norm-ref": async () => expect(await active("fused_add_rms_norm")).toBe("cpu"),
+    "audit revert": async () => expect(await active("fused_add_rms_norm")).toBe("cpu"),
     "record start": () => sleep(RECORDED_MS),
   };
 
   it("has commands and files", () => {
     expect(commands().length).toBeGreaterThan(20);
     expect(files().map(({ file }) => path.basename(file))).toEqual([
-      "rms-norm-cpu.yaml",
-      "rms-norm-ref.yaml",
+      "add-norm-cpu.yaml",
+      "add-norm-ref.yaml",
       "swiglu.py",
     ]);
   });
@@ -90,7 +90,9 @@ describe("docs/ab.md", () => {
   it("leaves an audit that tells the story", async () => {
     const told = JSON.parse((await opswap(["audit", "show", "--last", "1000", "--json"], env)).out);
     const done = told.filter(({ outcome }: { outcome: string }) => outcome === "done");
-    const switches = done.map(({ to }: { to: Record<string, string> }) => to.rms_norm).filter(Boolean);
+    const switches = done
+      .map(({ to }: { to: Record<string, string> }) => to.fused_add_rms_norm)
+      .filter(Boolean);
     expect(switches.slice(0, 3)).toEqual(["ref", "cpu", "cpu"]);
     expect((await opswap(["audit", "verify"], env)).code).toBe(0);
   });
