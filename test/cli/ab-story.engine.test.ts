@@ -66,7 +66,7 @@ const digest = (kernel: Kernel) =>
 async function applied(kernel: Kernel, extra = ""): Promise<string> {
   const file = path.join(dir, `${kernel}.yaml`);
   const arms = `op: ${OP}\ncontrol: cpu\ncandidate: ${kernel}`;
-  const how = `sampling: {share: 100%, budget: 50%}\nanalysis: {interval: 500ms, timeout: 60s${extra}}`;
+  const how = `sampling: {share: 100%, budget: 50%}\nanalysis: {interval: 500ms, timeout: 60s, coverage: 90%${extra}}`;
   writeFileSync(file, `kind: Experiment\nschema: 1\nname: story-${kernel}\n${arms}\n${how}\n`);
   await run(["ab", "apply", "-f", file]);
   return `story-${kernel}`;

@@ -30,7 +30,7 @@ export class Experiment {
       const file = path.join(folder, `${NAME}.json`);
       const head = { kind: "Experiment", schema: 1, name: NAME, owner: "npm start", ...arms };
       const sampling = { share, budget: "20%" };
-      const analysis = { interval: "1s", timeout: "1h" };
+      const analysis = { interval: "1s", timeout: "1h", coverage: "99%" };
       writeFileSync(file, JSON.stringify({ ...head, sampling, analysis, on_fail: "rollback" }));
       await opswap(["ab", "apply", "-f", file, "--engine", engine]);
     } finally {

@@ -44,6 +44,11 @@ const analysis = z.strictObject({
     .describe("the chance that an experiment without a fault fails, over all buckets and looks"),
   interval: duration.default(30_000).describe("how often the engine's samples are looked at"),
   initialDelay: duration.default(0).describe("time before the first look"),
+  coverage: share
+    .default(1)
+    .describe(
+      "the share of samples that have to lie in buckets that pass; those of `buckets` have to pass as well",
+    ),
   timeout: duration.optional().describe("an experiment that is not decided by then ends, and control stays"),
   metrics: z
     .array(metric)

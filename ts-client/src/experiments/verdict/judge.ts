@@ -39,7 +39,7 @@ export class Judge {
     const seen = [...this.#buckets.values()].map((bucket) => bucket.verdict());
     const missing = this.#spec.buckets.filter((name) => !this.#buckets.has(name)).map(withoutData);
     const buckets = [...seen, ...missing];
-    return { ...overall(buckets), lost: this.#lost, buckets };
+    return { ...overall(buckets, this.#spec), lost: this.#lost, buckets };
   }
 
   #countLost(rank: number, sequence: number): void {
@@ -56,16 +56,32 @@ export function judge(spec: ExperimentSpec, lines: Iterable<SampleLine>): Judgem
   return all.judgement();
 }
 
-/** One failing bucket fails all; a pass needs every bucket, those too that the spec names and nobody called. */
-function overall(buckets: readonly BucketVerdict[]): Pick<Judgement, "result" | "reason"> {
+type Overall = Pick<Judgement, "result" | "reason">;
+
+/** One failing bucket fails all; a pass needs every bucket that the spec names, and of the others as many as hold `coverage` of the samples. */
+function overall(buckets: readonly BucketVerdict[], spec: ExperimentSpec): Overall {
   const of = (result: Result) => buckets.filter((bucket) => bucket.result === result);
   const [failed] = of("fail");
   if (failed) return { result: "fail", reason: `${failed.bucket}: ${failed.gate}: ${failed.reason}` };
   if (of("no-data").length === buckets.length) return { result: "no-data", reason: "no call was sampled" };
-  const [open] = [...of("no-data"), ...of("inconclusive")];
-  if (open) return { result: "inconclusive", reason: `${open.bucket}: ${open.reason}` };
-  return { result: "pass", reason: `every gate passed in ${buckets.length} buckets` };
+  const open = [...of("no-data"), ...of("inconclusive")];
+  const passed = of("pass");
+  const isNamed = ({ bucket }: BucketVerdict) => spec.buckets.includes(bucket);
+  const needed = open.find(isNamed) ?? open[0];
+  if (needed === undefined)
+    return { result: "pass", reason: `every gate passed in ${buckets.length} buckets` };
+  const covered = samplesOf(passed) / samplesOf(buckets);
+  if (isNamed(needed) || passed.length === 0 || covered < spec.analysis.coverage)
+    return { result: "inconclusive", reason: `${needed.bucket}: ${needed.reason}` };
+  const share = `${(100 * covered).toFixed(2)}% of the samples`;
+  return {
+    result: "pass",
+    reason: `every gate passed in ${passed.length} buckets, with ${share}; undecided: ${open.map(({ bucket }) => bucket).join(", ")}`,
+  };
 }
+
+const samplesOf = (buckets: readonly BucketVerdict[]) =>
+  buckets.reduce((sum, { samples }) => sum + samples, 0);
 
 function withoutData(bucket: string): BucketVerdict {
   const none = { alpha: null, worst: null, floor: null, latency: null, guards: [] };
