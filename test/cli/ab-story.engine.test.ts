@@ -129,7 +129,7 @@ describe("a user's kernel on a live engine", () => {
   });
 
   it("is in the audit, which verifies", async () => {
-    const told = JSON.parse((await opswap(["audit", "show", "--last", "1000", "--json"], env)).out);
+    const told = JSON.parse((await opswap(["audit", "show", "--json"], env)).out);
     const actions = told.map(
       ({ action, outcome }: { action: string; outcome: string }) => `${action}: ${outcome}`,
     );
