@@ -93,22 +93,6 @@ describe("a verdict", () => {
     });
   });
 
-  it("passes by what covers enough of the samples, unless a named bucket is open or any fails", () => {
-    const rare = samples(20).map((line) => ({ ...line, bucket: "T1 H1024 bfloat16" }));
-    const lines = [...samples(2000), ...rare];
-    const covers = (share: string, more = "") =>
-      judged(lines, `analysis: {coverage: ${share}}\n${more}`).result;
-    // 2000 of 2020 samples are 99.01%.
-    expect([covers("100%"), covers("99.1%"), covers("99%")]).toEqual([
-      "inconclusive",
-      "inconclusive",
-      "pass",
-    ]);
-    expect(covers("99%", "buckets: [T1 H1024 bfloat16]\n")).toBe("inconclusive");
-    const bad = lines.map((line) => (line.bucket === BUCKET ? line : { ...line, outside: 1, worst: 9 }));
-    expect(judged(bad, "analysis: {coverage: 50%}\n").result).toBe("fail");
-  });
-
   it("fails for one rare bucket among good ones", () => {
     const rare = samples(1200, { slower: 0.05, seed: 9, bucket: "T1 H1024 bfloat16" });
     const found = judged([...samples(3000), ...rare]);
