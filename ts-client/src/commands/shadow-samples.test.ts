@@ -15,6 +15,7 @@ const record = (rank: number, sequence: number) =>
 /** The client is played: two ranks, of which an answer has two records each at most. */
 function client(kept: readonly ShadowRecord[]): OpswapClient {
   const ask = async (verb: string, { after = [] }: { after?: number[] }) => {
+    if (verb === "candidates") return { candidates: [{ impl: "cpu", digest: "f", dispatch_ns: 7 }] };
     if (verb === "shadow_status")
       return { ranks: kept.length > 0 ? [{ control: "ref", candidate: "cpu" }] : [] };
     const of = (rank: number) =>
@@ -46,6 +47,8 @@ it("reads all records of all ranks, in order of time", async () => {
     op_hash: "h",
     control: "ref",
     candidate: "cpu",
+    candidate_digest: "f",
+    candidate_dispatch_ns: 7,
     build: "d",
     engine: "played",
     model: "m",

@@ -13,11 +13,7 @@ export const NAME = "npm-start";
 
 /** An experiment of the demo on one engine. `share` of all calls are compared. */
 export class Experiment {
-  readonly #engine: string;
-
-  private constructor(engine: string) {
-    this.#engine = engine;
-  }
+  private constructor() {}
 
   /** Applies it and starts it in the background. */
   static async start(
@@ -37,7 +33,7 @@ export class Experiment {
       rmSync(folder, { recursive: true, force: true });
     }
     await opswap(["ab", "start", NAME, "--engine", engine]);
-    return new Experiment(engine);
+    return new Experiment();
   }
 
   /** Where it stands, as lines. */
@@ -50,8 +46,9 @@ export class Experiment {
     await run(process.execPath, [CLI, "ab", "watch", NAME], { timeout: 1_000 * seconds }).catch(() => {});
   }
 
+  /** One that has its verdict has nothing to stop. */
   async stop(): Promise<void> {
-    await opswap(["ab", "stop", NAME, "--engine", this.#engine]);
+    await run(process.execPath, [CLI, "ab", "stop", NAME]).catch(() => {});
   }
 }
 

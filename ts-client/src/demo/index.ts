@@ -73,7 +73,7 @@ async function underTraffic(
     if (once) await output.step("verdict", () => experiment.watch(VERDICT_S));
     else await stayUp(server, output);
     for (const line of await experiment.status()) output.say(line);
-    if (once) await experiment.stop();
+    await experiment.stop();
   } finally {
     const { answers, differing, failures } = await traffic.stop();
     output.say(
