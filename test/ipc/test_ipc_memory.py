@@ -65,7 +65,7 @@ def test_an_engine_that_died_starts_with_the_candidate_barred_and_says_so(runtim
     with engine(ranks), client(runtime / "e.sock") as c:
         status = c.ask("status")["result"]
         assert status["restored"]["outcome"] == "barred"
-        assert "rms_norm=ref was on trial" in status["restored"]["message"]
+        assert "died under rms_norm=ref, which is barred now" in status["restored"]["message"]
         assert "last known good is active: rms_norm=framework" in status["restored"]["message"]
         assert [(row["op"], row["impl"]) for row in status["barred"]] == [("rms_norm", "ref")]
         assert ranks.active("rms_norm") == ["framework"] * 2
