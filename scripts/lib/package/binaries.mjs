@@ -23,7 +23,9 @@ export function allowList() {
 
 /** The C ABI as the header declares it. */
 function abi() {
-  const header = readFileSync(join(root, "native/include/opswap.h"), "utf8");
+  const header = ["opswap.h", "opswap_builds.h"]
+    .map((name) => readFileSync(join(root, "native/include", name), "utf8"))
+    .join("");
   return [...header.matchAll(/^OPSWAP_API\b[^(;]*?\b(opswap_\w+)\(/gm)].map(([, name = ""]) => name);
 }
 
