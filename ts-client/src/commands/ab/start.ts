@@ -12,6 +12,7 @@ import {
   type Run,
   readRun,
   storedExperiment,
+  writeLaunched,
 } from "../../experiments/store/index.js";
 import { OpswapError } from "../../types/errors.js";
 import { forecastLines } from "../../view/forecast-lines.js";
@@ -31,7 +32,7 @@ interface Options {
   ofRun?: string;
 }
 
-const BEGINS_MS = 20_000;
+const BEGINS_MS = 60_000;
 const LOOK_MS = 50;
 const LAST_OF_LOG = 2_000;
 
@@ -102,6 +103,7 @@ function launch(folder: string, run: Run): void {
   const child = spawn(process.execPath, [process.argv[1] ?? "", ...args], {
     ...{ detached: true, stdio: ["ignore", log, log] },
   });
+  if (child.pid !== undefined) writeLaunched(folder, run, child.pid);
   child.unref();
   closeSync(log);
 }
