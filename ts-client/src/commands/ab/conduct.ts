@@ -85,7 +85,7 @@ export class Conductor {
     };
     const known = await referencesOf(this.#client, this.#spec, () => this.#write({ phase: "quarantine" }));
     const [samplesFile, { signal }] = [inRun(this.#folder, this.#run, "samples.jsonl"), this.#stop];
-    const options = { samplesFile, signal, salt, started, known };
+    const options = { samplesFile, signal, salt, started, known, isServing: isGuarded };
     let last: Look | undefined;
     try {
       for await (const look of runExperiment(this.#client, this.#spec, options)) {
@@ -101,17 +101,19 @@ export class Conductor {
 
   /** First what follows, since a failing candidate serves until then; the store after it. */
   async #follow(look: Look): Promise<void> {
-    const { action, judgement } = look;
+    const { action, judgement, decided } = look;
     if (action === "promotable") await this.#guard.leave("it passed, and waits to be promoted");
     else if (action === "pause") await this.#guard.leave("it failed, and waits for a person");
-    else if (action !== "hold") await this.#takeBack(judgement.reason);
+    else if (action !== "hold") await this.#takeBack(judgement.reason, decided);
     this.#write({ look: lookOf(look), coverage: coverageOf(look.ranks) });
     this.#io.err(lookLine(look)); // progress: whoever reads the result may close the pipe before
   }
 
-  async #takeBack(reason: string): Promise<void> {
+  async #takeBack(reason: string, decided = Date.now()): Promise<void> {
     const back = await this.#guard.takeBack(reason);
-    if (back !== undefined) this.#write({ taken_back: { epoch: back.epoch, step: back.step } });
+    if (back === undefined) return;
+    const { epoch, step } = back;
+    this.#write({ taken_back: { epoch, step, decided: new Date(decided).toISOString() } });
   }
 
   async #judged({ action, judgement }: Look): Promise<Conducted> {

@@ -78,7 +78,13 @@ const run = z.strictObject({
   coverage: coverage.nullable(),
   verdict: z.string().nullable(),
   /** The switch back to control: the first step that ran with it again. */
-  taken_back: z.strictObject({ epoch: count, step: count }).nullable(),
+  taken_back: z
+    .strictObject({
+      ...{ epoch: count, step: count },
+      /** When the verdict fell that it follows from; runs of before this was kept have none. */
+      decided: time.optional(),
+    })
+    .nullable(),
 });
 
 export type Run = z.infer<typeof run>;
