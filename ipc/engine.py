@@ -127,13 +127,14 @@ class Engine:
             self._allowed(changes, how)
             if how.neutral == VERIFIED:
                 how = replace(how, neutral=self.quarantine.verified(changes, await self._active(changes)))
+            pinned = set(self.choice)
             try:
                 outcome = await self._switch(changes, timeout, how.neutral)
             except IpcError:
                 self._lease_what_may_run(changes, how)
                 raise
             previous = outcome.acks[0]["previous"] if outcome.acks else changes
-            self.overrides.granted(changes, previous, how.terms)
+            self.overrides.granted(changes, previous, pinned, how.terms)
             self.memory.save()
         self._log(outcome, changes, how)
         return outcome
@@ -145,7 +146,7 @@ class Engine:
         proven = self.memory.record.proven
         # What ran was proven or on trial when the commit began.
         ran = {op: self.choice.get(op) or proven.get(op, [impl])[-1] for op, impl in changes.items()}
-        self.overrides.granted(changes, ran, how.terms)
+        self.overrides.granted(changes, ran, self.choice, how.terms)
         self.memory.save()
 
     def _allowed(self, changes: dict[str, str], how: Asked) -> None:
@@ -203,6 +204,16 @@ class Engine:
         async with self.switching:
             switch = partial(self._switch, timeout=USE_TIMEOUT_S)
             await self.overrides.end_due(switch, partial(self.at_load, list(self.overrides.leases)))
+
+    async def end_override(self, op: str, impl: str, owner: str, timeout: float) -> tuple[dict[str, str], Outcome]:
+        """Takes an override back before its time, as when that is over; what runs again, and the switch. No freeze stops
+        it. It waits for a switch that is under way; raises IpcError, LEASE when this override is not there."""
+        async with self.switching:
+            self.overrides.refuse_unless_of(op, impl, owner)
+            switch = partial(self._switch, timeout=timeout)
+            done = await self.overrides.end_now(op, switch, partial(self.at_load, [op]))
+            self.memory.save()
+        return done
 
     async def panic(self, reason: str, timeout: float) -> dict[str, Any]:
         """As messages.json has it. It waits for a switch that is under way, and raises IpcError when a rank does not
