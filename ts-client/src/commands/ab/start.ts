@@ -22,6 +22,7 @@ import { Conductor } from "./conduct.js";
 import { plannedFor } from "./plan.js";
 import { preflight } from "./preflight.js";
 import { exitOf, RUN_HELP } from "./run.js";
+import { settle } from "./settle.js";
 import { clearLost } from "./stop.js";
 import { whoAmI } from "./who.js";
 
@@ -76,6 +77,7 @@ async function start({ io }: Context, name: string, options: Options): Promise<v
     const { op, control, candidate, ticket } = stored.spec;
     Object.assign(told, { ticket: ticket ?? null, why: `${op}, ${candidate} against ${control}` });
     const mode = options.guarded ? "guarded" : "shadow";
+    await settle(io, folder, name);
     const run = await withTarget(options, async (client) => {
       Object.assign(told, { engine: client.name });
       return alone(folder, async () => {

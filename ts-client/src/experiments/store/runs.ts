@@ -70,6 +70,8 @@ const run = z.strictObject({
   ended: time.nullable(),
   /** Of the controller: its pid and start time name it for good. */
   controller: processId.nullable(),
+  /** Of the agent of its engine, so that it is known later whether that died; not there before the run began. */
+  engine_process: processId.nullish(),
   heartbeat: time,
   phase: z.enum(PHASES),
   reason: z.string(),
