@@ -111,6 +111,7 @@ class Engine:
         model, build = self.info.framework["model"], self.info.version["build_digest"]
         clock, freezes = self.info.clock, Freezes(self.info.manifest)
         self.memory = Memory(StateFile(file), model, build, self.counters, freezes, clock)
+        self.memory.file.sweep()
         self.overrides = Overrides(self.memory, clock)
         self.quarantine.load(file.with_suffix(".quarantine"))
         async with self.switching:
@@ -141,7 +142,7 @@ class Engine:
 
     def _lease_what_may_run(self, changes: dict[str, str], how: Asked) -> None:
         """Where ranks were left apart, some may run what was to end by itself: it does all the same."""
-        if self.coordinator.divergence is None or how.terms is None:
+        if how.terms is None or not self.coordinator.is_apart(changes):
             return
         proven = self.memory.record.proven
         # What ran was proven or on trial when the commit began.
@@ -332,7 +333,7 @@ class Engine:
             outcome = await self.coordinator.use(changes, timeout, neutral, ready)
         except IpcError:
             # Where ranks may run different choices, a candidate may still run on one.
-            if self.memory.record.trial != on_trial and self.coordinator.divergence is None:
+            if self.memory.record.trial != on_trial and not self.coordinator.is_apart(changes):
                 self.memory.taken_back()
             raise
         if outcome.acks:

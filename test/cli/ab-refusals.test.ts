@@ -96,6 +96,26 @@ describe("an experiment that names what is not there", () => {
     expectRefused(await run("audit", "revert"), /^audit revert$/, "OPSWAP_E_NO_SWITCH");
   });
 
+  it("with the verbs that only look", async () => {
+    const wrong = spec(GOOD.replace("framework", "framewrk"), "wrong");
+    for (const words of [
+      ["validate", wrong],
+      ["plan", wrong],
+    ])
+      expectRefused(
+        await run("ab", ...words, "--engine", "engine"),
+        new RegExp(`^ab ${words[0]} `),
+        "OPSWAP_E_EXPERIMENT",
+      );
+    const none = file("none.jsonl");
+    expectRefused(
+      await run("ab", "judge", spec(GOOD), "--samples", none),
+      /^ab judge /,
+      "OPSWAP_E_SAMPLES",
+    );
+    expectRefused(await run("ab", "derive", "0123456789abcdef"), /^ab derive 0123/, "OPSWAP_E_VERDICT");
+  });
+
   it("words that are longer than a record takes leave the audit whole", async () => {
     const long = "x".repeat(6000);
     expectRefused(await run("ab", "start", long), /^ab start x{4000}/, "OPSWAP_E_NO_EXPERIMENT");
