@@ -108,11 +108,7 @@ describe("an experiment that names what is not there", () => {
         "OPSWAP_E_EXPERIMENT",
       );
     const none = file("none.jsonl");
-    expectRefused(
-      await run("ab", "judge", spec(GOOD), "--samples", none),
-      /^ab judge /,
-      "OPSWAP_E_SAMPLES",
-    );
+    expectRefused(await run("ab", "judge", spec(GOOD), "--samples", none), /^ab judge /, "OPSWAP_E_IO");
     expectRefused(await run("ab", "derive", "0123456789abcdef"), /^ab derive 0123/, "OPSWAP_E_VERDICT");
   });
 

@@ -21,7 +21,8 @@ export function statusCommand(context: Context): Command {
     .addHelpText("after", examples("ab status", "ab status rms-norm-cpu --json"))
     .action(async (name: string | undefined, { json }: { json?: boolean }) => {
       const folder = experimentsFolder();
-      for (const one of name === undefined ? storedNames(folder) : [name]) await settle(context.io, folder, one);
+      for (const one of name === undefined ? storedNames(folder) : [name])
+        await settle(context.io, folder, one);
       if (name !== undefined) show(context.io, json, shownOf(folder, name), experimentLines);
       else {
         const isExperiment = (one: string) => storedSpec(folder, one).spec.kind === "Experiment";
