@@ -207,8 +207,8 @@ class Engine:
             await self.overrides.end_due(switch, partial(self.at_load, list(self.overrides.leases)))
 
     async def end_override(self, op: str, impl: str, owner: str, timeout: float) -> tuple[dict[str, str], Outcome]:
-        """Takes an override back before its time, as when that is over; what runs again, and the switch. No freeze stops
-        it. It waits for a switch that is under way; raises IpcError, LEASE when this override is not there."""
+        """Takes an override back before its time, as when that is over; what runs again, and the switch. No freeze
+        stops it. It waits for a switch that is under way; raises IpcError, LEASE when this override is not there."""
         async with self.switching:
             self.overrides.refuse_unless_of(op, impl, owner)
             switch = partial(self._switch, timeout=timeout)

@@ -112,9 +112,10 @@ class Memory:
         if len(self.barred()) + len(new) <= MAX_BARRED:
             return
         told = ", ".join(f"{op}={impl}" for op, impl in candidates.items())
+        full = f"{len(self.barred())} implementations are barred, of at most {MAX_BARRED}"
         raise IpcError(
             "OPSWAP_E_BUSY",
-            f"{what}: {told} may not be tried: {len(self.barred())} implementations are barred, of at most {MAX_BARRED}",
+            f"{what}: {told} may not be tried: {full}",
             "`opswap reset OP` lifts the bars of an op whose candidates are gone for good",
         )
 

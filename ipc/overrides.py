@@ -55,13 +55,14 @@ class Overrides:
         """Raises IpcError LEASE unless this is an override of `owner`'s, whose time may be over."""
         lease = self.leases.get(op)
         if lease is None or (lease.impl, lease.owner) != (impl, owner):
-            raise IpcError("OPSWAP_E_LEASE", f"end_override: no override {op}={impl} of {_whose(owner)}: {_there(lease)}")
+            what = f"end_override: no override {op}={impl} of {_whose(owner)}: {_there(lease)}"
+            raise IpcError("OPSWAP_E_LEASE", what)
 
     def granted(
         self, changes: Mapping[str, str], previous: Mapping[str, str], pinned: Collection[str], terms: Terms | None
     ) -> None:
-        """Called after a switch by `use`: an override, or, without `terms`, a choice that stays. `pinned` are the ops that
-        somebody had chosen before."""
+        """Called after a switch by `use`: an override, or, without `terms`, a choice that stays. `pinned` are the ops
+        that somebody had chosen before."""
         for op, impl in changes.items():
             earlier = self.leases.pop(op, None)
             if terms is not None:

@@ -30,7 +30,7 @@ LATER: dict[str, Any] = {"leases": {}, "shadowed": {}}
 MAX_BYTES = 4 << 20
 #: Records of other models and builds that are kept, the newest first.
 MAX_RECORDS = 8
-#: Implementations that are barred in one record. A candidate beyond them is refused: a bar is never forgotten for a new one.
+#: Implementations that are barred in one record. Beyond them no candidate is tried: no bar is forgotten for a new one.
 MAX_BARRED = 512
 #: Of each op, those that have proven themselves; the oldest is forgotten, and is a candidate again.
 MAX_PROVEN = 16

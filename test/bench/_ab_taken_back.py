@@ -4,8 +4,8 @@ verdict had seen.
 
 python _ab_taken_back.py RUNS [RANKS]      prints JSON
 
-The step at the verdict is that of the latest call that the shadow has a record of by then, whoever read it: one that had
-begun and had no record yet counts against us.
+The step at the verdict is that of the latest call that the shadow has a record of by then, whoever read it: one that
+had begun and had no record yet counts against us.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def _one(side: Side, ranks: int, folder: Path, name: str) -> dict[str, Any]:
 
 
 def _step_at(side: Side, ranks: int, when: str) -> int:
-    """The step of the latest record of any rank that ended before this time; the shadow's records stay when it has ended."""
+    """Of the latest record of any rank that ended before this time; a shadow's records stay when it has ended."""
     until = 1e6 * datetime.fromisoformat(when.replace("Z", "+00:00")).timestamp()
     after, found = [0], []
     while records := side.ask("shadow_read", op=OP, after=after)["records"]:
