@@ -1,8 +1,8 @@
 /** A run whose engine died under its candidate: it has failed, whoever is left to say so. */
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
-import { GOOD, OPEN } from "./ab-specs.js";
+import { experimentFile, GOOD, OPEN } from "./ab-specs.js";
 import { fakeEngine, opswap, scratch } from "./harness.js";
 
 const { dir, remove } = scratch();
@@ -15,9 +15,8 @@ const json = async (...args: string[]) => JSON.parse((await run(...args, "--json
 /** A guarded run on an engine of this name, and what ends either of both. */
 async function guarded(name: string) {
   const engine = await fakeEngine(dir, name);
-  const file = path.join(dir, `${name}.yaml`);
   const open = OPEN.replace("3s", "2s").replace("50s", "100ms").replace("[{", "[{name: safety}, {");
-  writeFileSync(file, `kind: Experiment\nschema: 1\nname: ${name}\n${GOOD}${open}`);
+  const file = experimentFile(dir, name, `${GOOD}${open}`);
   expect((await run("ab", "apply", "-f", file, "--engine", name)).code).toBe(0);
   const started = await run("ab", "start", name, "--guarded", "--engine", name);
   expect(started, started.err).toMatchObject({ code: 0 });

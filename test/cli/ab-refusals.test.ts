@@ -5,7 +5,7 @@ import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } f
 import path from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { pythonEnvironment } from "../../ts-client/src/python-environment.js";
-import { GOOD, OPEN, QUICK, refusedIn } from "./ab-specs.js";
+import { experimentFile, GOOD, OPEN, QUICK, refusedIn } from "./ab-specs.js";
 import { cli, fakeEngine, opswap, root, type Server, scratch } from "./harness.js";
 
 const { dir, remove } = scratch();
@@ -37,11 +37,7 @@ afterAll(async () => {
 });
 beforeEach(() => rmSync(state, { recursive: true, force: true }));
 
-function spec(more: string, name = "one"): string {
-  const made = file(`${name}.yaml`);
-  writeFileSync(made, `kind: Experiment\nschema: 1\nname: ${name}\n${more}`);
-  return made;
-}
+const spec = (more: string, name = "one") => experimentFile(dir, name, more);
 
 describe("an experiment that names what is not there", () => {
   it.each([
