@@ -152,9 +152,7 @@ OPSWAP_API opswap_status opswap_trace_read(uint64_t after, opswap_trace_record *
 
 /* Shadow runs. On chosen live calls of an op, a control and a candidate run on the call's own inputs, both into memory
  * of their own, in an order that chance decides, each timed after an untimed run of the first; their outputs are
- * compared. Nothing that is live is written, and what is live is not timed: of two equal calls the second is faster.
- * Of a cache that is reached through an index the arms have the blocks that the call names, renumbered, and the rest of
- * those blocks is compared as well. */
+ * compared. Nothing that is live is written, and what is live is not timed: of two equal calls the second is faster. */
 typedef struct opswap_shadow {
   uint32_t struct_size;
   uint32_t first_of_bucket; /* so many calls of each shape bucket are chosen before the share counts */
@@ -188,7 +186,7 @@ typedef struct opswap_shadow_record {
   int32_t candidate_status;
   int32_t candidate_overran; /* 1: it wrote outside its outputs */
   int32_t floor_known;       /* 1: control ran twice, and the fields of the floor say how far it was from itself */
-  uint64_t elements;         /* of all outputs that the arms had */
+  uint64_t elements;         /* of all outputs */
   uint64_t differing;        /* candidate's, of another value than control's */
   uint64_t outside;          /* beyond the op's tolerance, or not finite in another way */
   uint64_t became_nonfinite; /* not finite where control's is */
