@@ -1,5 +1,5 @@
-// A call cut down to what it touches of the tensors that it reaches through an index alone (`blocks` of op.json): a cache
-// of thousands of blocks becomes one of the few that the call's slots lie in.
+// A call cut down to what it touches of the tensors that it reaches through an index alone (`blocks` of op.json): a
+// cache of thousands of blocks becomes one of the few that the call's slots lie in.
 #pragma once
 
 #include <vector>

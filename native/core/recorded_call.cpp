@@ -55,7 +55,9 @@ std::string numbers(const int64_t *values, int32_t n) {
   return text + "]";
 }
 
-std::string entries_json(const std::vector<int64_t> &entries) { return numbers(entries.data(), int32_t(entries.size())); }
+std::string entries_json(const std::vector<int64_t> &entries) {
+  return numbers(entries.data(), int32_t(entries.size()));
+}
 
 // Appends the elements of `t` from dimension `dim` on.
 void gather(const DLTensor &t, const char *from, int32_t dim, std::string &out) {

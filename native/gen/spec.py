@@ -192,8 +192,12 @@ def check_blocks(op: Op) -> None:
         integers = {"int32", "int64"}.issuperset(op.data["types"][index["dtype"]])
         plain = integers and len(index["shape"]) <= 2 and not index.get("writes")
         require(plain, op.path, f"blocks: {match[1]} needs to be integers of at most two dimensions, and only read")
-        require(not arg.get("writes") or arg.get("reads") is True, op.path, f"blocks: {name} is written, needs reads true")
-        require(match[2] is None or match[2] in arg["shape"][1:], op.path, f"blocks: {name} has no dimension {match[2]}")
+        require(
+            not arg.get("writes") or arg.get("reads") is True, op.path, f"blocks: {name} is written, needs reads true"
+        )
+        require(
+            match[2] is None or match[2] in arg["shape"][1:], op.path, f"blocks: {name} has no dimension {match[2]}"
+        )
         count = arg["shape"][0]
         alike = [a["name"] for a in op.tensors if count in {s for dim in a["shape"] for s in symbols(dim)}]
         alike += [other for other, text in named.items() if BLOCKS.match(text)[1] == match[1]]

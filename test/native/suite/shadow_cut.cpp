@@ -8,8 +8,8 @@ namespace {
 
 enum class Fault { none, beside, between };
 
-// Four tokens for a cache of 64 blocks of 4 slots: slots of blocks 3, 40 and 41, and one that is skipped. Keys and values
-// are the halves of each block of one buffer, so there are bytes between the blocks of either.
+// Four tokens for a cache of 64 blocks of 4 slots: slots of blocks 3, 40 and 41, and one that is skipped. Keys and
+// values are the halves of each block of one buffer, so there are bytes between the blocks of either.
 constexpr int64_t kBlocks = 64, kSlots = 4, kWidth = 64, kTokens = 5, kHalf = kSlots * kWidth;
 constexpr int64_t kIndex[kTokens] = {41 * kSlots + 1, 3 * kSlots, -1, 40 * kSlots + 3, 3 * kSlots + 2};
 constexpr int64_t kRenumbered[kTokens] = {2 * kSlots + 1, 0, -1, kSlots + 3, 2};
@@ -28,8 +28,7 @@ struct CacheCall {
     for (size_t i = 0; i < buffer.size(); ++i) buffer[i] = float(i % 8191);
     for (size_t i = 0; i < key.data.size(); ++i) key.data[i] = -float(i), value.data[i] = -0.5f - float(i);
     std::copy_n(kIndex, kTokens, slots);
-    for (int i = 0; i < 2; ++i)
-      caches[i] = {buffer.data() + i * kHalf, {kDLCPU, 0}, 4, {2, 32, 1}, shape, strides, 0};
+    for (int i = 0; i < 2; ++i) caches[i] = {buffer.data() + i * kHalf, {kDLCPU, 0}, 4, {2, 32, 1}, shape, strides, 0};
     const DLTensor *all[] = {&key.dl, &value.dl, &caches[0], &caches[1], &index};
     for (int i = 0; i < 5; ++i) args[i] = {OPSWAP_TENSOR, 0, {.tensor = all[i]}};
   }
