@@ -76,7 +76,7 @@ template <class T>
 void compare_row(const T *got, int64_t got_stride, const T *expected, int64_t expected_stride, int64_t n,
                  const Tolerance &limit, Difference &d) {
   // Most rows are the same to the bit, which takes a fraction of the time to see.
-  if (got_stride == 1 && expected_stride == 1 && !std::memcmp(got, expected, size_t(n) * sizeof(T))) {
+  if (n && got_stride == 1 && expected_stride == 1 && !std::memcmp(got, expected, size_t(n) * sizeof(T))) {
     d.elements += uint64_t(n);
     return;
   }

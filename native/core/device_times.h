@@ -1,5 +1,5 @@
 // Times of device work by events: two are recorded round a sampled call, and read by a later one or by who asks for the
-// counters. Nobody waits for them.
+// counters. Nobody waits for them. Run on played runtimes alone so far (test/static, test/native/suite/times).
 #pragma once
 
 #include "bound.h"
