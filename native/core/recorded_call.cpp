@@ -1,6 +1,7 @@
 // Writes the header of a recording, then each tensor's elements in order of the index.
 #include "recorded_call.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cstring>
 
@@ -55,8 +56,10 @@ std::string numbers(const int64_t *values, int32_t n) {
   return text + "]";
 }
 
+// Their first ones: readers bound the header, and a prefill touches many.
 std::string entries_json(const std::vector<int64_t> &entries) {
-  return numbers(entries.data(), int32_t(entries.size()));
+  constexpr size_t kMost = 4096;
+  return numbers(entries.data(), int32_t(std::min(entries.size(), kMost)));
 }
 
 // Appends the elements of `t` from dimension `dim` on.

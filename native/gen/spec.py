@@ -182,29 +182,33 @@ def check_floor(op: Op) -> None:
 def check_blocks(op: Op) -> None:
     """Tensors that a call reaches at the entries alone that an index names: {"cache": "slots / BS"}. A call on fewer
     entries is then the same call with the index renumbered, so nothing else may depend on how many there are."""
-    named, tensors = op.data.get("blocks", {}), {a["name"]: a for a in op.tensors}
+    named = op.data.get("blocks", {})
     for name, said in named.items():
-        match = BLOCKS.fullmatch(said)
-        require(bool(match), op.path, f"blocks of {name} is '{said}', needs 'index' or 'index / SYMBOL'")
-        arg, index = tensors.get(name), tensors.get(match[1])
-        lost = f"blocks of {name} is '{said}', but one of them is no tensor"
-        require(arg is not None and index is not None and name != match[1], op.path, lost)
-        integers = {"int32", "int64"}.issuperset(op.data["types"][index["dtype"]])
-        plain = integers and len(index["shape"]) <= 2 and not index.get("writes")
-        require(plain, op.path, f"blocks: {match[1]} needs to be integers of at most two dimensions, and only read")
-        require(
-            not arg.get("writes") or arg.get("reads") is True, op.path, f"blocks: {name} is written, needs reads true"
-        )
-        require(
-            match[2] is None or match[2] in arg["shape"][1:], op.path, f"blocks: {name} has no dimension {match[2]}"
-        )
-        count = arg["shape"][0]
+        check_block(op, name, said)
+    counts = {a["name"]: a["shape"][0] for a in op.tensors}
+    for name, said in named.items():
+        count, index = counts[name], said.split()[0]
         alike = [a["name"] for a in op.tensors if count in {s for dim in a["shape"] for s in symbols(dim)}]
-        alike += [other for other, text in named.items() if BLOCKS.match(text)[1] == match[1]]
-        apart = sorted({other for other in alike if named.get(other) != said or tensors[other]["shape"][0] != count})
+        alike += [other for other, text in named.items() if text.split()[0] == index]
+        apart = sorted({other for other in alike if (named.get(other), counts[other]) != (said, count)})
         require(is_symbol(count) and not apart, op.path, f"blocks: {apart or count} must be cut as {name} is")
         free = not any(count in symbols(text) for text in op.data.get("require", []))
         require(free, op.path, f"blocks: a requirement names {count}, which a smaller call has smaller")
+
+
+def check_block(op: Op, name: str, said: str) -> None:
+    """One tensor, and what is said of it."""
+    tensors, match = {a["name"]: a for a in op.tensors}, BLOCKS.fullmatch(said)
+    require(bool(match), op.path, f"blocks of {name} is '{said}', needs 'index' or 'index / SYMBOL'")
+    arg, index, slots = tensors.get(name), tensors.get(match[1]), match[2]
+    lost = f"blocks of {name} is '{said}', but one of them is no tensor"
+    require(arg is not None and index is not None and arg is not index, op.path, lost)
+    integers = {"int32", "int64"}.issuperset(op.data["types"][index["dtype"]])
+    plain = integers and len(index["shape"]) <= 2 and not index.get("writes")
+    require(plain, op.path, f"blocks: {match[1]} needs to be integers of at most two dimensions, and only read")
+    kept = not arg.get("writes") or arg.get("reads") is True
+    require(kept, op.path, f"blocks: {name} is written, needs reads true")
+    require(slots is None or slots in arg["shape"][1:], op.path, f"blocks: {name} has no dimension {slots}")
 
 
 def check_quantized(op: Op) -> None:

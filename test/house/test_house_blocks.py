@@ -32,6 +32,7 @@ def test_index_and_slots_reach_the_library() -> None:
     [
         ({"key_cache": "slot_mapping * BS"}, "needs 'index' or 'index / SYMBOL'"),
         ({"cache": SLOTS}, "one of them is no tensor"),
+        ({"key_cache": SLOTS, "value_cache": "9"}, "blocks of value_cache is '9'"),
         ({"key_cache": "slots / BS"}, "one of them is no tensor"),
         ({"key_cache": "key / BS"}, "key needs to be integers of at most two dimensions"),
         ({"key_cache": "slot_mapping / T"}, "key_cache has no dimension T"),
