@@ -187,7 +187,7 @@ export interface ImplStats {
   calls: number;
   /** calls that failed */
   errors: number;
-  /** calls whose time is in the window */
+  /** calls whose time is in the window; those of device tensors are timed by events on their stream */
   timed: number;
   /** mean time of a call in the window; 0 where none was timed */
   mean_ns: number;
