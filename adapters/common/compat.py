@@ -18,7 +18,7 @@ FILE = "compat.json"
 STATUSES = ("tested", "expected", "broken")
 HOW = ("ran", "read")
 MOST_BYTES = 1 << 20
-#: By this a user tells an engine to start with a version that opswap would refuse: PACKAGE==VERSION, several with commas.
+#: By this a user has an engine start with a version that opswap would refuse: PACKAGE==VERSION, several with commas.
 ACCEPT_ENV = "OPSWAP_ACCEPT_VERSION"
 
 
@@ -47,7 +47,7 @@ class Row:
     release: str = ""
 
     def fits(self, version: str) -> bool:
-        """Whether a package of this version is meant: 0.33.0 means 0.33.0.post1 and 0.33.0+cpu too, and 1.2 means 1.2.1."""
+        """Whether a package of this version is meant: 0.33.0 means 0.33.0.post1 and 0.33.0+cpu too, 1.2 means 1.2.1."""
         own, theirs = version_key(self.release or self.version), version_key(version)
         return bool(own and theirs) and (*theirs, *[0] * len(own))[: len(own)] == own
 

@@ -124,7 +124,7 @@ def tree_checks(adapter: Adapter, folder: Path) -> list[Check]:
 
 def version_in(folder: Path, package: str) -> str | None:
     """Of the package that lies unpacked in a folder."""
-    found = [copy for copy in metadata.distributions(name=package, path=[str(folder)])]
+    found = list(metadata.distributions(name=package, path=[str(folder)]))
     return found[0].version if found else None
 
 

@@ -1,7 +1,8 @@
 """Does the installed engine have every seam that its adapter uses, with the signatures that the adapter relies on?
 
-With a version that was not looked at or does not work, or with a seam gone, `require` raises: an adapter that half works
-is worse than one that refuses. It is called from the plugin's function, never at import, because an engine may swallow import errors.
+With a version that was not looked at or does not work, or with a seam gone, `require` raises: an adapter that half
+works is worse than one that refuses. It is called from the plugin's function, never at import, because an engine may
+swallow import errors.
 """
 
 from __future__ import annotations
@@ -122,7 +123,7 @@ class Probe:
         if verdict.state == "fail":
             raise AdapterRefused(
                 f"opswap: {verdict.message}; install {self.package}=={self.compat.best}, or {self.leave_out}; "
-                f"{ACCEPT_ENV}={self.package}=={version} tries it all the same, and what the seams use is still looked at"
+                f"{ACCEPT_ENV}={self.package}=={version} tries it, and what the seams use is still looked at"
             )
         if verdict.state == "warn":
             logging.getLogger("opswap").warning("opswap: %s", verdict.message)

@@ -1,4 +1,4 @@
-"""Has an engine that lies unpacked in a folder what an adapter uses of it? By its source alone: nothing of it is imported.
+"""Has an engine that lies unpacked in a folder what an adapter uses? By its source alone: nothing of it is imported.
 
 So another version is looked at before it is installed, without its packages. A need that the source does not show,
 because it is made while the program runs, counts as missing: the probe of an installed engine has the last word.
@@ -143,8 +143,8 @@ def _binds(node: ast.stmt, name: str) -> str | None:
     if isinstance(node, ast.ImportFrom):
         return next((a.name for a in node.names if (a.asname or a.name) == name), None)
     if isinstance(node, ast.Import):
-        named = ((a.asname or a.name.partition(".")[0], a.name if a.asname else a.name.partition(".")[0]) for a in node.names)
-        return next((whole for known, whole in named if known == name), None)
+        bound = next((a for a in node.names if (a.asname or a.name.partition(".")[0]) == name), None)
+        return bound and (bound.name if bound.asname else name)
     targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
     return name if any(isinstance(t, ast.Name) and t.id == name for t in targets) else None
 

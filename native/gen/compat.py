@@ -1,4 +1,4 @@
-"""The versions of engines, from adapters/*/compat.json: the page docs/engines/README.md, and the command line's table."""
+"""The versions of engines, from adapters/*/compat.json: docs/engines/README.md and the command line's table."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ INTRO = """# Engines
 
 From the wheel to a server that runs opswap's ops, and the proof that it does: {pages}.
 
-Which versions, and how that is known. `tested` was run; `expected` was read, every name and argument that the adapter uses,
-and has not been run; `broken` does not work. Nothing has run on a card yet.
+Which versions, and how that is known. `tested` was run; `expected` was read, every name and argument that the adapter
+uses, and has not been run; `broken` does not work. Nothing has run on a card yet.
 
 """
 OUTRO = """
-An engine starts with opswap where its version is `tested` or `expected`; the doctor warns of the second. One that is `broken`, or
-not in this table, is refused as it starts, with the reason and the version to install. `OPSWAP_ACCEPT_VERSION=vllm==0.34.1`, with the
-very version that is there, has it start all the same: what each seam uses of the engine is still looked at, and the doctor
-goes on warning. To look at a version before it is installed, unpack its wheel and name the folder; nothing of it is imported:
+An engine starts with opswap where its version is `tested` or `expected`; the doctor warns of the second. One that is
+`broken`, or not in this table, is refused as it starts, with the reason and the version to install.
+`OPSWAP_ACCEPT_VERSION=vllm==0.34.1`, with the very version that is there, has it start all the same: what each seam
+uses of the engine is still looked at, and the doctor goes on warning. To look at a version before it is installed,
+unpack its wheel and name the folder; nothing of it is imported:
 
 ```
 python -m opswap.adapters.vllm.doctor --tree FOLDER
@@ -53,7 +54,8 @@ def _row(root: Path, engine: Engine, row: dict[str, Any]) -> str:
 
 def page(root: Path, found: list[Engine]) -> str:
     pages = [f"[{e['engine']}]({e['folder']}.md)" for e in found if (root / f"docs/engines/{e['folder']}.md").exists()]
-    table = ["| engine | version | status | how it is known | what is broken, and what to do |", "| --- | --- | --- | --- | --- |"]
+    table = ["| engine | version | status | how it is known | what is broken, and what to do |"]
+    table += ["| --- " * 5 + "|"]
     table += [_row(root, engine, row) for engine in found for row in engine["rows"]]
     return HEADER + INTRO.format(pages=", ".join(pages)) + "\n".join(table) + "\n" + OUTRO
 

@@ -1,4 +1,4 @@
-"""The engine that does not exist, as the common suite of adapters drives it: two ranks, with a few numbers as tokens."""
+"""The engine that does not exist, as the common suite of adapters drives it: two ranks, with numbers for tokens."""
 
 from __future__ import annotations
 

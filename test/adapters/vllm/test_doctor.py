@@ -16,7 +16,6 @@ from opswap.adapters.common.state import PluginState
 from opswap.adapters.vllm import doctor
 from opswap.adapters.vllm.adapter import ADAPTER
 
-
 ACTIVE = PluginState(pid=1)
 #: What vLLM's workers report besides what all engines' do.
 OWN = {"custom_ops": ["all"], "enabled": {"RMSNorm": 5}, "disabled": {}, "compiled": False}

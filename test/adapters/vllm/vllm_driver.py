@@ -19,8 +19,9 @@ os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
 # Workers are spawned and import the helpers of this folder by name; multiprocessing hands sys.path on.
 sys.path.insert(0, str(Path(__file__).parent))
 
-from opswap.adapters.vllm.adapter import ADAPTER as ADAPTER
+from opswap.adapters.vllm import adapter
 
+ADAPTER = adapter.ADAPTER
 EXTENSION = "loud_worker.LoudExtension"
 PROMPTS = [[1, 5, 9, 33, 77, 200], list(range(3, 60)), [11]]
 ENGINE = {
@@ -106,4 +107,3 @@ def tokens(llm: object, prompts: list[list[int]], count: int) -> list[list[int]]
     greedy = SamplingParams(temperature=0, max_tokens=count, ignore_eos=True, detokenize=False)
     outputs = llm.generate([{"prompt_token_ids": p} for p in prompts], greedy, use_tqdm=False)  # type: ignore[attr-defined]
     return [list(output.outputs[0].token_ids) for output in outputs]
-
