@@ -14,6 +14,8 @@ from opswap.adapters.common.adapter import Adapter
 
 TESTS = Path(__file__).parent / "adapters"
 FICTITIOUS = "fictitious"
+# What the engines' tests share is imported by name, by workers that are spawned too.
+sys.path.append(str(TESTS / "common"))
 
 
 def product() -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import opswap
 import pytest
-from adapters_here import INSTALLED, adapter, driver
+from adapters_here import INSTALLED, driver
 from opswap.ipc.errors import IpcError
 
 COUNT = 12
@@ -16,7 +16,10 @@ COUNT = 12
 
 @pytest.fixture(params=INSTALLED)
 def engine(request: pytest.FixtureRequest) -> ModuleType:
-    return driver(request.param)
+    found = driver(request.param)
+    if not hasattr(found, "attach"):
+        pytest.skip(f"no agent is attached to {found.ADAPTER.engine} in this process")
+    return found
 
 
 @pytest.fixture
@@ -131,9 +134,7 @@ def test_two_engines_of_one_name(engine: ModuleType, attached: Any) -> None:
     assert refusal.value.code == "OPSWAP_E_ENGINE_TAKEN"
 
 
-@pytest.mark.parametrize("name", INSTALLED)
-def test_the_choice_of_the_last_run_is_taken_up_again(name: str) -> None:
-    engine = driver(name)
+def test_the_choice_of_the_last_run_is_taken_up_again(engine: ModuleType) -> None:
     op = sorted(engine.USED)[0]
     with engine.attach("common-restore") as first:
         use(first, {op: "ref"})
@@ -142,4 +143,3 @@ def test_the_choice_of_the_last_run_is_taken_up_again(name: str) -> None:
         assert ask(second, "status")["choice"][op] == "ref"
         told = ask(second, "reset", op=op)
         assert told["changes"] == [{"op": op, "impl": "cpu"}]
-    assert adapter(name).package == engine.ADAPTER.package

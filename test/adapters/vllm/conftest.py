@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from adapters_here import driver as driver_of
+from suite import demo_model
 
 driver = driver_of("vllm")  # sets the environment before vLLM reads it
 ENGINE, PROMPTS = driver.ENGINE, driver.PROMPTS
@@ -20,13 +20,7 @@ def tiny_llama() -> Path:
 
 @pytest.fixture(scope="session")
 def smollm2() -> Path:
-    """The demo's model, in fp32; kept beside the environments, so that it is made once per machine."""
-    from opswap.adapters.common.demo_model import ensure_model
-
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    return ensure_model(
-        Path(os.environ.get("OPSWAP_CACHE", cache / "opswap")) / "models" / "smollm2-135m-float32", "float32"
-    )
+    return demo_model()
 
 
 @pytest.fixture(scope="session")
@@ -55,3 +49,9 @@ def generate() -> Callable[..., list[list[int]]]:
         return driver.tokens(llm, prompts, count)
 
     return run
+
+
+@pytest.fixture
+def served(eager: object, generate: Callable[..., list[list[int]]]) -> Callable[..., list[list[int]]]:
+    """What the common suite asks: greedy tokens of the tiny Llama."""
+    return lambda prompts, count: generate(eager, prompts, count)

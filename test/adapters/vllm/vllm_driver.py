@@ -17,13 +17,14 @@ os.environ["VLLM_PLUGINS"] = "opswap"
 os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
 os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
 # Workers are spawned and import the helpers of this folder by name; multiprocessing hands sys.path on.
+sys.path.insert(0, str(Path(__file__).parents[1] / "common"))
 sys.path.insert(0, str(Path(__file__).parent))
 
+import suite
 from opswap.adapters.vllm import adapter
 
 ADAPTER = adapter.ADAPTER
 EXTENSION = "loud_worker.LoudExtension"
-PROMPTS = [[1, 5, 9, 33, 77, 200], list(range(3, 60)), [11]]
 ENGINE = {
     "dtype": "float32",
     "max_model_len": 128,
@@ -41,17 +42,7 @@ LOUD = ("silu_and_mul", "loud")
 #: Of several blocks of the cache.
 LONG = [1, *range(3, 60)]
 BLOCK = 16
-#: Ops of a tiny Llama, each of which the model calls.
-USED = {
-    "rms_norm",
-    "fused_add_rms_norm",
-    "silu_and_mul",
-    "rotary_embedding",
-    "reshape_and_cache",
-    "paged_attention",
-    "linear",
-    "greedy_sample",
-}
+PROMPTS, USED = suite.PROMPTS, suite.USED_BY_LLAMA
 _engines: list[object] = []
 #: Ends with this process.
 _scratch = tempfile.TemporaryDirectory(prefix="opswap-vllm-")

@@ -19,6 +19,29 @@ export interface EngineVersions {
 
 export const ENGINES: readonly EngineVersions[] = [
   {
+    engine: "SGLang",
+    package: "sglang",
+    versions: [
+      {
+        version: "0.5.23",
+        status: "tested",
+        evidence:
+          "ran: the stock wheel on a CPU, in one process: tokens, layers, refusals, doctor, inheritance (test/adapters/sglang)",
+        broken: "",
+        remedy: "",
+      },
+      {
+        version: "0.5.22",
+        status: "broken",
+        evidence:
+          "read: of the 36 names and argument lists that the seams use its wheel lacks 7 (adapters/common/tree.py)",
+        broken:
+          "its fused ops have no PLUGIN backend (KernelBackend.PLUGIN), by which norm, activation and rotary come in; the LM head's _compute_lm_head takes no `out`",
+        remedy: "pip install sglang==0.5.23",
+      },
+    ],
+  },
+  {
     engine: "vLLM",
     package: "vllm",
     versions: [
