@@ -75,7 +75,8 @@ class Compat:
     @property
     def best(self) -> str:
         """The version to install: the newest that was tested, else that is expected to work."""
-        return next(iter(self.versions("tested") + self.versions("expected")), "")
+        rows = sorted(self.rows, key=lambda row: row.status != "tested")
+        return next((row.release or row.version for row in rows if row.status != "broken"), "")
 
 
 @cache

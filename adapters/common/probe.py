@@ -17,6 +17,10 @@ from pathlib import Path
 from opswap.adapters.common.compat import ACCEPT_ENV, Compat, CompatError, accepted, read
 
 
+#: What to do where no version was run: the counters prove it.
+LOOK = "send a request, and see by `opswap ops` whether the counters rise"
+
+
 class AdapterRefused(RuntimeError):
     """opswap cannot be used with this engine; the message says what was expected, what came and what to do."""
 
@@ -101,7 +105,8 @@ class Probe:
         elif row.status == "broken":
             refusal = f"{called} does not work with opswap: {'; '.join(row.broken)} [{row.told()}]"
         elif row.status == "expected":
-            return Verdict("warn", f"{called} is expected to work and was not run [{row.told()}]", self.remedy)
+            told = f"{called} is expected to work and was not run [{row.told()}]"
+            return Verdict("warn", told, self.remedy if self.compat.versions("tested") else LOOK)
         else:
             return Verdict("ok", version)
         if accepted(self.package, version):

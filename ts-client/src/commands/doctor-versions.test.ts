@@ -50,6 +50,13 @@ describe("versions of engines", () => {
     expect(states).toEqual(["warn", "warn", "fail", "fail"]);
   });
 
+  it("sends to the counters where no version was run", () => {
+    const read = [{ engine: "Toy", package: "toy-engine", versions: [row("3", "expected")] }];
+    const [found] = versionChecks({ "toy-engine": "3.1" }, read);
+    expect(found).toMatchObject({ state: "warn", remedy: expect.stringContaining("opswap ops") });
+    expect(versionChecks({ "toy-engine": "4" }, read)[0]?.remedy).toBe("pip install toy-engine==3");
+  });
+
   it("says nothing of an engine that is not there", () => {
     expect(versionChecks({}, TOY)).toEqual([]);
   });

@@ -16,6 +16,8 @@ for name in sys.argv[1:]:
 print(json.dumps(found))`;
 const ANSWER = z.record(z.string(), z.string());
 const PATIENCE_MS = 20_000;
+/** What to do where no version was run: the counters prove it. */
+const LOOK = "send a request, and see by `opswap ops` whether the counters rise";
 
 /** Versions by package. Throws when the Python cannot be asked. */
 export function installedEngines(python: string): Record<string, string> {
@@ -37,7 +39,7 @@ export function versionChecks(
     const best = (["tested", "expected"] as const)
       .map((status) => engine.versions.find((row) => row.status === status)?.version)
       .find(Boolean);
-    const remedy = best === undefined ? "" : `pip install ${engine.package}==${best}`;
+    const remedy = best === known?.version ? LOOK : `pip install ${engine.package}==${best}`;
     const found = judged(`${engine.engine} ${version}`, known, remedy);
     const starts = accepted.split(",").some((named) => named.trim() === `${engine.package}==${version}`);
     const state = found.state === "fail" && starts ? "warn" : found.state;

@@ -42,6 +42,28 @@ export const ENGINES: readonly EngineVersions[] = [
     ],
   },
   {
+    engine: "TensorRT-LLM",
+    package: "tensorrt_llm",
+    versions: [
+      {
+        version: "1.4",
+        status: "expected",
+        evidence:
+          "read: 102 names and argument lists, at commits of the branch main after 1.3 (adapters/trtllm/contracts/main.json)",
+        broken: "",
+        remedy: "",
+      },
+      {
+        version: "1.2",
+        status: "expected",
+        evidence:
+          "read: 75 names and argument lists, at commits of its development, not at its tags (adapters/trtllm/contracts/1.2.json)",
+        broken: "",
+        remedy: "",
+      },
+    ],
+  },
+  {
     engine: "vLLM",
     package: "vllm",
     versions: [
