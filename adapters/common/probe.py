@@ -16,7 +16,6 @@ from pathlib import Path
 
 from opswap.adapters.common.compat import ACCEPT_ENV, Compat, CompatError, accepted, read
 
-
 #: What to do where no version was run: the counters prove it.
 LOOK = "send a request, and see by `opswap ops` whether the counters rise"
 
