@@ -23,8 +23,8 @@ def one(model: str) -> None:
     """Says what the engine before it left, lifts it, and dies under the candidate again."""
     sys.path.insert(0, str(Path(__file__).parents[1] / "adapters/common"))
     sys.path.insert(0, str(Path(__file__).parents[1] / "adapters/vllm"))
-    import vllm_driver  # sets the environment before vLLM reads it
     import opswap
+    import vllm_driver  # sets the environment before vLLM reads it
     from opswap.adapters.vllm import attach
     from opswap.ipc.errors import IpcError
     from vllm import LLM

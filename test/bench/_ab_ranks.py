@@ -17,8 +17,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "adapters/common"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "adapters/vllm"))
-import vllm_driver  # sets the environment before vLLM reads it
 import opswap
+import vllm_driver  # sets the environment before vLLM reads it
 from checker import epochs_seen, mixed_steps
 from loud_worker import LOUD
 
