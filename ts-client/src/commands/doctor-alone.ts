@@ -10,7 +10,9 @@ import { installedEngines, versionChecks } from "./doctor-versions.js";
 export async function alone(error: OpswapError, others: readonly Check[]): Promise<DoctorResult> {
   const told = refused("engine", "fail", error);
   const isThere = error.code !== "OPSWAP_E_NOT_RUNNING";
-  const engine: Check = isThere ? told : { ...told, remedy: "start the engine with opswap in it; docs/engines says how" };
+  const engine: Check = isThere
+    ? told
+    : { ...told, remedy: "start the engine with opswap in it; docs/engines says how" };
   return { healthy: false, checks: [engine, ...others, ...(await library()), ...python()] };
 }
 
