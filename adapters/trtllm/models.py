@@ -63,12 +63,19 @@ def register(namespace: dict[str, Any]) -> list[str]:
 
 
 def _stock_class(registry: Any, arch: str) -> type | None:
-    """The class of an architecture; 1.2 has all once its models are imported, later versions look it up."""
-    if hasattr(registry, "get_registered_model_class"):
-        found: type | None = registry.get_registered_model_class(arch)
-        return found
-    importlib.import_module(REGISTRY.rpartition(".")[0])
-    return registry.MODEL_CLASS_MAPPING.get(arch)
+    """The class of an architecture; 1.2 has all once its models are imported, later versions have an index."""
+    package = REGISTRY.rpartition(".")[0]
+    try:
+        index = importlib.import_module(f"{package}._arch_index").MODEL_ARCH_TO_MODULE
+    except ModuleNotFoundError:
+        importlib.import_module(package)
+    else:
+        # Not by get_registered_model_class: in a worker it would look for the class in this package, which is being
+        # imported, and find none.
+        if arch not in registry.MODEL_CLASS_MAPPING and arch in index:
+            importlib.import_module(f"{package}.{index[arch]}")
+    found: type | None = registry.MODEL_CLASS_MAPPING.get(arch)
+    return found
 
 
 def _class_of(arch: str, base: type, module: str) -> type:

@@ -8,6 +8,7 @@ const PLACES = {
   "emulated-torch": /^ops\/test_emulated_torch\.py$/,
   "emulated-arrays": /^ops\/test_emulated_arrays\.py$/,
   emulated: /^ops\/test_emulated\w*\.py$/,
+  mpi: /(^|\/)test_mpi_\w+\.py$/,
   torch: /(^|\/)test_torch_\w+\.py$/,
   vllm: /^adapters\//,
   loaders: /^loaders\//,

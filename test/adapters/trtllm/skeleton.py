@@ -2,6 +2,7 @@
 
 A tree is a dict of texts by file. What a row says becomes a definition with an empty body; a planted change alters the
 row before its definition is written, so a change is known by what was altered and not by how the doctor looks at it.
+The fake host fills the bodies in that it needs (`Fill`), so its signatures are those of the table as well.
 """
 
 from __future__ import annotations
@@ -16,6 +17,27 @@ from opswap.adapters.common.contract import Contract, Row
 Tree = dict[str, str]
 
 
+@dataclasses.dataclass(frozen=True)
+class Fill:
+    """Bodies by `Class.method` or name, lines for the top and the end of modules, bases and members that no row has."""
+
+    bodies: dict[str, str] = dataclasses.field(default_factory=dict)
+    tops: dict[str, str] = dataclasses.field(default_factory=dict)
+    ends: dict[str, str] = dataclasses.field(default_factory=dict)
+    bases: dict[str, str] = dataclasses.field(default_factory=dict)
+    members: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    def function(self, row: Row, name: str) -> list[str]:
+        body = self.bodies.get(row.name, "...").splitlines()
+        plain = row.more["parameters"].partition(",")[0] not in ("self", "cls") and "." in row.name
+        head = ["@staticmethod"] if plain else ["@classmethod"] * row.more["parameters"].startswith("cls, ")
+        head = [] if row.name.endswith("__call__") else head
+        return [*head, f"def {name}({row.more['parameters']}):", *[f"    {line}" for line in body]]
+
+
+EMPTY = Fill()
+
+
 def write(tree: Tree, folder: Path) -> Path:
     """The tree below `folder`, which then looks like site-packages."""
     for name, text in tree.items():
@@ -27,10 +49,12 @@ def write(tree: Tree, folder: Path) -> Path:
     return folder
 
 
-def tree_of(contract: Contract, rows: list[Row] | None = None, version: str | None = None) -> Tree:
+def tree_of(
+    contract: Contract, rows: list[Row] | None = None, version: str | None = None, fill: Fill = EMPTY
+) -> Tree:
     rows = list(contract.rows) if rows is None else rows
     modules = {row.module: [other for other in rows if other.module == row.module] for row in rows}
-    tree = {file_of(module): text_of(of_it) for module, of_it in modules.items()}
+    tree = {file_of(module): text_of(of_it, fill) for module, of_it in modules.items()}
     tree[f"{contract.package}/version.py"] = f'__version__ = "{version or contract.first + ".0"}"\n'
     return tree
 
@@ -39,9 +63,10 @@ def file_of(module: str) -> str:
     return module.replace(".", "/") + ".py"
 
 
-def text_of(rows: list[Row]) -> str:
+def text_of(rows: list[Row], fill: Fill = EMPTY) -> str:
     """One module. Members of a class stand in it, whatever order the rows have."""
-    lines: list[str] = []
+    module = rows[0].module
+    lines = [fill.tops.get(module, "")]
     classes: dict[str, list[Row]] = {}
     for row in rows:
         if row.kind == "class":
@@ -49,20 +74,22 @@ def text_of(rows: list[Row]) -> str:
         elif row.kind in ("function", "attribute") and "." in row.name:
             classes.setdefault(row.name.partition(".")[0], []).append(row)
         else:
-            lines += _plain(row, rows)
+            lines += _plain(row, rows, fill)
     heads = {row.name: row for row in rows if row.kind == "class"}
     for name, members in classes.items():
-        lines += _class(name, heads.get(name), members)
+        lines += _class(name, heads.get(name), members, fill)
+    lines.append(fill.ends.get(module, ""))
     return "\n".join(lines) + "\n"
 
 
-def _plain(row: Row, rows: list[Row]) -> list[str]:
+def _plain(row: Row, rows: list[Row], fill: Fill) -> list[str]:
     if row.kind == "function":
-        return [f"def {row.name}({row.more['parameters']}): ..."]
+        return fill.function(row, row.name)
     if row.kind == "op":
         name, written = row.name.partition("::")[2], tuple(row.more["mutates"])
-        head = f'    @torch.library.custom_op("{row.name}", mutates_args={written!r})'
-        return ["if IS_AVAILABLE:", head, f"    def {name}({row.more['parameters']}): ..."]
+        schema = row.more["schema"]
+        head = f'    @torch.library.custom_op("{row.name}", mutates_args={written!r}, schema="{schema}")'
+        return ["if IS_AVAILABLE:", head, *[f"    {line}" for line in fill.function(row, name)]]
     if row.kind == "call":
         return [f"def _calls_{abs(hash(row.name))}():", f"    {row.name}({', '.join(row.more['passes'])})"]
     if row.kind == "text":
@@ -80,14 +107,15 @@ def _registry(row: Row, rows: list[Row]) -> list[str]:
     return [f"{row.name} = {{", *[f"    {one.more['key']!r}: {one.more['value']!r}," for one in of_it], "}"]
 
 
-def _class(name: str, head: Row | None, members: list[Row]) -> list[str]:
-    more: dict[str, Any] = dict(head.more) if head else {"bases": []}
+def _class(name: str, head: Row | None, members: list[Row], fill: Fill) -> list[str]:
+    more: dict[str, Any] = dict(head.more) if head else {"bases": [fill.bases[name]] if name in fill.bases else []}
     inside = [*more["bases"], *([f"metaclass={more['metaclass']}"] if more.get("metaclass") else [])]
     lines = [f"@{decorator}" for decorator in more.get("decorators", [])] + [f"class {name}({', '.join(inside)}):"]
     functions = {row.name.partition(".")[2]: row for row in members if row.kind == "function"}
     attributes = [row for row in members if row.kind == "attribute"]
     for row in functions.values():
-        lines.append(f"    def {row.name.partition('.')[2]}({row.more['parameters']}): ...")
+        lines += [f"    {line}" for line in fill.function(row, row.name.partition(".")[2])]
+    lines += [f"    {line}" for line in fill.members.get(name, "").splitlines()]
     if attributes:
         lines.append("    def _sets(self):")
         lines += [f"        self.{row.name.partition('.')[2]} = {row.more.get('value', 'object()')}" for row in attributes]
