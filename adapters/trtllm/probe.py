@@ -59,8 +59,8 @@ class ContractProbe(Probe):
         return [f"{drift.row.seam}: {drift.row.where}: {drift.why}" for drift in drifts(contract, tree, wanted)]
 
 
-#: Rows that every seam needs: how the package is imported, and how models are registered.
-ALWAYS = ("import", "models")
+#: Rows that every seam needs: how the package is imported, and what is registered besides.
+ALWAYS = ("import", "models", "checkpoint")
 PROBE = ContractProbe(
     engine="TensorRT-LLM",
     package=PACKAGE,
