@@ -65,17 +65,22 @@ def register(namespace: dict[str, Any]) -> list[str]:
 def _stock_class(registry: Any, arch: str) -> type | None:
     """The class of an architecture; 1.2 has all once its models are imported, later versions have an index."""
     package = REGISTRY.rpartition(".")[0]
-    try:
-        index = importlib.import_module(f"{package}._arch_index").MODEL_ARCH_TO_MODULE
-    except ModuleNotFoundError:
-        importlib.import_module(package)
-    else:
+    importlib.import_module(package)
+    if arch not in registry.MODEL_CLASS_MAPPING and (index := _module_or_none(f"{package}._arch_index")):
         # Not by get_registered_model_class: in a worker it would look for the class in this package, which is being
         # imported, and find none.
-        if arch not in registry.MODEL_CLASS_MAPPING and arch in index:
-            importlib.import_module(f"{package}.{index[arch]}")
+        _module_or_none(f"{package}.{index.MODEL_ARCH_TO_MODULE.get(arch)}")
     found: type | None = registry.MODEL_CLASS_MAPPING.get(arch)
     return found
+
+
+def _module_or_none(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name:  # it is there, and something that it imports is not
+            raise
+        return None
 
 
 def _class_of(arch: str, base: type, module: str) -> type:

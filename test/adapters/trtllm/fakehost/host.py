@@ -35,6 +35,7 @@ class BufferKind(IntEnum):
 """,
     "tensorrt_llm._torch.modules.rms_norm": """
 import torch
+import tensorrt_llm._torch.custom_ops
 from torch import nn
 _ARGUMENT_NOT_SPECIFIED_SENTINEL = ...
 """,
