@@ -1,4 +1,4 @@
-"""Run as a program on a host of its own, `layering.py TABLE`: layers of the adapter on tensors of a CPU, against float64.
+"""Run as a program on a host of its own, `layering.py TABLE`: the layers on tensors of a CPU, against float64.
 
 Prints what it found as JSON: differences, refusals, and what a layer is after it was given back.
 """
@@ -44,7 +44,7 @@ def pool() -> torch.Tensor:
 
 
 def metadata_of(pages: torch.Tensor, layer: int) -> SimpleNamespace:
-    """A step: one prompt and two tokens of running requests. Offsets count the pages of all layers, as the kernels do."""
+    """A step: one prompt and two tokens of running requests. Offsets count the pages of all layers."""
     offsets = torch.zeros(1, len(NEW), 2, 4, dtype=torch.int32)
     for at, blocks in enumerate(REQUESTS):
         offsets[0, at, 0, : len(blocks)] = torch.tensor(blocks) * LAYERS * 2
@@ -87,14 +87,19 @@ def exact(qkv: torch.Tensor, pages: torch.Tensor, layer: int, neox: bool) -> tup
 def rotated(heads: torch.Tensor, position: int, neox: bool) -> torch.Tensor:
     angles = position / 10000 ** (torch.arange(DIM // 2).double() * 2 / DIM)
     pairs = heads.view(-1, 2, DIM // 2).transpose(1, 2) if neox else heads.view(-1, DIM // 2, 2)
-    turned = torch.view_as_real(torch.view_as_complex(pairs.contiguous()) * torch.polar(torch.ones(DIM // 2).double(), angles))
+    turned = torch.view_as_real(
+        torch.view_as_complex(pairs.contiguous()) * torch.polar(torch.ones(DIM // 2).double(), angles)
+    )
     return (turned.transpose(1, 2) if neox else turned).reshape(-1, DIM)
 
 
 def attention(table: str) -> dict:
     found: dict = {}
     for neox in (True, False):
-        pages, qkv = pool(), torch.randn(sum(NEW), (HEADS + 2 * KV_HEADS) * DIM, generator=torch.Generator().manual_seed(1))
+        pages, qkv = (
+            pool(),
+            torch.randn(sum(NEW), (HEADS + 2 * KV_HEADS) * DIM, generator=torch.Generator().manual_seed(1)),
+        )
         wanted, after = exact(qkv, pages, 2, neox)
         layer = layer_of(table, neox)
         out = call(table, layer, qkv.clone(), metadata_of(pages, 2), {})
@@ -110,7 +115,9 @@ def attention(table: str) -> dict:
         step = metadata_of(pool(), 2)
         vars(step).update(changed)
         found[name] = refused(lambda step=step: call(table, layer, qkv, step, {}))
-    found["sinks"] = refused(lambda: call(table, layer, qkv, metadata_of(pool(), 2), {"attention_sinks": torch.ones(4)}))
+    found["sinks"] = refused(
+        lambda: call(table, layer, qkv, metadata_of(pool(), 2), {"attention_sinks": torch.ones(4)})
+    )
     found["window"] = refused(lambda: call(table, layer, qkv, metadata_of(pool(), 2), {"attention_window_size": 8}))
     return found | built_refusals(table)
 
@@ -210,7 +217,9 @@ def checkpoints(folder: Path) -> dict:
 
     checkpoint.register(["LlamaForCausalLM"])
     loader = registry.CHECKPOINT_LOADER_FORMAT_DEFAULT_MAPPING["OPSWAP"]()
-    found = {place.name: refused(lambda place=place: loader.load_config(str(place))) for place in sorted(folder.iterdir())}
+    found = {
+        place.name: refused(lambda place=place: loader.load_config(str(place))) for place in sorted(folder.iterdir())
+    }
     mapper = loader.get_initialized_weight_mapper("LlamaForCausalLM", None)
     wrong = {"a.weight": torch.zeros(256, 200), "a.weight_scale_inv": torch.zeros(256, 1)}
     found["scales"] = refused(lambda: mapper.filter_weights("a", wrong))

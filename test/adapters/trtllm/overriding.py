@@ -57,7 +57,9 @@ def called(op: str, args: list) -> list[torch.Tensor]:
 
 def error(found: list[torch.Tensor], wanted: list[np.ndarray]) -> float:
     """The largest difference, in units of 1 plus the right value's size."""
-    return max(float(np.max(np.abs(f.double().numpy() - w) / (1 + np.abs(w)))) for f, w in zip(found, wanted, strict=True))
+    return max(
+        float(np.max(np.abs(f.double().numpy() - w) / (1 + np.abs(w)))) for f, w in zip(found, wanted, strict=True)
+    )
 
 
 def main() -> dict:

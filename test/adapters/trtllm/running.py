@@ -25,7 +25,12 @@ def run(host: Path, program: str, *words: str, env: dict[str, str] | None = None
     """What the program printed behind FOUND, and its error output."""
     paths = [str(host), str(HERE / "fakehost"), os.environ.get("PYTHONPATH", ""), *(env or {}).get("MORE", "").split()]
     known = {name: value for name, value in os.environ.items() if not name.startswith(("OPSWAP_TRTLLM", "TLLM"))}
-    variables = {**known, "OPSWAP_RUNTIME_DIR": str(host), **(env or {}), "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    variables = {
+        **known,
+        "OPSWAP_RUNTIME_DIR": str(host),
+        **(env or {}),
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+    }
     command = [sys.executable, str(HERE / program), *words]
     ran = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=600, check=False)
     lines = [line for line in ran.stdout.splitlines() if line.startswith("FOUND ")]

@@ -49,9 +49,7 @@ def write(tree: Tree, folder: Path) -> Path:
     return folder
 
 
-def tree_of(
-    contract: Contract, rows: list[Row] | None = None, version: str | None = None, fill: Fill = EMPTY
-) -> Tree:
+def tree_of(contract: Contract, rows: list[Row] | None = None, version: str | None = None, fill: Fill = EMPTY) -> Tree:
     rows = list(contract.rows) if rows is None else rows
     modules = {row.module: [other for other in rows if other.module == row.module] for row in rows}
     tree = {file_of(module): text_of(of_it, fill) for module, of_it in modules.items()}
@@ -118,7 +116,9 @@ def _class(name: str, head: Row | None, members: list[Row], fill: Fill) -> list[
     lines += [f"    {line}" for line in fill.members.get(name, "").splitlines()]
     if attributes:
         lines.append("    def _sets(self):")
-        lines += [f"        self.{row.name.partition('.')[2]} = {row.more.get('value', 'object()')}" for row in attributes]
+        lines += [
+            f"        self.{row.name.partition('.')[2]} = {row.more.get('value', 'object()')}" for row in attributes
+        ]
     return [*lines, "    pass"]
 
 

@@ -154,7 +154,10 @@ def test_a_folder_without_the_package_is_told(tmp_path: Path, capsys: pytest.Cap
     [
         ("{", "cannot be read"),
         ('{"format": 2}', "has format 2, this opswap reads 1"),
-        ('{"format": 1, "sources": [], "rows": [{"seam": "s", "kind": "text", "module": "m", "name": "n"}]}', "a source"),
+        (
+            '{"format": 1, "sources": [], "rows": [{"seam": "s", "kind": "text", "module": "m", "name": "n"}]}',
+            "a source",
+        ),
         (
             '{"format": 1, "sources": [{"module": "m", "commit": null}],'
             ' "rows": [{"seam": "s", "kind": "function", "module": "m", "name": "n"}]}',

@@ -35,7 +35,9 @@ def test_a_host_as_the_table_says_is_healthy(table: str, places: dict[str, Path]
     assert {row["state"] for row in doctor.tree_checks(places[table])} == {"ok"}
 
 
-def test_a_report_tells_that_the_ops_run(places: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_a_report_tells_that_the_ops_run(
+    places: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     worker, _ = served(places["main"], "main", OPSWAP_TRTLLM_REPORT=str(tmp_path), OPSWAP_TRTLLM_USE="linear=ref")
     assert worker["calls"]["linear"] == 1
     report = json.loads((tmp_path / "rank-0.json").read_text())

@@ -118,7 +118,8 @@ for module in list(self.modules()):
 self.order.append("create_weights")
 """,
     "export_external_model_modules": """
-return {arch: cls.__module__ for arch, cls in MODEL_CLASS_MAPPING.items() if not cls.__module__.startswith("tensorrt_llm.")}
+modules = {arch: cls.__module__ for arch, cls in MODEL_CLASS_MAPPING.items()}
+return {arch: module for arch, module in modules.items() if not module.startswith("tensorrt_llm.")}
 """,
     "register_external_model_modules": "_external.update(arch_to_module)",
     "get_registered_model_class": """
@@ -184,7 +185,9 @@ self.quant_method.create_weights(self, self.in_features, self.out_features, self
 """,
     "Linear.apply_linear": "return self.quant_method.apply(self, input, bias)",
     "BaseCheckpointLoader.load_config": "return {'folder': checkpoint_dir, **kwargs}",
-    "BaseCheckpointLoader.get_initialized_weight_mapper": "return AutoCheckpointMapper.get(self._checkpoint_format, model)",
+    "BaseCheckpointLoader.get_initialized_weight_mapper": """
+return AutoCheckpointMapper.get(self._checkpoint_format, model)
+""",
     "HfCheckpointLoader.__init__": "self._checkpoint_format = 'HF'",
     "AutoCheckpointMapper.get": """
 mapper = MODEL_CLASS_MAPPER_MAPPING.get(f"{name}_{format}") or MODEL_CLASS_MAPPER_MAPPING[format]

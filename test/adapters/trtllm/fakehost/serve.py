@@ -56,9 +56,8 @@ def main(table: str, folder: str, workers: int) -> dict:
     told = {"pid": os.getpid(), "handed": {arch: str(value) for arch, value in handed.items()}}
     if workers == 0:
         return {**told, "workers": [worker_main(table, handed)]}
-    from mpi4py.futures import MPIPoolExecutor
-
     import serve
+    from mpi4py.futures import MPIPoolExecutor
 
     with MPIPoolExecutor(max_workers=workers, path=sys.path) as pool:
         futures = [pool.submit(serve.worker_main, table, handed) for _ in range(workers)]
