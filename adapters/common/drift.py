@@ -67,7 +67,8 @@ def parameters_of(arguments: ast.arguments) -> list[Parameter]:
     return found
 
 
-def _expected(text: str) -> list[Parameter]:
+def expected_parameters(text: str) -> list[Parameter]:
+    """Those of a row, whose text is what stands between the brackets of a definition."""
     (function,) = ast.parse(f"def f({text}): ...").body
     assert isinstance(function, ast.FunctionDef)
     return parameters_of(function.args)
@@ -96,7 +97,7 @@ def _function(row: Row, module: Module) -> str:
     function = module.functions.get(row.name)
     if function is None:
         return _GONE
-    return signature_drift(_expected(row.more["parameters"]), parameters_of(function.args))
+    return signature_drift(expected_parameters(row.more["parameters"]), parameters_of(function.args))
 
 
 def _class(row: Row, module: Module) -> str:
@@ -127,7 +128,7 @@ def _op(row: Row, module: Module) -> str:
     if found is None:
         return _GONE
     function, writes = found
-    told = signature_drift(_expected(row.more["parameters"]), parameters_of(function.args))
+    told = signature_drift(expected_parameters(row.more["parameters"]), parameters_of(function.args))
     if writes == row.more["mutates"]:
         return told
     return "; ".join(filter(None, [told, f"it writes {', '.join(writes) or 'nothing'}"]))

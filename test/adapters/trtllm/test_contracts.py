@@ -15,7 +15,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from opswap.adapters.common.contract import Contract, ContractError, read
-from opswap.adapters.common.drift import drifts
+from opswap.adapters.common.drift import drifts, expected_parameters, signature_drift
 from opswap.adapters.common.source_tree import SourceTree
 from opswap.adapters.trtllm import doctor
 from opswap.adapters.trtllm.probe import CONTRACTS, PACKAGE, PROBE, contract_for, contracts
@@ -99,6 +99,25 @@ def test_what_changes_nothing_raises_nothing(contract: Contract, tmp_path: Path)
         tree.body = [*first, *reversed(others), *ast.parse("def quite_new(a, b=1): ...\nclass New: ...\n").body]
         write({name: f"# A comment.\n{ast.unparse(ast.fix_missing_locations(tree))}\n"}, tmp_path)
     assert failed(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ("self, a, b=1", "self, a, b=2", "the default of b is 2, not 1"),
+        ("self, a, b=1", "self, a, b", "the default of b is none, not 1"),
+        ("a, b", "b, a", "the order is b, a"),
+        ("a, b", "a, *, b", "b is passed by name, not by either"),
+        ("a, b", "a, /, b", "a is passed by position, not by either"),
+        ("a, b", "a, c", "b is gone; c is new"),
+        ("a, **kwargs", "a", "kwargs is gone"),
+        ("a, *args", "a, *rest", "args is gone; rest is new"),
+    ],
+)
+def test_a_signature_that_drifted_is_told_by_what_changed(before: str, after: str, said: str) -> None:
+    mine, theirs = (expected_parameters(text) for text in (before, after))
+    assert signature_drift(mine, theirs) == f"its parameters differ: {said}"
+    assert signature_drift(mine, mine) == ""
 
 
 def test_what_moved_is_told_where_it_is_now(tmp_path: Path) -> None:
