@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from opswap.adapters.common.probe import version_key
+from opswap.adapters.common.compat import version_key
 
 FORMAT = 1
 #: The kinds of rows, and what each needs besides seam, kind, module and name; `value` may be there.

@@ -34,15 +34,15 @@ def tree_checks(folder: Path, table: str | None = None) -> list[Check]:
         version = tree.version
     except UnreadableSource as error:
         return [check("version", "fail", str(error), PROBE.remedy)]
+    verdict = PROBE.judge(version)
     contract = next((one for one in contracts() if one.table == table), None) if table else contract_for(version)
     if contract is None:
-        why = PROBE.check_version(version) or f"{ADAPTER.engine} {version} is not what was asked for"
         known = " or ".join(one.table for one in contracts())
-        return [
-            check("version", "fail", why, f"{PROBE.remedy}, or compare with one table all the same: --table {known}")
-        ]
+        remedy = f"{verdict.remedy}, or compare with one table all the same: --table {known}"
+        return [check("version", "fail", verdict.message, remedy)]
     told = f"{ADAPTER.engine} {version or 'without a version'}, compared with the table {contract.table}"
-    return [check("version", "ok", told), *_seam_checks(contract, tree)]
+    state = "warn" if table else verdict.state
+    return [check("version", state, f"{told}; {verdict.message}", verdict.remedy), *_seam_checks(contract, tree)]
 
 
 def _seam_checks(contract: Contract, tree: SourceTree) -> list[Check]:

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from opswap.adapters.common.compat import FILE, version_key
 from opswap.adapters.common.contract import Contract, for_version, read_all
 from opswap.adapters.common.drift import drifts
-from opswap.adapters.common.probe import AdapterRefused, Probe
+from opswap.adapters.common.probe import AdapterRefused, Probe, Verdict
 from opswap.adapters.common.source_tree import SourceTree
 from opswap.adapters.trtllm.seams import TABLE
 
@@ -40,31 +41,42 @@ def installed() -> SourceTree:
     return SourceTree(Path(places[0]), PACKAGE)
 
 
+def nearest(version: str) -> Contract:
+    """The table of a version, or the newest older one: for a version that the user has start all the same."""
+    older = [contract for contract in contracts() if version_key(contract.first) <= version_key(version)]
+    return contract_for(version) or (older or contracts())[-1]
+
+
 @dataclass(frozen=True)
 class ContractProbe(Probe):
     """A probe whose needs are the rows of the table of the installed version."""
 
-    def check_version(self, version: str) -> str | None:
-        if contract_for(version):
-            return None
+    @property
+    def remedy(self) -> str:
+        return f"pip install {self.package}=={NEWEST}"
+
+    def judge(self, version: str) -> Verdict:
+        verdict = super().judge(version)
+        if verdict.state != "fail" or contract_for(version):
+            return verdict
         known = "; ".join(f"{contract.table} for {contract.versions}" for contract in contracts())
-        return f"{self.engine} {version or '(no version)'} has no table of what the adapter relies on ({known})"
+        told = f"{self.engine} {version or '(no version)'} has no table of what the adapter relies on ({known})"
+        return Verdict("fail", told, self.remedy)
 
     def missing_needs(self, seams: list[str]) -> list[str]:
         tree = installed()
-        contract = contract_for(tree.version)
-        if contract is None:
-            return []
-        wanted = {*seams, *ALWAYS}
-        return [f"{drift.row.seam}: {drift.row.where}: {drift.why}" for drift in drifts(contract, tree, wanted)]
+        found = drifts(nearest(tree.version), tree, {*seams, *ALWAYS})
+        return [f"{drift.row.seam}: {drift.row.where}: {drift.why}" for drift in found]
 
 
 #: Rows that every seam needs: how the package is imported, and what is registered besides.
 ALWAYS = ("import", "models", "checkpoint")
+#: The newest release that a table is for.
+NEWEST = "1.2.1"
 PROBE = ContractProbe(
     engine="TensorRT-LLM",
     package=PACKAGE,
-    tested=("1.2.0", "1.2.1"),
+    versions=Path(__file__).with_name(FILE),
     needs={},
     skip_env=TABLE.skip_env,
     leave_out=f"leave out --custom_module_dirs, or set {STOCK}=1, to serve without it",

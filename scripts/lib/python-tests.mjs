@@ -10,6 +10,9 @@ const PLACES = {
   emulated: /^ops\/test_emulated\w*\.py$/,
   mpi: /(^|\/)test_mpi_\w+\.py$/,
   torch: /(^|\/)test_torch_\w+\.py$/,
+  // Whatever engine an environment has; "vllm" and "sglang" run these too.
+  adapters: /^adapters\/common\/test_every_\w+\.py$/,
+  sglang: /^adapters\/sglang\//,
   vllm: /^adapters\//,
   loaders: /^loaders\//,
   static: /^static\//,

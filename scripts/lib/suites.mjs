@@ -15,6 +15,7 @@ import { engineObstacle } from "./python.mjs";
 import { pythonTests } from "./python-tests.mjs";
 import { total } from "./results.mjs";
 import { ctest, pytest, vitest } from "./runners.mjs";
+import { buildSecond } from "./second-build.mjs";
 import { engineEnv, pythonEnv } from "./setup.mjs";
 import { step } from "./ui.mjs";
 
@@ -145,14 +146,17 @@ const freshVllmCache = (() => {
   };
 })();
 
-/** Those of a machine whose Python cannot run the engine are skips, with the reason. @param {Omit<Suite, "tier">} suite @returns {Suite} */
-function withEngine(suite) {
+/**
+ * Those of a machine whose Python cannot run the engine are skips, with the reason.
+ * @param {Omit<Suite, "tier">} suite @param {import("./python.mjs").Engine} [engine] @returns {Suite}
+ */
+function withEngine(suite, engine = "engine") {
   return {
     ...suite,
     tier: "engine",
     async setUp(workshop) {
       const VLLM_CACHE_ROOT = freshVllmCache();
-      const needs = engineObstacle(workshop.python) ?? (await suite.setUp(workshop));
+      const needs = engineObstacle(workshop.python, engine) ?? (await suite.setUp(workshop));
       return typeof needs === "string" ? needs : { ...needs, VLLM_CACHE_ROOT };
     },
   };
@@ -173,7 +177,8 @@ function enginePytest(place, { name, gb }, library = NOTHING) {
     },
     run: ({ tools }, variables, log) => {
       const environment = variables.OPSWAP_ENGINE_ENV ?? "";
-      return pytest(log, place, { environment, tools, args: pythonTests(place), variables });
+      const args = [...(place === "vllm" ? pythonTests("adapters") : []), ...pythonTests(place)];
+      return pytest(log, place, { environment, tools, args, variables });
     },
   });
 }
@@ -208,16 +213,33 @@ const SERVED = withEngine({
   gb: 6,
   async setUp(workshop) {
     const engine = await engineEnv(workshop);
-    return { OPSWAP_ENGINE_ENV: engine, OPSWAP_MODEL: await ensureModel(engine) };
+    const OPSWAP_SECOND_BUILD = await buildSecond(workshop.tools, "silu_and_mul");
+    return { OPSWAP_ENGINE_ENV: engine, OPSWAP_MODEL: await ensureModel(engine), OPSWAP_SECOND_BUILD };
   },
   run: (_, needs, log) => vitest(log, "engine", { ...pythonEnv(needs.OPSWAP_ENGINE_ENV ?? ""), ...needs }),
 });
+
+/** SGLang has a torch of its own, so its tests have an environment of their own. */
+const SGLANG = withEngine(
+  {
+    name: "Python with SGLang",
+    gb: 6,
+    setUp: async (workshop) => ({ OPSWAP_SGLANG_ENV: await engineEnv(workshop, "sglang") }),
+    run: ({ tools }, variables, log) => {
+      const environment = variables.OPSWAP_SGLANG_ENV ?? "";
+      const args = [...pythonTests("adapters"), ...pythonTests("sglang")];
+      return pytest(log, "sglang", { environment, tools, args, variables });
+    },
+  },
+  "sglang",
+);
 
 /** @returns {Suite[]} */
 export function allSuites() {
   const all = availableParallelism();
   return [
     VLLM,
+    SGLANG,
     { name: "Emulator", tier: "workshop", gb: 4, ...cmakeSuite("emulator", "emulator", () => [], all) },
     emulatedRooms("thread"),
     emulatedRooms("address"),

@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from opswap.adapters.common.probe import AdapterRefused
 from opswap.adapters.trtllm.adapter import ADAPTER
-from opswap.adapters.trtllm.probe import STOCK, contract_for
+from opswap.adapters.trtllm.probe import STOCK, nearest
 
 WAYS = {"1.2": "attention_class", "main": "attention_fmha"}
 
@@ -35,7 +35,5 @@ def stays(reason: str | None) -> bool:
 
 
 def install(context) -> None:
-    contract = contract_for(ADAPTER.state.engine_version)
-    if contract is None:  # the probe has refused such a version before
-        refuse(f"{ADAPTER.engine} {ADAPTER.state.engine_version}")
-    importlib.import_module(f"{__package__}.{WAYS[contract.table]}").install(context)
+    table = nearest(ADAPTER.state.engine_version).table
+    importlib.import_module(f"{__package__}.{WAYS[table]}").install(context)

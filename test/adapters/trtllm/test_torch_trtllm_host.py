@@ -32,7 +32,7 @@ def served(place: Path, table: str = "1.2", **env: str) -> tuple[dict[str, Any],
 
 @pytest.mark.parametrize("table", host.VERSIONS)
 def test_a_host_as_the_table_says_is_healthy(table: str, places: dict[str, Path]) -> None:
-    assert {row["state"] for row in doctor.tree_checks(places[table])} == {"ok"}
+    assert {row["state"] for row in doctor.tree_checks(places[table])} == {"ok", "warn"}
 
 
 def test_a_report_tells_that_the_ops_run(
