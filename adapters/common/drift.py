@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from opswap.adapters.common.contract import Contract, Row
-from opswap.adapters.common.source_tree import Function, Module, SourceTree, UnreadableSource
+from opswap.adapters.common.package_text import Function, Module, PackageText, UnreadableSource
 
 
 @dataclass(frozen=True)
@@ -27,13 +27,13 @@ class Drift:
     why: str
 
 
-def drifts(contract: Contract, tree: SourceTree, seams: set[str] | None = None) -> list[Drift]:
+def drifts(contract: Contract, tree: PackageText, seams: set[str] | None = None) -> list[Drift]:
     """All rows that drifted, or those of `seams`."""
     rows = [row for row in contract.rows if seams is None or row.seam in seams]
     return [Drift(row, why) for row in rows if (why := _why(row, tree))]
 
 
-def _why(row: Row, tree: SourceTree) -> str:
+def _why(row: Row, tree: PackageText) -> str:
     try:
         module = tree.module(row.module)
     except UnreadableSource as error:
@@ -47,7 +47,7 @@ def _why(row: Row, tree: SourceTree) -> str:
 _GONE = "it is not there"
 
 
-def _moved(row: Row, tree: SourceTree) -> str:
+def _moved(row: Row, tree: PackageText) -> str:
     defined = row.kind in ("function", "class", "variable", "attribute", "key")
     places = tree.elsewhere(row.name, row.module) if defined else []
     return f"; {', '.join(places[:3])} has one of that name" if places else ""

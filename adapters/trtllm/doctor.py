@@ -16,7 +16,7 @@ from opswap.adapters.common import checks
 from opswap.adapters.common.checks import Check, check
 from opswap.adapters.common.contract import Contract
 from opswap.adapters.common.drift import drifts
-from opswap.adapters.common.source_tree import SourceTree, UnreadableSource
+from opswap.adapters.common.package_text import PackageText, UnreadableSource
 from opswap.adapters.common.state import PluginState
 from opswap.adapters.trtllm.adapter import ADAPTER
 from opswap.adapters.trtllm.probe import PACKAGE, PROBE, contract_for, contracts
@@ -26,7 +26,7 @@ MOST_REPORT = 8 << 20
 
 def tree_checks(folder: Path, table: str | None = None) -> list[Check]:
     """One check of the version, one of each seam, and one of each row that drifted."""
-    tree = SourceTree(folder, PACKAGE)
+    tree = PackageText(folder, PACKAGE)
     if not tree.is_there:
         where = f"expected a folder {PACKAGE}, or one that has it, such as site-packages; {folder} is neither"
         return [check("tree", "fail", f"OPSWAP_E_USAGE: {where}", "give the folder that `pip show -f` names")]
@@ -45,7 +45,7 @@ def tree_checks(folder: Path, table: str | None = None) -> list[Check]:
     return [check("version", state, f"{told}; {verdict.message}", verdict.remedy), *_seam_checks(contract, tree)]
 
 
-def _seam_checks(contract: Contract, tree: SourceTree) -> list[Check]:
+def _seam_checks(contract: Contract, tree: PackageText) -> list[Check]:
     found = drifts(contract, tree)
     rows: list[Check] = []
     for seam in dict.fromkeys(row.seam for row in contract.rows):

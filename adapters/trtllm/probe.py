@@ -13,8 +13,8 @@ from pathlib import Path
 from opswap.adapters.common.compat import FILE, version_key
 from opswap.adapters.common.contract import Contract, for_version, read_all
 from opswap.adapters.common.drift import drifts
+from opswap.adapters.common.package_text import PackageText
 from opswap.adapters.common.probe import AdapterRefused, Probe, Verdict
-from opswap.adapters.common.source_tree import SourceTree
 from opswap.adapters.trtllm.seams import TABLE
 
 PACKAGE = "tensorrt_llm"
@@ -32,13 +32,13 @@ def contract_for(version: str) -> Contract | None:
     return for_version(contracts(), version)
 
 
-def installed() -> SourceTree:
+def installed() -> PackageText:
     """The package of this environment, found without importing it."""
     spec = importlib.util.find_spec(PACKAGE)
     places = list(spec.submodule_search_locations or []) if spec else []
     if not places:
         raise AdapterRefused(f"opswap: {PACKAGE} is not installed here; run this in TensorRT-LLM's environment")
-    return SourceTree(Path(places[0]), PACKAGE)
+    return PackageText(Path(places[0]), PACKAGE)
 
 
 def nearest(version: str) -> Contract:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from opswap.adapters.common.functional import rotary_embedding
+from opswap.adapters.common.functional import paged_attention, reshape_and_cache, rotary_embedding
 from opswap.adapters.common.paged_cache import slot_mapping
 
 #: Numbers of tensorrt_llm.functional's PositionEmbeddingType: whether it pairs halves, or None for no rotation.
@@ -116,21 +116,10 @@ def attend(
     block_size = cache.shape[3]
     slot_mapping(step.query_start_loc, step.positions, table.cpu(), slots, block_size)
     keys, values = cache[:, 0], cache[:, 1]
-    torch.ops.opswap.reshape_and_cache(_heads(k, layer), _heads(v, layer), keys, values, slots.to(device))
-    torch.ops.opswap.paged_attention(
-        out.view(tokens, layer.heads, layer.head_dim),
-        None,
-        q.view(tokens, layer.heads, layer.head_dim),
-        keys,
-        values,
-        table,
-        step.query_start_loc.to(device),
-        step.seq_lens.to(device),
-        layer.scale,
-        True,
-        -1,
-        0.0,
-    )
+    reshape_and_cache(_heads(k, layer), _heads(v, layer), keys, values, slots.to(device))
+    whole = (tokens, layer.heads, layer.head_dim)
+    batch = (table, step.query_start_loc.to(device), step.seq_lens.to(device))
+    paged_attention(out.view(whole), q.view(whole), (keys, values), batch, layer.scale)
 
 
 def _heads(part: torch.Tensor, layer: Layer) -> torch.Tensor:

@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from opswap.adapters.common.contract import Contract, ContractError, read
 from opswap.adapters.common.drift import drifts, expected_parameters, signature_drift
-from opswap.adapters.common.source_tree import SourceTree
+from opswap.adapters.common.package_text import PackageText
 from opswap.adapters.trtllm import doctor
 from opswap.adapters.trtllm.probe import CONTRACTS, PACKAGE, PROBE, contract_for, contracts
 from skeleton import Planted, planted, tree_of, write
@@ -69,7 +69,7 @@ def caught(change: Planted, contract: Contract, folder: Path) -> bool:
     (place / PACKAGE).mkdir(exist_ok=True)
     rows = tuple(row for row in contract.rows if row.module == change.row.module)
     part = Contract(contract.table, contract.package, contract.first, contract.below, rows, contract.commits)
-    return any(drift.row == change.row for drift in drifts(part, SourceTree(place, PACKAGE)))
+    return any(drift.row == change.row for drift in drifts(part, PackageText(place, PACKAGE)))
 
 
 @pytest.mark.parametrize("seed", range(50))

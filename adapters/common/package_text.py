@@ -91,7 +91,7 @@ def _assignments(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr | None]]:
                 yield target, node.value
 
 
-class SourceTree:
+class PackageText:
     """The package `package` in a folder: the package itself, or one that has it, such as site-packages."""
 
     def __init__(self, folder: Path, package: str) -> None:
