@@ -8,6 +8,7 @@ const PLACES = {
   "emulated-torch": /^ops\/test_emulated_torch\.py$/,
   "emulated-arrays": /^ops\/test_emulated_arrays\.py$/,
   emulated: /^ops\/test_emulated\w*\.py$/,
+  mpi: /(^|\/)test_mpi_\w+\.py$/,
   torch: /(^|\/)test_torch_\w+\.py$/,
   // Whatever engine an environment has; "vllm" and "sglang" run these too.
   adapters: /^adapters\/common\/test_every_\w+\.py$/,
