@@ -21,8 +21,8 @@ PLATFORMS = "sglang.srt.platforms"
 
 def engine_checks(state: PluginState, reports: list[Report], cache_pending: bool = False) -> list[Check]:
     """All checks of a running engine, from the server's own record and one report per rank."""
-    own = [plugin_check(state, reports), hook_check(reports), layer_check(reports), bypass_check(reports)]
-    return own + checks.engine_checks(ADAPTER, reports, cache_pending)
+    own = [plugin_check(state, reports), hook_check(reports), layer_check(reports)]
+    return [*own, checks.bypass_check(ADAPTER, reports), *checks.engine_checks(ADAPTER, reports, cache_pending)]
 
 
 def plugin_check(state: PluginState, reports: list[Report]) -> Check:
@@ -46,26 +46,13 @@ def hook_check(reports: list[Report]) -> Check:
 
 def layer_check(reports: list[Report]) -> Check:
     """Layers whose class has a seam and which run SGLang's own code all the same."""
-    own = {
-        (name, kinds["own"], "op" in kinds) for r in reports for name, kinds in r["layers"].items() if "own" in kinds
-    }
+    own = {(name, kinds["own"]) for r in reports for name, kinds in r["layers"].items() if "own" in kinds}
     if not own:
         return check("layers", "ok", "every layer of a class with a seam runs its op")
     told = "; ".join(f"{count} x {name}" for name, count in sorted(own))
     late = " A class of which no layer runs the op was built before the plugin came, is compiled, or has a forward of "
     remedy = f"nothing to do where the op does not offer it (see bypassed layers).{late}its own"
     return check("layers", "warn", f"run SGLang's own code: {told}", remedy)
-
-
-def bypass_check(reports: list[Report]) -> Check:
-    """What the model passes that no op takes, with how often."""
-    told = reports[0]["plugin"]["bypassed"] if reports else {}
-    if not told:
-        return check("bypassed layers", "ok", "none")
-    what = "; ".join(f"{count} x {key}" for key, count in told.items())
-    return check(
-        "bypassed layers", "warn", f"run SGLang's own code: {what}", "nothing to do: the ops do not offer this"
-    )
 
 
 def installation_checks() -> list[Check]:

@@ -14,6 +14,7 @@ export async function generate(tools) {
       "native/core",
       "adapters",
       "kernels",
+      "adapters",
       "evidence",
       "README.md",
       "ipc",

@@ -148,3 +148,14 @@ def test_sglang_itself_lets_the_end_through():
     assert (ran.returncode, ran.stdout) == (78, "")
     assert "OPSWAP_SGLANG_SKIP names attentoin; the seams are norm, activation" in ran.stderr
     assert "Traceback" not in ran.stderr
+
+
+def test_the_process_that_makes_text_imports_no_model():
+    program = (
+        "import sys, sglang.srt.managers.detokenizer_manager\n"
+        "from sglang.srt.plugins import load_plugins\nload_plugins()\n"
+        "print([name for name in sys.modules if name in ('opswap.adapters.sglang.framework', 'sglang.srt.models')])"
+    )
+    env = {**os.environ, "SGLANG_PLUGINS": "opswap", "OPSWAP_SGLANG_SKIP": ""}
+    ran = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, check=True)
+    assert ran.stdout == "[]\n"
