@@ -3,7 +3,8 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { discover } from "../../ts-client/src/client/index.js";
-import { Server, type Setup } from "../../ts-client/src/demo/server.js";
+import type { Setup } from "../../ts-client/src/demo/launch.js";
+import { Server } from "../../ts-client/src/demo/server.js";
 import { root } from "./harness.js";
 
 /** A folder of its own, so that no other engine of this machine is found by a verb that names none. */
