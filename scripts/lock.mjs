@@ -12,6 +12,7 @@ const ENVIRONMENTS = {
   uv: "3.10",
   tools: "3.10",
   engine: "3.11",
+  sglang: "3.11",
   bench: "3.11",
   llmcompressor: "3.11",
   package: "3.10",

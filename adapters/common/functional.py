@@ -72,6 +72,55 @@ def rotary_embedding(
     return query, key
 
 
+def token_pages(slots: torch.Tensor, page: int) -> torch.Tensor:
+    """A cache [slots, KH, D] in pages as the ops take it, [pages, KH, page, D]: other strides, the same storage."""
+    return slots.view(-1, page, *slots.shape[1:]).transpose(1, 2)
+
+
+def reshape_and_cache(
+    key: torch.Tensor,
+    value: torch.Tensor,
+    key_cache: torch.Tensor,
+    value_cache: torch.Tensor,
+    slot_mapping: torch.Tensor,
+) -> None:
+    """key and value [T, KH, D] into the slots of their tokens."""
+    torch.ops.opswap.reshape_and_cache(key, value, key_cache, value_cache, slot_mapping)
+
+
+def write_tokens(
+    key: torch.Tensor,
+    value: torch.Tensor,
+    key_slots: torch.Tensor,
+    value_slots: torch.Tensor,
+    slot_mapping: torch.Tensor,
+    head_size: int,
+) -> None:
+    """key and value [T, KH * D] into caches of one token a slot, [slots, KH * D]."""
+    tokens, slots = key.shape[0], key_slots.shape[0]
+    torch.ops.opswap.reshape_and_cache(
+        key.view(tokens, -1, head_size),
+        value.view(tokens, -1, head_size),
+        token_pages(key_slots.view(slots, -1, head_size), 1),
+        token_pages(value_slots.view(slots, -1, head_size), 1),
+        slot_mapping,
+    )
+
+
+def paged_attention(
+    out: torch.Tensor,
+    query: torch.Tensor,
+    caches: tuple[torch.Tensor, torch.Tensor],
+    batch: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
+    scale: float,
+    causal: bool = True,
+    window: int = -1,
+    softcap: float = 0.0,
+) -> None:
+    """query and out [T, QH, D]; `caches` are those of K and V, `batch` is block table, query_start_loc and seq_lens."""
+    torch.ops.opswap.paged_attention(out, None, query, *caches, *batch, scale, causal, window, softcap)
+
+
 def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
     """x [..., K] times weight [N, K] transposed."""
     if x.dim() == 2:

@@ -18,6 +18,7 @@ const NEEDED_GB = {
   tools: 1,
   package: 1,
   engine: 8,
+  sglang: 8,
   bench: 8,
   llmcompressor: 1,
   cuda: 1,

@@ -12,8 +12,10 @@ import { SetupError } from "./ui.mjs";
 const CANDIDATES = ["python3", "python3.12", "python3.13", "python3.11", "python3.10"];
 const OLDEST = 10;
 const NEWEST = 13;
-/** vLLM 0.33 itself asks for this. */
+/** vLLM 0.33 and SGLang 0.5.23 themselves ask for this. */
 export const OLDEST_FOR_ENGINE = 11;
+/** @typedef {"engine" | "sglang"} Engine an environment with an engine in it */
+const ENGINES = { engine: "vLLM 0.33.0", sglang: "SGLang 0.5.23" };
 
 const QUESTION = `
 import importlib.util as u, json, os, sys, sysconfig as s
@@ -83,8 +85,8 @@ export async function findPython() {
   return best;
 }
 
-/** @param {Python} python the reason why it cannot run vLLM, or null */
-export function engineObstacle(python) {
+/** @param {Python} python @param {Engine} [name] the reason why it cannot run that engine, or null */
+export function engineObstacle(python, name = "engine") {
   if (python.minor >= OLDEST_FOR_ENGINE) return null;
-  return `vLLM 0.33.0 needs Python 3.11 to 3.13 and only ${python.version} was found; on Debian or Ubuntu: sudo apt install python3.11 python3.11-venv python3.11-dev`;
+  return `${ENGINES[name]} needs Python 3.11 to 3.13 and only ${python.version} was found; on Debian or Ubuntu: sudo apt install python3.11 python3.11-venv python3.11-dev`;
 }

@@ -32,7 +32,7 @@ export async function prepare() {
 
 /**
  * Tells the command line where the environments are (build/environments.json).
- * @param {"tools" | "engine"} name
+ * @param {"tools" | "engine" | "sglang"} name
  * @param {string} folder
  */
 function record(name, folder) {
@@ -56,15 +56,15 @@ export async function build() {
 }
 
 /**
- * Folder of the engine's environment; refused where this machine's Python is too old for it.
- * @param {Workshop} workshop
+ * Folder of an engine's environment; refused where this machine's Python is too old for it.
+ * @param {Workshop} workshop @param {import("./python.mjs").Engine} [name] vLLM's or SGLang's, which has a torch of its own
  */
-export async function engineEnv(workshop) {
-  const obstacle = engineObstacle(workshop.python);
+export async function engineEnv(workshop, name = "engine") {
+  const obstacle = engineObstacle(workshop.python, name);
   if (obstacle !== null) throw new SetupError(obstacle);
-  const engine = await ensureEnv("engine", workshop.python);
-  record("engine", engine);
-  return engine;
+  const folder = await ensureEnv(name, workshop.python);
+  record(name, folder);
+  return folder;
 }
 
 /**

@@ -145,14 +145,17 @@ const freshVllmCache = (() => {
   };
 })();
 
-/** Those of a machine whose Python cannot run the engine are skips, with the reason. @param {Omit<Suite, "tier">} suite @returns {Suite} */
-function withEngine(suite) {
+/**
+ * Those of a machine whose Python cannot run the engine are skips, with the reason.
+ * @param {Omit<Suite, "tier">} suite @param {import("./python.mjs").Engine} [engine] @returns {Suite}
+ */
+function withEngine(suite, engine = "engine") {
   return {
     ...suite,
     tier: "engine",
     async setUp(workshop) {
       const VLLM_CACHE_ROOT = freshVllmCache();
-      const needs = engineObstacle(workshop.python) ?? (await suite.setUp(workshop));
+      const needs = engineObstacle(workshop.python, engine) ?? (await suite.setUp(workshop));
       return typeof needs === "string" ? needs : { ...needs, VLLM_CACHE_ROOT };
     },
   };
@@ -200,11 +203,26 @@ const SERVED = withEngine({
   run: (_, needs, log) => vitest(log, "engine", { ...pythonEnv(needs.OPSWAP_ENGINE_ENV ?? ""), ...needs }),
 });
 
+/** SGLang has a torch of its own, so its tests have an environment of their own. */
+const SGLANG = withEngine(
+  {
+    name: "Python with SGLang",
+    gb: 6,
+    setUp: async (workshop) => ({ OPSWAP_SGLANG_ENV: await engineEnv(workshop, "sglang") }),
+    run: ({ tools }, variables, log) => {
+      const environment = variables.OPSWAP_SGLANG_ENV ?? "";
+      return pytest(log, "sglang", { environment, tools, args: pythonTests("sglang"), variables });
+    },
+  },
+  "sglang",
+);
+
 /** @returns {Suite[]} */
 export function allSuites() {
   const all = availableParallelism();
   return [
     VLLM,
+    SGLANG,
     { name: "Emulator", tier: "workshop", gb: 4, ...cmakeSuite("emulator", "emulator", () => [], all) },
     emulatedRooms("thread"),
     emulatedRooms("address"),

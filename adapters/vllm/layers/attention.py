@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from opswap.adapters.common.functional import paged_attention, reshape_and_cache
 from opswap.adapters.vllm.adapter import ADAPTER
 
 from vllm.v1.attention.backend import (
@@ -144,18 +145,14 @@ class OpswapImpl(AttentionImpl[OpswapMetadata]):
         meta = attn_metadata
         key_cache, value_cache = self._views(kv_cache)
         if not self.shares_cache and key is not None:
-            torch.ops.opswap.reshape_and_cache(key, value, key_cache, value_cache, meta.slot_mapping)
+            reshape_and_cache(key, value, key_cache, value_cache, meta.slot_mapping)
         tokens = meta.num_tokens
         padded = query.shape[0] != tokens
-        torch.ops.opswap.paged_attention(
+        paged_attention(
             output[:tokens] if padded else output,
-            None,
             query[:tokens] if padded else query,
-            key_cache,
-            value_cache,
-            meta.block_table,
-            meta.query_start_loc,
-            meta.seq_lens,
+            (key_cache, value_cache),
+            (meta.block_table, meta.query_start_loc, meta.seq_lens),
             self.scale,
             meta.causal,
             self.sliding_window,

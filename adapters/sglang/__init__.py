@@ -1,0 +1,1 @@
+"""opswap inside SGLang: entry point and seams. Importing this package imports neither SGLang nor torch."""

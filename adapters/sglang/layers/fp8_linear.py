@@ -1,0 +1,64 @@
+"""Linear layers of checkpoints in FP8 with a scale per 128 x 128, on a CPU.
+
+SGLang asks one function for the kernel of such layers. The input stays in 16 bits: without FP8 arithmetic, quantising
+it would cost accuracy and gain nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from opswap.adapters.common.fp8 import BLOCK, fp8_linear
+from opswap.adapters.common.probe import AdapterRefused
+from opswap.adapters.sglang.layers.hooks import around, before
+
+DISPATCH = "sglang.srt.layers.quantization.fp8_utils.dispatch_w8a8_block_fp8_linear"
+LOADED = "sglang.srt.layers.quantization.fp8.Fp8LinearMethod.process_weights_after_loading"
+CONVERT = "opswap convert MODEL --to fp8_block128 --for sglang"
+
+
+def opswap_block_fp8(
+    input: torch.Tensor,
+    weight: torch.Tensor,
+    block_size: list[int],
+    weight_scale: torch.Tensor,
+    input_scale: torch.Tensor | None = None,
+    bias: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """SGLang's signature of such a kernel."""
+    if input_scale is not None or input.dtype not in (torch.bfloat16, torch.float16):
+        told = input.dtype if input_scale is None else "an input that is quantised already"
+        raise AdapterRefused(
+            f"opswap: linear layers in block FP8 take bfloat16 or float16, got {told}: --dtype bfloat16"
+        )
+    return fp8_linear(input, weight, weight_scale, bias, input.dtype)
+
+
+def dispatch(
+    _original: Callable[..., Any], weight_block_size: list[int] | None = None, act_scale_ue8m0: bool = False
+) -> Callable[..., torch.Tensor]:
+    if weight_block_size is not None and list(weight_block_size) != [BLOCK, BLOCK]:
+        raise AdapterRefused(
+            f"opswap: on a CPU linear layers in FP8 have a scale per {BLOCK} x {BLOCK}, this checkpoint has "
+            f"{' x '.join(map(str, weight_block_size))}: {CONVERT}; OPSWAP_SGLANG_SKIP=fp8_linear leaves them to SGLang"
+        )
+    return opswap_block_fp8
+
+
+def check_scales(_method: Any, layer: torch.nn.Module) -> None:
+    """A scale that was never loaded still has SGLang's smallest float32, and everything behind it is NaN."""
+    scale = getattr(layer, "weight_scale_inv", None)
+    if scale is None or scale.dtype != torch.float32 or not bool((scale == torch.finfo(torch.float32).min).any()):
+        return
+    name = getattr(layer, "prefix", "") or "a linear layer"
+    raise AdapterRefused(
+        f"opswap: {name} is in block FP8 and SGLang loaded no scales for it: its model class looks for them "
+        f"under another name than the checkpoint has. Serve BF16, or convert the model again: {CONVERT}"
+    )
+
+
+def install(_context) -> None:
+    around(DISPATCH, dispatch)
+    before(LOADED, check_scales)
