@@ -43,7 +43,7 @@ class Engine(Protocol):
 
 class EngineRanks:
     """The RankGroup of an engine. `answering` is the number of ranks that answer by the private socket; 0 means that
-    the engine's broadcast returns the answers. `direct_line` is for such ranks as are broadcast to between steps only."""
+    the engine's broadcast returns the answers. `direct_line` is for ranks that take broadcasts between steps."""
 
     def __init__(self, engine: Engine, answering: int = 0, direct_line: bool = False) -> None:
         self._engine = engine

@@ -48,7 +48,9 @@ def launch_server(original: Callable[..., Any], args: Any, *others: Any, **named
         return original(args, *others, **named)
 
 
-def serve(original: Callable[..., Any], args: Any, tokenizer: Any, template: Any, ports: Any, *others: Any, **named: Any) -> Any:
+def serve(
+    original: Callable[..., Any], args: Any, tokenizer: Any, template: Any, ports: Any, *others: Any, **named: Any
+) -> Any:
     """Around http_server._setup_and_run_http_server, when the schedulers are ready: the agent lives as long as it."""
     if os.environ.get(AGENT_ENV) == "off":
         return original(args, tokenizer, template, ports, *others, **named)

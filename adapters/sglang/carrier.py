@@ -1,6 +1,6 @@
 """Carries broadcasts from the agent to the schedulers of one engine, over the RPC socket that SGLang has for that.
 
-It is the same for an `Engine` object, which has opened the socket, and for a server, which leaves it to whoever opens it.
+It is the same for an `Engine` object, which has opened the socket, and for a server, which leaves that to others.
 The schedulers' answers come by the agent's private socket, so no reply of SGLang's is read, let alone unpickled.
 """
 

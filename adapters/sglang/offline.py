@@ -32,4 +32,6 @@ def attach(engine: Any, name: str) -> Attached:
             return own_rpc(*args, **kwargs)
 
     agent = agent_of(engine.server_args, name, engine.send_to_rpc, turnstile)
-    return Attached(agent, lambda: setattr(engine, "collective_rpc", collective_rpc), lambda: delattr(engine, "collective_rpc"))
+    return Attached(
+        agent, lambda: setattr(engine, "collective_rpc", collective_rpc), lambda: delattr(engine, "collective_rpc")
+    )

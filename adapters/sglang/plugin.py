@@ -26,7 +26,7 @@ def register() -> None:
         if not ADAPTER.state.registered:
             check_process()
             activate(ADAPTER)
-            _count_steps()
+            _hook_the_switch()
     except Exception as error:  # whatever it is, SGLang would swallow it
         _give_up(error)
 
@@ -47,10 +47,11 @@ def check_process() -> None:
         )
 
 
-def _count_steps() -> None:
-    from opswap.adapters.sglang import steps
+def _hook_the_switch() -> None:
+    from opswap.adapters.sglang import control, steps
 
     steps.install()
+    control.install()
 
 
 def _give_up(error: Exception) -> None:
