@@ -15,10 +15,9 @@ import zmq
 from opswap.adapters.common.agent import claimed, engine_name, url_of
 from opswap.adapters.common.offline import Attached, Turnstile
 from opswap.adapters.sglang.adapter import ADAPTER
-from opswap.adapters.sglang.carrier import agent_of
+from opswap.adapters.sglang.carrier import AGENT_ENV, agent_of, agents_are_off
 from opswap.ipc.errors import IpcError
 
-AGENT_ENV = "OPSWAP_SGLANG_AGENT"
 #: What the agent cannot carry: an argument of the server, its value without, and why not.
 NOT_CARRIED = (
     ("pp_size", 1, "--pp-size", "the stages of a pipeline run different steps at one time, so they share no boundary"),
@@ -40,10 +39,12 @@ def why_not(args: Any) -> str | None:
 
 def launch_server(original: Callable[..., Any], args: Any, *others: Any, **named: Any) -> Any:
     """Around http_server.launch_server: refuses before anything is loaded, and takes the engine's name."""
-    if os.environ.get(AGENT_ENV) == "off":
+    if agents_are_off():
         return original(args, *others, **named)
     if reason := why_not(args):
         raise SystemExit(f"opswap: no live switch with this server: {reason}; {AGENT_ENV}=off serves without an agent")
+    if args.dp_size > 1:  # the replicas have agents: replicas.py
+        return original(args, *others, **named)
     with _named(engine_name(ADAPTER, args.port)):
         return original(args, *others, **named)
 
@@ -52,7 +53,7 @@ def serve(
     original: Callable[..., Any], args: Any, tokenizer: Any, template: Any, ports: Any, *others: Any, **named: Any
 ) -> Any:
     """Around http_server._setup_and_run_http_server, when the schedulers are ready: the agent lives as long as it."""
-    if os.environ.get(AGENT_ENV) == "off":
+    if agents_are_off() or args.dp_size > 1:
         return original(args, tokenizer, template, ports, *others, **named)
     from sglang.srt.utils.network import get_zmq_socket
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from typing import Any
 
 import zmq
@@ -21,8 +22,14 @@ from opswap.adapters.sglang.scheduler import METHOD
 from opswap.ipc.agent import Agent
 from opswap.ipc.coordinator import all_answered, ask
 
+AGENT_ENV = "OPSWAP_SGLANG_AGENT"
 #: A rank that does not tell in time how far it is costs a figure, not the switch.
 PROGRESS_S = 2.0
+
+
+def agents_are_off() -> bool:
+    """Whether the user wants the ops without a switch."""
+    return os.environ.get(AGENT_ENV) == "off"
 
 
 class SchedulerEngine:

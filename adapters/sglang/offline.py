@@ -8,6 +8,7 @@ from typing import Any
 from opswap.adapters.common.offline import Attached, Turnstile
 from opswap.adapters.sglang.agent import why_not
 from opswap.adapters.sglang.carrier import agent_of
+from opswap.adapters.sglang.replicas import name_of
 from opswap.ipc.errors import IpcError
 
 
@@ -24,6 +25,11 @@ def attach(engine: Any, name: str) -> Attached:
     """
     if reason := why_not(engine.server_args):
         raise IpcError("OPSWAP_E_TOGGLE", f"no live switch of this engine: {reason}")
+    if engine.server_args.dp_size > 1:
+        first = name_of(engine.server_args, 0)
+        raise IpcError(
+            "OPSWAP_E_TOGGLE", f"each of its {engine.server_args.dp_size} replicas has an agent: {first}, ..."
+        )
     turnstile, own_rpc = Turnstile(), engine.collective_rpc
 
     @functools.wraps(own_rpc)

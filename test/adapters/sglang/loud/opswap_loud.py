@@ -1,0 +1,63 @@
+"""A plugin of the tests: an implementation that visibly changes tokens, and ranks that refuse, sleep and tell their trace.
+
+`SGLANG_PLUGINS=opswap,opswap_loud`, with this folder on PYTHONPATH.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import opswap
+
+LOUD = "loud"
+
+
+def negated(out, x) -> None:
+    """silu_and_mul with the wrong sign: no token survives it."""
+    import torch
+
+    half = x.shape[-1] // 2
+    out.copy_(-torch.nn.functional.silu(x[..., :half]) * x[..., half:])
+
+
+def register() -> None:
+    from opswap import torch_ops
+    from opswap.adapters.sglang import plugin, scheduler
+
+    plugin.register()  # whichever of the two SGLang calls first
+    torch_ops.register_impl("silu_and_mul", LOUD, negated)
+    scheduler.make_rank = _loud_rank(scheduler.SchedulerRank)
+
+
+def _loud_rank(base: type) -> type:
+    class LoudRank(base):
+        refusal: str | None = None
+
+        def opswap_prepare(self, *args: Any) -> dict[str, Any]:
+            if self.refusal is None:
+                return super().opswap_prepare(*args)
+            return {"rank": self.rank, "ok": False, "code": "OPSWAP_E_BUSY", "reason": self.refusal}
+
+        def opswap_plant(self, rank: int, refusal: str | None) -> None:
+            if rank == self.rank:
+                self.refusal = refusal
+
+        def opswap_sleep(self, seconds: float) -> None:
+            """Holds the rank up, as a long step does."""
+            time.sleep(seconds)
+
+        def opswap_steps(self) -> dict[str, Any]:
+            """Per step of the trace: which epochs its calls belong to, and which implementation each op ran on."""
+            steps: dict[int, dict[str, set]] = {}
+            after = 0
+            while page := opswap.trace_read(after):
+                after = page[-1]["sequence"]
+                for call in page:
+                    seen = steps.setdefault(call["step"], {"epochs": set(), "calls": set()})
+                    seen["epochs"].add(call["epoch"])
+                    seen["calls"].add(f"{call['op']}={call['impl']}")
+            rows = [[step, sorted(seen["epochs"]), sorted(seen["calls"])] for step, seen in steps.items()]
+            return {"rank": self.rank, "ok": True, "rows": rows}
+
+    return LoudRank
