@@ -26,10 +26,8 @@ def attach(engine: Any, name: str) -> Attached:
     if reason := why_not(engine.server_args):
         raise IpcError("OPSWAP_E_TOGGLE", f"no live switch of this engine: {reason}")
     if engine.server_args.dp_size > 1:
-        first = name_of(engine.server_args, 0)
-        raise IpcError(
-            "OPSWAP_E_TOGGLE", f"each of its {engine.server_args.dp_size} replicas has an agent: {first}, ..."
-        )
+        names = [name_of(engine.server_args, replica) for replica in range(engine.server_args.dp_size)]
+        raise IpcError("OPSWAP_E_TOGGLE", f"its replicas have agents already: {', '.join(names)}")
     turnstile, own_rpc = Turnstile(), engine.collective_rpc
 
     @functools.wraps(own_rpc)

@@ -27,14 +27,15 @@ def name_of(args: Any, replica: int) -> str:
     return f"{engine_name(ADAPTER, args.port)}-dp{replica}"
 
 
-def launch(original: Callable[..., Any], controller: Any, args: Any, ports: Any, gpu: int, replica: int | None) -> Any:
+def launch(original: Callable[..., Any], controller: Any, args: Any, ports: Any, *others: Any) -> Any:
     """Around DataParallelController.launch_tensor_parallel_group, which comes back when its schedulers are ready. It
-    runs on a thread, whose exceptions nobody reads: a name that is taken ends the server, as SGLang's own failures do."""
+    runs on a thread, whose exceptions nobody reads: a name that is taken ends the server, as SGLang's failures do."""
+    replica = others[1]
     if replica is None or agents_are_off():
-        return original(controller, args, ports, gpu, replica)
+        return original(controller, args, ports, *others)
     try:
         with claimed(name_of(args, replica)):
-            result = original(controller, args, ports, gpu, replica)
+            result = original(controller, args, ports, *others)
             _agents.append(_attach(args, ports, replica))
     except IpcError as error:
         print(f"opswap: {error.message} [{error.code}]\n  {error.remedy}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""A plugin of the tests: an implementation that visibly changes tokens, and ranks that refuse, sleep and tell their trace.
+"""A plugin of the tests: an implementation that visibly changes tokens, and ranks that refuse, sleep, tell their steps.
 
 `SGLANG_PLUGINS=opswap,opswap_loud`, with this folder on PYTHONPATH.
 """
