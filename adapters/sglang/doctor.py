@@ -51,7 +51,7 @@ def layer_check(reports: list[Report]) -> Check:
     }
     if not own:
         return check("layers", "ok", "every layer of a class with a seam runs its op")
-    told = "; ".join(f"{count} x {name}" for name, count, _ in sorted(own))
+    told = "; ".join(f"{count} x {name}" for name, count in sorted(own))
     late = " A class of which no layer runs the op was built before the plugin came, is compiled, or has a forward of "
     remedy = f"nothing to do where the op does not offer it (see bypassed layers).{late}its own"
     return check("layers", "warn", f"run SGLang's own code: {told}", remedy)

@@ -21,6 +21,7 @@ START_S = 600
 
 def one(model: str) -> None:
     """Says what the engine before it left, lifts it, and dies under the candidate again."""
+    sys.path.insert(0, str(Path(__file__).parents[1] / "adapters/common"))
     sys.path.insert(0, str(Path(__file__).parents[1] / "adapters/vllm"))
     import conftest  # sets the environment before vLLM reads it
     import opswap
@@ -46,6 +47,7 @@ def one(model: str) -> None:
 
 
 def measure(kills: int) -> dict[str, Any]:
+    sys.path.insert(0, str(Path(__file__).parents[1] / "adapters/common"))
     sys.path.insert(0, str(Path(__file__).parents[1] / "adapters/vllm"))
     from tiny import make_llama
 

@@ -15,6 +15,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "adapters/common"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "adapters/vllm"))
 import conftest  # sets the environment before vLLM reads it
 import opswap

@@ -13,12 +13,14 @@ os.environ["VLLM_PLUGINS"] = "opswap"
 os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
 os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
 # Workers are spawned and import these helpers by name; multiprocessing hands sys.path on.
-sys.path.insert(0, str(Path(__file__).parent))
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent / "common"))
+sys.path.insert(0, str(HERE))
 
 import pytest
+from suite import PROMPTS, demo_model
 
 EXTENSION = "loud_worker.LoudExtension"
-PROMPTS = [[1, 5, 9, 33, 77, 200], list(range(3, 60)), [11]]
 ENGINE = {
     "dtype": "float32",
     "max_model_len": 128,
@@ -49,13 +51,7 @@ def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def smollm2() -> Path:
-    """The demo's model, in fp32; kept beside the environments, so that it is made once per machine."""
-    from opswap.adapters.common.demo_model import ensure_model
-
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    return ensure_model(
-        Path(os.environ.get("OPSWAP_CACHE", cache / "opswap")) / "models" / "smollm2-135m-float32", "float32"
-    )
+    return demo_model()
 
 
 @pytest.fixture(scope="session")
@@ -103,3 +99,9 @@ def generate() -> Callable[..., list[list[int]]]:
         return [list(output.outputs[0].token_ids) for output in outputs]
 
     return run
+
+
+@pytest.fixture
+def served(eager: object, generate: Callable[..., list[list[int]]]) -> Callable[..., list[list[int]]]:
+    """What the common suite asks: greedy tokens of the tiny Llama."""
+    return lambda prompts, count: generate(eager, prompts, count)

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
-from conftest import PROMPTS
-from tiny import greedy_tokens
-
-USED_BY_LLAMA = {
-    "rms_norm",
-    "fused_add_rms_norm",
-    "silu_and_mul",
-    "rotary_embedding",
-    "reshape_and_cache",
-    "paged_attention",
-    "linear",
-    "greedy_sample",
-}
+from suite import (  # noqa: F401  the common tests, on the eager engine
+    PROMPTS,
+    USED_BY_LLAMA,
+    expected,
+    hugging_face_tokens,
+    test_every_layer_and_step_goes_through_the_ops,
+    test_every_usable_implementation_gives_the_same_tokens,
+    test_tiny_llama_equals_hugging_face,
+)
 
 
 def calls(llm) -> dict[str, int]:
@@ -23,38 +18,11 @@ def calls(llm) -> dict[str, int]:
     return {row["op"]: sum(impl["calls"] for impl in row["impls"]) for row in rows}
 
 
-@pytest.fixture(scope="module")
-def expected(tiny_llama):
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    return greedy_tokens(AutoModelForCausalLM.from_pretrained(tiny_llama, dtype=torch.float32), PROMPTS, 12)
-
-
-@pytest.mark.parametrize("mode", ["eager", "compiled"])
-def test_tiny_llama_equals_hugging_face(mode, request, generate, expected):
-    llm = request.getfixturevalue(mode)
-    llm.collective_rpc("opswap_reset_stats")
-    assert generate(llm) == expected
-    counted = calls(llm)
+def test_the_compiled_model_equals_hugging_face(compiled, generate, expected):  # noqa: F811
+    compiled.collective_rpc("opswap_reset_stats")
+    assert generate(compiled) == expected
+    counted = calls(compiled)
     assert {op for op in USED_BY_LLAMA if counted[op] == 0} == set()
-
-
-def test_every_layer_and_step_goes_through_the_ops(eager, generate):
-    """One prompt of 6 tokens and 4 new ones are 4 steps of 2 layers, exactly."""
-    eager.collective_rpc("opswap_reset_stats")
-    generate(eager, PROMPTS[:1], 4)
-    steps, layers = 4, 2
-    assert {op: calls(eager)[op] for op in sorted(USED_BY_LLAMA)} == {
-        "fused_add_rms_norm": steps * layers * 2,
-        "greedy_sample": steps,
-        "linear": steps * (layers * 4 + 1),
-        "paged_attention": steps * layers,
-        "reshape_and_cache": steps * layers,
-        "rms_norm": steps,
-        "rotary_embedding": steps * layers,
-        "silu_and_mul": steps * layers,
-    }
 
 
 def test_random_sampling_uses_the_op_and_its_seed(eager):
@@ -72,21 +40,18 @@ def test_random_sampling_uses_the_op_and_its_seed(eager):
 
 
 def test_smollm2_equals_hugging_face(smollm2, start_llm):
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(smollm2)
     question = [{"role": "user", "content": "What is the capital of France?"}]
     prompt = tokenizer.apply_chat_template(question, add_generation_prompt=True, return_dict=False)
     prompts = [prompt, tokenizer("Write a haiku about rain.").input_ids]
-    model = AutoModelForCausalLM.from_pretrained(smollm2, dtype=torch.float32)
-    expected = greedy_tokens(model, prompts, 24)
-    del model
+    wanted = hugging_face_tokens(smollm2, prompts, 24)
 
     from vllm import SamplingParams
 
     llm = start_llm(smollm2, enforce_eager=True, max_model_len=256)
     greedy = SamplingParams(temperature=0, max_tokens=24, ignore_eos=True, detokenize=False)
     outputs = llm.generate([{"prompt_token_ids": p} for p in prompts], greedy, use_tqdm=False)
-    assert [list(output.outputs[0].token_ids) for output in outputs] == expected
-    assert "Paris" in tokenizer.decode(expected[0])
+    assert [list(output.outputs[0].token_ids) for output in outputs] == wanted
+    assert "Paris" in tokenizer.decode(wanted[0])

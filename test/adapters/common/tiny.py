@@ -1,4 +1,4 @@
-"""A random two-layer Llama, small enough for seconds and divisible by two tensor-parallel ranks."""
+"""Random models of two layers, small enough for seconds and divisible by two tensor-parallel ranks."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from pathlib import Path
 VOCAB = 256
 
 
-def make_llama(folder: Path) -> Path:
-    """Writes the model in fp32. Weights are wide enough that greedy tokens have no near ties."""
+def make_tiny(kind: str, folder: Path, **changes: object) -> Path:
+    """Writes a model of a Hugging Face family (Llama, Qwen3, ...) in fp32. Weights are so wide that greedy tokens have no
+    near ties."""
     import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
+    import transformers
 
     torch.manual_seed(0)
-    config = LlamaConfig(
+    config = getattr(transformers, f"{kind}Config")(
         vocab_size=VOCAB,
         hidden_size=128,
         intermediate_size=256,
@@ -27,11 +28,16 @@ def make_llama(folder: Path) -> Path:
         bos_token_id=1,
         eos_token_id=2,
         pad_token_id=0,
+        **changes,
     )
-    model = LlamaForCausalLM(config).to(torch.float32)
+    model = getattr(transformers, f"{kind}ForCausalLM")(config).to(torch.float32)
     model.generation_config.eos_token_id = None
     model.save_pretrained(folder, safe_serialization=True)
     return folder
+
+
+def make_llama(folder: Path) -> Path:
+    return make_tiny("Llama", folder)
 
 
 def greedy_tokens(model: object, prompts: list[list[int]], count: int) -> list[list[int]]:
