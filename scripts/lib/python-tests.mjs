@@ -9,6 +9,7 @@ const PLACES = {
   "emulated-arrays": /^ops\/test_emulated_arrays\.py$/,
   emulated: /^ops\/test_emulated\w*\.py$/,
   torch: /(^|\/)test_torch_\w+\.py$/,
+  "sglang-engine": /^adapters\/sglang\/test_engine_\w+\.py$/,
   sglang: /^adapters\/sglang\//,
   vllm: /^adapters\//,
   loaders: /^loaders\//,

@@ -84,14 +84,10 @@ class Asked:
         self.engine.shutdown()
 
 
-def mixed_steps(ranks: list[list[Any]]) -> list[str]:
-    """Every violation of 'no step holds two epochs, and the ranks agree per step', in words; of `opswap_steps`."""
-    found, by_step = [], {}
-    for rank, rows in enumerate(ranks):
-        for step, epochs, calls in rows:
-            if step > 0 and len(epochs) > 1:
-                found.append(f"rank {rank} ran step {step} with epochs {epochs}")
-            other = by_step.setdefault(step, (epochs, calls))
-            if step > 0 and other != (epochs, calls):
-                found.append(f"the ranks ran step {step} differently: {other}, {(epochs, calls)}")
-    return found
+def calls_of(answer: dict[str, Any]) -> list[dict[str, Any]]:
+    """A rank's answer to `opswap_steps` as a trace, in which every call of a step and epoch stands once."""
+    return [
+        {"rank": answer["rank"], "step": step, "epoch": epoch, "op": op, "impl": impl}
+        for step, epoch, kind in answer["rows"]
+        for op, impl in answer["kinds"][kind]
+    ]

@@ -48,16 +48,15 @@ def _loud_rank(base: type) -> type:
             time.sleep(seconds)
 
         def opswap_steps(self) -> dict[str, Any]:
-            """Per step of the trace: which epochs its calls belong to, and which implementation each op ran on."""
-            steps: dict[int, dict[str, set]] = {}
+            """What ran, once for each step and epoch, in a form that is small enough to send: see `served.calls_of`."""
+            ran: dict[tuple[int, int], set[tuple[str, str]]] = {}
             after = 0
             while page := opswap.trace_read(after):
                 after = page[-1]["sequence"]
                 for call in page:
-                    seen = steps.setdefault(call["step"], {"epochs": set(), "calls": set()})
-                    seen["epochs"].add(call["epoch"])
-                    seen["calls"].add(f"{call['op']}={call['impl']}")
-            rows = [[step, sorted(seen["epochs"]), sorted(seen["calls"])] for step, seen in steps.items()]
-            return {"rank": self.rank, "ok": True, "rows": rows}
+                    ran.setdefault((call["step"], call["epoch"]), set()).add((call["op"], call["impl"]))
+            kinds = sorted({tuple(sorted(calls)) for calls in ran.values()})
+            rows = [[*when, kinds.index(tuple(sorted(calls)))] for when, calls in ran.items()]
+            return {"rank": self.rank, "ok": True, "kinds": kinds, "rows": rows}
 
     return LoudRank
