@@ -13,6 +13,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "common"))
 sys.path.insert(0, str(HERE / "rig"))
+sys.path.insert(0, str(HERE / "loud"))
 sys.path.insert(0, str(HERE))
 os.environ["SGLANG_PLUGINS"] = "opswap_cpu_rig,opswap"
 

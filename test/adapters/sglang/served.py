@@ -82,12 +82,3 @@ class Asked:
         self.engine.loop.call_soon_threadsafe(self.engine.loop.stop)
         self._thread.join()
         self.engine.shutdown()
-
-
-def calls_of(answer: dict[str, Any]) -> list[dict[str, Any]]:
-    """A rank's answer to `opswap_steps` as a trace, in which every call of a step and epoch stands once."""
-    return [
-        {"rank": answer["rank"], "step": step, "epoch": epoch, "op": op, "impl": impl}
-        for step, epoch, kind in answer["rows"]
-        for op, impl in answer["kinds"][kind]
-    ]

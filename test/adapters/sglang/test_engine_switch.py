@@ -9,7 +9,8 @@ import threading
 import pytest
 from checker import epochs_seen, mixed_steps
 from opswap.ipc.errors import IpcError
-from served import SMALL, Asked, calls_of, prepare_environment
+from opswap_loud import calls_of
+from served import SMALL, Asked, prepare_environment
 
 PAGE, SWITCHES, TIMEOUT_S = 16, 12, 60.0
 ARMS = ("loud", "cpu")

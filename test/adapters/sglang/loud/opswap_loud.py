@@ -5,12 +5,17 @@
 
 from __future__ import annotations
 
+import json
+import os
 import time
+from pathlib import Path
 from typing import Any
 
 import opswap
 
 LOUD = "loud"
+#: Where a rank that reports leaves what its steps ran, for servers, whose agent does not hand out traces.
+STEPS = os.environ.get("OPSWAP_LOUD_STEPS")
 
 
 def negated(out, x) -> None:
@@ -30,9 +35,29 @@ def register() -> None:
     scheduler.make_rank = _loud_rank(scheduler.SchedulerRank)
 
 
+def calls_of(answer: dict[str, Any]) -> list[dict[str, Any]]:
+    """A rank's answer to `opswap_steps` as a trace, in which every call of a step and epoch stands once."""
+    return [
+        {"rank": answer["rank"], "step": step, "epoch": epoch, "op": op, "impl": impl}
+        for step, epoch, kind in answer["rows"]
+        for op, impl in answer["kinds"][kind]
+    ]
+
+
 def _loud_rank(base: type) -> type:
     class LoudRank(base):
         refusal: str | None = None
+
+        def __init__(self, scheduler: Any) -> None:
+            super().__init__(scheduler)
+            if STEPS:
+                opswap.trace_start(1 << 21)
+
+        def opswap_report(self) -> dict[str, Any]:
+            if STEPS:
+                calls = calls_of(self.opswap_steps())
+                Path(STEPS, f"steps-{self.rank}.json").write_text(json.dumps(calls))
+            return super().opswap_report()
 
         def opswap_prepare(self, *args: Any) -> dict[str, Any]:
             if self.refusal is None:
@@ -48,7 +73,7 @@ def _loud_rank(base: type) -> type:
             time.sleep(seconds)
 
         def opswap_steps(self) -> dict[str, Any]:
-            """What ran, once for each step and epoch, in a form that is small enough to send: see `served.calls_of`."""
+            """What ran, once for each step and epoch, in a form that is small enough to send: see `calls_of`."""
             ran: dict[tuple[int, int], set[tuple[str, str]]] = {}
             after = 0
             while page := opswap.trace_read(after):
