@@ -68,7 +68,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="sr", dir="/tmp") as folder:
         os.environ["OPSWAP_RUNTIME_DIR"] = folder
         import sglang
-        from opswap.adapters.sglang.offline import attach
+        from opswap.adapters.sglang import attach
 
         asked = Asked(sglang.Engine(model_path=model, tp_size=2, page_size=16, **SMALL))
         with attach(asked.engine, "two-ranks") as attached:

@@ -31,7 +31,7 @@ def asked(tmp_path_factory, tiny_llama):
 
 @pytest.fixture(scope="module")
 def attached(asked):
-    from opswap.adapters.sglang.offline import attach
+    from opswap.adapters.sglang import attach
 
     with attach(asked.engine, "two-ranks") as attached:
         yield attached
