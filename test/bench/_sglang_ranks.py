@@ -13,8 +13,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-TESTS = Path(__file__).parents[1] / "adapters"
-sys.path[:0] = [str(TESTS / "common"), str(TESTS / "sglang"), str(TESTS / "sglang/loud")]
+sys.path.insert(0, str(Path(__file__).parents[1] / "adapters/common"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "adapters/sglang"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "adapters/sglang/loud"))
 
 from checker import epochs_seen, mixed_steps
 from opswap_loud import calls_of

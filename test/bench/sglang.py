@@ -1,8 +1,8 @@
 """`npm run bench -- sglang`: the figures of SGLang's adapter, row by row, as JSON with the machine's load.
 
 `--row NAME` runs one row, and may be given several times; without it all are named and none runs. `--count N` makes the
-switches or rounds of a row more or fewer. Two environments take part: vLLM's Python runs this, and OPSWAP_SGLANG_PYTHON is
-SGLang's. Where two sides are compared both stay up and take turns, and whose turn it is not is stopped.
+switches or rounds of a row more or fewer. vLLM's Python runs this, and OPSWAP_SGLANG_PYTHON is SGLang's. Where two sides
+are compared both stay up and take turns, and whose turn it is not is stopped.
 """
 
 from __future__ import annotations
@@ -189,7 +189,7 @@ def ranks(count: int) -> dict[str, Any]:
 
 
 def server_ranks(count: int) -> dict[str, Any]:
-    """A server at TP=2, switched by its agent's socket; its ranks write what each step ran when they are asked to report."""
+    """A server at TP=2, switched by its agent's socket; the ranks write what each step ran when they report."""
     sys.path.insert(0, str(ROOT / "test/adapters/common"))
     from checker import mixed_steps
 
@@ -224,8 +224,8 @@ def startup(rounds: int) -> dict[str, Any]:
     seen: dict[str, list[float]] = {"opswap_cpu_rig,opswap": [], "opswap_cpu_rig": []}
     for _ in range(rounds):
         for plugins, values in seen.items():
-            found = subprocess.run([PYTHON, "-c", code], env=environment(plugins), stdout=subprocess.PIPE, text=True)
-            values.append(float(found.stdout.split("SECONDS")[1]))
+            told = subprocess.check_output([PYTHON, "-c", code], env=environment(plugins), text=True)
+            values.append(float(told.split("SECONDS")[1]))
     middle = [round(statistics.median(values), 3) for values in seen.values()]
     return {
         "added_s": round(middle[0] - middle[1], 3),
