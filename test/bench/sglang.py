@@ -1,7 +1,7 @@
 """`npm run bench -- sglang`: the figures of SGLang's adapter, row by row, as JSON with the machine's load.
 
 `--row NAME` runs one row, and may be given several times; without it all are named and none runs. `--count N` makes the
-switches or rounds of a row more or fewer. vLLM's Python runs this, and OPSWAP_SGLANG_PYTHON is SGLang's. Where two sides
+switches or rounds of a row more or fewer. vLLM's Python runs this; OPSWAP_SGLANG_PYTHON is SGLang's. Where two sides
 are compared both stay up and take turns, and whose turn it is not is stopped.
 """
 
