@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from opswap.adapters.common import ops
 
 BLOCK = 128
 
@@ -13,7 +14,7 @@ def fp8_linear(
     """x [..., K] times the dequantised weight [N, K] transposed, as `dtype`."""
     rows = x.reshape(-1, x.shape[-1])
     out = torch.empty((rows.shape[0], weight.shape[0]), dtype=dtype, device=x.device)
-    torch.ops.opswap.gemm_fp8_block128(out, rows, None, weight, scale, bias)
+    ops.gemm_fp8_block128(out, rows, None, weight, scale, bias)
     return out.view(*x.shape[:-1], weight.shape[0])
 
 

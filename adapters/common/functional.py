@@ -1,11 +1,14 @@
 """The ops as functions on tensors of any leading shape, [..., H], which is how engines' layers call them.
 
+They are made of the functions in `ops`, which come from op.json; no layer calls anything else.
+
 Two dimensions, the usual case, take no reshape: a layer is called for every token.
 """
 
 from __future__ import annotations
 
 import torch
+from opswap.adapters.common import ops
 
 
 def gated(op, x: torch.Tensor) -> torch.Tensor:
@@ -21,23 +24,23 @@ def gated(op, x: torch.Tensor) -> torch.Tensor:
 
 def silu_and_mul(x: torch.Tensor) -> torch.Tensor:
     """x [..., 2 I] -> [..., I]."""
-    return gated(torch.ops.opswap.silu_and_mul, x)
+    return gated(ops.silu_and_mul, x)
 
 
 def gelu_tanh_and_mul(x: torch.Tensor) -> torch.Tensor:
     """x [..., 2 I] -> [..., I]."""
-    return gated(torch.ops.opswap.gelu_tanh_and_mul, x)
+    return gated(ops.gelu_tanh_and_mul, x)
 
 
 def rms_norm(x: torch.Tensor, weight: torch.Tensor, epsilon: float) -> torch.Tensor:
     """x [..., H], a new tensor."""
     if x.dim() == 2:
         out = torch.empty_like(x)
-        torch.ops.opswap.rms_norm(out, x, weight, epsilon)
+        ops.rms_norm(out, x, weight, epsilon)
         return out
     out = torch.empty(x.shape, dtype=x.dtype, device=x.device)
     hidden = x.shape[-1]
-    torch.ops.opswap.rms_norm(out.view(-1, hidden), x.reshape(-1, hidden), weight, epsilon)
+    ops.rms_norm(out.view(-1, hidden), x.reshape(-1, hidden), weight, epsilon)
     return out
 
 
@@ -46,7 +49,7 @@ def fused_add_rms_norm(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """x and residual [..., H], both updated in place and returned."""
     hidden = x.shape[-1]
-    torch.ops.opswap.fused_add_rms_norm(x.view(-1, hidden), residual.view(-1, hidden), weight, epsilon)
+    ops.fused_add_rms_norm(x.view(-1, hidden), residual.view(-1, hidden), weight, epsilon)
     return x, residual
 
 
@@ -62,7 +65,7 @@ def rotary_embedding(
     if positions.dim() != 1:
         positions = positions.flatten()
     tokens = positions.shape[0]
-    torch.ops.opswap.rotary_embedding(
+    ops.rotary_embedding(
         positions,
         query.view(tokens, -1, head_size),
         None if key is None else key.view(tokens, -1, head_size),
@@ -85,7 +88,7 @@ def reshape_and_cache(
     slot_mapping: torch.Tensor,
 ) -> None:
     """key and value [T, KH, D] into the slots of their tokens."""
-    torch.ops.opswap.reshape_and_cache(key, value, key_cache, value_cache, slot_mapping)
+    ops.reshape_and_cache(key, value, key_cache, value_cache, slot_mapping)
 
 
 def write_tokens(
@@ -98,7 +101,7 @@ def write_tokens(
 ) -> None:
     """key and value [T, KH * D] into caches of one token a slot, [slots, KH * D]."""
     tokens, slots = key.shape[0], key_slots.shape[0]
-    torch.ops.opswap.reshape_and_cache(
+    ops.reshape_and_cache(
         key.view(tokens, -1, head_size),
         value.view(tokens, -1, head_size),
         token_pages(key_slots.view(slots, -1, head_size), 1),
@@ -118,31 +121,31 @@ def paged_attention(
     softcap: float = 0.0,
 ) -> None:
     """query and out [T, QH, D]; `caches` are those of K and V, `batch` is block table, query_start_loc and seq_lens."""
-    torch.ops.opswap.paged_attention(out, None, query, *caches, *batch, scale, causal, window, softcap)
+    ops.paged_attention(out, None, query, *caches, *batch, scale, causal, window, softcap)
 
 
 def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
     """x [..., K] times weight [N, K] transposed."""
     if x.dim() == 2:
         out = torch.empty((x.shape[0], weight.shape[0]), dtype=x.dtype, device=x.device)
-        torch.ops.opswap.linear(out, x, weight, bias)
+        ops.linear(out, x, weight, bias)
         return out
     out = torch.empty((*x.shape[:-1], weight.shape[0]), dtype=x.dtype, device=x.device)
-    torch.ops.opswap.linear(out.view(-1, weight.shape[0]), x.reshape(-1, x.shape[-1]), weight, bias)
+    ops.linear(out.view(-1, weight.shape[0]), x.reshape(-1, x.shape[-1]), weight, bias)
     return out
 
 
 def greedy_sample(logits: torch.Tensor) -> torch.Tensor:
     """logits [B, V] -> token ids [B] int64; ties go to the lower index."""
     token_ids = torch.empty(logits.shape[0], dtype=torch.int64, device=logits.device)
-    torch.ops.opswap.greedy_sample(token_ids, logits)
+    ops.greedy_sample(token_ids, logits)
     return token_ids
 
 
 def gumbel_sample(logits: torch.Tensor, seeds: torch.Tensor) -> torch.Tensor:
     """logits [B, V] and seeds [B] int64 -> one draw per row from softmax(logits)."""
     token_ids = torch.empty(logits.shape[0], dtype=torch.int64, device=logits.device)
-    torch.ops.opswap.gumbel_sample(token_ids, logits, seeds)
+    ops.gumbel_sample(token_ids, logits, seeds)
     return token_ids
 
 

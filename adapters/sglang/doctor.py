@@ -46,9 +46,7 @@ def hook_check(reports: list[Report]) -> Check:
 
 def layer_check(reports: list[Report]) -> Check:
     """Layers whose class has a seam and which run SGLang's own code all the same."""
-    own = {
-        (name, kinds["own"], "op" in kinds) for r in reports for name, kinds in r["layers"].items() if "own" in kinds
-    }
+    own = {(name, kinds["own"]) for r in reports for name, kinds in r["layers"].items() if "own" in kinds}
     if not own:
         return check("layers", "ok", "every layer of a class with a seam runs its op")
     told = "; ".join(f"{count} x {name}" for name, count in sorted(own))

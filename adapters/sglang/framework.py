@@ -104,7 +104,7 @@ def paged_attention(
     import torch
 
     size = key_cache.shape[2]
-    slots = (block_table.long()[:, :, None] * size + torch.arange(size)).flatten(1)
+    slots = (block_table.long()[:, :, None] * size + torch.arange(size, device=block_table.device)).flatten(1)
     counts = query_start_loc[1:] - query_start_loc[:-1]
     keys, values = (c.transpose(1, 2).reshape(-1, c.shape[1], c.shape[3]) for c in (key_cache, value_cache))
     shared = {
@@ -112,7 +112,7 @@ def paged_attention(
         "enable_gqa": query.shape[1] != key_cache.shape[1],
         "sliding_window_size": sliding_window - 1 if sliding_window > 0 else None,
     }
-    rows = slots, torch.arange(slots.shape[0]), seq_lens.long()
+    rows = slots, torch.arange(slots.shape[0], device=slots.device), seq_lens.long()
     if bool((counts == 1).all()):
         _torch_native()._run_sdpa_forward_decode(query, out, keys, values, *rows, **shared)
         return

@@ -10,18 +10,23 @@ from __future__ import annotations
 import os
 import sys
 
+from opswap.adapters.common import framework
 from opswap.adapters.common.plugin import activate
 from opswap.adapters.common.probe import AdapterRefused
 from opswap.adapters.sglang.adapter import ADAPTER
 from opswap.adapters.sglang.probe import CONTROL
 
 STRICT = "OPSWAP_SGLANG_STRICT"
+MANAGERS, RUNNER = "sglang.srt.managers", "sglang.srt.model_executor.model_runner"
 #: Of <sysexits.h>: something in the configuration is wrong.
 EXIT_CONFIGURATION = 78
 
 
 def register() -> None:
     """Registers the ops with torch and installs the seams. Safe to call again."""
+    if detokenizes():
+        ADAPTER.state.begin()
+        return
     try:
         if not ADAPTER.state.registered:
             check_process()
@@ -29,6 +34,18 @@ def register() -> None:
             _hook_the_switch()
     except Exception as error:  # whatever it is, SGLang would swallow it
         _give_up(error)
+
+
+def register_framework(ops: list[str]) -> None:
+    """The entry point of the group opswap.variants: SGLang's own kernels for `ops`, in a process without an engine."""
+    framework.register(ADAPTER, ops)
+
+
+def detokenizes() -> bool:
+    """Whether this is the process that only turns tokens into text: nothing of a model's is imported there, which takes
+    seconds of a processor's time."""
+    loaded = sys.modules
+    return f"{MANAGERS}.detokenizer_manager" in loaded and RUNNER not in loaded
 
 
 def check_process() -> None:

@@ -78,6 +78,7 @@ CONTROL: tuple[Need, ...] = (
     _HOOKS,
     Need("sglang.srt.model_executor.model_runner:ModelRunner.forward", ("forward_batch",)),
     Need("sglang.srt.runtime_context:publish_role"),
+    Need("sglang.srt.runtime_context:get_observability"),
 )
 _RUNNER = "sglang.srt.model_executor.model_runner:ModelRunner"
 GRAPHS: tuple[Need, ...] = (

@@ -10,7 +10,7 @@ import json
 import sys
 from pathlib import Path
 
-from . import cpp, docs, evidence, seams, sm90, spec, ts
+from . import cpp, docs, evidence, py, seams, sm90, spec, ts
 
 
 def committed(root: Path, ops: list[spec.Op], manifest: dict) -> dict[str, str]:
@@ -19,6 +19,7 @@ def committed(root: Path, ops: list[spec.Op], manifest: dict) -> dict[str, str]:
     library = {row["name"]: row for row in manifest["errors"]}
     return {
         "ts-client/src/generated/ops.ts": ts.source(ops),
+        "adapters/common/ops.py": py.source(ops),
         "docs/ops.md": docs.ops_page(ops, seams.tables(root)),
         "README.md": docs.readme(root, ops),
         "docs/errors.md": docs.errors_page(manifest["errors"], protocol, converter),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,12 @@ def test_no_seam_is_treated_by_its_name() -> None:
     assert "seams.py" in found
     assert {name: set(strings) & seams for name, strings in found.items() if set(strings) & seams} == {}
     assert compared_names('if seam.name == "attention": pass') == ["attention"]
+
+
+def test_layers_call_ops_by_the_functions_that_are_made_from_the_declarations() -> None:
+    own = [path for path in files("adapters/*.py") if path != ROOT / "adapters/common/ops.py"]
+    assert len(own) > 40
+    assert [path for path in own if re.search(r"torch\.ops\.opswap\.\w", path.read_text("utf-8"))] == []
 
 
 def test_what_the_page_of_ops_says_of_an_engine(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ Only what is missing is defined, so on a wheel with real CPU kernels nothing is 
 from __future__ import annotations
 
 import torch
-from opswap.adapters.common import functional, paged_cache
+from opswap.adapters.common import functional, ops, paged_cache
 from opswap.adapters.common.torch_library import define_missing
 
 
@@ -41,7 +41,7 @@ def static_scaled_fp8_quant(
             f"opswap: _C::static_scaled_fp8_quant takes one scale here, got {list(scale.shape)}, groups {group_shape}"
         )
     # Without groups and with the scale given, rows that pad the result stay as they are.
-    torch.ops.opswap.quantize_fp8(result[: input.shape[0]], scale.float().view(1, 1), input, 0, 0, True)
+    ops.quantize_fp8(result[: input.shape[0]], scale.float().view(1, 1), input, 0, 0, True)
 
 
 SHIMS = {

@@ -8,8 +8,7 @@ VOCAB = 256
 
 
 def make_tiny(kind: str, folder: Path, **changes: object) -> Path:
-    """Writes a model of a Hugging Face family (Llama, Qwen3, ...) in fp32. Weights are so wide that greedy tokens have no
-    near ties."""
+    """Writes a model of a family (Llama, ...) in fp32. Weights are so wide that greedy tokens have no near ties."""
     import torch
     import transformers
 

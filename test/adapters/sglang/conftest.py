@@ -10,11 +10,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent / "common"))
-sys.path.insert(0, str(HERE / "rig"))
-sys.path.insert(0, str(HERE / "loud"))
-sys.path.insert(0, str(HERE))
+sys.path.insert(0, str(Path(__file__).parents[1] / "common"))
+sys.path.insert(0, str(Path(__file__).parent / "rig"))
+sys.path.insert(0, str(Path(__file__).parent / "loud"))
+sys.path.insert(0, str(Path(__file__).parent))
 os.environ["SGLANG_PLUGINS"] = "opswap_cpu_rig,opswap"
 
 import pytest

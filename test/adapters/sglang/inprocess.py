@@ -55,9 +55,13 @@ class Engine:
             _, logits = self._batch_runner.decode(tokens, batch)
         return [list(row) for row in zip(*found, strict=True)]
 
-    def _prefill(self, prompts: list[list[int]]) -> tuple[Any, Any, Any]:
+    def extend(self, requests: list[Any]) -> tuple[Any, Any, Any]:
+        """Chosen tokens, logits, and the batch of requests that nothing is cached of."""
         self._batch_runner.clear()
-        return self._batch_runner.extend([request(number, prompt) for number, prompt in enumerate(prompts)])
+        return self._batch_runner.extend(requests)
+
+    def _prefill(self, prompts: list[list[int]]) -> tuple[Any, Any, Any]:
+        return self.extend([request(number, prompt) for number, prompt in enumerate(prompts)])
 
 
 def request(number: int, prompt: list[int]) -> Any:

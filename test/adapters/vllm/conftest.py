@@ -13,9 +13,8 @@ os.environ["VLLM_PLUGINS"] = "opswap"
 os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
 os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
 # Workers are spawned and import these helpers by name; multiprocessing hands sys.path on.
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent / "common"))
-sys.path.insert(0, str(HERE))
+sys.path.insert(0, str(Path(__file__).parents[1] / "common"))
+sys.path.insert(0, str(Path(__file__).parent))
 
 import pytest
 from suite import PROMPTS, demo_model

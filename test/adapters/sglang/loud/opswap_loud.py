@@ -31,6 +31,8 @@ def register() -> None:
     from opswap.adapters.sglang import plugin, scheduler
 
     plugin.register()  # whichever of the two SGLang calls first
+    if plugin.detokenizes():
+        return
     torch_ops.register_impl("silu_and_mul", LOUD, negated)
     scheduler.make_rank = _loud_rank(scheduler.SchedulerRank)
 
