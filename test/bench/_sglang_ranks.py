@@ -57,7 +57,7 @@ def refused(asked: Asked, attached: Any, count: int) -> dict[str, Any]:
             try:
                 attached.run(attached.agent.coordinator.use({"silu_and_mul": ARMS[number % 2]}, 60.0))
             except IpcError as error:
-                named += f"rank {number % 2}: planted" in error.message
+                named += [told["rank"] for told in error.ranks] == [number % 2]
             changed += before != [answer["choice"] for answer in attached.run(ranks.call("status"))]
             attached.run(ranks.call("plant", number % 2, None))
     return {"planted": count, "named": named, "changed": changed}

@@ -97,10 +97,11 @@ def test_a_refusing_rank_is_named_and_nothing_changes(use, call, attached):
     before = [answer["choice"] for answer in by_rank(call("status"))]
     call("plant", 1, "planted")
     try:
-        with pytest.raises(IpcError, match=r"1 of 2 ranks refused, nothing changed: rank 1: planted"):
+        with pytest.raises(IpcError, match=r"1 of 2 ranks refused, nothing changed: planted") as refused:
             use(rms_norm="ref")
     finally:
         call("plant", 1, None)
+    assert [told["rank"] for told in refused.value.ranks] == [1]
     assert [answer["choice"] for answer in by_rank(call("status"))] == before
 
 
