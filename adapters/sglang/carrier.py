@@ -23,6 +23,7 @@ from opswap.ipc.agent import Agent
 from opswap.ipc.coordinator import all_answered, ask
 
 AGENT_ENV = "OPSWAP_SGLANG_AGENT"
+CONNECT_MS = 5000
 #: A rank that does not tell in time how far it is costs a figure, not the switch.
 PROGRESS_S = 2.0
 
@@ -65,6 +66,9 @@ class SchedulerEngine:
     def _send_now(self, calls: str) -> None:
         from sglang.srt.managers.io_struct import RpcReqInput, sock_send
 
+        # A socket that was just opened has no scheduler yet, and one whose scheduler died has none again.
+        if not self._socket.poll(CONNECT_MS, zmq.POLLOUT):
+            raise ConnectionError(f"no scheduler took the call in {CONNECT_MS / 1000:g} s")
         sock_send(self._socket, RpcReqInput(method=METHOD, parameters={"calls": calls}), zmq.NOBLOCK)
 
 
