@@ -83,6 +83,16 @@ def _is_idle(row: Seam, report: Report) -> bool:
     return not any(report["calls"].get(op, 0) for op in row.ops)
 
 
+def bypass_check(adapter: Adapter, reports: list[Report]) -> Check:
+    """What the model has that no op takes, with how often."""
+    told = reports[0]["plugin"]["bypassed"] if reports else {}
+    if not told:
+        return check("bypassed layers", "ok", "none")
+    what = "; ".join(f"{count} x {key}" for key, count in told.items())
+    told_of = f"run {adapter.engine}'s own code: {what}"
+    return check("bypassed layers", "warn", told_of, "nothing to do: the ops do not offer this")
+
+
 def device_check(reports: list[Report]) -> Check:
     """A machine without a usable CUDA device is no failure: the CPU implementations serve it."""
     status = {r["version"].get("device_status", "unknown") for r in reports}

@@ -21,8 +21,8 @@ PLATFORMS = "sglang.srt.platforms"
 
 def engine_checks(state: PluginState, reports: list[Report], cache_pending: bool = False) -> list[Check]:
     """All checks of a running engine, from the server's own record and one report per rank."""
-    own = [plugin_check(state, reports), hook_check(reports), layer_check(reports), bypass_check(reports)]
-    return own + checks.engine_checks(ADAPTER, reports, cache_pending)
+    own = [plugin_check(state, reports), hook_check(reports), layer_check(reports)]
+    return [*own, checks.bypass_check(ADAPTER, reports), *checks.engine_checks(ADAPTER, reports, cache_pending)]
 
 
 def plugin_check(state: PluginState, reports: list[Report]) -> Check:
@@ -53,17 +53,6 @@ def layer_check(reports: list[Report]) -> Check:
     late = " A class of which no layer runs the op was built before the plugin came, is compiled, or has a forward of "
     remedy = f"nothing to do where the op does not offer it (see bypassed layers).{late}its own"
     return check("layers", "warn", f"run SGLang's own code: {told}", remedy)
-
-
-def bypass_check(reports: list[Report]) -> Check:
-    """What the model passes that no op takes, with how often."""
-    told = reports[0]["plugin"]["bypassed"] if reports else {}
-    if not told:
-        return check("bypassed layers", "ok", "none")
-    what = "; ".join(f"{count} x {key}" for key, count in told.items())
-    return check(
-        "bypassed layers", "warn", f"run SGLang's own code: {what}", "nothing to do: the ops do not offer this"
-    )
 
 
 def installation_checks() -> list[Check]:

@@ -13,16 +13,6 @@ from types import SimpleNamespace
 from opswap.adapters.common import torch_kernels
 
 
-def rms_norm(out, x, weight, epsilon=1e-6) -> None:
-    out.copy_(_native_norm(x, None, weight, epsilon))
-
-
-def fused_add_rms_norm(x, residual, weight, epsilon=1e-6) -> None:
-    normed, summed = _native_norm(x, residual, weight, epsilon)
-    residual.copy_(summed)
-    x.copy_(normed)
-
-
 def _native_norm(x, residual, weight, epsilon):
     from sglang.srt.layers.layernorm import RMSNorm
 
@@ -121,8 +111,7 @@ def paged_attention(
 
 
 KERNELS: dict[str, Callable[..., None]] = {
-    "rms_norm": rms_norm,
-    "fused_add_rms_norm": fused_add_rms_norm,
+    **torch_kernels.norms(_native_norm),
     "silu_and_mul": silu_and_mul,
     "gelu_tanh_and_mul": gelu_tanh_and_mul,
     "rotary_embedding": rotary_embedding,

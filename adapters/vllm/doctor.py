@@ -70,19 +70,13 @@ def live_class_names() -> set[str]:
 
 def bypass_check(reports: list[Report]) -> Check:
     """Layers that the model has and vLLM's own code runs."""
-    told = reports[0]["plugin"]["bypassed"] if reports else {}
     kernels = reports[0]["kernels"] if reports else {}
     others = {name: count for name, count in kernels.items() if name not in _OUR_KERNELS}
     if others:
         layers = "; ".join(f"{count} x {name}" for name, count in others.items())
         remedy = f"restart with VLLM_DISABLED_KERNELS={','.join(others)}"
         return check("bypassed layers", "warn", f"FP8 linear layers run vLLM's own kernels: {layers}", remedy)
-    if not told:
-        return check("bypassed layers", "ok", "none")
-    layers = "; ".join(f"{count} x {what}" for what, count in told.items())
-    return check(
-        "bypassed layers", "warn", f"run vLLM's own code: {layers}", "nothing to do: the ops do not offer this"
-    )
+    return checks.bypass_check(ADAPTER, reports)
 
 
 def installation_checks() -> list[Check]:

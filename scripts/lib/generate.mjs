@@ -13,6 +13,7 @@ export async function generate(tools) {
       "native/gen",
       "native/core",
       "kernels",
+      "adapters",
       "evidence",
       "README.md",
       "ipc",

@@ -15,7 +15,7 @@ from house.rules import ROOT, files
 
 #: Rooms that the copy keeps: enough for a library, little enough to build in seconds.
 KEPT = {"common", "rms_norm"}
-GENERATED = {"README.md", "docs/ops.md", "ts-client/src/generated/ops.ts"}
+GENERATED = {"README.md", "adapters/common/ops.py", "docs/ops.md", "ts-client/src/generated/ops.ts"}
 CALL = """
 import numpy as np, opswap
 x = np.arange(6, dtype=np.float32).reshape(2, 3)

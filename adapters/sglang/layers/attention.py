@@ -90,8 +90,9 @@ class OpswapAttnBackend(AttentionBackend):
             )
         self.page = runner.page_size
         self.device = runner.device
-        self.pool = runner.token_to_kv_pool
-        self.slots = runner.req_to_token_pool.req_to_token
+        # By these names SGLang's models and runners reach the pools.
+        self.token_to_kv_pool, self.req_to_token_pool = runner.token_to_kv_pool, runner.req_to_token_pool
+        self.slots = self.req_to_token_pool.req_to_token
         self.batch: Batch | None = None
         self._captured: Batch | None = None
         self._views: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
@@ -136,7 +137,7 @@ class OpswapAttnBackend(AttentionBackend):
     def _caches(self, layer_id: int) -> tuple[torch.Tensor, torch.Tensor]:
         """K and V of a layer in pages; remembered, because the pool keeps its tensors."""
         if layer_id not in self._views:
-            buffers = self.pool.get_key_buffer(layer_id), self.pool.get_value_buffer(layer_id)
+            buffers = self.token_to_kv_pool.get_key_buffer(layer_id), self.token_to_kv_pool.get_value_buffer(layer_id)
             self._views[layer_id] = token_pages(buffers[0], self.page), token_pages(buffers[1], self.page)
         return self._views[layer_id]
 

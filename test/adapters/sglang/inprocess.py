@@ -86,12 +86,13 @@ def load(model: Path, **changes: Any) -> Engine:
 
     load_plugins()
     from sglang.benchmark import one_batch
-    from sglang.srt.runtime_context import publish
+    from sglang.srt.runtime_context import get_resources, publish
     from sglang.srt.server_args import PortArgs, ServerArgs
 
     args = ServerArgs(model_path=str(model), **{**ARGS, **changes})
     ports = PortArgs.init_new(args)
     publish(args, role="scheduler", ranks=one_batch.SpawnRanks(world_rank=0, dp_rank=None, gpu_id=0))
+    get_resources().expert_location_metadata = None  # of the model before
     one_batch.get_tokenizer = lambda *_args, **_options: None
     engine = Engine(one_batch.load_model(args, ports, 0, 0)[0])
     one_batch.bootstrap.init_parallel_runtime = lambda **_options: None  # of one process the groups are made once
