@@ -13,10 +13,9 @@ import sys
 from opswap.adapters.common import framework
 from opswap.adapters.common.plugin import activate
 from opswap.adapters.common.probe import AdapterRefused
-from opswap.adapters.sglang.adapter import ADAPTER
+from opswap.adapters.sglang.adapter import ADAPTER, STRICT
 from opswap.adapters.sglang.probe import CONTROL
 
-STRICT = "OPSWAP_SGLANG_STRICT"
 MANAGERS, RUNNER = "sglang.srt.managers", "sglang.srt.model_executor.model_runner"
 #: Of <sysexits.h>: something in the configuration is wrong.
 EXIT_CONFIGURATION = 78
