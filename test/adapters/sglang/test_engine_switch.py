@@ -1,4 +1,5 @@
-"""Two tensor-parallel ranks of a real Engine, switched under load: overlap scheduling, pages of 16, radix cache."""
+"""Two tensor-parallel ranks of a real Engine, switched under load: pages of 16, radix cache, no overlap scheduling, which
+the server of test/cli has."""
 
 from __future__ import annotations
 
@@ -24,7 +25,9 @@ def asked(tmp_path_factory, tiny_llama):
     os.environ["OPSWAP_RUNTIME_DIR"] = str(tmp_path_factory.mktemp("run"))
     import sglang
 
-    asked = Asked(sglang.Engine(model_path=str(tiny_llama), tp_size=2, page_size=PAGE, **SMALL))
+    asked = Asked(
+        sglang.Engine(model_path=str(tiny_llama), tp_size=2, page_size=PAGE, disable_overlap_schedule=True, **SMALL)
+    )
     yield asked
     asked.stop()
 
