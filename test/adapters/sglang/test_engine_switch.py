@@ -1,5 +1,7 @@
-"""Two tensor-parallel ranks of a real Engine, switched under load: pages of 16, radix cache, no overlap scheduling, which
-the server of test/cli has."""
+"""Two tensor-parallel ranks of a real Engine, switched under load: pages of 16, radix cache, no overlap scheduling.
+
+The server that test/cli runs on has pages of 1 and overlaps.
+"""
 
 from __future__ import annotations
 
