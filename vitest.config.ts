@@ -3,6 +3,8 @@ import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
 
 const ENGINE_TESTS = "test/**/*.engine.test.ts";
+/** What is told of every engine, on SGLang too. */
+const SGLANG_TESTS = ["ab", "bisect", "live"].map((name) => `test/cli/${name}.engine.test.ts`);
 const PACKAGE_TESTS = "test/package/**/*.test.ts";
 
 /** A time-out ends what hangs; a slow or busy machine must not meet it. */
@@ -38,6 +40,17 @@ export default defineConfig({
           name: "engine",
           env,
           include: [ENGINE_TESTS],
+          testTimeout: HANGS_MS,
+          hookTimeout: 2 * HANGS_MS,
+          fileParallelism: false,
+          isolate: false,
+        },
+      },
+      {
+        test: {
+          name: "sglang",
+          env: { ...env, OPSWAP_TEST_ENGINE: "sglang" },
+          include: SGLANG_TESTS,
           testTimeout: HANGS_MS,
           hookTimeout: 2 * HANGS_MS,
           fileParallelism: false,

@@ -31,7 +31,7 @@ from .wire import decode
 
 log = logging.getLogger("opswap.line")
 #: What a rank may be asked while a step runs: nothing of it changes what the step runs.
-OFF_THE_STEP = ("prepare", "abort", "status", "ops", "why", "report", *WATCH, *CANDIDATES)
+OFF_THE_STEP = ("prepare", "abort", "status", "ops", "why", "report", "progress", *WATCH, *CANDIDATES)
 #: Loads a file, for as long as that takes: on a thread of its own, so that all else is answered meanwhile.
 SLOW = ("register",)
 SUFFIX = ".line.sock"

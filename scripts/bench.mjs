@@ -48,7 +48,10 @@ async function hostOf(file, args, workshop) {
   }
   const engine = await engineEnv(workshop);
   const env = pythonEnv(engine);
-  if (readFileSync(join(folder, file.base), "utf8").includes("OPSWAP_PEER_PYTHON")) {
+  const text = readFileSync(join(folder, file.base), "utf8");
+  if (text.includes("OPSWAP_SGLANG_PYTHON"))
+    env.OPSWAP_SGLANG_PYTHON = join(await engineEnv(workshop, "sglang"), "bin/python");
+  if (text.includes("OPSWAP_PEER_PYTHON")) {
     env.OPSWAP_PEER_PYTHON = join(await ensureEnv("bench", workshop.python), "bin/python");
   }
   return { command: join(engine, "bin/python"), env };

@@ -36,7 +36,7 @@ class CacheIsolation:
     """`reset` answers whether the engine has forgotten all cached KV, that of running requests too; one that has not is
     asked again until it has. `progress` tells how far the requests are."""
 
-    def __init__(self, reset: Callable[[], Awaitable[bool]], progress: Callable[[], Progress]) -> None:
+    def __init__(self, reset: Callable[[], Awaitable[bool]], progress: Callable[[], Awaitable[Progress]]) -> None:
         self._reset = reset
         self._progress = progress
         self._tasks: set[asyncio.Task[None]] = set()
@@ -75,13 +75,23 @@ class CacheIsolation:
         start = time.monotonic()
         # Tokens of the step before the commit are on their way: after a moment they are counted.
         await asyncio.sleep(SETTLE_S)
-        before = self._progress()
-        waiting = set(before)
+        before = await self._counts()
+        waiting = set(before or ())
         while waiting:
             await asyncio.sleep(WATCH_S)
-            now = self._progress()
+            now = await self._counts()
+            if before is None or now is None:
+                return
             waiting = {request for request in waiting if now.get(request, before[request] + 1) <= before[request]}
-        told.recomputed_ms = 1e3 * (time.monotonic() - start)
+        told.recomputed_ms = None if before is None else 1e3 * (time.monotonic() - start)
+
+    async def _counts(self) -> Progress | None:
+        """How far the requests are; None where the engine does not tell, which is not the switch's failure."""
+        try:
+            return await self._progress()
+        except Exception as error:  # whatever the engine raises
+            log.info("how far the requests are is not known: %s", error)
+            return None
 
     async def _reset_when_it_goes(self) -> None:
         wait = RETRY_S
@@ -100,7 +110,7 @@ class CacheIsolation:
             log.warning("%s", told.reason)
             return False
         if done:
-            told.outcome, told.reason, told.requests = "isolated", "", len(self._progress())
+            told.outcome, told.reason, told.requests = "isolated", "", len(await self._counts() or {})
         else:
             told.reason = "the engine refused to forget cached KV; it is asked again until it does"
             log.info("%s", told.reason)

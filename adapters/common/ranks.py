@@ -3,7 +3,7 @@
 The engine's part is a broadcast, which need not return anything. Where it returns the ranks' answers, as vLLM's does,
 it waits for a step boundary with every call, so only what must be ordered with steps goes by it; the rest goes by a
 direct line (opswap/ipc/direct_line.py). Where it returns None the ranks send their answers to a private socket of the
-agent: see opswap/ipc/answers.py and rank.py.
+agent: see opswap/ipc/answers.py and rank.py; with `direct_line` the rest goes by that line there too.
 """
 
 from __future__ import annotations
@@ -36,20 +36,21 @@ class Engine(Protocol):
         engine without such a cache answers true. What it starts before its first await is ordered as broadcasts are."""
         ...
 
-    def progress(self) -> Progress:
+    async def progress(self) -> Progress:
         """Output tokens so far, by id, of the requests that have one."""
         ...
 
 
 class EngineRanks:
     """The RankGroup of an engine. `answering` is the number of ranks that answer by the private socket; 0 means that
-    the engine's broadcast returns the answers."""
+    the engine's broadcast returns the answers. `direct_line` is for ranks that take broadcasts between steps."""
 
-    def __init__(self, engine: Engine, answering: int = 0) -> None:
+    def __init__(self, engine: Engine, answering: int = 0, direct_line: bool = False) -> None:
         self._engine = engine
         self._cache = CacheIsolation(engine.reset_prefix_cache, engine.progress)
         self._collector = AnswerCollector(answering) if answering else None
-        self._line = None if answering else DirectLine()
+        self._line = DirectLine() if direct_line or not answering else None
+        self._silent: list[int] = []
 
     @property
     def cache_pending(self) -> bool:
@@ -64,8 +65,7 @@ class EngineRanks:
     @property
     def silent(self) -> list[int]:
         """Ranks that had not answered when the last call was given up, where the answers come one by one."""
-        source = self._collector or self._line
-        return source.silent if source is not None else []
+        return self._silent
 
     async def start(self, engine: str, counters: Counter[str]) -> None:
         if self._collector is not None:
@@ -75,7 +75,10 @@ class EngineRanks:
 
     async def call(self, method: str, *args: Any) -> list[Answer]:
         if self._line is not None and self._line.is_open and method in OFF_THE_STEP:
-            return await self._line.call(method, args)
+            try:
+                return await self._line.call(method, args)
+            finally:
+                self._silent = self._line.silent
         return await self._answers(method, args)
 
     async def commit(self, epoch: int, neutral: str | None) -> list[Answer]:
@@ -118,7 +121,11 @@ class EngineRanks:
 
     async def _answers(self, method: str, args: tuple[Any, ...]) -> list[Answer]:
         if self._collector is None:
+            self._silent = []
             return await self._engine.broadcast(method, args) or []
-        with self._collector.expect(method, args) as (ticket, pending):
-            await self._engine.broadcast(method, (list(ticket), *args))
-            return await pending.answers()
+        try:
+            with self._collector.expect(method, args) as (ticket, pending):
+                await self._engine.broadcast(method, (list(ticket), *args))
+                return await pending.answers()
+        finally:
+            self._silent = self._collector.silent

@@ -7,6 +7,8 @@ from opswap.adapters.sglang.probe import PROBE
 from opswap.adapters.sglang.seams import TABLE
 
 PLUGINS = "sglang.srt.plugins"
+#: By 0 a user has SGLang serve without opswap where opswap cannot work.
+STRICT = "OPSWAP_SGLANG_STRICT"
 
 
 def on_cpu() -> bool:

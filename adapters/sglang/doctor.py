@@ -13,8 +13,7 @@ from importlib import metadata
 from opswap.adapters.common import checks, installation
 from opswap.adapters.common.checks import Check, Report, check
 from opswap.adapters.common.state import PluginState
-from opswap.adapters.sglang.adapter import ADAPTER, PLUGINS
-from opswap.adapters.sglang.plugin import STRICT
+from opswap.adapters.sglang.adapter import ADAPTER, PLUGINS, STRICT
 
 PLATFORMS = "sglang.srt.platforms"
 

@@ -13,10 +13,9 @@ import sys
 from opswap.adapters.common import framework
 from opswap.adapters.common.plugin import activate
 from opswap.adapters.common.probe import AdapterRefused
-from opswap.adapters.sglang.adapter import ADAPTER
+from opswap.adapters.sglang.adapter import ADAPTER, STRICT
 from opswap.adapters.sglang.probe import CONTROL
 
-STRICT = "OPSWAP_SGLANG_STRICT"
 MANAGERS, RUNNER = "sglang.srt.managers", "sglang.srt.model_executor.model_runner"
 #: Of <sysexits.h>: something in the configuration is wrong.
 EXIT_CONFIGURATION = 78
@@ -31,7 +30,7 @@ def register() -> None:
         if not ADAPTER.state.registered:
             check_process()
             activate(ADAPTER)
-            _count_steps()
+            _hook_the_switch()
     except Exception as error:  # whatever it is, SGLang would swallow it
         _give_up(error)
 
@@ -64,10 +63,11 @@ def check_process() -> None:
         )
 
 
-def _count_steps() -> None:
-    from opswap.adapters.sglang import steps
+def _hook_the_switch() -> None:
+    from opswap.adapters.sglang import control, steps
 
     steps.install()
+    control.install()
 
 
 def _give_up(error: Exception) -> None:

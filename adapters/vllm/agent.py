@@ -32,7 +32,7 @@ class ServedEngine:
     async def reset_prefix_cache(self) -> bool:
         return await self._client.reset_prefix_cache(reset_running_requests=True)
 
-    def progress(self) -> Progress:
+    async def progress(self) -> Progress:
         return progress_of(self._client)
 
 

@@ -27,7 +27,7 @@ class OfflineEngine:
     async def reset_prefix_cache(self) -> bool:
         return await self._guest.run(self._core.reset_prefix_cache, True)
 
-    def progress(self) -> Progress:
+    async def progress(self) -> Progress:
         return progress_of(self._engine)
 
 

@@ -12,6 +12,7 @@ const PLACES = {
   torch: /(^|\/)test_torch_\w+\.py$/,
   // Whatever engine an environment has; "vllm" and "sglang" run these too.
   adapters: /^adapters\/common\/test_every_\w+\.py$/,
+  "sglang-engine": /^adapters\/sglang\/test_engine_\w+\.py$/,
   sglang: /^adapters\/sglang\//,
   vllm: /^adapters\//,
   loaders: /^loaders\//,

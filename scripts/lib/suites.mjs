@@ -219,17 +219,42 @@ const SERVED = withEngine({
   run: (_, needs, log) => vitest(log, "engine", { ...pythonEnv(needs.OPSWAP_ENGINE_ENV ?? ""), ...needs }),
 });
 
-/** SGLang has a torch of its own, so its tests have an environment of their own. */
-const SGLANG = withEngine(
-  {
-    name: "Python with SGLang",
-    gb: 6,
-    setUp: async (workshop) => ({ OPSWAP_SGLANG_ENV: await engineEnv(workshop, "sglang") }),
+/**
+ * SGLang has a torch of its own, so its tests have an environment of their own.
+ * @param {import("./python-tests.mjs").Place} place @param {{ name: string, gb: number }} what
+ */
+function sglangPytest(place, what) {
+  const suite = {
+    ...what,
+    setUp: async (/** @type {Workshop} */ workshop) => ({
+      OPSWAP_SGLANG_ENV: await engineEnv(workshop, "sglang"),
+    }),
+    /** @type {Suite["run"]} */
     run: ({ tools }, variables, log) => {
       const environment = variables.OPSWAP_SGLANG_ENV ?? "";
-      const args = [...pythonTests("adapters"), ...pythonTests("sglang")];
-      return pytest(log, "sglang", { environment, tools, args, variables });
+      const common = place === "sglang" ? pythonTests("adapters") : [];
+      return pytest(log, place, {
+        ...{ environment, tools, args: [...common, ...pythonTests(place)], variables },
+      });
     },
+  };
+  return withEngine(suite, "sglang");
+}
+
+const SGLANG = sglangPytest("sglang", { name: "Python with SGLang", gb: 6 });
+/** Its ranks are processes of their own. */
+const SGLANG_RANKS = sglangPytest("sglang-engine", { name: "Ranks of SGLang", gb: 6 });
+
+/** One server of SGLang's, for what is told of every engine. */
+const SGLANG_SERVED = withEngine(
+  {
+    name: "TypeScript with SGLang",
+    gb: 6,
+    async setUp(workshop) {
+      const OPSWAP_ENGINE_ENV = await engineEnv(workshop, "sglang");
+      return { OPSWAP_ENGINE_ENV, OPSWAP_MODEL: await ensureModel(OPSWAP_ENGINE_ENV) };
+    },
+    run: (_, needs, log) => vitest(log, "sglang", { ...pythonEnv(needs.OPSWAP_ENGINE_ENV ?? ""), ...needs }),
   },
   "sglang",
 );
@@ -240,6 +265,8 @@ export function allSuites() {
   return [
     VLLM,
     SGLANG,
+    SGLANG_SERVED,
+    SGLANG_RANKS,
     { name: "Emulator", tier: "workshop", gb: 4, ...cmakeSuite("emulator", "emulator", () => [], all) },
     emulatedRooms("thread"),
     emulatedRooms("address"),

@@ -50,7 +50,7 @@ class NearEngine:
     async def reset_prefix_cache(self) -> bool:
         return True
 
-    def progress(self) -> dict[str, int]:
+    async def progress(self) -> dict[str, int]:
         return {}
 
 

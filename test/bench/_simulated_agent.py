@@ -34,7 +34,7 @@ class PipedEngine:
     async def reset_prefix_cache(self) -> bool:
         return True
 
-    def progress(self) -> dict[str, int]:
+    async def progress(self) -> dict[str, int]:
         return {}
 
     def _receive(self) -> None:

@@ -71,10 +71,13 @@ class Side:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        self._model = str(model)
+        self._open(str(model), runtime)
+
+    def _open(self, model: str, runtime: Path) -> None:
+        self._model = model
         self._socket = zmq.Context.instance().socket(zmq.DEALER)
         self._socket.setsockopt(zmq.RCVTIMEO, ANSWER_MS)
-        self._path = runtime / f"{name}.sock"
+        self._path = runtime / f"{self.name}.sock"
         self._requests = 0
 
     def wait(self) -> None:

@@ -1,14 +1,18 @@
-/** The real `vllm serve` that all engine tests share. */
+/** The real server that all engine tests share: vLLM's, or SGLang's where OPSWAP_TEST_ENGINE says so. */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { discover } from "../../ts-client/src/client/index.js";
-import { Server, type Setup } from "../../ts-client/src/demo/server.js";
+import type { Setup } from "../../ts-client/src/demo/launch.js";
+import { Server } from "../../ts-client/src/demo/server.js";
+import { SGLANG } from "../../ts-client/src/demo/sglang.js";
 import { opswap, root } from "./harness.js";
 
 /** A folder of its own, so that no other engine of this machine is found by a verb that names none. */
 const own = mkdtempSync(path.join(tmpdir(), "ow"));
 process.once("exit", () => rmSync(own, { recursive: true, force: true }));
+/** Whether these tests run on SGLang. */
+export const ON_SGLANG = process.env.OPSWAP_TEST_ENGINE === "sglang";
 /** From here the engine takes in kernels of its user, and builds that are signed with KEY. */
 export const CANDIDATES = path.join(own, "kernels");
 export const KEY = path.join(own, "test.key");
@@ -20,7 +24,7 @@ let shared: Promise<Server> | undefined;
 /** How `opswap status` saw it while it loaded its model, and in the end. */
 export const seenAtStart: string[] = [];
 
-/** One `vllm serve` for all engine tests of this process; `npm test` runs their files in one. */
+/** One server for all engine tests of this process; `npm test` runs their files in one. */
 export function server(): Promise<Server> {
   shared ??= start();
   return shared;
@@ -31,11 +35,23 @@ export function setup(log: string): Setup {
   const { OPSWAP_ENGINE_ENV: engine, OPSWAP_MODEL: model } = process.env;
   if (!engine || !model) throw new Error("no engine environment: run these tests by `npm test`");
   return {
+    ...(ON_SGLANG && { launch: SGLANG, env: sglang(RIG) }),
     engine,
     packages: path.join(root, "build/python"),
     model,
     log: path.join(root, "build/logs", log),
   };
+}
+
+/** Folders of plugins of SGLang's. The first has it run without a GPU. */
+const RIG = { opswap_cpu_rig: "test/adapters/sglang/rig" };
+const PLANTED = { opswap_planted: "test/cli/planted" };
+
+/** What has SGLang load plugins of these tests besides opswap. */
+function sglang(plugins: Record<string, string>): NodeJS.ProcessEnv {
+  const folders = ["build/python", ...Object.values(plugins)].map((folder) => path.join(root, folder));
+  const SGLANG_PLUGINS = ["opswap", ...Object.keys(plugins)].join();
+  return { SGLANG_PLUGINS, PYTHONPATH: folders.join(path.delimiter) };
 }
 
 /** What the engine is allowed by its own environment. */
@@ -53,13 +69,14 @@ async function allow(): Promise<void> {
 /** Ranks with wrong kernels planted in them, which nobody runs who does not name them. */
 function planted(log: string): Setup {
   const made = setup(log);
+  if (ON_SGLANG) return { ...made, env: sglang({ ...RIG, ...PLANTED }) };
   const PYTHONPATH = [made.packages, path.join(root, "test/cli/planted")].join(path.delimiter);
   return { ...made, extension: "planted_worker.PlantedExtension", env: { PYTHONPATH } };
 }
 
 async function start(): Promise<Server> {
   await allow();
-  const made = await Server.start(planted("vllm-tests.log"));
+  const made = await Server.start(planted(`${ON_SGLANG ? "sglang" : "vllm"}-tests.log`));
   const look = () => {
     const state = discover().find(({ name }) => name === made.engine)?.state;
     if (state !== undefined && state !== seenAtStart.at(-1)) seenAtStart.push(state);

@@ -36,7 +36,7 @@ class BusyEngine:
         self.calls.append("reset")
         return self.refusals < 0
 
-    def progress(self):
+    async def progress(self):
         return dict(self.running)
 
 

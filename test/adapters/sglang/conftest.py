@@ -12,6 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "common"))
 sys.path.insert(0, str(Path(__file__).parent / "rig"))
+sys.path.insert(0, str(Path(__file__).parent / "loud"))
 sys.path.insert(0, str(Path(__file__).parent))
 os.environ["SGLANG_PLUGINS"] = "opswap_cpu_rig,opswap"
 

@@ -208,7 +208,7 @@ def test_running_requests_are_recomputed_counted_and_lose_no_token(two_ranks):
         ranks = coordinator(group)
         alone = await tokens(engine, LONG, 60, "alone")
         running = asyncio.create_task(tokens(engine, LONG, 60, "switched"))
-        while not group._engine.progress():
+        while not await group._engine.progress():
             await asyncio.sleep(0.001)
         outcome = await ranks.use({"rms_norm": "ref"}, TIMEOUT_S)
         switched = await running

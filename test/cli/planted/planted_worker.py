@@ -1,54 +1,13 @@
-"""A worker extension for tests of `opswap bisect`: wrong kernels named `planted` in every rank.
-
-Each one's output is off by a fifth, or by one position: the model goes on talking, in other words.
-"""
+"""A worker extension of vLLM's for tests of `opswap bisect`: wrong kernels in every rank."""
 
 from __future__ import annotations
 
-import torch
-from opswap import torch_ops
-from opswap.adapters.common import torch_kernels
 from opswap.adapters.vllm import framework
 from opswap.adapters.vllm.worker import WorkerExtension
-
-OFF = 1.2
-
-
-def silu_and_mul(out, x) -> None:
-    framework.silu_and_mul(out, x)
-    out.mul_(OFF)
-
-
-def rms_norm(out, x, weight, epsilon=1e-6) -> None:
-    framework.rms_norm(out, x, weight, epsilon)
-    out.mul_(OFF)
-
-
-def rotary_embedding(positions, query, key, cos_sin_cache, is_neox=True) -> None:
-    """Off by one position for the keys alone: equal shifts of both would cancel out."""
-    framework.rotary_embedding(positions, query, None, cos_sin_cache, is_neox)
-    if key is not None:
-        framework.rotary_embedding(positions + 1, key, None, cos_sin_cache, is_neox)
-
-
-def linear(out, x, weight, bias=None) -> None:
-    """Wrong for one token alone, as a kernel for decoding may be."""
-    torch_kernels.linear(out, x, weight, bias)
-    if x.shape[0] == 1:
-        out.mul_(OFF)
-
-
-PLANTED = {
-    "silu_and_mul": silu_and_mul,
-    "rms_norm": rms_norm,
-    "rotary_embedding": rotary_embedding,
-    "linear": linear,
-}
+from planted_kernels import plant
 
 
 class PlantedExtension(WorkerExtension):
     def init_worker_extension(self) -> None:
         super().init_worker_extension()
-        with torch.inference_mode(False):
-            for op, kernel in PLANTED.items():
-                torch_ops.register_impl(op, "planted", kernel)
+        plant(framework)

@@ -3,7 +3,8 @@
  * these.
  */
 import { z } from "zod";
-import { DemoError, MODEL_NAME } from "./server.js";
+import { MODEL_NAME } from "./launch.js";
+import { DemoError } from "./server.js";
 
 /** A model this small is nearly undecided on many prompts; on this one every token is far ahead of the next. */
 export const QUESTION = "What is the capital of France? Answer in one sentence.";

@@ -8,12 +8,15 @@ import { opLines } from "../view/op-lines.js";
 import { switchLines } from "../view/switch-lines.js";
 import { type Answer, ask, compare, QUESTION } from "./ask.js";
 import { Experiment, NAME } from "./experiment.js";
-import { DemoError, Server, type Setup } from "./server.js";
+import type { Setup } from "./launch.js";
+import { DemoError, Server } from "./server.js";
 import { Traffic } from "./traffic.js";
 
-export { DemoError, type Setup } from "./server.js";
+export type { Setup } from "./launch.js";
+export { DemoError } from "./server.js";
+export { SGLANG } from "./sglang.js";
 
-/** What a Llama step must have run through opswap; a zero here means that vLLM went around a seam. */
+/** What a Llama step must have run through opswap; a zero here means that the engine went around a seam. */
 const MUST_RUN = [
   "rms_norm",
   "fused_add_rms_norm",
@@ -41,7 +44,7 @@ export interface DemoOutput {
 export async function runDemo(setup: Setup, once: boolean, output: DemoOutput): Promise<void> {
   const server = await Server.start(setup);
   try {
-    await output.step("vllm serve", (note) => server.ready(note));
+    await output.step(server.launch.server, (note) => server.ready(note));
     const client = await connectEngine({ name: server.engine });
     let answer: Answer;
     try {
@@ -135,7 +138,7 @@ function calls(ranks: readonly RankOps[], op: string, impl?: string): number {
 async function stayUp(server: Server, output: DemoOutput): Promise<void> {
   const lines = [
     "",
-    `vLLM serves on ${server.url}; try in another terminal, in this folder:`,
+    `${server.launch.engine} serves on ${server.url}; try in another terminal, in this folder:`,
     "  npx opswap console                      watch and switch",
     `  npx opswap ab watch ${NAME}             the experiment that runs, until its verdict; docs/ab.md`,
     `  npx opswap ab promote ${NAME}           when it has passed`,
@@ -147,5 +150,5 @@ async function stayUp(server: Server, output: DemoOutput): Promise<void> {
   for (const line of lines) output.say(line);
   const interrupted = new Promise<void>((done) => process.once("SIGINT", done).once("SIGTERM", done));
   const outcome = await Promise.race([interrupted.then(() => "stop"), server.ended().then(() => "ended")]);
-  if (outcome === "ended") throw new DemoError("vllm serve ended by itself");
+  if (outcome === "ended") throw new DemoError(`${server.launch.server} ended by itself`);
 }

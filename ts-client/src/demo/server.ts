@@ -1,101 +1,58 @@
-/** Starts `vllm serve` for the demo, and ends it. */
+/** Starts an engine's server for the demo, and ends it. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, openSync, readFileSync } from "node:fs";
 import { createServer } from "node:net";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-
-/** Where the pieces are that a server is started from. */
-export interface Setup {
-  /** Folder of the engine's Python environment. */
-  engine: string;
-  /** Folder with the `opswap` package. */
-  packages: string;
-  /** Folder of the model. */
-  model: string;
-  /** Everything that the server prints. */
-  log: string;
-  /** The class of the workers' extension, where it is not opswap's. */
-  extension?: string;
-  /** Variables beside opswap's own. */
-  env?: NodeJS.ProcessEnv;
-}
+import { HOST, type Launch, type Setup } from "./launch.js";
+import { VLLM } from "./vllm.js";
 
 /** Something that the person who ran the demo should read as a sentence. */
 export class DemoError extends Error {}
 
-const HOST = "127.0.0.1";
-const EXTENSION = "opswap.adapters.vllm.worker.WorkerExtension";
 const START_TIMEOUT_MS = 900_000;
 const STOP_TIMEOUT_MS = 30_000;
-export const MODEL_NAME = "smollm2";
 
-/** The whole of opswap's configuration is the first line here and the first of `arguments`. */
-function environment({ engine, packages, env }: Setup): NodeJS.ProcessEnv {
-  const opswap = { VLLM_PLUGINS: "opswap", PYTHONPATH: packages };
-  // The wheel is the CUDA one, so vLLM has to be told that there is no GPU; and nothing is asked of a hub.
-  const cpu = { VLLM_TARGET_DEVICE: "cpu", HF_HUB_OFFLINE: "1", VLLM_NO_USAGE_STATS: "1" };
-  const PATH = [path.join(engine, "bin"), process.env.PATH].join(path.delimiter);
-  // The environment is opswap's own: with its bytecode kept, each of the engine's processes imports in half the time.
-  return { ...process.env, ...opswap, ...cpu, PATH, PYTHONDONTWRITEBYTECODE: "", ...env };
+/** Nothing is asked of a hub. The environment is opswap's own: with its bytecode kept, each of the engine's processes
+ * imports in half the time. */
+function environment(setup: Setup, launch: Launch): NodeJS.ProcessEnv {
+  const PATH = [path.join(setup.engine, "bin"), process.env.PATH].join(path.delimiter);
+  const quiet = { HF_HUB_OFFLINE: "1", PYTHONDONTWRITEBYTECODE: "" };
+  return { ...process.env, ...launch.environment(setup), ...quiet, PATH, ...setup.env };
 }
 
-function serveArguments({ model, extension = EXTENSION }: Setup, port: number): string[] {
-  const opswap = ["--worker-extension-cls", extension];
-  // Eager is up in seconds; compiled takes half a minute or more at every start, since vLLM cannot reuse it on a CPU.
-  const small = [
-    "--enforce-eager",
-    "--max-model-len",
-    "1024",
-    "--max-num-seqs",
-    "8",
-    "--kv-cache-memory-bytes",
-    String(128 << 20),
-  ];
-  return [
-    "serve",
-    model,
-    ...opswap,
-    "--served-model-name",
-    MODEL_NAME,
-    "--host",
-    HOST,
-    "--port",
-    String(port),
-    ...small,
-  ];
-}
-
-/** A `vllm serve` process of ours. */
+/** A server process of ours. */
 export class Server {
   readonly url: string;
   /** The engine's name for `opswap`, as the adapter chooses it. */
   readonly engine: string;
+  readonly launch: Launch;
   readonly #child: ChildProcess;
   readonly #log: string;
 
-  private constructor(child: ChildProcess, port: number, log: string) {
+  private constructor(launch: Launch, child: ChildProcess, port: number, log: string) {
+    this.launch = launch;
     this.#child = child;
     this.#log = log;
     this.url = `http://${HOST}:${port}`;
-    this.engine = `vllm-${port}`;
+    this.engine = `${launch.name}-${port}`;
   }
 
   /** Starts it on a free port; it is not up yet. */
   static async start(setup: Setup): Promise<Server> {
     const port = await freePort();
     const log = openSync(setup.log, "w");
-    const vllm = [path.join(setup.engine, "bin", "vllm"), ...serveArguments(setup, port)];
+    const launch = setup.launch ?? VLLM;
     const lifeline = path.join(setup.packages, "opswap", "lifeline.py");
     // A process group of its own, so that its engine and workers end with it; and it ends with its input, which is
     // held by this process alone, so that a kill leaves nothing behind.
-    const child = spawn(path.join(setup.engine, "bin", "python"), [lifeline, ...vllm], {
-      env: environment(setup),
+    const child = spawn(path.join(setup.engine, "bin", "python"), [lifeline, ...launch.words(setup, port)], {
+      env: environment(setup, launch),
       stdio: ["pipe", log, log],
       detached: true,
     });
     closeSync(log);
-    const server = new Server(child, port, setup.log);
+    const server = new Server(launch, child, port, setup.log);
     process.once("exit", () => server.#signal("SIGKILL"));
     return server;
   }
@@ -105,9 +62,11 @@ export class Server {
     const deadline = Date.now() + START_TIMEOUT_MS;
     while (!(await this.#healthy())) {
       if (this.#ended())
-        throw this.#failure(`vllm serve ended with ${this.#child.exitCode ?? this.#child.signalCode}`);
+        throw this.#failure(
+          `${this.launch.server} ended with ${this.#child.exitCode ?? this.#child.signalCode}`,
+        );
       if (Date.now() > deadline)
-        throw this.#failure(`vllm serve did not answer in ${START_TIMEOUT_MS / 1000} s`);
+        throw this.#failure(`${this.launch.server} did not answer in ${START_TIMEOUT_MS / 1000} s`);
       tick(lastLine(this.#log));
       await sleep(1_000);
     }

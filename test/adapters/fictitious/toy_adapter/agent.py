@@ -26,7 +26,7 @@ class Carrier:
     async def reset_prefix_cache(self) -> bool:
         return True  # it has none
 
-    def progress(self) -> dict[str, int]:
+    async def progress(self) -> dict[str, int]:
         return {}  # its steps belong to no request
 
 
