@@ -232,10 +232,8 @@ function sglangPytest(place, what) {
     /** @type {Suite["run"]} */
     run: ({ tools }, variables, log) => {
       const environment = variables.OPSWAP_SGLANG_ENV ?? "";
-      const common = place === "sglang" ? pythonTests("adapters") : [];
-      return pytest(log, place, {
-        ...{ environment, tools, args: [...common, ...pythonTests(place)], variables },
-      });
+      const args = [...(place === "sglang" ? pythonTests("adapters") : []), ...pythonTests(place)];
+      return pytest(log, place, { environment, tools, args, variables });
     },
   };
   return withEngine(suite, "sglang");
