@@ -1,4 +1,4 @@
-"""What the ops cannot serve is refused, with the seam and what to change, unless the user lets the engine's own serve."""
+"""What the ops cannot serve is refused, with the seam and what to change, unless the user lets the engine serve it."""
 
 from __future__ import annotations
 

@@ -18,7 +18,9 @@ describe("doctor --trtllm", () => {
   it("names each row that a tree lacks, and exits 1", async () => {
     const ran = await opswap(["doctor", "--trtllm", tree("1.2.1")]);
     expect(ran.code).toBe(1);
-    expect(ran.out).toMatch(/^warn {2}version: TensorRT-LLM 1\.2\.1, compared with the table 1\.2; .* was not run/m);
+    expect(ran.out).toMatch(
+      /^warn {2}version: TensorRT-LLM 1\.2\.1, compared with the table 1\.2; .* was not run/m,
+    );
     expect(ran.out).toMatch(
       /^fail {2}linear: tensorrt_llm\._torch\.modules\.linear:Linear\.create_weights: /m,
     );
