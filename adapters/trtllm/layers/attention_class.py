@@ -9,10 +9,11 @@ from typing import Any
 
 import torch
 from opswap.adapters.trtllm.layers import paged
-from opswap.adapters.trtllm.layers.attention import stays
+from opswap.adapters.trtllm.refusal import stays
 from tensorrt_llm._torch.attention_backend.interface import PredefinedAttentionMask
 from tensorrt_llm._torch.attention_backend.trtllm import TrtllmAttention
 
+SEAM = "attention"
 #: Arguments of the stock forward that change nothing of what we compute.
 HARMLESS = {"attention_input_type", "chunked_prefill_buffer_batch_size", "enable_attn_nvfp4_output"}
 
@@ -27,7 +28,7 @@ class OpswapTrtllmAttention(TrtllmAttention):
         if asked.get("attention_mask", causal) == causal:
             asked.pop("attention_mask", None)
         asked |= {f"argument {4 + at} of its forward": value for at, value in enumerate(args)}
-        if stays(paged.refusal_of_step(metadata, asked, attention_window_size)):
+        if stays(SEAM, paged.refusal_of_step(metadata, asked, attention_window_size)):
             kwargs |= {"output": output, "attention_window_size": attention_window_size}
             return super().forward(q, k, v, metadata, *args, **kwargs)
         layer = self.opswap_layer
@@ -64,7 +65,7 @@ def take_over(model: torch.nn.Module) -> None:
         position_type = wrapper.position_embedding_type
         quantised = attention.has_fp8_kv_cache or getattr(attention, "has_fp4_kv_cache", False)
         scaling = wrapper.rotary_embedding_scale_type
-        if stays(paged.refusal_of_layer(attention, position_type, scaling, quantised)):
+        if stays(SEAM, paged.refusal_of_layer(attention, position_type, scaling, quantised)):
             continue
         attention.opswap_layer = paged.Layer(
             attention.layer_idx,

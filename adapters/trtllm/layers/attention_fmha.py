@@ -6,12 +6,12 @@ import os
 
 import torch
 from opswap.adapters.trtllm.layers import paged
-from opswap.adapters.trtllm.layers.attention import refuse, stays
+from opswap.adapters.trtllm.refusal import refuse, stays
 from tensorrt_llm._torch.attention.backends.fmha.interface import Fmha
 from tensorrt_llm._torch.attention.backends.fmha.registry import FMHA_LIBS
 from tensorrt_llm._torch.attention.backends.interface import PredefinedAttentionMask
 
-NAME, VARIABLE = "opswap", "TLLM_FMHA_LIBS"
+SEAM, NAME, VARIABLE = "attention", "opswap", "TLLM_FMHA_LIBS"
 #: Fields of AttentionForwardArgs that ask for something that we do not compute, where they are set.
 ASKING = (
     "out_scale",
@@ -46,7 +46,7 @@ class OpswapFmha(Fmha):
     def is_available(cls, attn) -> bool:
         quantised = attn.has_fp8_kv_cache or getattr(attn, "has_fp4_kv_cache", False)
         reason = paged.refusal_of_layer(attn, attn.position_embedding_type, attn.rope_scale_type, quantised)
-        return not stays(reason)
+        return not stays(SEAM, reason)
 
     def is_supported(self, q, k, v, metadata, forward_args, *, phase=None) -> bool:
         asked = {name: getattr(forward_args, name) for name in ASKING}
@@ -58,7 +58,7 @@ class OpswapFmha(Fmha):
             asked["update_kv_cache"] = False
         if phase is not None:  # a part of a batch; ours takes whole ones
             return False
-        return not stays(paged.refusal_of_step(metadata, asked, forward_args.attention_window_size))
+        return not stays(SEAM, paged.refusal_of_step(metadata, asked, forward_args.attention_window_size))
 
     def forward(self, q, k, v, metadata, forward_args) -> None:
         attn, layer = self.attn, self.layer
@@ -82,7 +82,7 @@ def install(_context) -> None:
     named = [name.strip() for name in os.environ.get(VARIABLE, "").split(",") if name.strip()]
     exact = bool(named) and named[0][0] not in "+-"
     if f"-{NAME}" in named or (exact and NAME not in named):
-        refuse(f"its library with {VARIABLE}={os.environ[VARIABLE]}, which leaves {NAME} out: add {NAME} to it")
+        refuse(SEAM, f"its library with {VARIABLE}={os.environ[VARIABLE]}, which leaves {NAME} out: add {NAME} to it")
     others = {name: library for name, library in FMHA_LIBS.items() if name != NAME}
     FMHA_LIBS.clear()
     FMHA_LIBS.update({NAME: OpswapFmha, **others})

@@ -11,6 +11,7 @@ from opswap.adapters.common.fp8 import fp8_linear, shared_block
 from opswap.adapters.common.functional import linear as opswap_linear
 from opswap.adapters.common.probe import AdapterRefused
 from opswap.adapters.trtllm.adapter import ADAPTER
+from opswap.adapters.trtllm.refusal import stays
 from tensorrt_llm._torch.modules.linear import FP8BlockScalesLinearMethod, Linear, UnquantizedLinearMethod
 
 SKIP = f"{ADAPTER.seams.skip_env}=linear leaves linear layers to TensorRT-LLM"
@@ -20,8 +21,8 @@ class _OpswapApply:
     """Mixin before a stock method: every product is one opswap op."""
 
     def apply(self, module, input, bias, *args, **kwargs):
-        if args or any(value is not None for value in kwargs.values()):
-            ADAPTER.state.bypass("linear", "an output buffer of another kind was asked for")
+        asked = args or any(value is not None for value in kwargs.values())
+        if stays("linear", "an output buffer of another kind" if asked else None):
             return super().apply(module, input, bias, *args, **kwargs)  # type: ignore[misc]
         return self.product(module, input, bias)
 

@@ -197,6 +197,7 @@ def linear() -> dict:
     codes, scales = weight.to(torch.float8_e4m3fn), torch.rand(2, 2, generator=draw)
     coded.load_weights([{"weight": codes, "weight_scale_inv": scales}])
     spread = scales.repeat_interleave(128, 0).repeat_interleave(128, 1)[:256, :200]
+    found["buffer"] = refused(lambda: plain.quant_method.apply(plain, x, None, output_buffer_kind=1))
     found["fp8"] = error(coded(x), x.double() @ (codes.double() * spread).T)
     parts = [{"weight": torch.zeros(rows, 200), "weight_scale_inv": torch.ones(2, 2)} for rows in (192, 64)]
     found["parts"] = refused(lambda: coded.load_weights(parts))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,19 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def served(place: Path, table: str = "1.2", **env: str) -> tuple[dict[str, Any], str]:
     found, said = running.run(place, "fakehost/serve.py", table, str(running.custom_module()), "0", env=env)
     return found["workers"][0], said
+
+
+def test_the_lines_of_the_example_find_the_tree_and_the_folder(places: dict[str, Path]) -> None:
+    """Steps 1 and 2 of config.example, as they stand there."""
+    text = (running.custom_module().parents[1] / "config.example").read_text()
+    lines = [line for line in text.splitlines() if line.startswith(("python -m", "MODULE="))]
+    assert len(lines) == 2
+    paths = os.pathsep.join([str(places["1.2"]), os.environ["PYTHONPATH"]])
+    env = {**os.environ, "PYTHONPATH": paths, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    command = ["bash", "-ec", "\n".join([*lines, 'echo "$MODULE"'])]
+    ran = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert ran.stdout.splitlines()[-2:] == ["healthy", str(running.custom_module())]
 
 
 @pytest.mark.parametrize("table", host.VERSIONS)

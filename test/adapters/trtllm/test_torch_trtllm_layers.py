@@ -49,8 +49,8 @@ def test_attention_is_that_of_float64_and_writes_the_pages_that_it_should(found:
 )
 def test_attention_refuses_with_the_seam_and_the_remedy(case: str, why: str, found: dict[str, Any]) -> None:
     said = found["attention"][case]
-    assert said.startswith(f"opswap: seam attention: paged_attention does not offer {why}; ")
-    assert "OPSWAP_TRTLLM_SKIP=attention leaves attention to TensorRT-LLM" in said
+    assert said.startswith(f"opswap: seam attention: its ops do not offer {why}; ")
+    assert "OPSWAP_TRTLLM_SKIP=attention leaves the seam to TensorRT-LLM" in said
 
 
 def test_a_layer_stays_with_the_engine_where_the_user_let_it_and_is_counted(found: dict[str, Any]) -> None:
@@ -66,6 +66,10 @@ def test_linear_layers_refuse_scales_that_are_not_of_blocks(found: dict[str, Any
     said = found["linear"]["parts"]
     assert "has parts of 192, 64 rows" in said and "`opswap convert MODEL OUT --to fp8_block128`" in said
     assert "expected FP8 scales of shape (2, 2) for a weight [256, 200], got (1, 5)" in found["linear"]["laid out"]
+
+
+def test_a_linear_layer_that_is_asked_for_more_refuses(found: dict[str, Any]) -> None:
+    assert "seam linear: its ops do not offer an output buffer of another kind" in found["linear"]["buffer"]
 
 
 def test_linear_layers_given_back_have_their_stock_methods(found: dict[str, Any]) -> None:
