@@ -9,6 +9,8 @@ const PLACES = {
   "emulated-arrays": /^ops\/test_emulated_arrays\.py$/,
   emulated: /^ops\/test_emulated\w*\.py$/,
   torch: /(^|\/)test_torch_\w+\.py$/,
+  // Whatever engine an environment has; "vllm" and "sglang" run these too.
+  adapters: /^adapters\/common\/test_every_\w+\.py$/,
   sglang: /^adapters\/sglang\//,
   vllm: /^adapters\//,
   loaders: /^loaders\//,
