@@ -19,7 +19,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -27,6 +27,8 @@ from .errors import IpcError
 
 log = logging.getLogger("opswap.coordinator")
 Answers = list[dict[str, Any]]
+#: Of what is told of ranks that differ, however often they came apart.
+MOST_TEXT = 4000
 #: Takes what runs until now, implementation per op, and may refuse the switch by an IpcError.
 Ready = Callable[[dict[str, str]], Awaitable[None]]
 
@@ -95,6 +97,8 @@ class Coordinator:
         # An epoch that a rank might still hold, or that one has seen, is not given out.
         self._taken = 0
         self.divergence: str | None = None
+        #: Ops of which ranks may run different implementations, until all have confirmed a switch of them.
+        self._apart: set[str] = set()
 
     async def use(
         self,
@@ -109,7 +113,7 @@ class Coordinator:
         cached KV may be kept. `ready` is called before the commit with what the lowest rank runs, and may refuse.
 
         Raises IpcError: REFUSED or the rank's own code, TIMEOUT, DIVERGED. Only the last may leave the ranks apart,
-        and then `divergence` says so until a later switch succeeds.
+        and then `divergence` says so until every rank has confirmed later switches of all these ops.
         """
         epoch, answers = await self._prepare(changes, timeout)
         previous = {answer["rank"]: answer["previous"] for answer in answers}
@@ -124,9 +128,21 @@ class Coordinator:
         try:
             outcome = await self._commit(epoch, set(previous), timeout, neutral)
         except Diverged as diverged:
+            self._apart |= set(changes)
             raise await self._take_back(str(diverged), previous, timeout) from diverged
-        self.epoch, self.divergence = epoch, None
+        self._confirmed(epoch, changes)
         return outcome
+
+    def is_apart(self, ops: Iterable[str]) -> bool:
+        """Whether ranks may run different implementations of one of `ops`."""
+        return not self._apart.isdisjoint(ops)
+
+    def _confirmed(self, epoch: int, ops: Iterable[str]) -> None:
+        """Every rank runs the same of `ops` now."""
+        self.epoch = epoch
+        self._apart.difference_update(ops)
+        if not self._apart:
+            self.divergence = None
 
     async def _prepare(self, changes: Mapping[str, str], timeout: float) -> tuple[int, Answers]:
         """The epoch under which all ranks have agreed to switch, and their answers, which tell what each runs now."""
@@ -168,16 +184,16 @@ class Coordinator:
     async def _take_back(self, what: str, previous: dict[int, dict[str, str]], timeout: float) -> IpcError:
         """Switches every rank to what the lowest rank ran before, and returns the error that tells the whole story."""
         log.error("ranks diverged: %s", what)
-        self.divergence = what
+        self.divergence = what if self.divergence is None else f"{self.divergence}; then {what}"
         before = previous[min(previous)]
         try:
             epoch, answers = await self._prepare(before, timeout)
             outcome = await self._commit(epoch, {answer["rank"] for answer in answers}, timeout)
         except (IpcError, Diverged) as failure:
-            self.divergence = f"{what}; switching back failed too: {failure}"
+            self.divergence = f"{self.divergence}; switching back failed too: {failure}"[:MOST_TEXT]
             log.error("%s", self.divergence)
             return IpcError("OPSWAP_E_DIVERGED", self.divergence)
-        self.epoch, self.divergence = epoch, None
+        self._confirmed(epoch, before)
         told = ", ".join(f"{op} to {impl}" for op, impl in before.items())
         return IpcError(
             "OPSWAP_E_DIVERGED",

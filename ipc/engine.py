@@ -111,6 +111,7 @@ class Engine:
         model, build = self.info.framework["model"], self.info.version["build_digest"]
         clock, freezes = self.info.clock, Freezes(self.info.manifest)
         self.memory = Memory(StateFile(file), model, build, self.counters, freezes, clock)
+        self.memory.file.sweep()
         self.overrides = Overrides(self.memory, clock)
         self.quarantine.load(file.with_suffix(".quarantine"))
         async with self.switching:
@@ -127,25 +128,26 @@ class Engine:
             self._allowed(changes, how)
             if how.neutral == VERIFIED:
                 how = replace(how, neutral=self.quarantine.verified(changes, await self._active(changes)))
+            pinned = set(self.choice)
             try:
                 outcome = await self._switch(changes, timeout, how.neutral)
             except IpcError:
                 self._lease_what_may_run(changes, how)
                 raise
             previous = outcome.acks[0]["previous"] if outcome.acks else changes
-            self.overrides.granted(changes, previous, how.terms)
+            self.overrides.granted(changes, previous, pinned, how.terms)
             self.memory.save()
         self._log(outcome, changes, how)
         return outcome
 
     def _lease_what_may_run(self, changes: dict[str, str], how: Asked) -> None:
         """Where ranks were left apart, some may run what was to end by itself: it does all the same."""
-        if self.coordinator.divergence is None or how.terms is None:
+        if how.terms is None or not self.coordinator.is_apart(changes):
             return
         proven = self.memory.record.proven
         # What ran was proven or on trial when the commit began.
         ran = {op: self.choice.get(op) or proven.get(op, [impl])[-1] for op, impl in changes.items()}
-        self.overrides.granted(changes, ran, how.terms)
+        self.overrides.granted(changes, ran, self.choice, how.terms)
         self.memory.save()
 
     def _allowed(self, changes: dict[str, str], how: Asked) -> None:
@@ -203,6 +205,16 @@ class Engine:
         async with self.switching:
             switch = partial(self._switch, timeout=USE_TIMEOUT_S)
             await self.overrides.end_due(switch, partial(self.at_load, list(self.overrides.leases)))
+
+    async def end_override(self, op: str, impl: str, owner: str, timeout: float) -> tuple[dict[str, str], Outcome]:
+        """Takes an override back before its time, as when that is over; what runs again, and the switch. No freeze
+        stops it. It waits for a switch that is under way; raises IpcError, LEASE when this override is not there."""
+        async with self.switching:
+            self.overrides.refuse_unless_of(op, impl, owner)
+            switch = partial(self._switch, timeout=timeout)
+            done = await self.overrides.end_now(op, switch, partial(self.at_load, [op]))
+            self.memory.save()
+        return done
 
     async def panic(self, reason: str, timeout: float) -> dict[str, Any]:
         """As messages.json has it. It waits for a switch that is under way, and raises IpcError when a rank does not
@@ -321,7 +333,7 @@ class Engine:
             outcome = await self.coordinator.use(changes, timeout, neutral, ready)
         except IpcError:
             # Where ranks may run different choices, a candidate may still run on one.
-            if self.memory.record.trial != on_trial and self.coordinator.divergence is None:
+            if self.memory.record.trial != on_trial and not self.coordinator.is_apart(changes):
                 self.memory.taken_back()
             raise
         if outcome.acks:

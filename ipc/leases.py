@@ -6,13 +6,14 @@ wall clock: one that was set back gives at most the whole time again, and one th
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from .clock import Clock
 from .messages import SAFE_INT
 
 NUMBERS = ("ttl_ms", "since_ms", "ends_ms")
+TEXTS = ("impl", "returns_to", "boot", "reason", "ticket", "owner")
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Lease:
         ttl_ms: the whole time, from the last renewal on.
         since_ms: when that was, by the wall clock.
         boot, ends_ms: when it ends, by the clock of this start of the machine.
+        pinned: what ran before was somebody's choice, and not what the library chose at load.
     """
 
     impl: str
@@ -45,11 +47,12 @@ class Lease:
     reason: str = ""
     ticket: str = ""
     owner: str = ""
+    pinned: bool = True
 
     @staticmethod
-    def begin(impl: str, returns_to: str, terms: Terms, clock: Clock) -> Lease:
+    def begin(impl: str, returns_to: str, pinned: bool, terms: Terms, clock: Clock) -> Lease:
         ends = clock.running_ms() + terms.ttl_ms
-        told = (terms.reason, terms.ticket, terms.owner)
+        told = (terms.reason, terms.ticket, terms.owner, pinned)
         return Lease(impl, returns_to, terms.ttl_ms, clock.wall_ms(), clock.boot, ends, *told)
 
     def left_ms(self, clock: Clock) -> int:
@@ -62,8 +65,7 @@ class Lease:
         """The same in a new process: what is left counts on by the clock of this start of the machine."""
         left = self.left_ms(clock)
         ends, since = clock.running_ms() + left, clock.wall_ms() - (self.ttl_ms - left)
-        told = (self.reason, self.ticket, self.owner)
-        return Lease(self.impl, self.returns_to, self.ttl_ms, max(0, since), clock.boot, ends, *told)
+        return replace(self, since_ms=max(0, since), boot=clock.boot, ends_ms=ends)
 
     def report(self, op: str, clock: Clock) -> dict[str, Any]:
         """`Override` of messages.json."""
@@ -74,9 +76,10 @@ class Lease:
 
 def read_lease(value: Any) -> Lease | None:
     """A lease as the state file has it; None for anything else."""
-    if not isinstance(value, dict) or set(value) != {each.name for each in fields(Lease)}:
+    value = {"pinned": True, **value} if isinstance(value, dict) else {}
+    if set(value) != {each.name for each in fields(Lease)} or type(value["pinned"]) is not bool:
         return None
-    numbers, texts = [value[name] for name in NUMBERS], [value[name] for name in value if name not in NUMBERS]
+    numbers, texts = [value[name] for name in NUMBERS], [value[name] for name in TEXTS]
     if not all(type(number) is int and 0 <= number < SAFE_INT for number in numbers):
         return None
     return Lease(**value) if all(isinstance(text, str) for text in texts) else None

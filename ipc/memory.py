@@ -16,7 +16,7 @@ from .clock import Clock
 from .errors import IpcError
 from .freezes import Freezes
 from .journal import Journal
-from .state import Choice, Kept, Record, StateFile, text_of
+from .state import MAX_BARRED, MAX_PROVEN, Choice, Kept, Record, StateFile, text_of
 
 log = logging.getLogger("opswap.memory")
 #: How long an engine has to live with a candidate that is called, until it has proven itself.
@@ -104,6 +104,21 @@ class Memory:
                     f"`opswap reset {op}` lifts that, when you know why it died",
                 )
 
+    def refuse_full(self, what: str, candidates: Mapping[str, str]) -> None:
+        """Raises IpcError BUSY where one more candidate might come to be barred than the record holds: what is barred
+        already must not be forgotten for it."""
+        record = self.record
+        new = {*candidates.items(), *record.trial.items(), *record.shadowed.items()}
+        if len(self.barred()) + len(new) <= MAX_BARRED:
+            return
+        told = ", ".join(f"{op}={impl}" for op, impl in candidates.items())
+        full = f"{len(self.barred())} implementations are barred, of at most {MAX_BARRED}"
+        raise IpcError(
+            "OPSWAP_E_BUSY",
+            f"{what}: {told} may not be tried: {full}",
+            "`opswap reset OP` lifts the bars of an op whose candidates are gone for good",
+        )
+
     async def before(self, changes: Mapping[str, str], previous: Mapping[str, str], must_be_kept: bool = True) -> None:
         """Called before a commit. What ran until now without a trial has proven itself; candidates are on trial from
         here on, which is on the disk when this returns. Raises IpcError IO when it cannot be and `must_be_kept`."""
@@ -113,6 +128,8 @@ class Memory:
         candidates = {op: impl for op, impl in changes.items() if impl not in self.record.proven.get(op, [])}
         if not candidates:
             return
+        if must_be_kept:
+            self.refuse_full("use", candidates)
         kept = dict(self.record.trial)
         self.record.trial |= candidates
         try:
@@ -130,6 +147,7 @@ class Memory:
         Raises IpcError IO when that cannot be said."""
         if impl in self.record.proven.get(op, []) or self.record.choice.get(op) == impl:
             return
+        self.refuse_full("shadow_start", {op: impl})
         self.record.shadowed[op] = impl
         try:
             await self._write()
@@ -241,6 +259,7 @@ class Memory:
         if impl in proven:
             proven.remove(impl)
         proven.append(impl)
+        del proven[:-MAX_PROVEN]
 
     def save(self) -> None:
         """Soon: nobody waits for the disk. What is lost by a death in between errs on the safe side, for what is on

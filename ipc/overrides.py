@@ -6,7 +6,7 @@ A controller that is killed renews nothing more, so what it tried is taken back 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +22,7 @@ log = logging.getLogger("opswap.overrides")
 AGAIN = ("OPSWAP_E_TIMEOUT", "OPSWAP_E_DIVERGED", "OPSWAP_E_BUSY", "OPSWAP_E_UNEXPECTED")
 #: From a failure to the next try.
 RETRY_MS = 2000
+OVER = "its time is over"
 Switch = Callable[[Choice], Awaitable[Outcome]]
 AtLoad = Callable[[], Awaitable[Choice]]
 
@@ -47,18 +48,27 @@ class Overrides:
         for op, impl in changes.items():
             lease = self.leases.get(op)
             if lease is None or (lease.impl, lease.owner) != (impl, owner) or lease.left_ms(self._clock) <= 0:
-                there = "none is there" if lease is None else f"{lease.impl} of {lease.owner or 'nobody'} is there"
-                raise IpcError(
-                    "OPSWAP_E_LEASE", f"use: no override {op}={impl} of {owner or 'nobody'} to renew: {there}"
-                )
+                what = f"use: no override {op}={impl} of {_whose(owner)} to renew: {_there(lease)}"
+                raise IpcError("OPSWAP_E_LEASE", what)
 
-    def granted(self, changes: Mapping[str, str], previous: Mapping[str, str], terms: Terms | None) -> None:
-        """Called after a switch by `use`: an override, or, without `terms`, a choice that stays."""
+    def refuse_unless_of(self, op: str, impl: str, owner: str) -> None:
+        """Raises IpcError LEASE unless this is an override of `owner`'s, whose time may be over."""
+        lease = self.leases.get(op)
+        if lease is None or (lease.impl, lease.owner) != (impl, owner):
+            what = f"end_override: no override {op}={impl} of {_whose(owner)}: {_there(lease)}"
+            raise IpcError("OPSWAP_E_LEASE", what)
+
+    def granted(
+        self, changes: Mapping[str, str], previous: Mapping[str, str], pinned: Collection[str], terms: Terms | None
+    ) -> None:
+        """Called after a switch by `use`: an override, or, without `terms`, a choice that stays. `pinned` are the ops
+        that somebody had chosen before."""
         for op, impl in changes.items():
             earlier = self.leases.pop(op, None)
             if terms is not None:
                 returns_to = earlier.returns_to if earlier else previous.get(op, impl)
-                self.leases[op] = Lease.begin(impl, returns_to, terms, self._clock)
+                was_pinned = earlier.pinned if earlier else op in pinned
+                self.leases[op] = Lease.begin(impl, returns_to, was_pinned, terms, self._clock)
 
     def ended(self, ops: list[str]) -> list[dict[str, Any]]:
         """Ends those of `ops` without a switch; what they were."""
@@ -95,6 +105,7 @@ class Overrides:
         if names := self._goals(op, lease):
             choice[op] = names[0]
         self._tell("override-ended", "its time ended while the engine was down", {op: lease}, choice)
+        self._unpin({op: lease}, dict(choice))
 
     async def end_due(self, switch: Switch, at_load: AtLoad) -> None:
         """Takes back what is due. Where a rank does not answer it is tried again later."""
@@ -109,12 +120,29 @@ class Overrides:
             self._memory.counters["overrides_retried"] += 1
             log.error("%s cannot be taken back now: %s", ", ".join(due), error.message)
 
+    async def end_now(self, op: str, switch: Switch, at_load: AtLoad) -> tuple[Choice, Outcome]:
+        """Takes one back before its time: to what, and the switch. Where it raises IpcError, it is tried again until it
+        is done, as one whose time is over."""
+        lease = self.leases[op]
+        self.over([op])
+        first = self._goals(op, lease)[:1]
+        try:
+            return await self._first_of(op, lease, first, switch)
+        except IpcError as error:
+            if error.code in AGAIN:
+                raise
+        loaded = await _loaded(at_load)
+        at_last = [*([loaded[op]] if op in loaded else []), FRAMEWORK]
+        others = [name for name in self._goals(op, lease, at_last) if name not in first]
+        return await self._first_of(op, lease, others, switch)
+
     async def _return(self, due: dict[str, Lease], switch: Switch, at_load: AtLoad) -> None:
         """All at one step where that goes, else one by one: what one op cannot do must not keep another."""
         goals = {op: name for op, lease in due.items() for name in self._goals(op, lease)[:1]}
         try:
             if len(goals) == len(due):
                 await self._switched(due, goals, switch)
+                self._tell("override-ended", OVER, due, goals)
                 return
         except IpcError as error:
             if error.code in AGAIN:
@@ -124,7 +152,8 @@ class Overrides:
         for op, lease in due.items():
             at_last = [*([loaded[op]] if op in loaded else []), FRAMEWORK]
             try:
-                await self._first_of(op, lease, self._goals(op, lease, at_last), switch)
+                goal, _ = await self._first_of(op, lease, self._goals(op, lease, at_last), switch)
+                self._tell("override-ended", OVER, {op: lease}, goal)
             except IpcError as error:
                 if error.code in AGAIN:
                     raise
@@ -132,23 +161,30 @@ class Overrides:
         if failures:
             raise failures[0]
 
-    async def _first_of(self, op: str, lease: Lease, names: list[str], switch: Switch) -> None:
-        if not names:
-            raise IpcError("OPSWAP_E_BARRED", f"{op}: all that {lease.impl} could be taken back to is barred")
-        for i, name in enumerate(names):
+    async def _first_of(self, op: str, lease: Lease, names: list[str], switch: Switch) -> tuple[Choice, Outcome]:
+        refused = IpcError("OPSWAP_E_BARRED", f"{op}: all that {lease.impl} could be taken back to is barred")
+        for name in names:
             try:
-                await self._switched({op: lease}, {op: name}, switch)
-                return
+                return {op: name}, await self._switched({op: lease}, {op: name}, switch)
             except IpcError as error:
-                if error.code in AGAIN or i == len(names) - 1:
+                if error.code in AGAIN:
                     raise
+                refused = error
+        raise refused
 
-    async def _switched(self, due: dict[str, Lease], goals: Choice, switch: Switch) -> None:
+    async def _switched(self, due: dict[str, Lease], goals: Choice, switch: Switch) -> Outcome:
         outcome = await switch(goals)
         self.ended(list(due))
+        self._unpin(due, goals)
         self._memory.counters["overrides_ended"] += len(due)
         log.warning("epoch %d: overrides ended: %s", outcome.epoch, goals)
-        self._tell("override-ended", "its time is over", due, goals)
+        return outcome
+
+    def _unpin(self, due: Mapping[str, Lease], goals: Mapping[str, str]) -> None:
+        """What runs again and was nobody's choice before is none afterwards."""
+        for op, lease in due.items():
+            if not lease.pinned and goals.get(op) == lease.returns_to:
+                self._memory.record.choice.pop(op, None)
 
     def _goals(self, op: str, lease: Lease, at_last: Iterable[str] = ()) -> list[str]:
         """What it may return to, the best first: what ran before, what has proven itself, then `at_last`."""
@@ -164,6 +200,14 @@ class Overrides:
             to = {op: after[op]} if op in after else {}
             whose = {"ticket": lease.ticket, "owner": lease.owner}
             self._memory.tell(kind, f"{why}{about}", before={op: lease.impl}, after=to, **whose)
+
+
+def _whose(owner: str) -> str:
+    return owner or "nobody"
+
+
+def _there(lease: Lease | None) -> str:
+    return "none is there" if lease is None else f"{lease.impl} of {_whose(lease.owner)} is there"
 
 
 async def _loaded(at_load: AtLoad) -> Choice:

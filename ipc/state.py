@@ -7,6 +7,8 @@ it runs.
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import json
 import os
 from collections.abc import Sequence
@@ -18,6 +20,7 @@ from .freezes import Freeze, read_freezes
 from .journal import Journal, read_journal
 from .leases import Lease, read_lease
 from .messages import SAFE_INT
+from .process import start_time
 
 SCHEMA = 3
 #: Schema 2 had records alone, without leases.
@@ -27,6 +30,10 @@ LATER: dict[str, Any] = {"leases": {}, "shadowed": {}}
 MAX_BYTES = 4 << 20
 #: Records of other models and builds that are kept, the newest first.
 MAX_RECORDS = 8
+#: Implementations that are barred in one record. Beyond them no candidate is tried: no bar is forgotten for a new one.
+MAX_BARRED = 512
+#: Of each op, those that have proven themselves; the oldest is forgotten, and is a candidate again.
+MAX_PROVEN = 16
 Choice = dict[str, str]
 #: What the engine itself brings.
 FRAMEWORK = "framework"
@@ -113,6 +120,14 @@ class StateFile:
             self._sync_folder()
         finally:
             draft.unlink(missing_ok=True)
+
+    def sweep(self) -> None:
+        """Removes drafts that killed processes left; one whose process lives may be about to take its place."""
+        for draft in self.path.parent.glob(f"{glob.escape(self.path.name)}.*.tmp"):
+            pid = draft.name[len(self.path.name) + 1 : -len(".tmp")]
+            if pid.isdecimal() and int(pid) != os.getpid() and start_time(int(pid)) is None:
+                with contextlib.suppress(OSError):  # it is in nobody's way
+                    draft.unlink()
 
     def _sync_folder(self) -> None:
         """Without it a rename may be lost with the machine."""

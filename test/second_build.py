@@ -1,4 +1,7 @@
-"""A second build of the library for tests: the frame with one room, whose kernel is another one."""
+"""A second build of the library for tests: the frame with one room.
+
+`python second_build.py FOLDER OP` builds one whose kernels are right, and slow.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +22,13 @@ def build(folder: Path) -> Path:
     """The library's file."""
     root = tree(folder)
     _edit(root / f"kernels/{OP}/cpu.cpp", lambda text: text.replace(OURS, THEIRS))
+    return compiled(root, OP)
+
+
+def compiled(root: Path, op: str) -> Path:
+    """The library of a tree with one room, which is slow: without vectors, and not optimised."""
     # Its kernels for cards are not part of it.
-    for file in (root / f"kernels/{OP}").glob("*.cu"):
+    for file in (root / f"kernels/{op}").glob("*.cu"):
         file.unlink()
     out = root / "out"
     options = ["-DOPSWAP_CUDA=off", "-DOPSWAP_NODE=OFF", "-DOPSWAP_LEVELS=portable", "-DCMAKE_BUILD_TYPE=Debug"]
@@ -54,3 +62,7 @@ def _edit(path: Path, change: Callable[[str], str]) -> None:
 def _run(*command: str) -> None:
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, f"{command}: {ran.stdout[-3000:]}{ran.stderr[-3000:]}"
+
+
+if __name__ == "__main__":
+    print(compiled(tree(Path(sys.argv[1]), sys.argv[2]), sys.argv[2]))

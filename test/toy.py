@@ -17,13 +17,18 @@ FICTITIOUS = Path(__file__).parent / "adapters/fictitious"
 SIZE = 2
 
 
+def package(site: Path) -> None:
+    """Installs the engine in a folder that stands for one of installed packages."""
+    info = site / "toy_engine-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: toy-engine\nVersion: 1.0\n")
+
+
 @contextmanager
 def toy(site: Path, graphs: bool = False) -> Iterator[Any]:
     """(engine of two ranks, its attached agent). `site` is a folder that stands for one of installed packages."""
     patch = pytest.MonkeyPatch()
-    info = site / "toy_engine-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: toy-engine\nVersion: 1.0\n")
+    package(site)
     runtime = tempfile.mkdtemp(prefix="ow")  # a short path, since it holds sockets
     patch.setenv("OPSWAP_RUNTIME_DIR", runtime)
     for folder in (str(site), str(FICTITIOUS)):

@@ -23,6 +23,7 @@ def check(name: str, state: str, message: str, remedy: str = "") -> Check:
 def engine_checks(adapter: Adapter, reports: list[Report], cache_pending: bool = False) -> list[Check]:
     """What can be said of any engine, from one report per rank; the adapter adds its own."""
     return [
+        version_check(adapter, reports),
         digest_check(reports),
         seam_check(adapter, reports),
         use_check(adapter, reports),
@@ -35,6 +36,16 @@ def troubles(server: str, state: PluginState, reports: list[Report]) -> list[str
     """Processes in which the plugin is not active; `state` is that of this one, named `server`."""
     found = [f"rank {r['rank']}: {r['trouble']}" for r in reports if r["trouble"]]
     return [f"{server}: {state.trouble}", *found] if state.trouble else found
+
+
+def version_check(adapter: Adapter, reports: list[Report]) -> Check:
+    """What is known of the engine's version: whether it was run, or how opswap comes to be in it nevertheless."""
+    versions = sorted({report["plugin"]["engine_version"] for report in reports})
+    if len(versions) != 1:
+        told = f"ranks run different versions of {adapter.engine} ({', '.join(versions)})" if versions else "no rank"
+        return check(adapter.package, "fail" if versions else "warn", told, "install one version and restart")
+    verdict = adapter.probe.judge(versions[0])
+    return check(adapter.package, verdict.state, verdict.message, verdict.remedy)
 
 
 def digest_check(reports: list[Report]) -> Check:

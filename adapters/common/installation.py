@@ -6,11 +6,13 @@ import argparse
 import json
 from collections.abc import Callable
 from importlib import metadata
+from pathlib import Path
 
 from opswap.adapters.common.adapter import Adapter
 from opswap.adapters.common.checks import REINSTALL, Check, check
 from opswap.adapters.common.seams import InstallContext
 from opswap.adapters.common.state import PluginState
+from opswap.adapters.common.tree import SourceTree
 
 NO_DEVICE = "on a machine without a card take the README's block for a CPU; docs/install.md says which driver is needed"
 
@@ -29,12 +31,13 @@ def version_check(adapter: Adapter) -> Check:
         version = metadata.version(package)
     except metadata.PackageNotFoundError:
         return check(package, "fail", f"{adapter.engine} is not installed here", probe.remedy)
-    if reason := probe.check_version(version):
-        return check(package, "fail", reason, probe.remedy)
+    verdict = probe.judge(version)
+    if verdict.state == "fail":
+        return check(package, "fail", verdict.message, verdict.remedy)
     if lost := probe.missing_needs([row.name for row in adapter.seams.rows]):
         lacks = f"{adapter.engine} {version} lacks {'; '.join(lost)}"
         return check(package, "fail", lacks, "install the stock wheel")
-    return check(package, "ok", f"{version}, with every seam in place")
+    return check(package, verdict.state, f"{verdict.message}, with every seam in place", verdict.remedy)
 
 
 def copies_check() -> Check:
@@ -103,13 +106,37 @@ def seams_check(adapter: Adapter) -> Check:
     return check("seams", "ok", told)
 
 
+def tree_checks(adapter: Adapter, folder: Path) -> list[Check]:
+    """What is known of the version in a folder, and whether its source has what the seams use."""
+    probe, package = adapter.probe, adapter.package
+    version = version_in(folder, package)
+    if version is None:
+        what = f"{folder} has no folder {package}-VERSION.dist-info"
+        return [check(package, "fail", what, f"unpack a wheel of {adapter.engine} there")]
+    verdict, lost = probe.judge(version), SourceTree(folder).missing_needs(probe.needs)
+    count = sum(map(len, probe.needs.values()))
+    source = check("source", "fail", f"of {count} needs {len(lost)} are not met: {'; '.join(lost)}", probe.remedy)
+    return [
+        check(package, verdict.state, verdict.message, verdict.remedy),
+        source if lost else check("source", "ok", f"has all {count} names and argument lists that the seams use"),
+    ]
+
+
+def version_in(folder: Path, package: str) -> str | None:
+    """Of the package that lies unpacked in a folder."""
+    found = list(metadata.distributions(name=package, path=[str(folder)]))
+    return found[0].version if found else None
+
+
 def main(adapter: Adapter, checks: Callable[[], list[Check]], program: str, argv: list[str] | None = None) -> int:
     """The command `python -m PROGRAM`: prints the checks; returns 1 when one failed."""
     parser = argparse.ArgumentParser(prog=f"python -m {program}", description="Checks this installation.")
     parser.add_argument("--json", action="store_true")
+    unpacked = f"look at an unpacked {adapter.engine} instead, of which nothing is imported"
+    parser.add_argument("--tree", metavar="FOLDER", type=Path, help=unpacked)
     options = parser.parse_args(argv)
-    found = checks()
-    if adapter.state.error:
+    found = checks() if options.tree is None else tree_checks(adapter, options.tree)
+    if adapter.state.error and options.tree is None:
         found.append(check("plugin", "fail", adapter.state.trouble, REINSTALL))
     if options.json:
         print(json.dumps(found, indent=2))

@@ -1,7 +1,10 @@
-"""What the adapter uses of SGLang, and the versions it was tested with; common/probe.py looks whether it is there."""
+"""What the adapter uses of SGLang; common/probe.py looks whether it is there. The versions are in compat.json."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from opswap.adapters.common.compat import FILE
 from opswap.adapters.common.probe import Need, Probe
 from opswap.adapters.sglang.seams import TABLE
 
@@ -89,7 +92,7 @@ GRAPHS: tuple[Need, ...] = (
 PROBE = Probe(
     engine="SGLang",
     package="sglang",
-    tested=("0.5.23", "0.5.23"),
+    versions=Path(__file__).with_name(FILE),
     needs=NEEDS,
     skip_env=TABLE.skip_env,
     leave_out="leave opswap out of SGLANG_PLUGINS to serve without it",

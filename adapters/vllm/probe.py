@@ -1,7 +1,10 @@
-"""What the adapter uses of vLLM, and the versions it was tested with; common/probe.py looks whether it is there."""
+"""What the adapter uses of vLLM; common/probe.py looks whether it is there. The versions are in compat.json."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from opswap.adapters.common.compat import FILE
 from opswap.adapters.common.probe import Need, Probe
 from opswap.adapters.vllm.seams import TABLE
 
@@ -61,7 +64,7 @@ NEEDS: dict[str, tuple[Need, ...]] = {
 PROBE = Probe(
     engine="vLLM",
     package="vllm",
-    tested=("0.33.0", "0.33.0"),
+    versions=Path(__file__).with_name(FILE),
     needs=NEEDS,
     skip_env=TABLE.skip_env,
     leave_out="leave opswap out of VLLM_PLUGINS to serve without it",

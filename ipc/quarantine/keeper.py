@@ -133,6 +133,8 @@ class Quarantine:
         """Replays recordings of `op` on both in another process. Raises IpcError where that says nothing of `impl`."""
         if self._running.locked():
             raise IpcError("OPSWAP_E_BUSY", "quarantine: another one is under way")
+        if not any((row["op"], row["impl"]) == (op, impl) for row in memory.barred()):
+            memory.refuse_full("quarantine", {op: impl})
         async with self._running:
             row, digest, began = self._row_of(op, impl), self.digest_of(op, impl), time.monotonic()
             files = await asyncio.to_thread(self._recordings, op, calls)

@@ -3,6 +3,7 @@
 
 #include "call.h"
 #include "device.h"
+#include "device_times.h"
 #include "plan.h"
 #include "registry.h"
 #include "trace.h"
@@ -57,14 +58,28 @@ opswap_status start(const Op &op, Impl &impl, const Bound &bound, const opswap_e
   return start(op, impl, bound, exec);
 }
 
-// Work on a device goes on after the call has returned, so the host's clock does not time it.
+// Work on a device goes on after the call has returned: events time it, and it is known too late for the trace.
+opswap_status run_on_device(const Op &op, Impl &impl, const Bound &bound, const opswap_exec &exec, bool counted) {
+  const uint64_t bucket = op.spec->bucket(bound.args);
+  opswap_status status;
+  if (counted) {
+    DeviceTime time(bound, exec);
+    status = run_implementation(op, impl, bound, exec);
+    if (!status) time.counted(impl, bucket);
+  } else {
+    status = run_implementation(op, impl, bound, exec);
+  }
+  if (traced()) trace_store(op, impl, bucket, Arm::live, -1);
+  return status;
+}
+
 opswap_status run_timed(const Op &op, Impl &impl, const Bound &bound, const opswap_exec &exec, bool counted) {
+  if (bound.base().device_type != kDLCPU) return run_on_device(op, impl, bound, exec, counted);
   const uint64_t start = ticks_now();
   const opswap_status status = run_implementation(op, impl, bound, exec);
   const uint64_t now = ticks_now(), bucket = op.spec->bucket(bound.args);
-  const bool known = bound.base().device_type == kDLCPU;
-  if (counted && known) impl.stats.buckets.add(bucket, now - start, now);
-  if (traced()) trace_store(op, impl, bucket, Arm::live, known ? int64_t(ticks_to_ns(now - start)) : -1);
+  if (counted) impl.stats.buckets.add(bucket, now - start, now);
+  if (traced()) trace_store(op, impl, bucket, Arm::live, int64_t(ticks_to_ns(now - start)));
   return status;
 }
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 #include "check.h"
@@ -74,6 +75,11 @@ void see(T got, T expected, const Tolerance &limit, Difference &d) {
 template <class T>
 void compare_row(const T *got, int64_t got_stride, const T *expected, int64_t expected_stride, int64_t n,
                  const Tolerance &limit, Difference &d) {
+  // Most rows are the same to the bit, which takes a fraction of the time to see.
+  if (n && got_stride == 1 && expected_stride == 1 && !std::memcmp(got, expected, size_t(n) * sizeof(T))) {
+    d.elements += uint64_t(n);
+    return;
+  }
   for (int64_t i = 0; i < n; ++i) see(value(got[i * got_stride]), value(expected[i * expected_stride]), limit, d);
 }
 

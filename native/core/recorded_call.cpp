@@ -1,6 +1,7 @@
 // Writes the header of a recording, then each tensor's elements in order of the index.
 #include "recorded_call.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cstring>
 
@@ -55,6 +56,12 @@ std::string numbers(const int64_t *values, int32_t n) {
   return text + "]";
 }
 
+// Their first ones: readers bound the header, and a prefill touches many.
+std::string entries_json(const std::vector<int64_t> &entries) {
+  constexpr size_t kMost = 4096;
+  return numbers(entries.data(), int32_t(std::min(entries.size(), kMost)));
+}
+
 // Appends the elements of `t` from dimension `dim` on.
 void gather(const DLTensor &t, const char *from, int32_t dim, std::string &out) {
   const size_t size = t.dtype.bits / 8;
@@ -78,15 +85,15 @@ std::string float_text(double x) {
 }
 
 // One argument as the metadata has it.
-std::string argument_json(const OpSpec &op, const opswap_arg *args, int32_t i) {
-  const opswap_arg &a = args[i];
+std::string argument_json(const OpSpec &op, const CutCall &call, int32_t i) {
+  const opswap_arg *args = call.args(), &a = args[i];
   const std::string head = "{\"name\":" + quoted(op.args[i].name);
   switch (a.tag) {
     case OPSWAP_TENSOR: {
       const DLTensor &t = *a.v.tensor;
       return head + ",\"dtype\":" + quoted(dtype_name(dtype_of(t.dtype))) + ",\"shape\":" + numbers(t.shape, t.ndim) +
              ",\"strides\":" + numbers(t.strides, t.ndim) + ",\"stored\":" + (is_read(op, args, i) ? "true" : "false") +
-             "}";
+             (call.entries(i) ? ",\"entries\":" + entries_json(*call.entries(i)) : "") + "}";
     }
     case OPSWAP_INT:
       return head + ",\"value\":" + std::to_string(a.v.i) + "}";
@@ -101,14 +108,14 @@ std::string argument_json(const OpSpec &op, const opswap_arg *args, int32_t i) {
   }
 }
 
-std::string arguments_json(const OpSpec &op, const opswap_arg *args) {
+std::string arguments_json(const OpSpec &op, const CutCall &call) {
   std::string json = "[";
-  for (int32_t i = 0; i < op.nargs; ++i) json += std::string(i ? "," : "") + argument_json(op, args, i);
+  for (int32_t i = 0; i < op.nargs; ++i) json += std::string(i ? "," : "") + argument_json(op, call, i);
   return json + "]";
 }
 
 // Values of `__metadata__` are strings.
-std::string metadata(const Op &op, const Bound &bound, const Place &place, int64_t time_ns) {
+std::string metadata(const Op &op, const Bound &bound, const CutCall &call, const Place &place, int64_t time_ns) {
   const auto entry = [](const char *key, const std::string &value) {
     return std::string(",").append(quoted(key)).append(":").append(quoted(value.c_str()));
   };
@@ -117,15 +124,16 @@ std::string metadata(const Op &op, const Bound &bound, const Place &place, int64
          entry("bucket", bucket_name(*op.spec, op.spec->bucket(bound.args))) +
          entry("rank", std::to_string(place.rank)) + entry("step", std::to_string(place.step)) +
          entry("epoch", std::to_string(place.epoch)) + entry("layer", std::to_string(place.layer)) +
-         entry("time_ns", std::to_string(time_ns)) + entry("args", arguments_json(*op.spec, bound.given)) + "}";
+         entry("time_ns", std::to_string(time_ns)) + entry("args", arguments_json(*op.spec, call)) + "}";
 }
 
-std::string header(const Op &op, const Bound &bound, const Place &place, int64_t time_ns) {
-  std::string json = "{\"__metadata__\":" + metadata(op, bound, place, time_ns);
+std::string header(const Op &op, const Bound &bound, const CutCall &call, const Place &place, int64_t time_ns) {
+  std::string json = "{\"__metadata__\":" + metadata(op, bound, call, place, time_ns);
+  const opswap_arg *args = call.args();
   uint64_t at = 0;
   for (int32_t i = 0; i < op.spec->nargs; ++i) {
-    if (!is_read(*op.spec, bound.given, i)) continue;
-    const DLTensor &t = *bound.given[i].v.tensor;
+    if (!is_read(*op.spec, args, i)) continue;
+    const DLTensor &t = *args[i].v.tensor;
     const uint64_t end = at + contiguous_bytes(t);
     json += std::string(",").append(quoted(op.spec->args[i].name)) +
             ":{\"dtype\":" + quoted(safetensors_name(dtype_of(t.dtype))) + ",\"shape\":" + numbers(t.shape, t.ndim) +
@@ -138,23 +146,26 @@ std::string header(const Op &op, const Bound &bound, const Place &place, int64_t
 
 }  // namespace
 
-uint64_t recorded_bytes(const OpSpec &op, const opswap_arg *args) {
+uint64_t recorded_bytes(const OpSpec &op, const CutCall &call) {
+  const opswap_arg *args = call.args();
   uint64_t sum = 0;
   for (int32_t i = 0; i < op.nargs; ++i)
     if (is_read(op, args, i)) sum += contiguous_bytes(*args[i].v.tensor);
   return sum;
 }
 
-std::string recorded_call(const Op &op, const Bound &bound, const Place &place, int64_t time_ns) {
-  const std::string json = header(op, bound, place, time_ns);
+std::string recorded_call(const Op &op, const Bound &bound, const CutCall &call, const Place &place, int64_t time_ns) {
+  const std::string json = header(op, bound, call, place, time_ns);
   const uint64_t length = json.size();
   std::string file(reinterpret_cast<const char *>(&length), sizeof length);
-  file.reserve(sizeof length + length + recorded_bytes(*op.spec, bound.given));
+  file.reserve(sizeof length + length + recorded_bytes(*op.spec, call));
   file += json;
   for (int32_t i = 0; i < op.spec->nargs; ++i) {
-    if (!is_read(*op.spec, bound.given, i)) continue;
-    const DLTensor &t = *bound.given[i].v.tensor;
-    if (element_count(t)) gather(t, static_cast<const char *>(t.data) + t.byte_offset, 0, file);
+    if (!is_read(*op.spec, call.args(), i)) continue;
+    const DLTensor &t = *call.args()[i].v.tensor;
+    if (!element_count(t)) continue;
+    if (!call.entries(i)) gather(t, static_cast<const char *>(t.data) + t.byte_offset, 0, file);
+    for (size_t e = 0; call.entries(i) && e < call.entries(i)->size(); ++e) gather(t, call.entry(i, e), 1, file);
   }
   return file;
 }

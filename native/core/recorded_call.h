@@ -4,15 +4,16 @@
 #include <string>
 
 #include "bound.h"
+#include "cut_call.h"
 #include "trace.h"
 
 namespace opswap {
 
 // Bytes of the tensors that the op reads, contiguous.
-uint64_t recorded_bytes(const OpSpec &op, const opswap_arg *args);
+uint64_t recorded_bytes(const OpSpec &op, const CutCall &call);
 
-// Tensors that the op reads carry their values from before the call; of those it only writes, scalars and what is not
-// given, `__metadata__` says all there is (docs/recordings.md).
-std::string recorded_call(const Op &op, const Bound &bound, const Place &place, int64_t time_ns);
+// `call` is what of `bound` is recorded. Tensors that the op reads carry their values from before the call; of those it
+// only writes, scalars and what is not given, `__metadata__` says all there is (docs/recordings.md).
+std::string recorded_call(const Op &op, const Bound &bound, const CutCall &call, const Place &place, int64_t time_ns);
 
 }  // namespace opswap

@@ -22,8 +22,8 @@ Recording::Recording(const Op &op, const opswap_recording &config, std::shared_p
       choice_(op, {config.salt, config.share_of_calls, config.first_of_bucket, config.most_of_bucket}) {}
 
 // Its bytes are spoken for from now on, until the file is written or has failed.
-bool Recording::has_room(const Bound &bound) {
-  const uint64_t bytes = recorded_bytes(*op_.spec, bound.given);
+bool Recording::has_room(const CutCall &call) {
+  const uint64_t bytes = recorded_bytes(*op_.spec, call);
   if (bytes > kMostBytesOfCall) {
     choice_.leave_out(LeftOut::size);
     return false;
@@ -46,19 +46,24 @@ void Recording::see(const Bound &bound) noexcept {
   BucketCount *bucket = running() ? choice_.choose(bound) : nullptr;
   if (!bucket) return;
   if (bound.base().device_type != kDLCPU) return choice_.leave_out(LeftOut::device);
-  if (!has_room(bound)) return;
-  bucket->chosen.fetch_add(1, std::memory_order_relaxed);
   try {
-    hand_over(bound, *bucket);
+    record(bound, *bucket);
   } catch (const std::bad_alloc &) {  // the call goes on without its recording
     choice_.leave_out(LeftOut::memory);
   }
 }
 
-void Recording::hand_over(const Bound &bound, const BucketCount &bucket) {
+void Recording::record(const Bound &bound, BucketCount &bucket) {
+  const CutCall call(*op_.spec, bound.given, CutCall::Of::all);
+  if (!has_room(call)) return;
+  bucket.chosen.fetch_add(1, std::memory_order_relaxed);
+  hand_over(bound, call, bucket);
+}
+
+void Recording::hand_over(const Bound &bound, const CutCall &call, const BucketCount &bucket) {
   const Place place = place_of(op_);
   const int64_t now = unix_ns();
-  std::string file = recorded_call(op_, bound, place, now);
+  std::string file = recorded_call(op_, bound, call, place, now);
   const uint64_t size = file.size();
   FileToWrite to_write{folder_, name_of(bucket, place, now), std::move(file),
                        [self = shared_from_this(), size](int error) { self->written(size, error); }};

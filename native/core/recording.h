@@ -5,6 +5,7 @@
 #include <string>
 
 #include "call_choice.h"
+#include "cut_call.h"
 #include "file_writer.h"
 
 namespace opswap {
@@ -24,8 +25,9 @@ class Recording : public std::enable_shared_from_this<Recording> {
   std::string status() const;
 
  private:
-  bool has_room(const Bound &bound);
-  void hand_over(const Bound &bound, const BucketCount &bucket);
+  bool has_room(const CutCall &call);
+  void record(const Bound &bound, BucketCount &bucket);
+  void hand_over(const Bound &bound, const CutCall &call, const BucketCount &bucket);
   void written(uint64_t bytes, int error);
   std::string name_of(const BucketCount &bucket, const Place &place, int64_t time_ns) const;
 

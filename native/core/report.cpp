@@ -10,6 +10,7 @@
 
 #include "bound.h"
 #include "device.h"
+#include "device_times.h"
 #include "json.h"
 #include "local_evidence.h"
 #include "registry.h"
@@ -159,6 +160,7 @@ opswap_status opswap_why(const char *name, const opswap_arg *args, int32_t nargs
 }
 
 opswap_status opswap_stats(char *buf, size_t *size) {
+  read_device_times();
   const Place place = place_of_process();
   std::string json = "{\"context\":{\"rank\":" + std::to_string(place.rank) +
                      ",\"step\":" + std::to_string(place.step) + ",\"epoch\":" + std::to_string(place.epoch) +

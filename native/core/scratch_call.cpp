@@ -13,16 +13,6 @@ namespace {
 constexpr size_t kAlignment = 64, kGuard = 64;
 constexpr unsigned char kGuardByte = 0xA7, kPoison = 0xFF;
 
-// From the first byte to one past the last element that the view touches; the tensor has been checked.
-size_t extent(const DLTensor &t) {
-  int64_t last = 0;
-  for (int32_t d = 0; d < t.ndim; ++d) {
-    if (t.shape[d] == 0) return 0;
-    last += (t.shape[d] - 1) * t.strides[d];
-  }
-  return size_t(last + 1) * (t.dtype.bits / 8);
-}
-
 size_t aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
 bool is_written(const OpSpec &op, const opswap_arg *args, int32_t i) {
@@ -31,40 +21,47 @@ bool is_written(const OpSpec &op, const opswap_arg *args, int32_t i) {
 
 }  // namespace
 
-size_t OldValues::bytes(const OpSpec &op, const opswap_arg *args) {
+size_t OldValues::bytes(const OpSpec &op, const CutCall &live) {
+  const opswap_arg *args = live.args();
   size_t sum = 0;
   for (int32_t i = 0; i < op.nargs; ++i)
     if (is_written(op, args, i) && op.args[i].kept) sum += aligned(extent(*args[i].v.tensor));
   return sum;
 }
 
-void OldValues::keep(const OpSpec &op, const opswap_arg *args, char *memory) {
+void OldValues::keep(const OpSpec &op, const CutCall &live, char *memory) {
+  const opswap_arg *args = live.args();
   for (int32_t i = 0; i < op.nargs; ++i) {
     if (!is_written(op, args, i) || !op.args[i].kept) continue;
     const DLTensor &t = *args[i].v.tensor;
     const size_t bytes = extent(t);
-    std::memcpy(memory, static_cast<const char *>(t.data) + t.byte_offset, bytes);
+    if (live.entries(i))
+      live.copy(i, memory, kGuardByte);
+    else
+      std::memcpy(memory, static_cast<const char *>(t.data) + t.byte_offset, bytes);
     at_[i] = memory;
     memory += aligned(bytes);
   }
 }
 
-size_t ScratchCall::bytes(const OpSpec &op, const opswap_arg *args) {
+size_t ScratchCall::bytes(const OpSpec &op, const CutCall &live) {
+  const opswap_arg *args = live.args();
   size_t sum = kGuard;
   for (int32_t i = 0; i < op.nargs; ++i)
     if (is_written(op, args, i)) sum += aligned(extent(*args[i].v.tensor)) + kGuard;
   return sum;
 }
 
-opswap_status ScratchCall::lay_out(const Op &op, const opswap_arg *live, char *memory) {
-  std::copy_n(live, op.spec->nargs, args_);
+opswap_status ScratchCall::lay_out(const Op &op, const CutCall &live, char *memory) {
+  live_ = &live;
+  std::copy_n(live.args(), op.spec->nargs, args_);
   count_ = 0;
   for (int32_t i = 0; i < op.spec->nargs; ++i) {
-    if (!is_written(*op.spec, live, i)) continue;
+    if (!is_written(*op.spec, args_, i)) continue;
     memory += kGuard;
-    const size_t bytes = extent(*live[i].v.tensor);
+    const size_t bytes = extent(*args_[i].v.tensor);
     outputs_[count_] = {i, memory, bytes};
-    DLTensor &t = tensors_[count_++] = *live[i].v.tensor;
+    DLTensor &t = tensors_[count_++] = *args_[i].v.tensor;
     t.data = memory;
     t.byte_offset = 0;
     args_[i].v.tensor = &t;
@@ -89,6 +86,7 @@ bool ScratchCall::intact() const {
     return std::all_of(from, from + n, [](char c) { return static_cast<unsigned char>(c) == kGuardByte; });
   };
   return std::all_of(outputs_, outputs_ + count_, [&](const Output &out) {
+    if (live_->entries(out.arg) && !live_->apart(out.arg, out.data, kGuardByte)) return false;
     return guarded(out.data - kGuard, kGuard) && guarded(out.data + out.bytes, aligned(out.bytes) - out.bytes + kGuard);
   });
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "bound.h"
+#include "cut_call.h"
 
 namespace opswap {
 
@@ -9,8 +10,8 @@ namespace opswap {
 // Outputs that it only writes need none.
 class OldValues {
  public:
-  static size_t bytes(const OpSpec &op, const opswap_arg *args);
-  void keep(const OpSpec &op, const opswap_arg *args, char *memory);
+  static size_t bytes(const OpSpec &op, const CutCall &live);
+  void keep(const OpSpec &op, const CutCall &live, char *memory);
   const char *of(int32_t arg) const { return at_[arg]; }  // nullptr: not kept
 
  private:
@@ -19,15 +20,15 @@ class OldValues {
 
 class ScratchCall {
  public:
-  static size_t bytes(const OpSpec &op, const opswap_arg *args);
+  static size_t bytes(const OpSpec &op, const CutCall &live);
 
-  // The arguments of `live` (of this op, checked) with every written tensor moved into `memory`.
-  opswap_status lay_out(const Op &op, const opswap_arg *live, char *memory);
+  // The arguments of `live`, which outlives this, with every written tensor moved into `memory`.
+  opswap_status lay_out(const Op &op, const CutCall &live, char *memory);
 
   // Old values where the op updates, else bytes that are NaN in every floating dtype; and the guards between outputs.
   void fill(const OldValues &old);
 
-  // Whether nothing was written between the outputs.
+  // Whether nothing was written between the outputs, nor between the entries of one that is cut.
   bool intact() const;
 
   const Bound &bound() const { return bound_; }
@@ -40,6 +41,7 @@ class ScratchCall {
     char *data;
     size_t bytes;
   };
+  const CutCall *live_ = nullptr;
   opswap_arg args_[kMostArgs];
   DLTensor tensors_[kMostArgs];
   Output outputs_[kMostArgs];

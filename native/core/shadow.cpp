@@ -53,8 +53,8 @@ BucketCount *Shadow::choose(const Bound &bound) {
 }
 
 // Aligned room for the copies of one call, or nullptr; the caller holds busy_.
-char *Shadow::memory_for(const Bound &bound) {
-  const size_t needs = ShadowSample::bytes(*op_.spec, bound.given) + kAlignment;
+char *Shadow::memory_for(const ShadowSample &sample) {
+  const size_t needs = sample.bytes() + kAlignment;
   if (needs > most_memory_) return nullptr;
   if (needs > memory_size_) {
     release_memory();  // never both at a time
@@ -86,22 +86,27 @@ BucketCount *Shadow::before(const Bound &bound, std::optional<ShadowSample> &sam
     return nullptr;
   }
   const uint64_t began = ticks_now();
-  char *memory = memory_for(bound);
-  if (!memory) {
-    choice_.leave_out(LeftOut::memory);
-    busy_.clear(std::memory_order_release);
-    return nullptr;
-  }
-  sample.emplace(op_, control_, candidate_, memory).keep(bound);
+  const bool kept = keep(bound, sample);
   took_.fetch_add(ticks_now() - began, std::memory_order_relaxed);
-  return bucket;
+  if (kept) return bucket;
+  choice_.leave_out(LeftOut::memory);
+  busy_.clear(std::memory_order_release);
+  return nullptr;
 }
 
-void Shadow::after(const Bound &bound, opswap_status status, BucketCount &bucket, ShadowSample &sample,
-                   const Impl *live) noexcept {
+// Whether there is memory for it; the caller holds busy_.
+bool Shadow::keep(const Bound &bound, std::optional<ShadowSample> &sample) try {
+  char *memory = memory_for(sample.emplace(op_, control_, candidate_, bound));
+  if (memory) sample->keep(memory);
+  return memory;
+} catch (const std::bad_alloc &) {
+  return false;
+}
+
+void Shadow::after(opswap_status status, BucketCount &bucket, ShadowSample &sample, const Impl *live) noexcept {
   const uint64_t began = ticks_now();
   try {
-    if (!status) finish(sample, bound, bucket, live);
+    if (!status) finish(sample, bucket, live);
   } catch (const std::bad_alloc &) {  // the live call is done; only this sample is lost
     choice_.leave_out(LeftOut::memory);
   }
@@ -110,10 +115,10 @@ void Shadow::after(const Bound &bound, opswap_status status, BucketCount &bucket
   busy_.clear(std::memory_order_release);
 }
 
-void Shadow::finish(ShadowSample &sample, const Bound &bound, BucketCount &bucket, const Impl *live) {
+void Shadow::finish(ShadowSample &sample, BucketCount &bucket, const Impl *live) {
   const Place place = place_of(op_);
   const uint64_t before = bucket.chosen.fetch_add(1, std::memory_order_relaxed);
-  sample.run(bound, live, mix(hash_of(place, op_, salt_)), before % kFloorEvery == 0);
+  sample.run(live, mix(hash_of(place, op_, salt_)), before % kFloorEvery == 0);
   opswap_shadow_record record = sample.record();
   record.time_ns = unix_ns();
   record.rank = place.rank;

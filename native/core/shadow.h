@@ -20,8 +20,7 @@ class Shadow {
   BucketCount *before(const Bound &bound, std::optional<ShadowSample> &sample) noexcept;
 
   // Behind it: runs both arms, if the live call went well. `live` is what ran it.
-  void after(const Bound &bound, opswap_status status, BucketCount &bucket, ShadowSample &sample,
-             const Impl *live) noexcept;
+  void after(opswap_status status, BucketCount &bucket, ShadowSample &sample, const Impl *live) noexcept;
 
   // A call that is under way is finished; the memory goes back with it, or now.
   void stop();
@@ -33,9 +32,10 @@ class Shadow {
  private:
   BucketCount *choose(const Bound &bound);
   bool time_is_left() const;
-  char *memory_for(const Bound &bound);
+  char *memory_for(const ShadowSample &sample);
   void release_memory();
-  void finish(ShadowSample &sample, const Bound &bound, BucketCount &bucket, const Impl *live);
+  bool keep(const Bound &bound, std::optional<ShadowSample> &sample);
+  void finish(ShadowSample &sample, BucketCount &bucket, const Impl *live);
   void store(const opswap_shadow_record &record, const std::string &candidate_error);
 
   const Op &op_;

@@ -25,16 +25,19 @@ Difference compare_outputs(const OpSpec &op, const ScratchCall &got, const Scrat
 
 }  // namespace
 
-size_t ShadowSample::bytes(const OpSpec &op, const opswap_arg *args) {
-  return OldValues::bytes(op, args) + 2 * ScratchCall::bytes(op, args);
-}
-
-ShadowSample::ShadowSample(const Op &op, Impl *control, Impl *candidate, char *memory)
-    : op_(op), arms_{control, candidate}, memory_(memory) {
+ShadowSample::ShadowSample(const Op &op, Impl *control, Impl *candidate, const Bound &live)
+    : op_(op), arms_{control, candidate}, live_(*op.spec, live.given, CutCall::Of::written) {
   record_.struct_size = sizeof record_;
 }
 
-void ShadowSample::keep(const Bound &live) { old_.keep(*op_.spec, live.given, memory_); }
+size_t ShadowSample::bytes() const {
+  return OldValues::bytes(*op_.spec, live_) + 2 * ScratchCall::bytes(*op_.spec, live_);
+}
+
+void ShadowSample::keep(char *memory) {
+  memory_ = memory;
+  old_.keep(*op_.spec, live_, memory);
+}
 
 // With a workspace of its own, which is no part of the time.
 opswap_status ShadowSample::run_arm(int arm, ScratchCall &call, uint64_t &elapsed) {
@@ -52,12 +55,12 @@ opswap_status ShadowSample::run_arm(int arm, ScratchCall &call, uint64_t &elapse
   return status;
 }
 
-void ShadowSample::run(const Bound &live, const Impl *by, uint64_t chance, bool with_floor) {
-  const size_t kept = OldValues::bytes(*op_.spec, live.given), half = ScratchCall::bytes(*op_.spec, live.given);
+void ShadowSample::run(const Impl *by, uint64_t chance, bool with_floor) {
+  const size_t kept = OldValues::bytes(*op_.spec, live_), half = ScratchCall::bytes(*op_.spec, live_);
   const int first = int(chance & 1);
   control_at_ = int(chance >> 1 & 1);
   for (size_t place = 0; place < 2; ++place) {
-    if (opswap_status e = places_[place].lay_out(op_, live.given, memory_ + kept + place * half)) {
+    if (opswap_status e = places_[place].lay_out(op_, live_, memory_ + kept + place * half)) {
       record_.control_status = record_.candidate_status = e;
       return;
     }

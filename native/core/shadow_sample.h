@@ -11,17 +11,18 @@ enum ArmIndex : int { kControl = 0, kCandidate = 1 };
 
 class ShadowSample {
  public:
-  // Bytes of memory that a sample of this call needs, 64-byte aligned.
-  static size_t bytes(const OpSpec &op, const opswap_arg *args);
+  // Of a call that `live` outlives; std::bad_alloc, where memory is out.
+  ShadowSample(const Op &op, Impl *control, Impl *candidate, const Bound &live);
 
-  ShadowSample(const Op &op, Impl *control, Impl *candidate, char *memory);
+  // Bytes of memory that it needs, 64-byte aligned.
+  size_t bytes() const;
 
   // Before the live call: keeps what it will overwrite and the arms have to read.
-  void keep(const Bound &live);
+  void keep(char *memory);
 
   // After it, which `by` has run. `chance` decides which arm runs first and where its outputs lie; the floor takes one
   // more run of control.
-  void run(const Bound &live, const Impl *by, uint64_t chance, bool with_floor);
+  void run(const Impl *by, uint64_t chance, bool with_floor);
 
   // What came of it: times, statuses and differences. Place, bucket and sequence are the caller's.
   const opswap_shadow_record &record() const { return record_; }
@@ -35,7 +36,8 @@ class ShadowSample {
 
   const Op &op_;
   Impl *const arms_[2];
-  char *const memory_;
+  const CutCall live_;
+  char *memory_ = nullptr;
   OldValues old_;
   // Outputs of either arm. Which arm has which place is chance: of two places one is faster, by some tenths of a
   // percent of a short kernel.

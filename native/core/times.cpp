@@ -71,6 +71,11 @@ double ticks_to_ns(uint64_t ticks) {
   return double(ticks) * ns_per_tick;
 }
 
+uint64_t ns_to_ticks(double ns) {
+  constexpr uint64_t kMany = uint64_t{1} << 40;
+  return uint64_t(ns * double(kMany) / ticks_to_ns(kMany));
+}
+
 double window_seconds() { return ticks_to_ns(uint64_t{1} << window_shift()) * 1e-9; }
 
 void Times::add(uint64_t elapsed) {

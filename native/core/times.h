@@ -10,6 +10,7 @@ namespace opswap {
 // check.
 uint64_t ticks_now();
 double ticks_to_ns(uint64_t ticks);
+uint64_t ns_to_ticks(double ns);
 
 // Length of one window.
 double window_seconds();

@@ -19,7 +19,7 @@ opswap_status run_watched(Op &op, const Bound &bound, LiveCall live) {
   std::optional<ShadowSample> sample;
   BucketCount *bucket = shadow ? shadow->before(bound, sample) : nullptr;
   const opswap_status status = live.run(live.context);
-  if (bucket) shadow->after(bound, status, *bucket, *sample, live.impl);
+  if (bucket) shadow->after(status, *bucket, *sample, live.impl);
   return status;
 }
 

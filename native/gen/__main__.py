@@ -10,12 +10,13 @@ import json
 import sys
 from pathlib import Path
 
-from . import cpp, docs, evidence, py, seams, sm90, spec, ts
+from . import compat, cpp, docs, evidence, py, seams, sm90, spec, ts
 
 
 def committed(root: Path, ops: list[spec.Op], manifest: dict) -> dict[str, str]:
     protocol = json.loads((root / "ipc/messages.json").read_text())["errors"]
     converter = json.loads((root / "ts-client/src/convert/errors.json").read_text())
+    versions = compat.engines(root)
     library = {row["name"]: row for row in manifest["errors"]}
     return {
         "ts-client/src/generated/ops.ts": ts.source(ops),
@@ -23,6 +24,8 @@ def committed(root: Path, ops: list[spec.Op], manifest: dict) -> dict[str, str]:
         "docs/ops.md": docs.ops_page(ops, seams.tables(root)),
         "README.md": docs.readme(root, ops),
         "docs/errors.md": docs.errors_page(manifest["errors"], protocol, converter),
+        "docs/engines/README.md": compat.page(root, versions),
+        "ts-client/src/generated/compat.ts": compat.source(versions),
         "ts-client/src/generated/errors.ts": ts.errors_source(library, converter),
     }
 
@@ -61,7 +64,7 @@ def main(argv: list[str]) -> int:
     elif verb == "check":
         names = stale(root, committed(root, ops, manifest))
         for name in names:
-            print(f"{name} is not what kernels/*/op.json generates; run: npm run build")
+            print(f"{name} is not what the declarations generate; run: npm run build")
         return 1 if names else 0
     return 0
 

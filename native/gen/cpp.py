@@ -205,9 +205,17 @@ def flag(value: object) -> str:
     return "true" if value else "false"
 
 
+def arg_row(op: Op, a: dict) -> str:
+    """One ArgSpec, member by member."""
+    index, slots = op.blocks(a) or (None, None)
+    at = [arg["name"] for arg in op.args].index(index) if index else -1
+    dim = a["shape"].index(slots) if slots else -1
+    return f'{{"{a["name"]}", {flag(a.get("writes"))}, {flag(a.get("reads"))}, {at}, {dim}}}'
+
+
 def tables(op: Op) -> list[str]:
     """What core asks of an op at run time: its arguments, tolerances, symbols and toggle classes."""
-    args = ", ".join(f'{{"{a["name"]}", {flag(a.get("writes"))}, {flag(a.get("reads"))}}}' for a in op.args)
+    args = ", ".join(arg_row(op, a) for a in op.args)
     rows = [
         f"{{DType::{d}, {t['atol']}, {t['rtol']}, {t.get('equal_ratio', 0)}}}" for d, t in op.data["tolerance"].items()
     ]

@@ -11,6 +11,7 @@ from pathlib import Path
 SYMBOL = re.compile(r"[A-Z][A-Z0-9]*")
 IDENTIFIER = re.compile(r"[a-z][a-z0-9_]*")
 FORMULA = re.compile(r"[A-Z0-9 +*/%()-]+")
+BLOCKS = re.compile(r"([a-z][a-z0-9_]*)(?: / ([A-Z][A-Z0-9]*))?")
 EXPRESSION = re.compile(r"[A-Za-z0-9_ +*/%()<>=!|&.-]+")
 KINDS = {"tensor", "float", "int", "bool", "string"}
 #: Names by which the macros of kernels/common register what a room has.
@@ -21,7 +22,7 @@ ARG_KEYS = {
 }  # fmt: skip
 OP_KEYS = {
     "op", "version", "summary", "source", "types", "args", "require", "tolerance", "toggle_class", "composes",
-    "cases", "bench", "floor", "instances", "quantized", "sanitize",
+    "cases", "bench", "floor", "instances", "quantized", "sanitize", "blocks",
 }  # fmt: skip
 
 
@@ -59,6 +60,13 @@ class Op:
     @property
     def tensors(self) -> list[dict]:
         return [a for a in self.args if a["kind"] == "tensor"]
+
+    def blocks(self, arg: dict) -> tuple[str, str | None] | None:
+        """The argument that says which entries of a tensor's first dimension a call touches, and the dimension whose
+        slots it counts, or None where it counts the entries; None where a call may touch all of the tensor."""
+        said = self.data.get("blocks", {}).get(arg["name"])
+        match = BLOCKS.fullmatch(said) if said else None
+        return (match[1], match[2]) if match else None
 
     @property
     def toggle_class(self) -> str:
@@ -171,6 +179,38 @@ def check_floor(op: Op) -> None:
         require(not loose, op.path, f"floor '{text}' uses {sorted(loose)}, which no shape has")
 
 
+def check_blocks(op: Op) -> None:
+    """Tensors that a call reaches at the entries alone that an index names: {"cache": "slots / BS"}. A call on fewer
+    entries is then the same call with the index renumbered, so nothing else may depend on how many there are."""
+    named = op.data.get("blocks", {})
+    for name, said in named.items():
+        check_block(op, name, said)
+    counts = {a["name"]: a["shape"][0] for a in op.tensors}
+    for name, said in named.items():
+        count, index = counts[name], said.split()[0]
+        alike = [a["name"] for a in op.tensors if count in {s for dim in a["shape"] for s in symbols(dim)}]
+        alike += [other for other, text in named.items() if text.split()[0] == index]
+        apart = sorted({other for other in alike if (named.get(other), counts[other]) != (said, count)})
+        require(is_symbol(count) and not apart, op.path, f"blocks: {apart or count} must be cut as {name} is")
+        free = not any(count in symbols(text) for text in op.data.get("require", []))
+        require(free, op.path, f"blocks: a requirement names {count}, which a smaller call has smaller")
+
+
+def check_block(op: Op, name: str, said: str) -> None:
+    """One tensor, and what is said of it."""
+    tensors, match = {a["name"]: a for a in op.tensors}, BLOCKS.fullmatch(said)
+    require(bool(match), op.path, f"blocks of {name} is '{said}', needs 'index' or 'index / SYMBOL'")
+    arg, index, slots = tensors.get(name), tensors.get(match[1]), match[2]
+    lost = f"blocks of {name} is '{said}', but one of them is no tensor"
+    require(arg is not None and index is not None and arg is not index, op.path, lost)
+    integers = {"int32", "int64"}.issuperset(op.data["types"][index["dtype"]])
+    plain = integers and len(index["shape"]) <= 2 and not index.get("writes")
+    require(plain, op.path, f"blocks: {match[1]} needs to be integers of at most two dimensions, and only read")
+    kept = not arg.get("writes") or arg.get("reads") is True
+    require(kept, op.path, f"blocks: {name} is written, needs reads true")
+    require(slots is None or slots in arg["shape"][1:], op.path, f"blocks: {name} has no dimension {slots}")
+
+
 def check_quantized(op: Op) -> None:
     """Two tensors that a caller may give as one quantised argument: {"layout": id, "data": name, "scale": name}."""
     names = {a["name"] for a in op.tensors}
@@ -220,6 +260,7 @@ def check_op(op: Op, dtypes: set[str]) -> None:
     for arg in op.args:
         check_arg(op, arg, dtypes)
     check_floor(op)
+    check_blocks(op)
     check_instances(op)
     check_quantized(op)
     names = [a["name"] for a in op.args]

@@ -12,6 +12,7 @@ export async function generate(tools) {
     digest([
       "native/gen",
       "native/core",
+      "adapters",
       "kernels",
       "adapters",
       "evidence",

@@ -10,6 +10,8 @@ const PLACES = {
   emulated: /^ops\/test_emulated\w*\.py$/,
   torch: /(^|\/)test_torch_\w+\.py$/,
   "sglang-engine": /^adapters\/sglang\/test_engine_\w+\.py$/,
+  // Whatever engine an environment has; "vllm" and "sglang" run these too.
+  adapters: /^adapters\/common\/test_every_\w+\.py$/,
   sglang: /^adapters\/sglang\//,
   vllm: /^adapters\//,
   loaders: /^loaders\//,

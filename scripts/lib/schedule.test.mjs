@@ -115,7 +115,9 @@ describe("Python tests", () => {
   it("belong to one suite each, those that need something to that of what they need", () => {
     const places = {
       fast: ["test/ops/test_rooms.py", "test/house/test_house_rules.py"],
-      vllm: ["test/adapters/vllm/test_switch.py"],
+      adapters: ["test/adapters/common/test_every_adapter.py"],
+      vllm: ["test/adapters/vllm/test_switch.py", "test/adapters/common/test_control.py"],
+      sglang: ["test/adapters/sglang/test_layers.py"],
       loaders: ["test/loaders/test_loaders.py"],
       torch: ["test/ops/test_torch_ops.py", "test/gpu/test_torch_measure.py"],
       emulated: ["test/ops/test_emulated.py"],

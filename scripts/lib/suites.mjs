@@ -15,6 +15,7 @@ import { engineObstacle } from "./python.mjs";
 import { pythonTests } from "./python-tests.mjs";
 import { total } from "./results.mjs";
 import { ctest, pytest, vitest } from "./runners.mjs";
+import { buildSecond } from "./second-build.mjs";
 import { engineEnv, pythonEnv } from "./setup.mjs";
 import { step } from "./ui.mjs";
 
@@ -176,7 +177,8 @@ function enginePytest(place, { name, gb }, library = NOTHING) {
     },
     run: ({ tools }, variables, log) => {
       const environment = variables.OPSWAP_ENGINE_ENV ?? "";
-      return pytest(log, place, { environment, tools, args: pythonTests(place), variables });
+      const args = [...(place === "vllm" ? pythonTests("adapters") : []), ...pythonTests(place)];
+      return pytest(log, place, { environment, tools, args, variables });
     },
   });
 }
@@ -198,7 +200,8 @@ const SERVED = withEngine({
   gb: 6,
   async setUp(workshop) {
     const engine = await engineEnv(workshop);
-    return { OPSWAP_ENGINE_ENV: engine, OPSWAP_MODEL: await ensureModel(engine) };
+    const OPSWAP_SECOND_BUILD = await buildSecond(workshop.tools, "silu_and_mul");
+    return { OPSWAP_ENGINE_ENV: engine, OPSWAP_MODEL: await ensureModel(engine), OPSWAP_SECOND_BUILD };
   },
   run: (_, needs, log) => vitest(log, "engine", { ...pythonEnv(needs.OPSWAP_ENGINE_ENV ?? ""), ...needs }),
 });
@@ -216,7 +219,8 @@ function sglangPytest(place, what) {
     /** @type {Suite["run"]} */
     run: ({ tools }, variables, log) => {
       const environment = variables.OPSWAP_SGLANG_ENV ?? "";
-      return pytest(log, place, { environment, tools, args: pythonTests(place), variables });
+      const args = [...(place === "sglang" ? pythonTests("adapters") : []), ...pythonTests(place)];
+      return pytest(log, place, { environment, tools, args, variables });
     },
   };
   return withEngine(suite, "sglang");

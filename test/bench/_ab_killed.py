@@ -23,13 +23,13 @@ def one(model: str) -> None:
     """Says what the engine before it left, lifts it, and dies under the candidate again."""
     sys.path.insert(0, str(Path(__file__).parents[1] / "adapters/common"))
     sys.path.insert(0, str(Path(__file__).parents[1] / "adapters/vllm"))
-    import conftest  # sets the environment before vLLM reads it
     import opswap
+    import vllm_driver  # sets the environment before vLLM reads it
     from opswap.adapters.vllm import attach
     from opswap.ipc.errors import IpcError
     from vllm import LLM
 
-    llm = LLM(model=model, **{**conftest.ENGINE, "enforce_eager": True})
+    llm = LLM(model=model, **{**vllm_driver.ENGINE, "enforce_eager": True})
     attached = attach(llm, "killed")
     change = {"changes": [{"op": OP, "impl": CANDIDATE}]}
     restored = attached.agent.restored

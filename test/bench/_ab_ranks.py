@@ -17,8 +17,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "adapters/common"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "adapters/vllm"))
-import conftest  # sets the environment before vLLM reads it
 import opswap
+import vllm_driver  # sets the environment before vLLM reads it
 from checker import epochs_seen, mixed_steps
 from loud_worker import LOUD
 
@@ -117,7 +117,7 @@ async def measure(model: Path, switches: int) -> dict[str, Any]:
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.v1.engine.async_llm import AsyncLLM
 
-    options = {**conftest.ENGINE, "tensor_parallel_size": SIZE, "enforce_eager": True}
+    options = {**vllm_driver.ENGINE, "tensor_parallel_size": SIZE, "enforce_eager": True}
     engine = AsyncLLM.from_engine_args(AsyncEngineArgs(model=str(model), block_size=16, **options))
     await engine.collective_rpc("opswap_test_add_loud")
     group = EngineRanks(ServedEngine(engine))

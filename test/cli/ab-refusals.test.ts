@@ -5,7 +5,7 @@ import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } f
 import path from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { pythonEnvironment } from "../../ts-client/src/python-environment.js";
-import { GOOD, OPEN, QUICK, refusedIn } from "./ab-specs.js";
+import { experimentFile, GOOD, OPEN, QUICK, refusedIn } from "./ab-specs.js";
 import { cli, fakeEngine, opswap, root, type Server, scratch } from "./harness.js";
 
 const { dir, remove } = scratch();
@@ -37,11 +37,7 @@ afterAll(async () => {
 });
 beforeEach(() => rmSync(state, { recursive: true, force: true }));
 
-function spec(more: string, name = "one"): string {
-  const made = file(`${name}.yaml`);
-  writeFileSync(made, `kind: Experiment\nschema: 1\nname: ${name}\n${more}`);
-  return made;
-}
+const spec = (more: string, name = "one") => experimentFile(dir, name, more);
 
 describe("an experiment that names what is not there", () => {
   it.each([
@@ -94,6 +90,22 @@ describe("an experiment that names what is not there", () => {
     }
     expectRefused(await run("freeze", "lift", "launch"), /^freeze lift launch$/, "OPSWAP_E_NO_FREEZE");
     expectRefused(await run("audit", "revert"), /^audit revert$/, "OPSWAP_E_NO_SWITCH");
+  });
+
+  it("with the verbs that only look", async () => {
+    const wrong = spec(GOOD.replace("framework", "framewrk"), "wrong");
+    for (const words of [
+      ["validate", wrong],
+      ["plan", wrong],
+    ])
+      expectRefused(
+        await run("ab", ...words, "--engine", "engine"),
+        new RegExp(`^ab ${words[0]} `),
+        "OPSWAP_E_EXPERIMENT",
+      );
+    const none = file("none.jsonl");
+    expectRefused(await run("ab", "judge", spec(GOOD), "--samples", none), /^ab judge /, "OPSWAP_E_IO");
+    expectRefused(await run("ab", "derive", "0123456789abcdef"), /^ab derive 0123/, "OPSWAP_E_VERDICT");
   });
 
   it("words that are longer than a record takes leave the audit whole", async () => {

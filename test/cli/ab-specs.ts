@@ -1,4 +1,6 @@
 /** Experiments on a played engine, and what a refusal has to leave behind. */
+import { writeFileSync } from "node:fs";
+import path from "node:path";
 import { expect } from "vitest";
 import { FileAudit } from "../../ts-client/src/experiments/index.js";
 import type { Ran } from "./harness.js";
@@ -23,3 +25,10 @@ export const refusedIn = (state: string) => (ran: Ran, action: RegExp, code: str
     error: { code },
   });
 };
+
+/** Writes NAME.yaml with an experiment of that name, and returns its path. */
+export function experimentFile(dir: string, name: string, fields: string): string {
+  const file = path.join(dir, `${name}.yaml`);
+  writeFileSync(file, `kind: Experiment\nschema: 1\nname: ${name}\n${fields}`);
+  return file;
+}

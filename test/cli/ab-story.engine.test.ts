@@ -1,6 +1,6 @@
-/** Kernels of a user on a real vLLM under load: good, wrong, not finite, crashing, and wrong in a rare shape alone. */
+/** Kernels of a user on a real vLLM under load: good, wrong, not finite, crashing, and wrong in a rare shape alone; and a second build. */
 import { createHash } from "node:crypto";
-import { copyFileSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -9,7 +9,7 @@ import { ask } from "../../ts-client/src/demo/ask.js";
 import type { Server } from "../../ts-client/src/demo/server.js";
 import { Traffic } from "../../ts-client/src/demo/traffic.js";
 import { opswap, type Ran, root, scratch } from "./harness.js";
-import { CANDIDATES, RECORDINGS, server } from "./server.js";
+import { CANDIDATES, KEY, RECORDINGS, server } from "./server.js";
 
 const OP = "silu_and_mul";
 /** The first is the worked example of docs/candidates.md. */
@@ -57,26 +57,32 @@ afterAll(async () => {
   expect({ differing, failures }).toEqual({ differing: 0, failures: [] });
 });
 
-const digest = (kernel: Kernel) =>
-  createHash("sha256")
-    .update(readFileSync(path.join(root, SOURCES[kernel])))
-    .digest("hex");
+const digest = (file: string) => createHash("sha256").update(readFileSync(file)).digest("hex");
+const goodDigest = digest(path.join(root, SOURCES.good));
 
-/** An experiment with `kernel` as the candidate, applied. */
-async function applied(kernel: Kernel, extra = ""): Promise<string> {
-  const file = path.join(dir, `${kernel}.yaml`);
-  const arms = `op: ${OP}\ncontrol: cpu\ncandidate: ${kernel}`;
+/** An experiment with `candidate`, applied. */
+async function applied(candidate: string, extra = ""): Promise<string> {
+  const name = `story-${candidate.replace("@", "-")}`;
+  const file = path.join(dir, `${name}.yaml`);
+  const arms = `op: ${OP}\ncontrol: cpu\ncandidate: ${candidate}`;
   const how = `sampling: {share: 100%, budget: 50%}\nanalysis: {interval: 500ms, timeout: 60s, coverage: 90%${extra}}`;
-  writeFileSync(file, `kind: Experiment\nschema: 1\nname: story-${kernel}\n${arms}\n${how}\n`);
+  writeFileSync(file, `kind: Experiment\nschema: 1\nname: ${name}\n${arms}\n${how}\n`);
   await run(["ab", "apply", "-f", file]);
-  return `story-${kernel}`;
+  return name;
+}
+
+/** What the verdict of the experiment's last run was found from. */
+async function samplesOf(name: string) {
+  const { run: ended } = JSON.parse((await opswap(["ab", "status", name, "--json"], env)).out);
+  const file = path.join(dir, "state/verdicts", ended.verdict, "verdict.json");
+  return JSON.parse(readFileSync(file, "utf8")).samples;
 }
 
 describe("a user's kernel on a live engine", () => {
   it("is listed, with its digest, and does not serve before it was in quarantine", async () => {
     const listed = JSON.parse((await run(["candidates", OP, "--json"])).out).candidates;
     expect(listed).toContainEqual(
-      expect.objectContaining({ impl: "good", kind: "python", digest: digest("good") }),
+      expect.objectContaining({ impl: "good", kind: "python", digest: goodDigest }),
     );
     expect(new Set(listed.map(({ kind }: { kind: string }) => kind))).toEqual(
       new Set(["library", "engine", "python"]),
@@ -104,11 +110,8 @@ describe("a user's kernel on a live engine", () => {
     await run(["ab", "start", name, "--guarded"]);
     await expect.poll(active, { timeout: 20_000 }).toBe("good");
     expect((await opswap(["ab", "watch", name], env)).code).toBe(0);
-    const { run: ended } = JSON.parse((await opswap(["ab", "status", name, "--json"], env)).out);
-    const { samples } = JSON.parse(
-      readFileSync(path.join(dir, "state/verdicts", ended.verdict, "verdict.json"), "utf8"),
-    );
-    expect(samples).toMatchObject({ candidate: "good", candidate_digest: digest("good") });
+    const samples = await samplesOf(name);
+    expect(samples).toMatchObject({ candidate: "good", candidate_digest: goodDigest });
     expect(samples.candidate_dispatch_ns).toBeGreaterThan(0);
     await run(["ab", "promote", name]);
     expect((await client.status()).choice).toMatchObject({ [OP]: "good" });
@@ -127,7 +130,45 @@ describe("a user's kernel on a live engine", () => {
     expect(await active()).toBe("cpu");
     await run(["ab", "promote", name], 1);
   });
+});
 
+describe("a second build on a live engine", () => {
+  const folder = path.join(CANDIDATES, "build");
+  const sign = (key: string) =>
+    opswap(["build-key", "sign", folder, "--key", key, "--name", "second"]).then(({ code }) => {
+      expect(code).toBe(0);
+    });
+
+  it("is refused where a stranger has signed it", async () => {
+    const { OPSWAP_SECOND_BUILD: library } = process.env;
+    if (!library) throw new Error("no second build: run these tests by `npm test`");
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    copyFileSync(library, path.join(folder, "libopswap.so"));
+    const stranger = path.join(dir, "stranger.key");
+    await opswap(["build-key", "new", stranger]);
+    await sign(stranger);
+    expect((await run(["register", folder], 1)).err).toMatch(
+      /is not signed by a key that this engine trusts.*OPSWAP_E_SIGNATURE/,
+    );
+  });
+
+  it("is registered beside the first, passes quarantine, is compared, and taken back as it is slower", async () => {
+    await sign(KEY);
+    await run(["register", folder]);
+    const candidate = "cpu@second";
+    expect((await run(["use", OP, candidate], 1)).err).toMatch(/OPSWAP_E_QUARANTINE/);
+    await run(["quarantine", OP, candidate]);
+    const name = await applied(candidate);
+    await run(["ab", "start", name, "--guarded"]);
+    const watched = await opswap(["ab", "watch", name], env);
+    expect(watched, watched.out + watched.err).toMatchObject({ code: 1 });
+    expect(watched.out).toMatch(/failed: .*latency: slower by/);
+    expect(await active()).toBe("cpu");
+    expect((await samplesOf(name)).candidate_digest).toBe(digest(path.join(folder, "libopswap.so")));
+  });
+});
+
+describe("all of it", () => {
   it("is in the audit, which verifies", async () => {
     const told = JSON.parse((await opswap(["audit", "show", "--json"], env)).out);
     const actions = told.map(

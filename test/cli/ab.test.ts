@@ -3,6 +3,7 @@ import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { experimentFile, QUICK } from "./ab-specs.js";
 import { fakeEngine, opswap, type Server, scratch } from "./harness.js";
 
 const { dir, remove } = scratch();
@@ -23,7 +24,6 @@ afterAll(async () => {
 });
 
 const experiments = path.join(env.OPSWAP_STATE_DIR, "experiments");
-const QUICK = "sampling: {warmup: 0}\nanalysis: {interval: 100ms, timeout: 60s}\nguard: {lease: 1s}\n";
 
 /** A margin that no traffic of a minute decides. */
 const UNDECIDED = QUICK.replace(
@@ -33,8 +33,7 @@ const UNDECIDED = QUICK.replace(
 
 /** Applies an experiment under this name, and returns its file. */
 async function applied(name: string, arms: string, more = QUICK): Promise<string> {
-  const file = path.join(dir, `${name}.yaml`);
-  writeFileSync(file, `kind: Experiment\nschema: 1\nname: ${name}\n${arms}\nticket: T-1\n${more}`);
+  const file = experimentFile(dir, name, `${arms}\nticket: T-1\n${more}`);
   expect(await run("ab", "apply", "-f", file)).toMatchObject({ code: 0, err: "" });
   return file;
 }

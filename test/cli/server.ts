@@ -6,15 +6,16 @@ import { discover } from "../../ts-client/src/client/index.js";
 import type { Setup } from "../../ts-client/src/demo/launch.js";
 import { Server } from "../../ts-client/src/demo/server.js";
 import { SGLANG } from "../../ts-client/src/demo/sglang.js";
-import { root } from "./harness.js";
+import { opswap, root } from "./harness.js";
 
 /** A folder of its own, so that no other engine of this machine is found by a verb that names none. */
 const own = mkdtempSync(path.join(tmpdir(), "ow"));
 process.once("exit", () => rmSync(own, { recursive: true, force: true }));
 /** Whether these tests run on SGLang. */
 export const ON_SGLANG = process.env.OPSWAP_TEST_ENGINE === "sglang";
-/** From here the engine takes in kernels of its user. */
+/** From here the engine takes in kernels of its user, and builds that are signed with KEY. */
 export const CANDIDATES = path.join(own, "kernels");
+export const KEY = path.join(own, "test.key");
 /** Here it records. */
 export const RECORDINGS = path.join(own, "recordings");
 
@@ -54,10 +55,12 @@ function sglang(plugins: Record<string, string>): NodeJS.ProcessEnv {
 }
 
 /** What the engine is allowed by its own environment. */
-function allow(): void {
+async function allow(): Promise<void> {
   for (const folder of [CANDIDATES, RECORDINGS, path.join(own, "run")]) mkdirSync(folder, { mode: 0o700 });
   const configuration = path.join(own, "candidates.json");
-  writeFileSync(configuration, JSON.stringify({ folders: [CANDIDATES], trusted_keys: {} }), { mode: 0o600 });
+  const made = await opswap(["build-key", "new", KEY, "--json"]);
+  const trusted_keys = { test: JSON.parse(made.out).public_key };
+  writeFileSync(configuration, JSON.stringify({ folders: [CANDIDATES], trusted_keys }), { mode: 0o600 });
   process.env.OPSWAP_RUNTIME_DIR = path.join(own, "run");
   process.env.OPSWAP_CANDIDATES = configuration;
   process.env.OPSWAP_RECORDINGS = RECORDINGS;
@@ -72,7 +75,7 @@ function planted(log: string): Setup {
 }
 
 async function start(): Promise<Server> {
-  allow();
+  await allow();
   const made = await Server.start(planted(`${ON_SGLANG ? "sglang" : "vllm"}-tests.log`));
   const look = () => {
     const state = discover().find(({ name }) => name === made.engine)?.state;

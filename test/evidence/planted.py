@@ -12,11 +12,11 @@ from gen.sources import kernel_digest
 from house.rules import ROOT, files
 
 OP = "rms_norm"
-KEPT = ("kernels/common/", f"kernels/{OP}/", "native/", "emulator/", "evidence/devices.json", "package.json")
+KEPT = ("kernels/common/", "native/", "emulator/", "evidence/devices.json", "package.json")
 
 
-def tree(folder: Path) -> Path:
-    for path in files(*KEPT):
+def tree(folder: Path, op: str = OP) -> Path:
+    for path in files(*KEPT, f"kernels/{op}/"):
         target = folder / path.relative_to(ROOT)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(path, target)

@@ -132,6 +132,25 @@ describe("an experiment's run", () => {
     expect(all.at(-1)?.judgement.reason).toMatch(reason);
   });
 
+  it.each([
+    ["looked at as soon as it fails, and not before", true, { candidate_ns: 1_200_000 }, "rollback"],
+    ["not looked at early where it fares well", true, {}, "end"],
+    ["not looked at early where it does not serve", false, { candidate_ns: 1_200_000 }, "rollback"],
+  ])("a candidate is %s", async (_what, isServing, fault, action) => {
+    const { spec } = parseSpec("spec.yaml", `${SPEC_TEXT}analysis: {interval: 1h}\n`);
+    if (spec.kind !== "Experiment") throw new Error("not an experiment");
+    const stop = new AbortController();
+    // Whatever waits for its interval is ended by this.
+    const timer = setTimeout(() => stop.abort(), isServing && action === "rollback" ? 60_000 : 300);
+    const all: Look[] = [];
+    const client = engine(action === "end" ? 1 : 1000, (n) => record(n, fault)).client;
+    for await (const look of runExperiment(client, spec, { samplesFile, signal: stop.signal, isServing }))
+      all.push(look);
+    clearTimeout(timer);
+    expect(all).toMatchObject([{ action }]);
+    expect(stop.signal.aborted).toBe(!(isServing && action === "rollback"));
+  });
+
   it("never passes without traffic, and is left when its time is over", async () => {
     const all = await looks(engine(0, record), "analysis: {interval: 5ms, timeout: 50ms}\n");
     expect(all.at(-1)).toMatchObject({ action: "end", samples: 0, judgement: { result: "no-data" } });

@@ -34,7 +34,7 @@ def test_the_package_takes_a_second_adapter_as_it_is(tmp_path: Path, monkeypatch
     shutil.copytree(ROOT / "adapters/vllm", tmp_path / "vllm")
     shutil.copytree(FICTITIOUS / "toy_adapter", tmp_path / "toy")
     assert entry_points(tmp_path)["toy_engine.plugins"] == {"opswap": "opswap.adapters.toy.plugin:register"}
-    assert set(entry_points(tmp_path)) > set(entry_points())
+    assert "vllm.general_plugins" in entry_points(tmp_path) and "toy_engine.plugins" not in entry_points()
     shutil.copytree(tmp_path / "toy", tmp_path / "twin")
     with pytest.raises(ValueError, match="has opswap already"):
         entry_points(tmp_path)

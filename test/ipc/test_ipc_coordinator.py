@@ -237,6 +237,19 @@ def test_a_divergence_that_cannot_be_mended_stays_on_record_until_a_switch_succe
     assert ranks.active("rms_norm") == ["framework"] * 2
 
 
+def test_a_divergence_of_one_op_is_not_forgotten_by_a_switch_of_another() -> None:
+    ranks = FakeRanks()
+    made = coordinator(ranks)
+    ranks.fault = lambda method, rank, answer: {**answer, "step": rank} if method == "commit" else answer
+    refused(made, rms_norm="ref")
+    ranks.fault = lambda _method, _rank, answer: answer
+    use(made, linear="ref")
+    assert made.divergence is not None
+    assert (made.is_apart(["rms_norm"]), made.is_apart(["linear"])) == (True, False)
+    use(made, rms_norm="cpu")
+    assert made.divergence is None
+
+
 def test_silence_at_the_commit_is_a_divergence() -> None:
     ranks = FakeRanks()
     made = coordinator(ranks)

@@ -11,6 +11,7 @@ from ipc_clock import PlayedClock
 from ipc_fakes import FakeRanks, client, engine
 from opswap.ipc.errors import IpcError
 from opswap.ipc.freezes import MOST, Freezes
+from opswap.ipc.state import StateFile
 
 NOW = 1_700_000_000_000
 HOUR = 3_600_000
@@ -118,3 +119,21 @@ def test_there_are_only_so_many() -> None:
     with pytest.raises(IpcError, match="64 freezes are there"):
         freezes.add({**FREEZE, "from_ms": NOW, "ops": []}, NOW)
     freezes.add({**FREEZE, "from_ms": NOW, "ops": [], "name": "f0"}, NOW)
+
+
+@pytest.mark.parametrize("is_written", [True, False])
+def test_nobody_is_told_of_a_freeze_that_a_kill_would_undo(runtime: Path, is_written: bool) -> None:
+    """The state file as it is at the answer is what an engine that is killed then starts with."""
+    with engine(FakeRanks()) as agent, client(runtime / "e.sock") as c:
+        if not is_written:
+            agent.engine.memory.file.path = runtime / "nowhere" / "e.state"
+        freeze = {"name": "n", "owner": "team", "reason": "r", "ops": [], "until_ms": 1 << 52}
+        told = c.ask("freeze", **freeze)
+        kept = StateFile(runtime / "e.state").read().freezes
+        assert (told["ok"], [each["name"] for each in kept]) == (is_written, ["n"] if is_written else [])
+        if not is_written:
+            assert told["error"]["code"] == "OPSWAP_E_IO"
+            assert c.ask("use", changes=[{"op": "rms_norm", "impl": "cpu"}])["ok"], "nothing is frozen"
+            return
+        assert c.ask("unfreeze", name="n", owner="team")["ok"]
+        assert StateFile(runtime / "e.state").read().freezes == []

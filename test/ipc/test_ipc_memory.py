@@ -14,7 +14,7 @@ import pytest
 from ipc_fakes import DIGEST, FakeNative, FakeRanks, client, engine
 from opswap.ipc import agent as agent_module
 from opswap.ipc import engine as engine_module
-from opswap.ipc.state import Record, StateFile
+from opswap.ipc.state import MAX_BARRED, MAX_PROVEN, Record, StateFile
 
 REF = [{"op": "rms_norm", "impl": "ref"}]
 CPU = [{"op": "rms_norm", "impl": "cpu"}]
@@ -232,3 +232,39 @@ def test_a_process_that_is_killed_under_a_candidate_starts_with_it_barred(runtim
     finally:
         second.terminate()
         assert second.wait(10) == 0
+
+
+def test_what_is_barred_is_not_forgotten_for_a_new_candidate(runtime: Path) -> None:
+    barred = {"rms_norm": {f"old{n}": "it died" for n in range(MAX_BARRED)}}
+    StateFile(runtime / "e.state").save([Record("tiny", DIGEST, 4, barred=barred)])
+    ranks = FakeRanks()
+    with engine(ranks), client(runtime / "e.sock") as c:
+        for verb, fields in (
+            ("use", {"changes": REF}),
+            ("shadow_start", {"op": "rms_norm", "control": "cpu", "candidate": "ref"}),
+        ):
+            error = c.ask(verb, **fields)["error"]
+            assert (error["code"], f"{MAX_BARRED} implementations" in error["message"]) == ("OPSWAP_E_BUSY", True)
+        assert ranks.active("rms_norm") == ["cpu"] * 2
+        assert len(c.ask("status")["result"]["barred"]) == MAX_BARRED
+        assert c.ask("panic")["ok"], "the way out needs no room"
+        assert c.ask("reset", op="rms_norm")["ok"]
+        assert c.ask("use", changes=REF)["ok"]
+
+
+def test_of_what_has_proven_itself_the_oldest_is_forgotten(runtime: Path) -> None:
+    proven = {"rms_norm": [f"old{n}" for n in range(MAX_PROVEN)]}
+    StateFile(runtime / "e.state").save([Record("tiny", DIGEST, 4, proven=proven)])
+    with engine(FakeRanks()), client(runtime / "e.sock") as c:
+        assert c.ask("use", changes=REF)["ok"]
+    assert saved(runtime)[0].proven["rms_norm"] == [*(f"old{n}" for n in range(1, MAX_PROVEN)), "cpu"]
+
+
+def test_a_draft_of_a_killed_process_is_cleared_away(runtime: Path) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait(20)
+    left, other = runtime / f"e.state.{gone.pid}.tmp", runtime / f"e.state.{os.getppid()}.tmp"
+    for draft in (left, other):
+        draft.write_text("{")
+    with engine(FakeRanks()), client(runtime / "e.sock"):
+        assert (left.exists(), other.exists()) == (False, True)

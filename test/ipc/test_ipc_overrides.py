@@ -64,7 +64,7 @@ def test_an_override_ends_by_itself_on_every_rank_and_is_told(runtime: Path) -> 
         assert (event["from"], event["to"]) == ({"rms_norm": "ref"}, {"rms_norm": "cpu"})
         assert (event["reason"], event["ticket"], event["owner"]) == ("its time is over: try it", "T-1", "ab")
         status = c.ask("status")["result"]
-        assert (status["choice"], status["counters"]["overrides_ended"]) == ({"rms_norm": "cpu"}, 1)
+        assert (status["choice"], status["counters"]["overrides_ended"]) == ({}, 1), "it was nobody's choice before"
         assert events(c, after=1) == []
 
 
@@ -91,6 +91,40 @@ def test_a_use_without_an_end_makes_the_choice_a_persons(runtime: Path, impl: st
         clock.passes(DAY)
         time.sleep(0.05)
         assert ranks.active("rms_norm") == [impl] * 2
+
+
+@pytest.mark.parametrize("is_pinned", [True, False])
+def test_one_is_taken_back_before_its_time_to_just_what_was_there(runtime: Path, is_pinned: bool) -> None:
+    ranks = FakeRanks()
+    with engine(ranks, clock=PlayedClock()), client(runtime / "e.sock") as c:
+        if is_pinned:
+            c.ask("use", changes=CPU)
+        c.ask("use", changes=REF, ttl_ms=5 * SECOND, owner="ab")
+        c.ask("use", changes=[{"op": "rms_norm", "impl": "framework"}], ttl_ms=5 * SECOND, owner="ab")
+        freeze = {"name": "n", "owner": "team", "reason": "r", "ops": [], "until_ms": 1 << 52}
+        assert c.ask("freeze", **freeze)["ok"]
+        for other in ({"impl": "ref"}, {"owner": "else"}, {"op": "linear"}):
+            asked = {"op": "rms_norm", "impl": "framework", "owner": "ab", **other}
+            assert c.ask("end_override", **asked)["error"]["code"] == "OPSWAP_E_LEASE"
+        ended = c.ask("end_override", op="rms_norm", impl="framework", owner="ab")["result"]
+        assert (ended["changes"], ended["epoch"]) == (CPU, 2 + 1)
+        assert (overrides(c), ranks.active("rms_norm")) == ([], ["cpu"] * 2)
+        assert c.ask("status")["result"]["choice"] == ({"rms_norm": "cpu"} if is_pinned else {})
+        assert [event["kind"] for event in events(c)] == ["frozen"], "whoever asks tells of it"
+
+
+def test_one_that_ranks_would_not_take_back_is_tried_on_by_the_engine(runtime: Path) -> None:
+    ranks = FakeRanks()
+    with engine(ranks, clock=PlayedClock()), client(runtime / "e.sock") as c:
+        assert c.ask("use", changes=REF, ttl_ms=5 * SECOND)["ok"]
+        refusal = {"ok": False, "code": "OPSWAP_E_BUSY", "reason": "not now", "status": {"epoch": 1, "prepared": None}}
+        ranks.fault = lambda method, rank, answer: {"rank": rank, **refusal} if method == "prepare" else answer
+        assert c.ask("end_override", op="rms_norm", impl="ref")["error"]["code"] == "OPSWAP_E_BUSY"
+        assert ranks.active("rms_norm") == ["ref"] * 2
+        ranks.fault = lambda _method, _rank, answer: answer
+        until(lambda: ranks.active("rms_norm") == ["cpu"] * 2)
+        until(lambda: [event["kind"] for event in events(c)] == ["override-ended"])
+        assert c.ask("end_override", op="rms_norm", impl="ref")["error"]["code"] == "OPSWAP_E_LEASE"
 
 
 def test_reset_ends_it(runtime: Path) -> None:
@@ -193,7 +227,7 @@ def test_what_is_left_counts_on_after_a_restart(runtime: Path) -> None:
     ranks = FakeRanks()
     with engine(ranks, clock=clock), client(runtime / "e.sock") as c:
         assert ranks.active("rms_norm") == ["cpu"] * 2
-        assert (overrides(c), c.ask("status")["result"]["choice"]) == ([], {"rms_norm": "cpu"})
+        assert (overrides(c), c.ask("status")["result"]["choice"]) == ([], {})
         assert "while the engine was down" in events(c)[0]["reason"]
         assert events(c)[0]["to"] == {"rms_norm": "cpu"}
 

@@ -1,6 +1,6 @@
 // A CUDA runtime that is played: what the library's host side may call of CUDA, and nothing else, so that a call that
 // waits or allocates ends the link. Streams are queues that run when they are asked to, as late as events allow; copies
-// are done then, kernels only named. "Device memory" is host memory.
+// are done then, kernels only named. "Device memory" is host memory; a clock of its own says when events were reached.
 #include <cuda_runtime_api.h>
 
 #include <cstdlib>
@@ -9,6 +9,7 @@
 #include <functional>
 #include <map>
 #include <string>
+#include <utility>
 
 namespace {
 
@@ -16,6 +17,7 @@ struct Stream;
 struct Event {
   Stream *in = nullptr;  // where it was last recorded
   uint64_t recorded = 0, reached = 0;
+  float at = 0;  // ms, when it was reached
 };
 struct Stream {
   std::deque<std::function<void()>> work;
@@ -30,6 +32,10 @@ std::string done;
 cudaError_t last = cudaSuccess;
 unsigned blocks = 0;      // along x, of the last launch
 constexpr int kSms = 78;  // an H20's
+float now = 0, kernel_ms = 0;
+uint64_t made = 0;  // events
+int unsafe = 0;     // questions that would have ended a capture
+thread_local cudaStreamCaptureMode mode = cudaStreamCaptureModeGlobal;
 
 void run(Stream &s) {
   while (!s.work.empty()) {
@@ -60,13 +66,42 @@ PLAYED void played_capture(cudaStream_t stream) { streams[stream].captured = tru
 PLAYED unsigned played_blocks() { return blocks; }
 PLAYED int played_sms() { return kSms; }
 PLAYED const char *played_done() { return done.c_str(); }
-PLAYED void played_reset() { streams.clear(), events.clear(), done.clear(), last = cudaSuccess; }
+PLAYED void played_reset() { streams.clear(), events.clear(), done.clear(), last = cudaSuccess, unsafe = 0; }
+PLAYED void played_kernels_take(float ms) { kernel_ms = ms; }
+PLAYED int played_unsafe() { return unsafe; }
+PLAYED unsigned played_events() { return unsigned(made); }
 
 PLAYED cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   if (bad(event)) return said(cudaErrorInvalidResourceHandle);
   Event &e = events[event];
   e.in = &streams[stream];
-  give(stream, "record " + text_of(event) + " on " + text_of(stream), [&e, n = ++e.recorded] { e.reached = n; });
+  give(stream, "record " + text_of(event) + " on " + text_of(stream),
+       [&e, n = ++e.recorded] { e.reached = n, e.at = now; });
+  return cudaSuccess;
+}
+
+constexpr uintptr_t kFirstMade = 0x10000;
+
+PLAYED cudaError_t cudaEventCreate(cudaEvent_t *event) {
+  *event = reinterpret_cast<cudaEvent_t>(kFirstMade + made++);
+  return cudaSuccess;
+}
+PLAYED cudaError_t cudaEventDestroy(cudaEvent_t event) { return events.erase(event), cudaSuccess; }
+
+PLAYED cudaError_t cudaThreadExchangeStreamCaptureMode(cudaStreamCaptureMode *other) {
+  return std::swap(mode, *other), cudaSuccess;
+}
+
+PLAYED cudaError_t cudaEventQuery(cudaEvent_t event) {
+  for (const auto &[handle, stream] : streams) unsafe += stream.captured && mode != cudaStreamCaptureModeRelaxed;
+  return events[event].reached < events[event].recorded ? said(cudaErrorNotReady) : cudaSuccess;
+}
+
+// Of events that were reached; else it is an error, as in the runtime.
+PLAYED cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t begin, cudaEvent_t end) {
+  for (const Event *e : {&events[begin], &events[end]})
+    if (!e->recorded || e->reached < e->recorded) return said(cudaErrorNotReady);
+  *ms = events[end].at - events[begin].at;
   return cudaSuccess;
 }
 
@@ -106,7 +141,7 @@ PLAYED cudaError_t cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from
 PLAYED cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t *config, const void *function, void **) {
   if (!kernels.count(function)) return said(cudaErrorInvalidDeviceFunction);
   blocks = config->gridDim.x;
-  give(config->stream, "kernel on " + text_of(config->stream), [] {});
+  give(config->stream, "kernel on " + text_of(config->stream), [ms = kernel_ms] { now += ms; });
   return cudaSuccess;
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -18,6 +19,7 @@ pytestmark = pytest.mark.skipif("this build has no CUDA kernels" in STATUS, reas
 
 CALL, SIDE, READY, DONE = 0x100, 0x200, 0x300, 0x400
 BAD = 0xBAD  # a handle that the played runtime refuses
+MADE = 0x10000  # the first event of the library's own, with which it times calls
 
 
 class Played:
@@ -42,7 +44,32 @@ class Played:
 
     @property
     def done(self) -> list[str]:
-        return self._lib.played_done().decode().splitlines()
+        """What streams have done, but for the library's own timing."""
+        lines = self._lib.played_done().decode().splitlines()
+        return [line for line in lines if not (line.startswith("record") and int(line.split()[1]) >= MADE)]
+
+    @property
+    def unsafe(self) -> int:
+        """Questions that would have ended a capture."""
+        return self._lib.played_unsafe()
+
+    @property
+    def made(self) -> int:
+        """Events of the library's own."""
+        return self._lib.played_events()
+
+    def kernels_take(self, ms: float) -> None:
+        self._lib.played_kernels_take(ctypes.c_float(ms))
+
+    def forget_times(self) -> None:
+        self._lib.opswap_reset_stats()
+
+    def times(self, op: str, impl: str = "sm90") -> dict:
+        size = ctypes.c_size_t(1 << 20)
+        text = ctypes.create_string_buffer(size.value)
+        assert self._lib.opswap_stats(text, ctypes.byref(size)) == 0
+        (row,) = (row for row in json.loads(text.value)["ops"] if row["op"] == op)
+        return next(i for i in row["impls"] if i["name"] == impl)
 
     @property
     def sms(self) -> int:
@@ -174,3 +201,53 @@ def test_a_handle_that_cuda_refuses_is_an_error_that_names_it(played: Played, na
     values, device, _ = produced()
     with pytest.raises(LibraryError, match=r"OPSWAP_E_LAUNCH: .*0xbad.*cudaErrorInvalidResourceHandle"):
         played.copy_async(memory(device), memory(values), **{name: BAD})
+
+
+def norm(played: Played, rows: int) -> None:
+    x, weight = np.ones((rows, 64), np.float32), np.ones(64, np.float32)
+    played.norm(np.zeros_like(x), x, weight, 0)
+
+
+def test_calls_are_timed_on_the_device_without_waiting(played: Played) -> None:
+    """A time counts when the device has come to its end, and is the device's, by shape."""
+    played.forget_times()
+    for ms, rows in ((2.0, 8), (6.0, 64)):
+        played.kernels_take(ms)
+        norm(played, rows)
+        assert played.times("rms_norm")["timed"] == (0 if rows == 8 else 1), "no call waits for its own time"
+        played.run(CALL)
+    found = played.times("rms_norm")
+    assert (found["calls"], found["timed"]) == (2, 2)
+    assert {b["bucket"]: round(b["mean_ns"] / 1e6, 2) for b in found["buckets"]} == {
+        "T8 H64 float32": 2.0,
+        "T64 H64 float32": 6.0,
+    }
+
+
+def test_a_call_reads_the_times_of_those_before(played: Played) -> None:
+    """So that events come back without anybody who asks for counters; while none is free, calls are not timed."""
+    played.forget_times()
+    played.kernels_take(1.0)
+    for _ in range(100):
+        norm(played, 8)
+    made = played.made
+    assert played.times("rms_norm")["timed"] == 0 and made <= 200
+    played.run(CALL)
+    for _ in range(100):
+        norm(played, 8)
+        played.run(CALL)
+    found = played.times("rms_norm")
+    assert (found["calls"], found["timed"]) == (200, 164)  # 64 pairs of events
+    assert played.made == made and round(found["mean_ns"] / 1e6, 2) == 1.0
+
+
+def test_a_call_under_capture_is_not_timed_and_nothing_ends_the_capture(played: Played) -> None:
+    played.forget_times()
+    norm(played, 8)
+    played.capture(CALL)
+    norm(played, 8)
+    other = played.times("rms_norm")
+    played.run(CALL)
+    assert (other["calls"], other["timed"]) == (2, 0)
+    assert played.times("rms_norm")["timed"] == 1
+    assert played.unsafe == 0

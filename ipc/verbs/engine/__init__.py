@@ -12,7 +12,7 @@ from .freeze import events, freeze, unfreeze
 from .ops import manifest, ops, why
 from .quarantine import quarantine, quarantine_status
 from .status import status
-from .use import panic, reset, use
+from .use import end_override, panic, reset, use
 from .watch import (
     record_start,
     record_status,
@@ -30,6 +30,7 @@ VERBS: dict[str, Callable[[Engine, Fields], Awaitable[Fields]]] = {
     "ops": ops,
     "why": why,
     "use": use,
+    "end_override": end_override,
     "reset": reset,
     "register": register,
     "candidates": candidates,

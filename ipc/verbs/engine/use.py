@@ -1,4 +1,4 @@
-"""`use`, `reset` and `panic`: switches of all ranks."""
+"""`use`, `end_override`, `reset` and `panic`: switches of all ranks."""
 
 from __future__ import annotations
 
@@ -19,12 +19,17 @@ async def use(engine: Engine, fields: Fields) -> Fields:
     return {**outcome.report(), "changes": fields["changes"]}
 
 
+async def end_override(engine: Engine, fields: Fields) -> Fields:
+    op, impl, owner = fields["op"], fields["impl"], fields.get("owner", "")
+    changes, outcome = await engine.end_override(op, impl, owner, _timeout(fields))
+    return {**outcome.report(), "changes": _rows(changes)}
+
+
 async def reset(engine: Engine, fields: Fields) -> Fields:
     if "op" in fields:
         engine.declared(fields["op"])
     changes, outcome, lifted = await engine.reset(fields.get("op"), _timeout(fields), fields.get("owner", ""))
-    rows = [{"op": op, "impl": impl} for op, impl in changes.items()]
-    return {**outcome.report(), "changes": rows, "lifted": lifted}
+    return {**outcome.report(), "changes": _rows(changes), "lifted": lifted}
 
 
 async def panic(engine: Engine, fields: Fields) -> Fields:
@@ -33,6 +38,10 @@ async def panic(engine: Engine, fields: Fields) -> Fields:
 
 def _timeout(fields: Fields) -> float:
     return float(fields.get("timeout_ms", USE_TIMEOUT_S * 1000) / 1000)
+
+
+def _rows(changes: dict[str, str]) -> list[dict[str, str]]:
+    return [{"op": op, "impl": impl} for op, impl in changes.items()]
 
 
 def _as_map(changes: list[dict[str, str]]) -> dict[str, str]:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from argparse import Namespace
 from collections import Counter
 
 import pytest
+from adapters_here import ALL, adapter
 from opswap.adapters.common import offline, prefix_cache, ranks
+from opswap.adapters.common.agent import engine_name, url_of
 from opswap.adapters.common.offline import Turnstile
 from opswap.adapters.common.rank import AnsweringRank
 from opswap.ipc.answers import Ticket
@@ -256,3 +259,28 @@ def test_the_agent_gets_through_a_busy_turnstile():
     running = False
     thread.join(10)
     assert served == list(range(20))
+
+
+@pytest.mark.parametrize("each", [adapter(name) for name in ALL], ids=ALL)
+def test_names_of_engines(each, monkeypatch):
+    monkeypatch.delenv("OPSWAP_ENGINE_NAME", raising=False)
+    assert [engine_name(each, port) for port in (8000, None)] == [f"{each.package}-8000", f"{each.package}-local"]
+    monkeypatch.setenv("OPSWAP_ENGINE_NAME", "chat")
+    assert engine_name(each, 1) == "chat"
+
+
+@pytest.mark.parametrize(
+    ("args", "url"),
+    [
+        ({"host": "127.0.0.1", "port": 8000}, "http://127.0.0.1:8000"),
+        ({"host": None, "port": 8000}, "http://127.0.0.1:8000"),
+        ({"host": "::", "port": 8000}, "http://127.0.0.1:8000"),
+        ({"host": "::1", "port": 8000}, "http://[::1]:8000"),
+        ({"host": "10.1.2.3", "port": 8000}, "http://10.1.2.3:8000"),
+        ({"host": None, "port": 8000, "ssl_certfile": "x.pem"}, None),
+        ({"port": 8000, "uds": "x.sock"}, None),
+        ({}, None),
+    ],
+)
+def test_where_a_server_answers(args, url):
+    assert url_of(Namespace(**args)) == url

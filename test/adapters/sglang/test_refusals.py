@@ -90,10 +90,10 @@ def test_fp8_of_another_layout(engine):
 
 
 def test_another_version_and_a_patched_build():
-    with pytest.raises(AdapterRefused, match=r"SGLang 0\.5\.22 is outside the tested range \(0\.5\.23\)"):
+    with pytest.raises(AdapterRefused, match=r"SGLang 0\.5\.22 does not work with opswap: .*install sglang==0\.5\.23"):
         PROBE.require("0.5.22", ["norm"])
     needs = {"norm": (Need("sglang.srt.layers.layernorm:RMSNorm.forward_native", ("gone",)),)}
-    changed = type(PROBE)(PROBE.engine, PROBE.package, PROBE.tested, needs, PROBE.skip_env, PROBE.leave_out)
+    changed = type(PROBE)(PROBE.engine, PROBE.package, PROBE.versions, needs, PROBE.skip_env, PROBE.leave_out)
     with pytest.raises(AdapterRefused, match=r"takes no gone.*OPSWAP_SGLANG_SKIP=norm leaves these seams to SGLang"):
         changed.require("0.5.23", ["norm"])
 

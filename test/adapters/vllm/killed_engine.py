@@ -8,11 +8,11 @@ import sys
 
 
 def main() -> None:
-    import conftest  # sets the environment before vLLM reads it
+    import vllm_driver  # sets the environment before vLLM reads it
     from vllm import LLM
 
     model, name, op, impl = sys.argv[1:]
-    llm = LLM(model=model, **{**conftest.ENGINE, "enforce_eager": True})
+    llm = LLM(model=model, **{**vllm_driver.ENGINE, "enforce_eager": True})
     from opswap.adapters.vllm import attach
 
     attached = attach(llm, name)

@@ -8,50 +8,22 @@ import subprocess
 import sys
 from pathlib import Path
 
-import opswap
 import pytest
-from opswap.adapters.common.probe import Need
+import vllm
+from adapters_here import by_name
+from adapters_here import report as healthy
 from opswap.adapters.common.state import PluginState
-from opswap.adapters.vllm import attach, doctor
-from opswap.adapters.vllm.probe import PROBE
-from opswap.adapters.vllm.seams import TABLE
+from opswap.adapters.vllm import doctor
+from opswap.adapters.vllm.adapter import ADAPTER
 
-
-def by_name(checks: list[dict[str, str]]) -> dict[str, dict[str, str]]:
-    return {check["name"]: check for check in checks}
+ACTIVE = PluginState(pid=1)
+#: What vLLM's workers report besides what all engines' do.
+OWN = {"custom_ops": ["all"], "enabled": {"RMSNorm": 5}, "disabled": {}, "compiled": False}
 
 
 def report(rank: int = 0, **changes) -> dict:
     """What a healthy rank reports."""
-    healthy = {
-        "rank": rank,
-        "pid": 1,
-        "step": 4,
-        "plugin": {"installed": {row.name: row.how for row in TABLE.rows}, "skipped": {}, "bypassed": {}},
-        "trouble": "",
-        "version": {"build_digest": "d" * 64, "device_status": "no CUDA device"},
-        "kernels": {"OpswapFp8BlockKernel": 3},
-        "calls": {op: 1 for row in TABLE.rows for op in row.ops},
-        "custom_ops": ["all"],
-        "enabled": {"RMSNorm": 5},
-        "disabled": {},
-        "compiled": False,
-    }
-    return {**healthy, **changes}
-
-
-ACTIVE = PluginState(pid=1)
-
-
-def test_a_running_engine_is_healthy(eager, generate):
-    generate(eager)
-    with attach(eager, "test-doctor") as attached:
-        found = attached.run(attached.agent.ask("doctor", {}))
-    assert [check for check in found["checks"] if check["state"] == "fail"] == []
-    assert found["healthy"]
-    checks = by_name(found["checks"])
-    assert checks["plugin"]["state"] == "ok"
-    assert "every installed seam was used" in checks["in use"]["message"]
+    return healthy(ADAPTER, rank, **{**OWN, **changes})
 
 
 def test_custom_ops_switched_off_under_inductor(start_llm, tiny_llama, generate):
@@ -108,43 +80,8 @@ def test_a_plugin_that_can_never_load(tmp_path):
     assert "no entry point named opswap" in plugin["message"]
 
 
-def test_another_version_of_vllm_is_refused_loudly(tmp_path):
-    """Not at import, which vLLM would swallow, but from the function that it calls."""
-    code = """
-from importlib import metadata
-real = metadata.version
-metadata.version = lambda name: "0.34.1" if name == "vllm" else real(name)
-from vllm.plugins import load_general_plugins
-load_general_plugins()
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode != 0
-    assert "AdapterRefused: opswap: vLLM 0.34.1 is outside the tested range (0.33.0)" in done.stderr
-
-
-@pytest.mark.parametrize("version", ["0.33.0", "0.33.0+cpu", "0.33.0.post1"])
-def test_builds_of_the_tested_release_are_accepted(version):
-    assert PROBE.check_version(version) is None
-
-
-@pytest.mark.parametrize("version", ["0.32.0", "0.34.0", "1.0", ""])
-def test_other_releases_are_refused(version):
-    assert "tested range" in PROBE.check_version(version)
-
-
-def test_a_lost_seam_is_named():
-    needs = Need("vllm.model_executor.layers.layernorm:RMSNorm.forward_native", ("self", "x", "gone"))
-    assert needs.missing() == "vllm.model_executor.layers.layernorm:RMSNorm.forward_native takes no gone"
-    assert "does not exist" in Need("vllm.config:no_such_thing").missing()
-    assert "cannot be imported" in Need("vllm.no_such_module:x").missing()
-
-
-def test_each_finding_has_its_remedy():
-    other_build = report(1, version={"build_digest": "e" * 64, "device_status": ""})
+def test_each_finding_of_its_own_has_its_remedy():
     cases = {
-        "library": [report(), other_build],
-        "seams": [report(plugin={"installed": {}, "skipped": {}, "bypassed": {}})],
-        "in use": [report(calls={})],
         "bypassed layers": [report(plugin={**report()["plugin"], "bypassed": {"RMSNorm: has no weight": 2}})],
         "plugin": [report(trouble="the plugin never ran in this process")],
     }
@@ -157,17 +94,20 @@ def test_each_finding_has_its_remedy():
     assert {check["state"] for check in sound.values()} == {"ok"}
 
 
-def test_every_op_of_the_manifest_is_in_the_table_or_left_out_with_a_reason():
-    offered = {op for row in TABLE.rows for op in row.ops}
-    assert offered.isdisjoint(TABLE.not_offered)
-    for op in (entry["op"] for entry in opswap.manifest()["ops"]):
-        assert (op in offered) == (TABLE.why_not_offered(op) is None)
-
-
-def test_an_unknown_seam_to_skip_is_an_error(monkeypatch):
-    monkeypatch.setenv(TABLE.skip_env, "atention")
-    with pytest.raises(ValueError, match="atention; the seams are norm, activation"):
-        TABLE.skipped_by_user()
+def test_an_unpacked_wheel_is_looked_at_without_importing_it(tmp_path, capsys):
+    """Here vLLM's own sources, of which what is planted is lost."""
+    site = Path(vllm.__file__).parents[1]
+    assert doctor.main(["--tree", str(site)]) == 0
+    assert "has all" in capsys.readouterr().out
+    assert doctor.main(["--tree", str(tmp_path)]) == 1
+    assert "has no folder vllm-VERSION.dist-info" in capsys.readouterr().out
+    (tmp_path / "vllm").mkdir()
+    info = next(site.glob("vllm-*.dist-info"))
+    (tmp_path / info.name).symlink_to(info)
+    assert doctor.main(["--tree", str(tmp_path), "--json"]) == 1
+    told = by_name(json.loads(capsys.readouterr().out))
+    assert told["vllm"]["state"] == "ok"
+    assert "norm: vllm.model_executor.layers.layernorm is not there" in told["source"]["message"]
 
 
 def test_the_installation_command(monkeypatch, capsys):

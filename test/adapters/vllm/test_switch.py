@@ -40,28 +40,19 @@ def test_the_switch_reroutes_and_comes_back(llm, attached, generate):
     assert generate(llm) == before
 
 
-def test_every_op_runs_on_the_frameworks_own_kernel(llm, attached, generate):
-    """`framework` is offered for each op that vLLM has a kernel for here; in fp32 the tokens stay the same."""
-    before = generate(llm)
-    offered = [
-        op["op"]
-        for op in opswap.manifest()["ops"]
-        for impl in opswap.why(op["op"])["impls"]
-        if impl["name"] == "framework" and impl["usable"]
-    ]
-    assert {"rms_norm", "fused_add_rms_norm", "silu_and_mul", "rotary_embedding", "linear", "greedy_sample"} <= set(
-        offered
-    )
-    active = {op: opswap.active(op) for op in offered}
-    try:
-        use(attached, **dict.fromkeys(offered, "framework"))
+def test_compiled_ops_run_on_the_frameworks_own_kernel(compiled, generate):
+    """As test/adapters/common shows of the eager engine: what inductor has compiled is switched too."""
+    ops = ["rms_norm", "fused_add_rms_norm", "silu_and_mul", "rotary_embedding", "linear", "greedy_sample"]
+    before, active = generate(compiled), {op: opswap.active(op) for op in ops}
+    with attach(compiled, "test-framework") as attached:
+        use(attached, **dict.fromkeys(ops, "framework"))
         opswap.reset_stats()
-        assert generate(llm) == before
-        used = {row["op"]: {i["name"] for i in row["impls"] if i["calls"]} for row in opswap.stats()["ops"]}
-        assert all(used[op] <= {"framework"} for op in offered)
-        assert used["linear"] == {"framework"}
-    finally:
-        use(attached, **active)
+        try:
+            assert generate(compiled) == before
+            used = {row["op"]: {i["name"] for i in row["impls"] if i["calls"]} for row in opswap.stats()["ops"]}
+            assert [used[op] for op in ops] == [{"framework"}] * len(ops)
+        finally:
+            use(attached, **active)
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ async function comparedCalls(client: OpswapClient, op: string, salt: number): Pr
   const { ranks } = await client.ask("shadow_status", { op });
   if (ranks.some((rank) => rank.salt !== salt)) return [];
   const found: SeenCall[] = [];
-  for await (const record of unread(client, op, [])) found.push(seenCall(record));
+  for await (const page of unread(client, op, [])) found.push(...page.map(seenCall));
   return found.sort((a, b) => b.worst - a.worst || b.max_abs - a.max_abs);
 }
 

@@ -4,13 +4,16 @@ import type { Check, DoctorResult } from "../generated/messages.js";
 import { pythonEnvironment } from "../python-environment.js";
 import type { OpswapError } from "../types/errors.js";
 import { asRefusal } from "../types/refusal.js";
+import { installedEngines, versionChecks } from "./doctor-versions.js";
 
 /** Not healthy: nothing answers with opswap's ops. The library and Python are looked at, since an engine needs them. */
 export async function alone(error: OpswapError, others: readonly Check[]): Promise<DoctorResult> {
   const told = refused("engine", "fail", error);
   const isThere = error.code !== "OPSWAP_E_NOT_RUNNING";
-  const engine: Check = isThere ? told : { ...told, remedy: "start the engine with VLLM_PLUGINS=opswap" };
-  return { healthy: false, checks: [engine, ...others, ...(await library()), python()] };
+  const engine: Check = isThere
+    ? told
+    : { ...told, remedy: "start the engine with opswap in it; docs/engines says how" };
+  return { healthy: false, checks: [engine, ...others, ...(await library()), ...python()] };
 }
 
 function refused(name: string, state: Check["state"], thrown: unknown): Check {
@@ -27,13 +30,23 @@ async function library(): Promise<Check[]> {
   }
 }
 
-/** Most verbs go without. */
-function python(): Check {
+/** Most verbs go without. What it has of engines is asked where it is there. */
+function python(): Check[] {
   const needs = "sidecars, tokenizers out of GGUF files and perplexity need a Python";
   try {
-    return { name: "python", state: "ok", message: pythonEnvironment().python, remedy: "" };
+    const found = pythonEnvironment().python;
+    return [{ name: "python", state: "ok", message: found, remedy: "" }, ...engines(found)];
   } catch (error) {
     const told = refused("python", "warn", error);
-    return { ...told, message: `${needs}: ${told.message}` };
+    return [{ ...told, message: `${needs}: ${told.message}` }];
+  }
+}
+
+function engines(python: string): Check[] {
+  try {
+    return versionChecks(installedEngines(python));
+  } catch (error) {
+    const message = `${python} does not tell what engines it has: ${(error as Error).message}`;
+    return [{ name: "engines", state: "warn", message, remedy: "set OPSWAP_PYTHON to the engine's Python" }];
   }
 }

@@ -22,6 +22,6 @@ export async function shadowSamples(
 
 async function allRecords(client: OpswapClient, op: string): Promise<ShadowRecord[]> {
   const all: ShadowRecord[] = [];
-  for await (const record of unread(client, op, [])) all.push(record);
+  for await (const page of unread(client, op, [])) all.push(...page);
   return all.sort((a, b) => a.time_us - b.time_us || a.sequence - b.sequence);
 }

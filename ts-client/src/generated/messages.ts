@@ -187,7 +187,7 @@ export interface ImplStats {
   calls: number;
   /** calls that failed */
   errors: number;
-  /** calls whose time is in the window */
+  /** calls whose time is in the window; those of device tensors are timed by events on their stream */
   timed: number;
   /** mean time of a call in the window; 0 where none was timed */
   mean_ns: number;
@@ -973,6 +973,45 @@ export const useResult = once((): Schema<UseResult> => z.object({
   isolation: z.nullable(isolation()),
 }));
 
+/** Takes an override back before its time, as when that is over; no freeze stops it. It waits for a switch that is under way. Where it fails, the engine tries again by itself. */
+export interface EndOverrideRequest {
+  /** op */
+  op: string;
+  /** what runs by the override: refused unless just this one is there */
+  impl: string;
+  /** whose it is */
+  owner?: string | undefined;
+  /** as `use` has it */
+  timeout_ms?: number | undefined;
+}
+export const endOverrideRequest = once((): Schema<EndOverrideRequest> => z.object({
+  op: z.string().check(z.minLength(1), z.maxLength(128)),
+  impl: z.string().check(z.minLength(1), z.maxLength(128)),
+  owner: z.optional(z.string().check(z.minLength(1), z.maxLength(128))),
+  timeout_ms: z.optional(z.int().check(z.minimum(1), z.maximum(600000))),
+}));
+
+/** Answer to `end_override`. */
+export interface EndOverrideResult {
+  /** as `use` has it */
+  epoch: number;
+  /** as `use` has it */
+  step: number;
+  /** what runs again; no choice of anybody's where it was none before the override */
+  changes: Change[];
+  /** as `use` has it */
+  acks: RankAck[];
+  /** as `use` has it */
+  isolation: Isolation | null;
+}
+export const endOverrideResult = once((): Schema<EndOverrideResult> => z.object({
+  epoch: z.int().check(z.minimum(0)),
+  step: z.int().check(z.minimum(0)),
+  changes: z.array(change()).check(z.maxLength(1024)),
+  acks: z.array(rankAck()).check(z.maxLength(1024)),
+  isolation: z.nullable(isolation()),
+}));
+
 /** Unpins an op, or all: what the library chose at load runs again on every rank, and nothing of it is barred. */
 export interface ResetRequest {
   /** only this op */
@@ -1578,6 +1617,7 @@ export interface Verbs {
   ops: { request: OpsRequest; result: OpsResult };
   why: { request: WhyRequest; result: WhyResult };
   use: { request: UseRequest; result: UseResult };
+  end_override: { request: EndOverrideRequest; result: EndOverrideResult };
   reset: { request: ResetRequest; result: ResetResult };
   register: { request: RegisterRequest; result: RegisterResult };
   candidates: { request: CandidatesRequest; result: CandidatesResult };
@@ -1609,6 +1649,7 @@ export const RESULTS: { [V in Verb]: () => Schema<Verbs[V]["result"]> } = {
   ops: opsResult,
   why: whyResult,
   use: useResult,
+  end_override: endOverrideResult,
   reset: resetResult,
   register: registerResult,
   candidates: candidatesResult,
@@ -1634,7 +1675,7 @@ export const RESULTS: { [V in Verb]: () => Schema<Verbs[V]["result"]> } = {
 
 /** Verbs that each service answers. */
 export const SERVICES: Record<Service, readonly Verb[]> = {
-  engine: ["hello", "status", "ops", "why", "use", "reset", "register", "candidates", "doctor", "manifest", "shadow_start", "shadow_stop", "shadow_status", "shadow_read", "record_start", "record_stop", "record_status", "quarantine", "quarantine_status", "freeze", "unfreeze", "events", "panic"],
+  engine: ["hello", "status", "ops", "why", "use", "end_override", "reset", "register", "candidates", "doctor", "manifest", "shadow_start", "shadow_stop", "shadow_status", "shadow_read", "record_start", "record_stop", "record_status", "quarantine", "quarantine_status", "freeze", "unfreeze", "events", "panic"],
   sidecar: ["hello", "status", "ops", "why", "manifest", "call", "plan", "reference"],
 };
 

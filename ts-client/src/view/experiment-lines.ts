@@ -31,7 +31,13 @@ export interface ShownExperiment {
     verdict: string | null;
   } | null;
   /** The switch back to control. */
-  taken_back: { epoch: number; step: number; last_sampled_step: number } | null;
+  taken_back: {
+    epoch: number;
+    step: number;
+    /** When its verdict fell. */
+    decided?: string | undefined;
+    last_sampled_step: number;
+  } | null;
   samples: number;
   buckets: readonly ShownBucket[];
   not_sampled: readonly string[];

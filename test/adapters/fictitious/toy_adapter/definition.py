@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from opswap.adapters.common.adapter import Adapter
 from opswap.adapters.common.probe import Need, Probe
 
@@ -14,7 +16,7 @@ ADAPTER = Adapter(
     probe=Probe(
         "Toy",
         "toy-engine",
-        ("1.0", "1.0"),
+        Path(__file__).with_name("compat.json"),
         {"activation": (Need("toy_engine:ACTIVATIONS"), Need("toy_engine:silu_and_mul", ("x",)))},
         TABLE.skip_env,
         "start it without plugins",

@@ -1,21 +1,19 @@
 /** A run of an experiment, from its first call to its verdict: what `ab run` does in the foreground, and a controller of `ab start` behind it. */
-import path from "node:path";
 import { startTime } from "../../client/process.js";
 import type { OpswapClient } from "../../client/types.js";
-import { deriveVerdict, type ExperimentSpec, storeVerdict } from "../../experiments/index.js";
+import type { ExperimentSpec } from "../../experiments/index.js";
 import { referencesOf } from "../../experiments/live/candidate.js";
 import { type Look, runExperiment } from "../../experiments/live/run-experiment.js";
 import { inRun, type Phase, type Run, specOfRun, writeRun } from "../../experiments/store/index.js";
 import { coverageOf, lookOf } from "../../experiments/store/look.js";
 import type { Action } from "../../experiments/verdict/action.js";
 import type { Verdict } from "../../experiments/verdict/store.js";
-import { OpswapError } from "../../types/errors.js";
 import { asRefusal } from "../../types/refusal.js";
 import { count, duration } from "../../view/format.js";
 import type { Io } from "../context.js";
-import { keep } from "../recorded.js";
 import { Guard } from "./guard.js";
-import { verdictsFolder } from "./judge.js";
+import { storedVerdict, tellVerdict } from "./run-verdict.js";
+import { hasEnded, settle } from "./settle.js";
 
 /** How a run ended. */
 export interface Conducted {
@@ -28,6 +26,13 @@ export interface Conducted {
 
 /** What ends a run from outside; SIGHUP is a terminal that went away. */
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+/** After these the engine may have died, and be about to end. */
+const SILENT = new Set([
+  "OPSWAP_E_TIMEOUT",
+  "OPSWAP_E_CLOSED",
+  "OPSWAP_E_NOT_RUNNING",
+  "OPSWAP_E_UNEXPECTED",
+]);
 /** A run shows that it lives at least so often. */
 const HEARTBEAT_MS = 5_000;
 const MOST_REASON = 1_000;
@@ -61,13 +66,17 @@ export class Conductor {
     this.#write({ controller });
     const heart = setInterval(() => void this.#beat(), Math.min(HEARTBEAT_MS, this.#spec.guard.lease / 3));
     try {
+      const { pid } = await this.#client.status();
+      this.#write({ engine_process: { pid, start_time: startTime(pid) ?? "" } });
       const last = await this.#looked();
       return await this.#judged(last);
     } catch (thrown) {
       const { code, message } = asRefusal(thrown);
       // What quarantine bars never ran in the engine, and fails.
       const phase = code === "OPSWAP_E_BARRED" ? "failed" : "lost";
+      if (SILENT.has(code)) await hasEnded(this.#run);
       this.#write({ phase, reason: `${message} [${code}]`.slice(0, MOST_REASON), ended: now() });
+      await settle(this.#io, this.#folder, this.#run.experiment).catch(() => {}); // whoever looks next does
       throw thrown;
     } finally {
       clearInterval(heart);
@@ -85,7 +94,7 @@ export class Conductor {
     };
     const known = await referencesOf(this.#client, this.#spec, () => this.#write({ phase: "quarantine" }));
     const [samplesFile, { signal }] = [inRun(this.#folder, this.#run, "samples.jsonl"), this.#stop];
-    const options = { samplesFile, signal, salt, started, known };
+    const options = { samplesFile, signal, salt, started, known, isServing: isGuarded };
     let last: Look | undefined;
     try {
       for await (const look of runExperiment(this.#client, this.#spec, options)) {
@@ -101,35 +110,28 @@ export class Conductor {
 
   /** First what follows, since a failing candidate serves until then; the store after it. */
   async #follow(look: Look): Promise<void> {
-    const { action, judgement } = look;
+    const { action, judgement, decided } = look;
     if (action === "promotable") await this.#guard.leave("it passed, and waits to be promoted");
     else if (action === "pause") await this.#guard.leave("it failed, and waits for a person");
-    else if (action !== "hold") await this.#takeBack(judgement.reason);
+    else if (action !== "hold") await this.#takeBack(judgement.reason, decided);
     this.#write({ look: lookOf(look), coverage: coverageOf(look.ranks) });
     this.#io.err(lookLine(look)); // progress: whoever reads the result may close the pipe before
   }
 
-  async #takeBack(reason: string): Promise<void> {
+  async #takeBack(reason: string, decided = Date.now()): Promise<void> {
     const back = await this.#guard.takeBack(reason);
-    if (back !== undefined) this.#write({ taken_back: { epoch: back.epoch, step: back.step } });
+    if (back === undefined) return;
+    const { epoch, step } = back;
+    this.#write({ taken_back: { epoch, step, decided: new Date(decided).toISOString() } });
   }
 
   async #judged({ action, judgement }: Look): Promise<Conducted> {
-    const { verdict, place } = this.#stored();
+    const { verdict, place } = storedVerdict(this.#folder, this.#run);
     const phase = this.#phaseAfter(action);
     const stopped = phase === "stopped" ? this.#lost || "it was stopped" : "";
     const reason = stopped === "" ? judgement.reason : `${stopped}; ${judgement.result}: ${judgement.reason}`;
     this.#write({ phase, reason, verdict: verdict.id, ended: now() });
-    const { name, ticket } = this.#spec;
-    await keep(this.#io, {
-      ...{ action: `ab verdict ${name}: ${verdict.result}`, outcome: "done", engine: this.#client.name },
-      ...{
-        why: verdict.reason.slice(0, MOST_REASON),
-        ticket: ticket ?? null,
-        build: verdict.samples.build,
-        verdict: verdict.id,
-      },
-    });
+    await tellVerdict(this.#io, this.#folder, this.#run, verdict);
     return { run: this.#run, verdict, action, place };
   }
 
@@ -137,22 +139,6 @@ export class Conductor {
     if (action === "promotable") return "passed";
     if (action === "rollback" || action === "pause") return "failed";
     return this.#stop.signal.aborted ? "stopped" : "inconclusive";
-  }
-
-  /** The verdict, kept with its inputs; where that fails the samples stay where they are. */
-  #stored() {
-    const samples = inRun(this.#folder, this.#run, "samples.jsonl");
-    const read = specOfRun(this.#folder, this.#run);
-    try {
-      const verdict = deriveVerdict(read, samples);
-      return { verdict, place: storeVerdict(verdictsFolder(), verdict, read.text, samples) };
-    } catch (thrown) {
-      const { code, message } = asRefusal(thrown);
-      const again = `\`opswap ab judge ${path.join(path.dirname(samples), "spec.yaml")} --samples ${samples}\``;
-      throw new OpswapError(code, `the verdict is not stored: ${message}`, {
-        remedy: `${again} when that is mended`,
-      });
-    }
   }
 
   /** The run lives, and its candidate may serve on; where it does not serve any more there is nothing left to compare. */

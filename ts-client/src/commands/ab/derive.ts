@@ -3,6 +3,7 @@ import { Command } from "commander";
 import { type Derivation, deriveAgain } from "../../experiments/index.js";
 import { said } from "../../view/said.js";
 import { type Context, EXIT, examples, show } from "../context.js";
+import { refusalKept } from "../recorded.js";
 import { verdictsFolder } from "./judge.js";
 
 const MOST_SHOWN = 20;
@@ -13,8 +14,9 @@ export function deriveCommand(context: Context): Command {
     .argument("<verdict>", "its id, its folder, or its verdict.json")
     .option("--json", "print JSON")
     .addHelpText("after", examples("ab derive 3f1c0a52b7d9e864", "ab derive ./kept/verdict.json"))
-    .action((named: string, options: { json?: boolean }) => {
-      const derived = deriveAgain(verdictsFolder(), named);
+    .action(async (named: string, options: { json?: boolean }) => {
+      const told = { action: `ab derive ${named}` };
+      const derived = await refusalKept(context.io, told, () => deriveAgain(verdictsFolder(), named));
       show(context.io, options.json, derived, derivationLines);
       context.exitCode = derived.differences.length === 0 ? EXIT.ok : EXIT.failed;
     });

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { OpswapClient, UseOptions } from "../../client/types.js";
 import { isUnknown } from "../../experiments/audit/audited-switch.js";
 import type { ExperimentSpec } from "../../experiments/index.js";
-import type { UseResult } from "../../generated/messages.js";
+import type { Override, UseResult } from "../../generated/messages.js";
 import { OpswapError } from "../../types/errors.js";
 import { asRefusal } from "../../types/refusal.js";
 import type { Io } from "../context.js";
@@ -14,7 +14,10 @@ const MOST_REASON = 400;
 const TRIES = 6;
 const BETWEEN_MS = 2_000;
 
-type Arm = "control" | "candidate";
+/** Whether this override is of this experiment. */
+export function isOf({ name, op, candidate }: ExperimentSpec, one: Override): boolean {
+  return one.op === op && one.impl === candidate && one.reason.startsWith(`experiment ${name}: `);
+}
 
 export class Guard {
   readonly #io: Io;
@@ -23,8 +26,6 @@ export class Guard {
   readonly #betweenMs: number;
   /** The candidate serves, or may. */
   #isOut = false;
-  /** Committed when the candidate was last seen serving: a later one may be somebody else's choice. */
-  #epoch: number | undefined;
 
   constructor(io: Io, client: OpswapClient, spec: ExperimentSpec, betweenMs = BETWEEN_MS) {
     this.#io = io;
@@ -37,7 +38,7 @@ export class Guard {
   async letServe(): Promise<void> {
     this.#isOut = true;
     const lease = { ttlMs: this.#spec.guard.lease };
-    await this.#serve("candidate", "it is tried", lease).catch((thrown: unknown) => {
+    await this.#serve("it is tried", lease).catch((thrown: unknown) => {
       this.#isOut = isUnknown(asRefusal(thrown).code);
       throw thrown;
     });
@@ -47,7 +48,7 @@ export class Guard {
   async renew(): Promise<string | undefined> {
     if (!this.#isOut) return undefined;
     try {
-      await this.#use("candidate", "it is tried", { ttlMs: this.#spec.guard.lease, renew: true });
+      await this.#use("it is tried", { ttlMs: this.#spec.guard.lease, renew: true });
       return undefined;
     } catch (thrown) {
       const { code, message } = asRefusal(thrown);
@@ -57,22 +58,18 @@ export class Guard {
     }
   }
 
-  /** Has control serve again, if the candidate is out and nobody chose otherwise; another switch or a slow rank is waited for. Returns the switch. */
+  /** Ends the lease, so that what ran before serves again, if the candidate is out and nobody chose otherwise; a slow rank is waited for. Returns the switch. */
   async takeBack(reason: string): Promise<UseResult | undefined> {
     for (let left = TRIES - 1; this.#isOut; left--) {
       try {
-        const back = await this.#serve(
-          "control",
-          reason,
-          this.#epoch === undefined ? {} : { ifEpoch: this.#epoch },
-        );
+        const back = await this.#end(reason);
         this.#isOut = false;
         return back;
       } catch (thrown) {
         const refusal = asRefusal(thrown);
-        if (refusal.code === "OPSWAP_E_EPOCH") await this.#lookAgain().catch(() => {});
-        if (left === 0 && this.#isOut) throw this.#stillServes(refusal);
-        if (this.#isOut) await sleep(this.#betweenMs);
+        if (refusal.code === "OPSWAP_E_LEASE") this.#isOut = false;
+        else if (left === 0) throw this.#stillServes(refusal);
+        else await sleep(this.#betweenMs);
       }
     }
     return undefined;
@@ -81,42 +78,41 @@ export class Guard {
   /** It passed, or a person decides on its failure: it serves on for the time that this may take, under a last lease. */
   async leave(why: string): Promise<void> {
     if (!this.#isOut) return;
-    await this.#serve("candidate", why, { ttlMs: this.#spec.guard.decide_within, renew: true });
+    await this.#serve(why, { ttlMs: this.#spec.guard.decide_within, renew: true });
     this.#isOut = false;
   }
 
   /** What another guard left serving by its lease, if it does. */
   async takeBackLeft(reason: string): Promise<void> {
-    await this.#lookAgain();
+    const { overrides } = await this.#client.status();
+    this.#isOut = overrides.some((one) => isOf(this.#spec, one));
     await this.takeBack(reason);
   }
 
-  /** Somebody switched meanwhile: another op, or this one. */
-  async #lookAgain(): Promise<void> {
-    const { epoch, overrides } = await this.#client.status();
-    const { name, op, candidate } = this.#spec;
-    const isOurs = (reason: string) => reason.startsWith(`experiment ${name}: `);
-    this.#isOut = overrides.some((one) => one.op === op && one.impl === candidate && isOurs(one.reason));
-    this.#epoch = epoch;
+  /** By way of the audit, which comes after it: a candidate that failed serves until then. */
+  async #end(why: string): Promise<UseResult> {
+    const { op, candidate, control, owner } = this.#spec;
+    const asked = { action: "use", to: { [op]: control } };
+    const request = { op, impl: candidate, ...(owner !== undefined && { owner }) };
+    const change = () => this.#client.ask("end_override", request);
+    return inAudit(this.#io, asked, this.#about(why), change, { afterwards: true })(this.#client);
   }
 
   /** By way of the audit. */
-  async #serve(arm: Arm, why: string, options: UseOptions): Promise<UseResult> {
-    const { name, op, ticket } = this.#spec;
-    const about = { reason: `experiment ${name}: ${why}`.slice(0, MOST_REASON), ...(ticket && { ticket }) };
-    const asked = { action: "use", to: { [op]: this.#spec[arm] } };
-    // A candidate that failed serves until it is taken back: the audit comes after that.
-    const order = { afterwards: arm === "control" };
-    return inAudit(this.#io, asked, about, () => this.#use(arm, why, options), order)(this.#client);
+  async #serve(why: string, options: UseOptions): Promise<UseResult> {
+    const { op, candidate } = this.#spec;
+    const asked = { action: "use", to: { [op]: candidate } };
+    return inAudit(this.#io, asked, this.#about(why), () => this.#use(why, options))(this.#client);
   }
 
-  async #use(arm: Arm, why: string, options: UseOptions): Promise<UseResult> {
-    const { name, op, owner, ticket } = this.#spec;
-    const reason = `experiment ${name}: ${why}`.slice(0, MOST_REASON);
-    const change = { op, impl: this.#spec[arm] };
-    const result = await this.#client.use([change], { ...options, reason, owner, ticket });
-    this.#epoch = result.epoch;
-    return result;
+  async #use(why: string, options: UseOptions): Promise<UseResult> {
+    const { op, candidate, owner } = this.#spec;
+    return this.#client.use([{ op, impl: candidate }], { ...options, ...this.#about(why), owner });
+  }
+
+  #about(why: string) {
+    const { name, ticket } = this.#spec;
+    return { reason: `experiment ${name}: ${why}`.slice(0, MOST_REASON), ...(ticket && { ticket }) };
   }
 
   #stillServes({ code, message }: OpswapError): OpswapError {

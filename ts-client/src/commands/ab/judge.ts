@@ -4,6 +4,7 @@ import { Command } from "commander";
 import { deriveVerdict, readExperiment, stateFolder, storeVerdict } from "../../experiments/index.js";
 import { verdictLines } from "../../view/verdict-lines.js";
 import { type Context, EXIT, examples, show } from "../context.js";
+import { refusalKept } from "../recorded.js";
 
 export function judgeCommand(context: Context): Command {
   return new Command("judge")
@@ -13,10 +14,12 @@ export function judgeCommand(context: Context): Command {
     .option("--json", "print JSON")
     .addHelpText("after", "\nExits with 1 where the verdict is fail.")
     .addHelpText("after", examples("ab judge rms-norm.yaml --samples rms-norm.jsonl"))
-    .action((file: string, options: { samples: string; json?: boolean }) => {
-      const read = readExperiment(file);
-      const verdict = deriveVerdict(read, options.samples);
-      const place = storeVerdict(verdictsFolder(), verdict, read.text, options.samples);
+    .action(async (file: string, options: { samples: string; json?: boolean }) => {
+      const { verdict, place } = await refusalKept(context.io, { action: `ab judge ${file}` }, () => {
+        const read = readExperiment(file);
+        const judged = deriveVerdict(read, options.samples);
+        return { verdict: judged, place: storeVerdict(verdictsFolder(), judged, read.text, options.samples) };
+      });
       show(context.io, options.json, { ...verdict, place }, (shown) => [
         ...verdictLines(shown),
         `stored in ${place}`,

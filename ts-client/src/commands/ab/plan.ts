@@ -12,6 +12,7 @@ import {
 import { forecastLines, percent } from "../../view/forecast-lines.js";
 import { count } from "../../view/format.js";
 import { type Context, EXIT, engineOptions, examples, show, type TargetOptions } from "../context.js";
+import { refusalKept } from "../recorded.js";
 import { validate } from "./validate.js";
 
 interface Options extends TargetOptions {
@@ -47,15 +48,19 @@ export function planCommand(context: Context): Command {
     )
     .addHelpText("after", examples("ab plan rms-norm.yaml", "ab plan rms-norm.yaml --samples aa.jsonl"));
   return engineOptions(command).action(async (file: string, options: Options) => {
-    const read = readExperiment(file);
-    await validate([read], options);
-    const { samples, spread } = options;
-    const spreads = samples === undefined ? assumedSpreads(spread) : measuredSpreads(read.spec, samples);
-    const source = samples === undefined ? "assumed; --samples measures it" : `measured in ${samples}`;
-    const plan: Plan = { spec: read.spec, source, buckets: forecast(read.spec, spreads) };
+    const plan = await refusalKept(context.io, { action: `ab plan ${file}` }, () => planned(file, options));
     show(context.io, options.json, plan, planLines);
     context.exitCode = EXIT.ok;
   });
+}
+
+async function planned(file: string, options: Options): Promise<Plan> {
+  const read = readExperiment(file);
+  await validate([read], options);
+  const { samples, spread } = options;
+  const spreads = samples === undefined ? assumedSpreads(spread) : measuredSpreads(read.spec, samples);
+  const source = samples === undefined ? "assumed; --samples measures it" : `measured in ${samples}`;
+  return { spec: read.spec, source, buckets: forecast(read.spec, spreads) };
 }
 
 /** The plan of a stored experiment: from the spread of its last run, else of another run of its op, else from an assumed one. */

@@ -14,6 +14,7 @@ import { type Context, EXIT, type ExitCode, engineOptions, examples, type Io, sh
 import { recorded } from "../recorded.js";
 import { type Conducted, Conductor } from "./conduct.js";
 import { preflight } from "./preflight.js";
+import { settle } from "./settle.js";
 import { clearLost } from "./stop.js";
 import { whoAmI } from "./who.js";
 
@@ -50,6 +51,7 @@ export function runCommand(context: Context): Command {
         const { name, op, candidate, ticket } = read.spec;
         Object.assign(told, { action: `ab run ${name}`, engine: client.name, ticket: ticket ?? null });
         const mode = options.guarded ? "guarded" : "shadow";
+        await settle(context.io, folder, name);
         const run = await alone(folder, async () => {
           await clearLost(context.io, folder, name, client.name);
           await preflight(client, read, { folder, mode });

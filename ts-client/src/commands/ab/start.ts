@@ -12,6 +12,7 @@ import {
   type Run,
   readRun,
   storedExperiment,
+  writeLaunched,
 } from "../../experiments/store/index.js";
 import { OpswapError } from "../../types/errors.js";
 import { forecastLines } from "../../view/forecast-lines.js";
@@ -21,6 +22,7 @@ import { Conductor } from "./conduct.js";
 import { plannedFor } from "./plan.js";
 import { preflight } from "./preflight.js";
 import { exitOf, RUN_HELP } from "./run.js";
+import { settle } from "./settle.js";
 import { clearLost } from "./stop.js";
 import { whoAmI } from "./who.js";
 
@@ -31,7 +33,7 @@ interface Options {
   ofRun?: string;
 }
 
-const BEGINS_MS = 20_000;
+const BEGINS_MS = 60_000;
 const LOOK_MS = 50;
 const LAST_OF_LOG = 2_000;
 
@@ -75,6 +77,7 @@ async function start({ io }: Context, name: string, options: Options): Promise<v
     const { op, control, candidate, ticket } = stored.spec;
     Object.assign(told, { ticket: ticket ?? null, why: `${op}, ${candidate} against ${control}` });
     const mode = options.guarded ? "guarded" : "shadow";
+    await settle(io, folder, name);
     const run = await withTarget(options, async (client) => {
       Object.assign(told, { engine: client.name });
       return alone(folder, async () => {
@@ -102,6 +105,7 @@ function launch(folder: string, run: Run): void {
   const child = spawn(process.execPath, [process.argv[1] ?? "", ...args], {
     ...{ detached: true, stdio: ["ignore", log, log] },
   });
+  if (child.pid !== undefined) writeLaunched(folder, run, child.pid);
   child.unref();
   closeSync(log);
 }

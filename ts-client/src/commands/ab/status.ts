@@ -3,6 +3,7 @@ import { Command } from "commander";
 import { experimentsFolder, storedNames, storedSpec } from "../../experiments/store/index.js";
 import { experimentLines, experimentList } from "../../view/experiment-lines.js";
 import { type Context, EXIT, examples, show } from "../context.js";
+import { settle } from "./settle.js";
 import { shownOf } from "./shown.js";
 
 const HELP = `
@@ -18,8 +19,10 @@ export function statusCommand(context: Context): Command {
     .option("--json", "print JSON")
     .addHelpText("after", HELP)
     .addHelpText("after", examples("ab status", "ab status rms-norm-cpu --json"))
-    .action((name: string | undefined, { json }: { json?: boolean }) => {
+    .action(async (name: string | undefined, { json }: { json?: boolean }) => {
       const folder = experimentsFolder();
+      for (const one of name === undefined ? storedNames(folder) : [name])
+        await settle(context.io, folder, one);
       if (name !== undefined) show(context.io, json, shownOf(folder, name), experimentLines);
       else {
         const isExperiment = (one: string) => storedSpec(folder, one).spec.kind === "Experiment";

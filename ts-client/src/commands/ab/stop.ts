@@ -19,6 +19,7 @@ import { type Context, EXIT, examples, type Io, show } from "../context.js";
 import { recorded } from "../recorded.js";
 import { Guard } from "./guard.js";
 import { noRun } from "./no-run.js";
+import { settle } from "./settle.js";
 import { shownOf } from "./shown.js";
 
 /** A take-back waits for another switch, and for slow ranks. */
@@ -36,6 +37,7 @@ export function stopCommand(context: Context): Command {
     .action(async (name: string, { json }: { json?: boolean }) => {
       const folder = experimentsFolder();
       await recorded(context.io, { action: `ab stop ${name}` }, async (told) => {
+        await settle(context.io, folder, name);
         const [run] = runsOf(folder, name);
         if (run === undefined) throw storedExperiment(folder, name) && noRun(name);
         Object.assign(told, { engine: run.engine, why: `it was in phase ${run.phase}` });

@@ -12,6 +12,10 @@ import {
   refuseShared,
 } from "../../experiments/index.js";
 import { type Context, EXIT, engineOptions, examples, show, type TargetOptions } from "../context.js";
+import { refusalKept } from "../recorded.js";
+
+/** Of what an action in the audit says. */
+const MOST_ACTION = 1000;
 
 export function validateCommand(context: Context): Command {
   const command = new Command("validate")
@@ -28,8 +32,12 @@ export function validateCommand(context: Context): Command {
       examples("ab validate rms-norm.yaml freeze.yaml", "ab validate *.yaml --engine smollm2"),
     );
   return engineOptions(command).action(async (files: string[], options: TargetOptions) => {
-    const read = files.map(readSpec);
-    await validate(read, options);
+    const told = { action: `ab validate ${files.join(" ")}`.slice(0, MOST_ACTION) };
+    const read = await refusalKept(context.io, told, async () => {
+      const all = files.map(readSpec);
+      await validate(all, options);
+      return all;
+    });
     const result = read.map(({ file, spec }) => ({ file, kind: spec.kind, name: spec.name, valid: true }));
     show(context.io, options.json, result, (all) =>
       all.map((one) => `${one.file}: ${one.kind} ${one.name} is valid`),

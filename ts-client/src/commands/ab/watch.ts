@@ -6,6 +6,7 @@ import { type Context, EXIT, examples } from "../context.js";
 import { lookLine } from "./conduct.js";
 import { noRun } from "./no-run.js";
 import { exitOf, RUN_CODES } from "./run.js";
+import { settle } from "./settle.js";
 
 const LOOK_MS = 500;
 
@@ -26,6 +27,7 @@ async function watch({ io }: Context, name: string, json: boolean) {
   storedExperiment(folder, name);
   let shown = "";
   for (;;) {
+    await settle(io, folder, name);
     const [run] = runsOf(folder, name);
     if (run === undefined) throw noRun(name);
     const { look, phase, reason } = run;
@@ -36,7 +38,7 @@ async function watch({ io }: Context, name: string, json: boolean) {
     }
     if (!isActive(run)) {
       io.out(json ? JSON.stringify({ phase, reason, verdict: run.verdict }) : `${phase}: ${reason}`);
-      return phase === "lost" ? EXIT.failed : exitOf(look?.result ?? "no-data");
+      return phase === "lost" || phase === "failed" ? EXIT.failed : exitOf(look?.result ?? "no-data");
     }
     await sleep(LOOK_MS);
   }

@@ -1,20 +1,25 @@
 /** An experiment on a running engine: its shadow is started, read and judged until something follows from it. */
 import { randomBytes } from "node:crypto";
-import { appendFileSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { OpswapClient } from "../../client/types.js";
 import type { RankShadow } from "../../generated/messages.js";
 import { OpswapError } from "../../types/errors.js";
-import { type SampleLine, sampleOf, sampleText } from "../samples.js";
+import { type SampleLine, sampleText } from "../samples.js";
 import type { ExperimentSpec } from "../spec/experiment.js";
 import { type Action, nextAction } from "../verdict/action.js";
-import { Judge, type Judgement } from "../verdict/judge.js";
+import type { Judgement } from "../verdict/judge.js";
+import { Reading } from "./reading.js";
 import { streamHeader } from "./stream-header.js";
-import { unread } from "./unread-records.js";
+
+/** While a candidate serves its samples are read so often, and a failure does not wait for the next look. */
+const READ_MS = 50;
 
 /** What one look at the samples gave. */
 export interface Look {
   elapsedMs: number;
+  /** Unix time in ms of the judgement. */
+  decided: number;
   samples: number;
   /** Of the latest sample that was read. */
   lastStep: number;
@@ -34,12 +39,14 @@ export interface RunOptions {
   salt?: number | undefined;
   /** What was seen of the candidate elsewhere, such as in quarantine: behind the header, before all samples. */
   known?: readonly SampleLine[] | undefined;
+  /** The candidate serves: it is looked at as soon as it fails. */
+  isServing?: boolean | undefined;
   /** Is waited for once the shadow runs, before the first look. */
   started?: (() => Promise<void>) | undefined;
 }
 
 /**
- * Looks every `analysis.interval`; the shadow is stopped when the caller has had the last look, or leaves before it. Throws where the engine
+ * Looks every `analysis.interval`, and at once where a candidate that serves fails; the shadow is stopped when the caller has had the last look, or leaves before it. Throws where the engine
  * is lost, where its shadow is not this experiment's any more, and what `started` throws.
  */
 export async function* runExperiment(
@@ -69,36 +76,30 @@ async function* looks(
   client: OpswapClient,
   spec: ExperimentSpec,
   salt: number,
-  { samplesFile, signal, known = [] }: RunOptions,
+  { samplesFile, signal, isServing = false, known = [] }: RunOptions,
 ): AsyncGenerator<Look> {
+  const { initialDelay, interval } = spec.analysis;
   // No clock that somebody sets.
-  const [began, judge] = [performance.now(), new Judge(spec)];
-  const after: number[] = [];
-  let [samples, lastStep, action]: [number, number, Action] = [0, 0, "hold"];
-  const take = (line: SampleLine) => {
-    appendFileSync(samplesFile, sampleText(line));
-    judge.add(line);
-  };
-  for (const line of known) take(line);
-  await pause(spec.analysis.initialDelay, signal);
-  while (action === "hold") {
-    await pause(spec.analysis.interval, signal);
+  const [began, reading] = [performance.now(), new Reading(client, spec, samplesFile)];
+  reading.take(known);
+  await pause(initialDelay, signal);
+  let due = performance.now() + interval;
+  for (let action: Action = "hold"; action === "hold"; ) {
+    await pause(isServing ? Math.min(interval, READ_MS) : interval, signal);
     const ranks = await shadowOf(client, spec, salt);
-    for await (const record of unread(client, spec.op, after)) {
-      take(sampleOf(record));
-      samples += 1;
-      lastStep = Math.max(lastStep, record.step);
-      // What comes while it is read is the next look's: a busy engine would have this one never end.
-      if (ranks.every(({ rank, recorded }) => (after[rank] ?? 0) >= recorded)) break;
-    }
+    await reading.read(ranks);
     const ended = ranks.find(({ ended_by }) => ended_by !== "");
-    if (ended && judge.judgement().result !== "fail") take(faultOf(ended));
-    const [judgement, elapsedMs] = [judge.judgement(), performance.now() - began];
-    action = nextAction(judgement.result, spec, elapsedMs);
+    if (ended && reading.judgement().result !== "fail") reading.take([faultOf(ended)]);
+    const [judgement, now] = [reading.judgement(), performance.now()];
+    const isFailing = judgement.result === "fail";
+    if (isServing && now < due && !isFailing && !ended && !signal.aborted) continue;
+    due = now + interval;
+    action = nextAction(judgement.result, spec, now - began);
     if (action === "hold" && ended)
       throw brokenOff(spec, `${ended.ended_by}, and no gate of this experiment minds`);
     if (action === "hold" && signal.aborted) action = "end";
-    yield { elapsedMs, samples, lastStep, judgement, ranks, action };
+    const { samples, lastStep } = reading;
+    yield { elapsedMs: now - began, decided: Date.now(), samples, lastStep, judgement, ranks, action };
   }
 }
 

@@ -7,16 +7,14 @@ export async function* unread(
   client: OpswapClient,
   op: string,
   after: number[],
-): AsyncGenerator<ShadowRecord> {
+): AsyncGenerator<ShadowRecord[]> {
   for (;;) {
     const { records } = await client.ask("shadow_read", {
       op,
       after: Array.from(after, (seen) => seen ?? 0),
     });
     if (records.length === 0) return;
-    for (const record of records) {
-      after[record.rank] = record.sequence;
-      yield record;
-    }
+    for (const record of records) after[record.rank] = record.sequence;
+    yield records;
   }
 }

@@ -53,6 +53,8 @@ const coverage = z.object({
   left_out: z.record(z.string(), count),
 });
 
+const processId = z.strictObject({ pid: z.int().min(1), start_time: z.string() });
+
 const run = z.strictObject({
   kind: z.literal("Run"),
   schema: z.literal(1),
@@ -67,7 +69,9 @@ const run = z.strictObject({
   started: time,
   ended: time.nullable(),
   /** Of the controller: its pid and start time name it for good. */
-  controller: z.strictObject({ pid: z.int().min(1), start_time: z.string() }).nullable(),
+  controller: processId.nullable(),
+  /** Of the agent of its engine, so that it is known later whether that died; not there before the run began. */
+  engine_process: processId.nullish(),
   heartbeat: time,
   phase: z.enum(PHASES),
   reason: z.string(),
@@ -76,7 +80,13 @@ const run = z.strictObject({
   coverage: coverage.nullable(),
   verdict: z.string().nullable(),
   /** The switch back to control: the first step that ran with it again. */
-  taken_back: z.strictObject({ epoch: count, step: count }).nullable(),
+  taken_back: z
+    .strictObject({
+      ...{ epoch: count, step: count },
+      /** When the verdict fell that it follows from; runs of before this was kept have none. */
+      decided: time.optional(),
+    })
+    .nullable(),
 });
 
 export type Run = z.infer<typeof run>;
@@ -126,8 +136,16 @@ export function readRun(folder: string, experiment: string, id: string): Run | u
   const found = readJson(file, run);
   if (found && (found.experiment !== experiment || found.id !== id))
     throw unreadable(file, `it is of run ${found.id} of ${found.experiment}`);
-  return found && standing(found);
+  return found && standing({ ...found, controller: found.controller ?? launched(folder, found) });
 }
+
+/** The process that was started as the controller of a run, which may not have come to say so itself. */
+export function writeLaunched(folder: string, of: Run, pid: number): void {
+  const began = { pid, start_time: startTime(pid) ?? "" };
+  writeWhole(inRun(folder, of, LAUNCHED), `${JSON.stringify(began)}\n`);
+}
+
+const launched = (folder: string, of: Run) => readJson(inRun(folder, of, LAUNCHED), processId) ?? null;
 
 /** All runs of an experiment, the newest first. */
 export function runsOf(folder: string, experiment: string): Run[] {
@@ -152,8 +170,9 @@ export function specOfRun(folder: string, of: Run): ReadSpec & { spec: Experimen
 
 export const isActive = ({ phase }: Pick<Run, "phase">): boolean => ACTIVE.has(phase);
 
-/** A controller is given so long to write who it is. */
-const BEGINS_MS = 15_000;
+/** A run is given so long until a process is its controller. */
+const LAUNCHES_MS = 15_000;
+const LAUNCHED = "controller.json";
 
 /** A run whose controller is gone is lost, whatever was written last. */
 function standing(read: Run): Run {
@@ -161,7 +180,7 @@ function standing(read: Run): Run {
   const { controller, phase } = read;
   if (controller === null) {
     // A clock that was set back makes none new for hours.
-    const isNew = Math.abs(Date.now() - Date.parse(read.started)) < BEGINS_MS;
+    const isNew = Math.abs(Date.now() - Date.parse(read.started)) < LAUNCHES_MS;
     return isNew ? read : { ...read, phase: "lost", reason: "its controller did not begin" };
   }
   if (startTime(controller.pid) === controller.start_time) return read;

@@ -1,0 +1,22 @@
+// A second build of the library, for tests of builds that are registered into a running engine: one op, right and slow.
+import { delimiter, join } from "node:path";
+import { compileEnv } from "./cmake.mjs";
+import { logged } from "./exec.mjs";
+import { buildDir, root } from "./paths.mjs";
+import { step } from "./ui.mjs";
+
+/**
+ * @param {string} tools folder of the tools environment
+ * @param {string} op the one that it has
+ * @returns {Promise<string>} path of the library
+ */
+export async function buildSecond(tools, op) {
+  const folder = join(buildDir, "second-build");
+  const PYTHONPATH = ["test", "native"].map((part) => join(root, part)).join(delimiter);
+  const env = { ...(await compileEnv(tools)), PYTHONPATH };
+  const args = [join(root, "test/second_build.py"), folder, op];
+  await step(`second build with ${op}`, (progress) =>
+    logged("second-build", join(tools, "bin/python"), args, { env, progress }),
+  );
+  return join(folder, "out/libopswap.so");
+}
