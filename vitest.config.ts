@@ -4,7 +4,9 @@ import { defineConfig } from "vitest/config";
 
 const ENGINE_TESTS = "test/**/*.engine.test.ts";
 /** What is told of every engine, on SGLang too. */
-const SGLANG_TESTS = ["ab", "bisect", "live"].map((name) => `test/cli/${name}.engine.test.ts`);
+const SGLANG_TESTS = ["ab", "bisect", "engine-pages", "live"].map(
+  (name) => `test/cli/${name}.engine.test.ts`,
+);
 const PACKAGE_TESTS = "test/package/**/*.test.ts";
 
 /** A time-out ends what hangs; a slow or busy machine must not meet it. */

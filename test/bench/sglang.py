@@ -16,18 +16,25 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "adapters/common"))
+
+from checker import mixed_steps
 from opswap.adapters.common.demo_model import ensure_model
 from switch import Load, Side, free_port, measure, percentile
+from tiny import make_llama
 
 BENCH = Path(__file__).parent
 ROOT = BENCH.parents[1]
 PYTHON = os.environ["OPSWAP_SGLANG_PYTHON"]
 RIG = ROOT / "test/adapters/sglang/rig"
 LOUD = ROOT / "test/adapters/sglang/loud"
+#: What helps a stock SGLang on a CPU, and opswap.
+PLUGINS = "opswap_cpu_rig,opswap"
 Row = Callable[[int], dict[str, Any]]
 
 
@@ -98,7 +105,7 @@ def decode(rounds: int) -> dict[str, Any]:
     model = model_of("bfloat16")
     sides: list[EngineSide] = []
     try:
-        sides.append(EngineSide("opswap", model, "opswap_cpu_rig,opswap", {"attention_backend": "opswap"}))
+        sides.append(EngineSide("opswap", model, PLUGINS, {"attention_backend": "opswap"}))
         sides.append(EngineSide("sglang", model, "opswap_cpu_rig", {"attention_backend": "torch_native"}))
         told: dict[str, Any] = {"reach": {"decode": [3, 3.5], "prefill": 1.3}}
         for batch in (1, 8):
@@ -121,26 +128,44 @@ def decode(rounds: int) -> dict[str, Any]:
 class SglangSide(Side):
     """A server of SGLang's in place of `vllm serve`."""
 
-    def __init__(
-        self, name: str, model: Path, runtime: Path, tp: int = 1, plugins: str = "opswap_cpu_rig,opswap"
-    ) -> None:
+    def __init__(self, name: str, model: Path, runtime: Path, plugins: str = PLUGINS, *words: str, **env: str) -> None:
         self.name, self.port = name, free_port()
         self._log = (runtime / f"{name}.log").open("w")
         served = [PYTHON, "-m", "sglang.launch_server", "--model-path", str(model), "--port", str(self.port)]
-        opswap = ["--attention-backend", "opswap", "--tp-size", str(tp), "--dtype", "auto"]
-        cpu = ["--device", "cpu", "--disable-cuda-graph", "--sleep-on-idle", "--skip-server-warmup"]
+        cpu = ["--attention-backend", "opswap", "--device", "cpu", "--disable-cuda-graph", "--sleep-on-idle"]
         small = ["--mem-fraction-static", "0.5", "--max-total-tokens", "8192", "--context-length", "512"]
-        cores = sorted(os.sched_getaffinity(0))
-        threads = "|".join(str(cores[rank % len(cores)]) for rank in range(tp))
-        more = {"SGLANG_CPU_OMP_THREADS_BIND": threads} if tp > 1 else {}
+        quiet = ["--max-running-requests", "8", "--skip-server-warmup", "--log-level", "warning"]
         self._process = subprocess.Popen(
-            [*served, *opswap, *cpu, *small, "--max-running-requests", "8", "--log-level", "warning"],
-            env=environment(plugins, OPSWAP_RUNTIME_DIR=str(runtime), OPSWAP_ENGINE_NAME=name, **more),
+            [*served, *cpu, *small, *quiet, *words],
+            env=environment(plugins, OPSWAP_RUNTIME_DIR=str(runtime), OPSWAP_ENGINE_NAME=name, **env),
             stdout=self._log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
         self._open(str(model), runtime)
+
+
+class TwoRanks(SglangSide):
+    """At TP=2, with a model so small that it has no words; the ranks write what each step ran when they report."""
+
+    def __init__(self, model: Path, runtime: Path) -> None:
+        words = ["--tp-size", "2", "--skip-tokenizer-init"]
+        env = {"OPSWAP_LOUD_STEPS": str(runtime), "SGLANG_CPU_OMP_THREADS_BIND": cores(2)}
+        super().__init__("two-ranks", model, runtime, f"{PLUGINS},opswap_loud", *words, **env)
+
+    def complete(self, number: int) -> None:
+        greedy = {"temperature": 0, "max_new_tokens": 40, "ignore_eos": True}
+        body = json.dumps({"input_ids": [1, 5, 9, 33, number % 250], "sampling_params": greedy}).encode()
+        url = f"http://127.0.0.1:{self.port}/generate"
+        request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=300) as answer:
+            answer.read()
+
+
+def cores(ranks: int) -> str:
+    """A core for each rank."""
+    found = sorted(os.sched_getaffinity(0))
+    return "|".join(str(found[rank % len(found)]) for rank in range(ranks))
 
 
 def switches(count: int) -> dict[str, Any]:
@@ -183,20 +208,17 @@ def switches(count: int) -> dict[str, Any]:
 
 def ranks(count: int) -> dict[str, Any]:
     """An Engine at TP=2: steps that mix epochs, planted refusals."""
-    command = [PYTHON, str(BENCH / "_sglang_ranks.py"), str(model_of("bfloat16")), str(count), "20"]
-    found = subprocess.run(command, env=environment(""), stdout=subprocess.PIPE, text=True, check=True)
-    return dict(json.loads(found.stdout.strip().splitlines()[-1]))
+    with tempfile.TemporaryDirectory(prefix="ow", dir="/tmp") as folder:
+        command = [PYTHON, str(BENCH / "_sglang_ranks.py"), str(make_llama(Path(folder))), str(count), "20"]
+        found = subprocess.check_output(command, env=environment(""), text=True)
+    return dict(json.loads(found.strip().splitlines()[-1]))
 
 
 def server_ranks(count: int) -> dict[str, Any]:
-    """A server at TP=2, switched by its agent's socket; the ranks write what each step ran when they report."""
-    sys.path.insert(0, str(ROOT / "test/adapters/common"))
-    from checker import mixed_steps
-
+    """A server at TP=2, switched by its agent's socket."""
     with tempfile.TemporaryDirectory(prefix="ow", dir="/tmp") as folder:
         runtime = Path(folder)
-        os.environ["OPSWAP_LOUD_STEPS"] = folder
-        side = SglangSide("sglang", model_of("bfloat16"), runtime, 2, "opswap_cpu_rig,opswap,opswap_loud")
+        side = TwoRanks(make_llama(runtime / "model"), runtime)
         try:
             side.wait()
             ms: list[float] = []
@@ -221,7 +243,7 @@ def startup(rounds: int) -> dict[str, Any]:
         "import sglang.srt.managers.scheduler, time; from sglang.srt.plugins import load_plugins; "
         "began = time.perf_counter(); load_plugins(); print('SECONDS', time.perf_counter() - began)"
     )
-    seen: dict[str, list[float]] = {"opswap_cpu_rig,opswap": [], "opswap_cpu_rig": []}
+    seen: dict[str, list[float]] = {PLUGINS: [], "opswap_cpu_rig": []}
     for _ in range(rounds):
         for plugins, values in seen.items():
             told = subprocess.check_output([PYTHON, "-c", code], env=environment(plugins), text=True)

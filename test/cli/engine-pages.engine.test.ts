@@ -3,13 +3,21 @@ import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { connectEngine, type OpswapClient } from "../../ts-client/src/client/index.js";
 import { ask } from "../../ts-client/src/demo/ask.js";
+import { MODEL_NAME } from "../../ts-client/src/demo/launch.js";
 import { commands, page } from "./engine-pages.js";
 import { opswap, scratch } from "./harness.js";
-import { server } from "./server.js";
+import { ON_SGLANG, server } from "./server.js";
 
 /** Pages whose engine these tests have, and how it is started. */
-const RUNNING = { vllm: server };
+const RUNNING = { [ON_SGLANG ? "sglang" : "vllm"]: server };
 const OP = "rms_norm";
+
+/** A request without log-probabilities, which would take another sampler. */
+async function plain(url: string): Promise<void> {
+  const body = JSON.stringify({ model: MODEL_NAME, prompt: "1, 2, 3,", max_tokens: 4, temperature: 0 });
+  const headers = { "content-type": "application/json" };
+  expect((await fetch(`${url}/v1/completions`, { method: "POST", headers, body })).ok).toBe(true);
+}
 
 describe.each(Object.entries(RUNNING))("docs/engines/%s.md", (name, start) => {
   const { dir, remove } = scratch();
@@ -21,6 +29,7 @@ describe.each(Object.entries(RUNNING))("docs/engines/%s.md", (name, start) => {
     url = where;
     client = await connectEngine({ name: engine });
     before = (await ask(url)).text;
+    await plain(url);
   });
   afterAll(async () => {
     await client?.close();

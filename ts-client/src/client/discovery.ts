@@ -82,7 +82,7 @@ function ambiguous(kind: Service, running: readonly DiscoveredService[]): Opswap
 
 function howToStart(kind: Service, name?: string): string {
   if (kind === "sidecar") return `start it: \`opswap sidecar${name === "sidecar" ? "" : ` --name ${name}`}\``;
-  return "start the engine with VLLM_PLUGINS=opswap; `opswap status` lists what is running, `opswap doctor` looks for why not";
+  return "start the engine with opswap in it, as docs/engines says; `opswap status` lists what is running, `opswap doctor` looks for why not";
 }
 
 function checked(found: DiscoveredService): DiscoveredService {
