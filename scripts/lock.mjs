@@ -19,6 +19,7 @@ const ENVIRONMENTS = {
   cuda: "3.10",
   sass: "3.10",
   ray: "3.10",
+  mpi: "3.11",
 };
 
 /**

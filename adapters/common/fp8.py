@@ -33,3 +33,13 @@ def blocks_of_channels(scale: torch.Tensor, shape: tuple[int, int]) -> tuple[tor
     rest = torch.where(over == 0, torch.ones_like(over), each / over)
     grid = largest[:, None].repeat(1, -(-columns // BLOCK))
     return grid, None if bool((rest == 1).all()) else rest
+
+
+def shared_block(parts: list[int]) -> str | None:
+    """Why a layer fused of parts with these rows cannot have a scale per 128 x 128, or None when it can."""
+    if not any(rows % BLOCK for rows in parts[:-1]):
+        return None
+    return (
+        f"has parts of {', '.join(map(str, parts))} rows, and all but the last need a multiple of {BLOCK}: convert the "
+        "model again with `opswap convert MODEL OUT --to fp8_block128`, which keeps such layers in their own precision"
+    )

@@ -126,7 +126,7 @@ class Probe:
         verdict = self.judge(version)
         if verdict.state == "fail":
             raise AdapterRefused(
-                f"opswap: {verdict.message}; install {self.package}=={self.compat.best}, or {self.leave_out}; "
+                f"opswap: {verdict.message}; {self.remedy.removeprefix('pip ')}, or {self.leave_out}; "
                 f"{ACCEPT_ENV}={self.package}=={version} tries it, and what the seams use is still looked at"
             )
         if verdict.state == "warn":

@@ -24,6 +24,7 @@ const NEEDED_GB = {
   cuda: 1,
   sass: 1,
   ray: 1,
+  mpi: 1,
 };
 
 /** @param {string} name @param {Python} python */

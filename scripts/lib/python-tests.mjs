@@ -8,10 +8,11 @@ const PLACES = {
   "emulated-torch": /^ops\/test_emulated_torch\.py$/,
   "emulated-arrays": /^ops\/test_emulated_arrays\.py$/,
   emulated: /^ops\/test_emulated\w*\.py$/,
+  mpi: /(^|\/)test_mpi_\w+\.py$/,
   torch: /(^|\/)test_torch_\w+\.py$/,
-  "sglang-engine": /^adapters\/sglang\/test_engine_\w+\.py$/,
   // Whatever engine an environment has; "vllm" and "sglang" run these too.
   adapters: /^adapters\/common\/test_every_\w+\.py$/,
+  "sglang-engine": /^adapters\/sglang\/test_engine_\w+\.py$/,
   sglang: /^adapters\/sglang\//,
   vllm: /^adapters\//,
   loaders: /^loaders\//,

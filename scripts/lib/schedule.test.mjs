@@ -126,6 +126,7 @@ describe("Python tests", () => {
       static: ["test/static/test_static_gates.py"],
       "host-paths": ["test/gpu/test_gpu_host.py", "test/roofline/test_roofline.py"],
       ray: ["test/convert/test_ray_driver.py"],
+      mpi: ["test/adapters/trtllm/test_mpi_import_path.py"],
       package: ["test/package/test_wheels.py"],
     };
     const names = /** @type {(keyof typeof places)[]} */ (Object.keys(places));

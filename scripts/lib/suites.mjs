@@ -193,6 +193,19 @@ const TORCH = enginePytest("torch", { name: "Python with torch", gb: 4 }, async 
 const EMULATED_TORCH = enginePytest("emulated-torch", { name: "Torch on the emulator", gb: 3 }, ({ tools }) =>
   emulated(tools, "plain"),
 );
+/** How TensorRT-LLM's workers import a package: the engine's environment, and an MPI beside it. @type {Suite} */
+const MPI = withEngine({
+  name: "MPI workers",
+  gb: 2,
+  async setUp(workshop) {
+    const OPSWAP_ENGINE_ENV = await engineEnv(workshop);
+    return { OPSWAP_ENGINE_ENV, OPSWAP_MPI_ENV: await ensureEnv("mpi", workshop.python) };
+  },
+  run: ({ tools }, variables, log) => {
+    const environment = variables.OPSWAP_ENGINE_ENV ?? "";
+    return pytest(log, "mpi", { environment, tools, args: pythonTests("mpi"), variables });
+  },
+});
 
 /** One `vllm serve` for all of them. */
 const SERVED = withEngine({
@@ -280,5 +293,6 @@ export function allSuites() {
     STATIC,
     EMULATED_TORCH,
     RAY,
+    MPI,
   ];
 }

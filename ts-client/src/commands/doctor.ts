@@ -8,6 +8,7 @@ import { doctorLines } from "../view/doctor-lines.js";
 import { type Context, EXIT, examples, show, type TargetOptions, targetOptions } from "./context.js";
 import { alone } from "./doctor-alone.js";
 import { pluginChecks, vllmProcesses } from "./doctor-plugins.js";
+import { comparedTree, type TreeOptions } from "./doctor-tree.js";
 
 /** What an engine gives no account of itself by: it is not there, it starts, or it hangs. */
 const NO_ACCOUNT = new Set(["OPSWAP_E_NOT_RUNNING", "OPSWAP_E_STARTING", "OPSWAP_E_TIMEOUT"]);
@@ -17,8 +18,14 @@ export function doctorCommand(context: Context): Command {
     .description(
       "check that the engine really runs opswap's ops, and that its ranks agree; exits 1 when not, or when none runs",
     )
-    .addHelpText("after", examples("doctor", "doctor --json"));
-  return targetOptions(command).action(async (options: TargetOptions) => {
+    .option("--trtllm <path>", "instead: compare an installed TensorRT-LLM with what the adapter relies on")
+    .option("--table <name>", "with --trtllm: the table to compare with, 1.2 or main, whatever the version")
+    .addHelpText(
+      "after",
+      examples("doctor", "doctor --json", "doctor --trtllm /usr/lib/python3/dist-packages"),
+    );
+  return targetOptions(command).action(async (options: TargetOptions & TreeOptions) => {
+    if (await comparedTree(context, options)) return;
     const result = await examined(options);
     show(context.io, options.json, result, doctorLines);
     context.exitCode = result.healthy ? EXIT.ok : EXIT.failed;

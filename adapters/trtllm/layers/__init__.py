@@ -1,0 +1,1 @@
+"""One file per seam; `install(context)` puts it in."""
