@@ -30,6 +30,7 @@ from tiny import make_llama
 
 BENCH = Path(__file__).parent
 ROOT = BENCH.parents[1]
+#: Its scripts are run with -P: this file would hide SGLang from those beside it.
 PYTHON = os.environ["OPSWAP_SGLANG_PYTHON"]
 RIG = ROOT / "test/adapters/sglang/rig"
 LOUD = ROOT / "test/adapters/sglang/loud"
@@ -67,7 +68,7 @@ class EngineSide:
 
     def __init__(self, name: str, model: Path, plugins: str, options: dict[str, Any]) -> None:
         self.name = name
-        command = [PYTHON, str(BENCH / "_sglang_side.py"), str(model), json.dumps(options)]
+        command = [PYTHON, "-P", str(BENCH / "_sglang_side.py"), str(model), json.dumps(options)]
         self._process = subprocess.Popen(
             command,
             env=environment(plugins),
@@ -209,7 +210,7 @@ def switches(count: int) -> dict[str, Any]:
 def ranks(count: int) -> dict[str, Any]:
     """An Engine at TP=2: steps that mix epochs, planted refusals."""
     with tempfile.TemporaryDirectory(prefix="ow", dir="/tmp") as folder:
-        command = [PYTHON, str(BENCH / "_sglang_ranks.py"), str(make_llama(Path(folder))), str(count), "20"]
+        command = [PYTHON, "-P", str(BENCH / "_sglang_ranks.py"), str(make_llama(Path(folder))), str(count), "20"]
         found = subprocess.check_output(command, env=environment(""), text=True)
     return dict(json.loads(found.strip().splitlines()[-1]))
 
