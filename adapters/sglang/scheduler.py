@@ -8,6 +8,7 @@ for all ranks behind an RPC and send one reply; here each rank sends its own ans
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -17,6 +18,7 @@ from opswap.adapters.sglang import cached_kv, report
 from opswap.adapters.sglang.adapter import ADAPTER
 from opswap.adapters.sglang.graphs import graphs_of
 
+log = logging.getLogger("opswap.sglang")
 Answer = dict[str, Any]
 #: The RPC method that carries calls. SGLang has none of this name.
 METHOD = "opswap_calls"
@@ -64,9 +66,12 @@ def handle_rpc_request(original: Callable[..., Any], scheduler: Any, request: An
     if request.method != METHOD:
         return original(scheduler, request)
     rank = _rank_of(scheduler)
-    for method, args in json.loads(request.parameters["calls"]):
-        rank.receive(method, tuple(args))
-        rank.step_boundary()
+    try:
+        for method, args in json.loads(request.parameters["calls"]):
+            rank.receive(method, tuple(args))
+            rank.step_boundary()
+    except (KeyError, IndexError, TypeError, ValueError) as error:  # an agent sends no such thing, and a rank goes on
+        log.warning("a call by RPC was refused: %s", error)
     return None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
+from opswap.adapters.common.rank import AnsweringRank
 from opswap.adapters.sglang import agent, cached_kv, scheduler
 
 SERVER = {
@@ -100,3 +101,10 @@ def test_kv_that_is_kept_elsewhere_is_told_and_nothing_is_touched(name):
 def test_other_rpc_requests_go_to_sglang():
     request = SimpleNamespace(method="save_sharded_model")
     assert scheduler.handle_rpc_request(lambda *given: given, "scheduler", request) == ("scheduler", request)
+
+
+@pytest.mark.parametrize("calls", ["", "{}", "[7]", '[["commit", []]]', '[["commit", [7]]]', '[["commit", [["a"]]]]'])
+def test_what_is_no_call_ends_no_scheduler(calls):
+    rank = AnsweringRank(SimpleNamespace(rank=0))
+    request = SimpleNamespace(method=scheduler.METHOD, parameters={"calls": calls})
+    assert scheduler.handle_rpc_request(pytest.fail, SimpleNamespace(opswap_rank=rank), request) is None
