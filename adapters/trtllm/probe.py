@@ -60,8 +60,7 @@ class ContractProbe(Probe):
         if verdict.state != "fail" or contract_for(version):
             return verdict
         known = "; ".join(f"{contract.table} for {contract.versions}" for contract in contracts())
-        told = f"{self.engine} {version or '(no version)'} has no table of what the adapter relies on ({known})"
-        return Verdict("fail", told, self.remedy)
+        return Verdict("fail", f"{verdict.message}; what the adapter relies on is known of {known}", self.remedy)
 
     def missing_needs(self, seams: list[str]) -> list[str]:
         tree = installed()

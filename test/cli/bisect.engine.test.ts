@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { connectEngine, type OpswapClient } from "../../ts-client/src/client/index.js";
 import type { Server } from "../../ts-client/src/demo/server.js";
 import { opswap, scratch } from "./harness.js";
-import { server } from "./server.js";
+import { ON_SGLANG, server } from "./server.js";
 
 const PROMPT = "Water boils at 100 degrees Celsius. The reason is that";
 const TOKENS = 8;
@@ -79,12 +79,14 @@ describe("opswap bisect on real vLLM", () => {
     expect(await answer()).toEqual(right);
   });
 
-  it("names two, one of which is wrong in the bucket of one token alone", async () => {
+  // The search does not depend on the engine: one of them is enough for its minutes.
+  const two = async () => {
     const report = await planted(["linear", "rotary_embedding"]);
     expect(report.guilty).toMatchObject([{ ops: ["linear", "rotary_embedding"], without: "now" }]);
     expect(report.replays.untilNamed).toBeLessThanOrEqual(2 * Math.ceil(Math.log2(report.tested.length)) + 2);
     for (const { bucket, wrong, compared } of report.located[0].buckets)
       expect([bucket, wrong]).toEqual([bucket, bucket.startsWith("M1 ") ? compared : 0]);
     await client.use(["linear", "rotary_embedding"].map((op) => ({ op, impl: "cpu" })));
-  });
+  };
+  if (!ON_SGLANG) it("names two, one of which is wrong in the bucket of one token alone", two);
 });

@@ -5,6 +5,7 @@ The kernels are boxed functions over torch's stable C shim; this module only def
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -39,6 +40,9 @@ def register() -> None:
     if "opswap" in _libraries:
         return
     _opswap.torch_open(str(Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"), str(STREAMS))
+    # torch notes where each fake was registered, and inspect looks for a file's module by the real paths of all others,
+    # thousands in an engine's process, unless it knows the file.
+    inspect.modulesbyfile.setdefault(str(Path(__file__).absolute()), __name__)
     library = torch.library.Library("opswap", "DEF")
     for op in opswap.manifest()["ops"]:
         library.define(op["schema"], tags=(torch.Tag.pt2_compliant_tag,))

@@ -88,8 +88,8 @@ def test_after_a_switch_no_prompt_reads_the_cached_kv_of_another_arm(asked, use)
 
 def test_running_requests_are_computed_anew_and_lose_no_token(asked, use, attached):
     """Both arms are `ref` and `cpu` of the norm, whose tokens agree: what was switched in the middle reads the same."""
-    alone = asked.tokens(LONG, 60)
-    running = asked.ask(LONG, 60)
+    alone = asked.tokens(LONG, 180)
+    running = asked.ask(LONG, 180)  # for long enough to be met by the switch
     while not attached.run(attached.agent.engine.ranks._engine.progress()):
         pass
     told = use(rms_norm="ref").isolation
