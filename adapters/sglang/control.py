@@ -15,7 +15,7 @@ _REPLICAS = "sglang.srt.managers.data_parallel_controller"
 #: From these a server is started.
 _LAUNCHERS = ("sglang.launch_server", "sglang.cli.serve")
 
-#: Around each target, its hook: a function of this folder, imported where it is put in. Then what the hook uses besides.
+#: Around each target, its hook: a function of this folder, imported where it is put in. Then what the hooks use.
 HOOKS = {
     f"{_SERVER}.launch_server": "agent:launch_server",
     f"{_SERVER}._setup_and_run_http_server": "agent:serve",
