@@ -41,6 +41,7 @@ class SchedulerEngine:
         self._guest = GuestThread(turnstile)
         self._calls: list[tuple[str, tuple[Any, ...]]] = []
         self._sending: asyncio.Task[None] | None = None
+        self._at_reset: Progress | None = None
         #: Set by whoever makes the ranks, which have the tickets for answers.
         self.ranks: EngineRanks
 
@@ -52,9 +53,15 @@ class SchedulerEngine:
         await asyncio.shield(self._sending)
 
     async def reset_prefix_cache(self) -> bool:
-        return all(answer["forgotten"] for answer in all_answered(await self.ranks.call("forget")))
+        answers = all_answered(await self.ranks.call("forget"))
+        done = all(answer["forgotten"] for answer in answers)
+        self._at_reset = answers[0]["requests"] if done else None
+        return done
 
     async def progress(self) -> Progress:
+        if self._at_reset is not None:  # asked right behind the reset, which the switch waits for
+            at_reset, self._at_reset = self._at_reset, None
+            return at_reset
         answers = all_answered(await ask(self.ranks, "progress", PROGRESS_S))
         counts: Progress = answers[0]["requests"]
         return counts

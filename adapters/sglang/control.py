@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
 import sys
-from collections.abc import Callable
-from typing import Any
 
 from opswap.adapters.common.probe import AdapterRefused, Need
-from opswap.adapters.sglang import agent, replicas, scheduler
 from opswap.adapters.sglang.adapter import ADAPTER
 
 _SERVER = "sglang.srt.entrypoints.http_server"
@@ -17,12 +15,12 @@ _REPLICAS = "sglang.srt.managers.data_parallel_controller"
 #: From these a server is started.
 _LAUNCHERS = ("sglang.launch_server", "sglang.cli.serve")
 
-#: Around each target, its hook; and what the hook uses besides.
-HOOKS: dict[str, Callable[..., Any]] = {
-    f"{_SERVER}.launch_server": agent.launch_server,
-    f"{_SERVER}._setup_and_run_http_server": agent.serve,
-    f"{_REPLICAS}.DataParallelController.launch_tensor_parallel_group": replicas.launch,
-    f"{_SCHEDULER}.Scheduler.handle_rpc_request": scheduler.handle_rpc_request,
+#: Around each target, its hook: a function of this folder, imported where it is put in. Then what the hooks use.
+HOOKS = {
+    f"{_SERVER}.launch_server": "agent:launch_server",
+    f"{_SERVER}._setup_and_run_http_server": "agent:serve",
+    f"{_REPLICAS}.DataParallelController.launch_tensor_parallel_group": "replicas:launch",
+    f"{_SCHEDULER}.Scheduler.handle_rpc_request": "scheduler:handle_rpc_request",
 }
 NEEDS: dict[str, tuple[Need, ...]] = {
     _SERVER: (
@@ -63,6 +61,7 @@ def install() -> None:
         raise AdapterRefused(
             f"opswap: this SGLang lacks what a switch needs: {'; '.join(lost)}; {ADAPTER.probe.remedy}"
         )
-    for target, hook in HOOKS.items():
+    for target, where in HOOKS.items():
         if any(target.startswith(f"{name}.") for name in here):
-            around(target, hook)
+            module, _, function = where.partition(":")
+            around(target, getattr(importlib.import_module(f"{__package__}.{module}"), function))

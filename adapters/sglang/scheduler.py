@@ -41,8 +41,9 @@ class SchedulerRank(RankMethods):
         return report.of_model(self.rank, self._runner.model)
 
     def opswap_forget(self) -> Answer:
-        """Forgets all cached KV, that of running requests too. Comes with a commit."""
-        return {"rank": self.rank, "ok": True, "forgotten": cached_kv.forget(self._scheduler)}
+        """Forgets all cached KV, that of running requests too, and tells how far these are. Comes with a commit."""
+        forgotten = cached_kv.forget(self._scheduler)
+        return {"rank": self.rank, "ok": True, "forgotten": forgotten, "requests": progress_of(self._scheduler)}
 
     def opswap_progress(self) -> Answer:
         """Output tokens so far, by id, of the requests that have one. May be asked while a step runs."""

@@ -9,10 +9,10 @@ import json
 import random
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[2]
+from opswap.lifeline import end_with_parent
+
 SMALL = {
     "device": "cpu",
     "skip_tokenizer_init": True,
@@ -46,6 +46,7 @@ def measure(engine: Any, batch: int, prompt: int, new: int) -> dict[str, float]:
 
 
 def main() -> None:
+    end_with_parent()  # also while this one is stopped
     import sglang
 
     model, options = sys.argv[1], json.loads(sys.argv[2])

@@ -114,6 +114,7 @@ def decode(rounds: int) -> dict[str, Any]:
             for _ in range(rounds):
                 for side in sides:
                     seen[side.name].append(side.measure(batch, 128, 65))
+                    print(f"  {side.name}, batch {batch}: {seen[side.name][-1]}", file=sys.stderr, flush=True)
             middle = {
                 name: {key: round(statistics.median(row[key] for row in rows), 2) for key in rows[0]}
                 for name, rows in seen.items()

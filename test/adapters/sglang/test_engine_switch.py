@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
+from pathlib import Path
 
 import pytest
 from checker import epochs_seen, mixed_steps
@@ -128,9 +130,17 @@ def test_rpc_of_the_users_goes_on_beside_the_agent(asked, use):
     use(rms_norm="cpu")
 
 
+def states(pid: int) -> list[str]:
+    """Of each thread of a process; T is stopped."""
+    files = Path(f"/proc/{pid}/task").glob("*/stat")
+    return [file.read_text().rpartition(")")[2].split()[0] for file in files]
+
+
 def test_a_silent_rank_is_named(use, call):
     pid = by_rank(call("report"))[1]["pid"]
     os.kill(pid, signal.SIGSTOP)
+    while set(states(pid)) != {"T"}:
+        time.sleep(0.01)
     try:
         with pytest.raises(IpcError, match=r"prepare: .*no answer of rank 1") as silent:
             use(1.0, rms_norm="ref")
