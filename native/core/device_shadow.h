@@ -1,5 +1,5 @@
-// Shadow samples of calls on a device: both arms run behind the live call on its own stream, and another thread compares
-// what they made once it has been copied to the host.
+// Shadow samples of calls on a device: both arms run behind the live call on its own stream, and another thread
+// compares what they made once it has been copied to the host.
 #pragma once
 
 #include <functional>

@@ -6,13 +6,14 @@ import ctypes
 import json
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from card.evidence.abi import CUDA, Library, Memory
 from house.rules import ROOT
 
-CALL = 0x100  # the stream of calls
+CALL, SIDE, READY, DONE = 0x100, 0x200, 0x300, 0x400  # the stream of calls, another one, and two events
 MADE = 0x10000  # the first event of the library's own, with which it times calls
 
 
@@ -22,6 +23,8 @@ class Played:
     def __init__(self, path: Path) -> None:
         self.library = Library(path)
         self.lib = ctypes.CDLL(str(path))
+        self.works: dict[tuple[bytes, str], Callable[[list[int], int], int]] = {}
+        self.kept: list[object] = []  # what the library or a stream points to
         self.lib.played_done.restype = ctypes.c_char_p
         self.lib.played_held.restype = ctypes.c_size_t
 

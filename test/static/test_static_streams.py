@@ -6,12 +6,11 @@ import numpy as np
 import opswap
 import pytest
 from card.evidence.abi import CPU, CUDA, LibraryError, Memory
-from static.played import CALL, Played, link
+from static.played import CALL, DONE, READY, SIDE, Played, link
 
 STATUS = opswap.version()["device_status"]
 pytestmark = pytest.mark.skipif("this build has no CUDA kernels" in STATUS, reason=STATUS)
 
-SIDE, READY, DONE = 0x200, 0x300, 0x400
 BAD = 0xBAD  # a handle that the played runtime refuses
 
 

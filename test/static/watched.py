@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from card.evidence.abi import CUDA, Arg, Exec, Memory
+from card.evidence.abi import CUDA, TENSOR, Arg, Exec, Memory
 from static.played import CALL, Played
 
 WORK = c.CFUNCTYPE(c.c_int32, c.c_void_p, c.POINTER(Arg), c.c_int32, c.POINTER(Exec))
@@ -79,25 +79,29 @@ class Watched:
     """One op, on arrays that count as memory of the device."""
 
     def __init__(self, played: Played, op: str) -> None:
-        self.played, self.op, self._kept = played, op.encode(), []
+        self.played, self.op = played, op.encode()
         self.lib = played.lib
 
     def register(self, name: str, work: Work) -> None:
+        """The library has a name once; what it does may change."""
+        key, works = (self.op, name), self.played.works
+        known = key in works
+        works[key] = lambda tensors, stream: work(self, tensors, stream)
+        if known:
+            return
+
         def run(_: object, args: object, count: int, run: object) -> int:
-            tensors = [args[i].v.tensor.contents.data for i in range(count) if args[i].tag == 1]
-            return work(self, tensors, run.contents.stream or 0)
+            tensors = [args[i].v.tensor.contents.data for i in range(count) if args[i].tag == TENSOR]
+            return works[key](tensors, run.contents.stream or 0)
 
         external = External(c.sizeof(External), -1, WORK(run), None, None, None)
-        self._kept.append(external)
+        self.played.kept.append(external)
         assert self.lib.opswap_register(self.op, name.encode(), c.byref(external)) == 0
 
     def give(self, stream: int, to: int, values: np.ndarray) -> None:
         """Work on the stream: values into memory."""
-        self._kept.append(values)
+        self.played.kept.append(values)
         self.lib.played_give(c.c_void_p(stream), c.c_void_p(to), c.c_void_p(values.ctypes.data), values.nbytes)
-
-    def give_copy(self, stream: int, to: int, source: int, size: int) -> None:
-        self.lib.played_give(c.c_void_p(stream), c.c_void_p(to), c.c_void_p(source), c.c_size_t(size))
 
     def shadow(self, control: str, candidate: str, memory: int = 1 << 20) -> None:
         config = Shadow(c.sizeof(Shadow), 0, control.encode(), candidate.encode(), 7, 1.0, 1.0, 1000, memory)
@@ -115,6 +119,7 @@ class Watched:
 
     def call(self, arrays: list[np.ndarray], numbers: list[float], impl: str = "control") -> None:
         library = self.played.library
+        self.played.kept.append(arrays)
         args = library.pack(self.op.decode(), [*map(on_device, arrays), *numbers])
         library.call(self.op.decode(), args, impl, CALL)
 

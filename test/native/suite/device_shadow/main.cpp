@@ -104,7 +104,7 @@ cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t begin, cudaEvent_t end) 
 cudaError_t cudaMalloc(void **to, size_t bytes) {
   CHECK(!calls);
   std::lock_guard lock(mutex);
-  memory[*to = std::aligned_alloc(64, (bytes + 63) / 64 * 64)] = bytes;
+  memory[ *to = std::aligned_alloc(64, (bytes + 63) / 64 * 64)] = bytes;
   return cudaSuccess;
 }
 cudaError_t cudaHostAlloc(void **to, size_t bytes, unsigned) { return cudaMalloc(to, bytes); }
