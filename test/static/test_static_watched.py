@@ -57,7 +57,7 @@ class Shadowed(Watched):
         return sum(bucket["chosen"] for bucket in self.status()["buckets"])
 
     def takes(self) -> bool:
-        """Calls until one is shadowed: the first find no memory yet, and a record is there before its memory is free."""
+        """Calls until one is shadowed: the first find no memory, and a record comes before its memory is free."""
         before = self.chosen
 
         def tries() -> bool:
