@@ -113,7 +113,8 @@ opswap_status run_counted(Op &op, Impl &impl, const Bound &bound, const opswap_e
 [[gnu::cold, gnu::noinline]] opswap_status run_under_watch(Op &op, Impl &impl, const Bound &bound,
                                                            const opswap_exec &exec, bool timed) {
   auto run = [&] { return run_counted(op, impl, bound, exec, timed); };
-  const LiveCall live{[](void *context) { return (*static_cast<decltype(run) *>(context))(); }, &run, &impl};
+  const LiveCall live{[](void *context) { return (*static_cast<decltype(run) *>(context))(); }, &run, &impl,
+                      exec.stream};
   return run_watched(op, bound, live);
 }
 

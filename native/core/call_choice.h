@@ -26,7 +26,7 @@ struct BucketCount {
 };
 
 // Why a call that the hash had chosen was left out.
-#define OPSWAP_LEFT_OUT(X) X(quota) X(time) X(memory) X(size) X(device) X(busy) X(buckets)
+#define OPSWAP_LEFT_OUT(X) X(quota) X(time) X(memory) X(size) X(device) X(capture) X(busy) X(buckets)
 enum class LeftOut : int32_t {
 #define X(name) name,
   OPSWAP_LEFT_OUT(X)

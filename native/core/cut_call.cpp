@@ -75,7 +75,7 @@ bool CutCall::is_member(int32_t arg, int32_t index) const {
 }
 
 bool CutCall::wanted(int32_t index, Of of) const {
-  if (live_[index].tag != OPSWAP_TENSOR) return false;
+  if (of == Of::nothing || live_[index].tag != OPSWAP_TENSOR) return false;
   for (int32_t i = 0; i < op_.nargs; ++i)
     if (is_member(i, index) && (of == Of::all || op_.args[i].written)) return true;
   return false;

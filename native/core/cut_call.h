@@ -10,9 +10,11 @@ namespace opswap {
 
 class CutCall {
  public:
-  enum class Of { written, all };  // whether tensors that are only read are cut as well
+  // Which tensors are cut. Nothing: what an index on a device names is not known here.
+  enum class Of { nothing, written, all };
 
-  // `live` is checked, outlives this, and its index arguments can be read here. std::bad_alloc, where memory is out.
+  // `live` is checked, outlives this, and unless nothing is cut its index arguments can be read here. std::bad_alloc,
+  // where memory is out.
   CutCall(const OpSpec &op, const opswap_arg *live, Of of);
   CutCall(const CutCall &) = delete;
   CutCall &operator=(const CutCall &) = delete;

@@ -5,7 +5,7 @@
 #include "times.h"
 
 #if defined(OPSWAP_WITH_CUDA) && !defined(OPSWAP_EMULATE)
-#include <cuda_runtime_api.h>
+#include "cuda_calls.h"
 #endif
 
 namespace opswap {
@@ -37,28 +37,6 @@ constexpr int kReadByCall = 4;  // pairs that one sampled call looks at, so that
 // Never destroyed: at the end of a process the driver may be gone before static objects are.
 Pair (&pairs)[kPairs] = *reinterpret_cast<Pair (*)[kPairs]>(new Pair[kPairs]);
 std::atomic<uint32_t> next_to_read{0};
-
-// An error that is answered here must not be found again by a later call.
-bool went_well(cudaError_t e) {
-  if (e) cudaGetLastError();
-  return !e;
-}
-
-// While any stream is captured, this thread's questions about events would end the capture without it.
-class AsksFreely {
- public:
-  AsksFreely() { went_well(cudaThreadExchangeStreamCaptureMode(&mode_)); }
-  ~AsksFreely() { went_well(cudaThreadExchangeStreamCaptureMode(&mode_)); }
-  AsksFreely(const AsksFreely &) = delete;
-
- private:
-  cudaStreamCaptureMode mode_ = cudaStreamCaptureModeRelaxed;
-};
-
-bool is_captured(cudaStream_t stream) {
-  cudaStreamCaptureStatus status{};
-  return !went_well(cudaStreamIsCapturing(stream, &status)) || status != cudaStreamCaptureStatusNone;
-}
 
 bool has_events(Pair &pair, int32_t device) {
   if (pair.device >= 0) return pair.device == device;

@@ -39,10 +39,6 @@ const char *safetensors_name(DType dtype) {
   }
 }
 
-bool is_read(const OpSpec &op, const opswap_arg *args, int32_t i) {
-  return args[i].tag == OPSWAP_TENSOR && (!op.args[i].written || op.args[i].kept);
-}
-
 uint64_t element_count(const DLTensor &t) {
   uint64_t n = 1;
   for (int32_t d = 0; d < t.ndim; ++d) n *= uint64_t(t.shape[d]);
@@ -145,6 +141,10 @@ std::string header(const Op &op, const Bound &bound, const CutCall &call, const 
 }
 
 }  // namespace
+
+bool is_read(const OpSpec &op, const opswap_arg *args, int32_t i) {
+  return args[i].tag == OPSWAP_TENSOR && (!op.args[i].written || op.args[i].kept);
+}
 
 uint64_t recorded_bytes(const OpSpec &op, const CutCall &call) {
   const opswap_arg *args = call.args();

@@ -9,6 +9,9 @@
 
 namespace opswap {
 
+// Whether a recording has this argument's values.
+bool is_read(const OpSpec &op, const opswap_arg *args, int32_t i);
+
 // Bytes of the tensors that the op reads, contiguous.
 uint64_t recorded_bytes(const OpSpec &op, const CutCall &call);
 

@@ -25,6 +25,7 @@ struct ArgSpec {
   const char *name;
   bool written;  // a tensor that receives values
   bool kept;     // a written tensor whose old values may be used
+  bool host;     // a tensor that may be in host memory while the call is on a device
   // Of a tensor that a call reaches only at the entries of its first dimension that another argument names:
   int32_t index;  // that argument; -1: it is reached everywhere
   int32_t slots;  // its dimension whose slots the index counts through all entries; -1: the index counts the entries

@@ -19,7 +19,15 @@ bool is_written(const OpSpec &op, const opswap_arg *args, int32_t i) {
   return op.args[i].written && args[i].tag == OPSWAP_TENSOR;
 }
 
+bool guarded(const char *from, size_t n) {
+  return std::all_of(from, from + n, [](char c) { return static_cast<unsigned char>(c) == kGuardByte; });
+}
+
 }  // namespace
+
+bool guards_hold(const char *output, size_t bytes) {
+  return guarded(output - kGuard, kGuard) && guarded(output + bytes, aligned(bytes) - bytes + kGuard);
+}
 
 size_t OldValues::bytes(const OpSpec &op, const CutCall &live) {
   const opswap_arg *args = live.args();
@@ -29,7 +37,7 @@ size_t OldValues::bytes(const OpSpec &op, const CutCall &live) {
   return sum;
 }
 
-void OldValues::keep(const OpSpec &op, const CutCall &live, char *memory) {
+void OldValues::keep(const OpSpec &op, const CutCall &live, char *memory, Copies &copies) {
   const opswap_arg *args = live.args();
   for (int32_t i = 0; i < op.nargs; ++i) {
     if (!is_written(op, args, i) || !op.args[i].kept) continue;
@@ -38,7 +46,7 @@ void OldValues::keep(const OpSpec &op, const CutCall &live, char *memory) {
     if (live.entries(i))
       live.copy(i, memory, kGuardByte);
     else
-      std::memcpy(memory, static_cast<const char *>(t.data) + t.byte_offset, bytes);
+      copies.copy(memory, static_cast<const char *>(t.data) + t.byte_offset, bytes);
     at_[i] = memory;
     memory += aligned(bytes);
   }
@@ -70,24 +78,21 @@ opswap_status ScratchCall::lay_out(const Op &op, const CutCall &live, char *memo
   return bind(op, args_, op.spec->nargs, bound_);
 }
 
-void ScratchCall::fill(const OldValues &old) {
+void ScratchCall::fill(const OldValues &old, Copies &copies) {
   for (const Output &out : std::span(outputs_, size_t(count_))) {
     if (const char *values = old.of(out.arg))
-      std::memcpy(out.data, values, out.bytes);
+      copies.copy(out.data, values, out.bytes);
     else
-      std::memset(out.data, kPoison, out.bytes);
-    std::memset(out.data - kGuard, kGuardByte, kGuard);
-    std::memset(out.data + out.bytes, kGuardByte, aligned(out.bytes) - out.bytes + kGuard);
+      copies.set(out.data, kPoison, out.bytes);
+    copies.set(out.data - kGuard, kGuardByte, kGuard);
+    copies.set(out.data + out.bytes, kGuardByte, aligned(out.bytes) - out.bytes + kGuard);
   }
 }
 
 bool ScratchCall::intact() const {
-  const auto guarded = [](const char *from, size_t n) {
-    return std::all_of(from, from + n, [](char c) { return static_cast<unsigned char>(c) == kGuardByte; });
-  };
   return std::all_of(outputs_, outputs_ + count_, [&](const Output &out) {
     if (live_->entries(out.arg) && !live_->apart(out.arg, out.data, kGuardByte)) return false;
-    return guarded(out.data - kGuard, kGuard) && guarded(out.data + out.bytes, aligned(out.bytes) - out.bytes + kGuard);
+    return guards_hold(out.data, out.bytes);
   });
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "bound.h"
+#include "copies.h"
 #include "cut_call.h"
 
 namespace opswap {
@@ -11,12 +12,15 @@ namespace opswap {
 class OldValues {
  public:
   static size_t bytes(const OpSpec &op, const CutCall &live);
-  void keep(const OpSpec &op, const CutCall &live, char *memory);
+  void keep(const OpSpec &op, const CutCall &live, char *memory, Copies &copies);
   const char *of(int32_t arg) const { return at_[arg]; }  // nullptr: not kept
 
  private:
   const char *at_[kMostArgs] = {};
 };
+
+// Whether the guards round such an output, which may have been copied with them, still are what they were.
+bool guards_hold(const char *output, size_t bytes);
 
 class ScratchCall {
  public:
@@ -26,7 +30,7 @@ class ScratchCall {
   opswap_status lay_out(const Op &op, const CutCall &live, char *memory);
 
   // Old values where the op updates, else bytes that are NaN in every floating dtype; and the guards between outputs.
-  void fill(const OldValues &old);
+  void fill(const OldValues &old, Copies &copies);
 
   // Whether nothing was written between the outputs, nor between the entries of one that is cut.
   bool intact() const;
@@ -34,6 +38,7 @@ class ScratchCall {
   const Bound &bound() const { return bound_; }
   int32_t outputs() const { return count_; }
   const DLTensor &output(int32_t i) const { return tensors_[i]; }
+  size_t output_bytes(int32_t i) const { return outputs_[i].bytes; }
 
  private:
   struct Output {

@@ -5,6 +5,7 @@
 #include <cinttypes>
 #include <cstring>
 #include <new>
+#include <utility>
 
 #include "clock.h"
 #include "json.h"
@@ -22,6 +23,14 @@ constexpr bool kReadsDeviceMemory = true;
 constexpr bool kReadsDeviceMemory = false;
 #endif
 
+void set_place(opswap_shadow_record &record, const Place &place, uint64_t bucket) {
+  record.rank = place.rank;
+  record.step = place.step;
+  record.epoch = place.epoch;
+  record.layer = place.layer;
+  record.bucket = bucket;
+}
+
 }  // namespace
 
 Shadow::Shadow(Op &op, Impl *control, Impl *candidate, const opswap_shadow &config)
@@ -33,7 +42,8 @@ Shadow::Shadow(Op &op, Impl *control, Impl *candidate, const opswap_shadow &conf
       share_of_time_(config.share_of_time),
       began_(ticks_now()),
       steps_before_(step_ticks()),
-      choice_(op, {config.salt, config.share_of_calls, config.first_of_bucket, config.most_of_bucket}) {}
+      choice_(op, {config.salt, config.share_of_calls, config.first_of_bucket, config.most_of_bucket}),
+      device_(std::make_shared<DeviceShadow>(op, control, candidate, config.memory)) {}
 
 // Without steps, in a process that is no engine, the share is of all time.
 bool Shadow::time_is_left() const {
@@ -46,9 +56,8 @@ bool Shadow::time_is_left() const {
 BucketCount *Shadow::choose(const Bound &bound) {
   BucketCount *bucket = choice_.choose(bound);
   if (!bucket) return nullptr;
-  const bool readable = bound.base().device_type == kDLCPU || kReadsDeviceMemory;
-  if (readable && time_is_left()) return bucket;
-  choice_.leave_out(readable ? LeftOut::time : LeftOut::device);
+  if (time_is_left()) return bucket;
+  choice_.leave_out(LeftOut::time);
   return nullptr;
 }
 
@@ -68,6 +77,7 @@ char *Shadow::memory_for(const ShadowSample &sample) {
 
 void Shadow::stop() {
   running_ = false;
+  device_->stop();
   if (busy_.test_and_set(std::memory_order_acquire)) return;
   release_memory();
   busy_.clear(std::memory_order_release);
@@ -78,20 +88,31 @@ void Shadow::release_memory() {
   memory_size_ = 0;
 }
 
-BucketCount *Shadow::before(const Bound &bound, std::optional<ShadowSample> &sample) noexcept {
+void Shadow::before(const Bound &bound, void *stream, Chosen &chosen) noexcept {
   BucketCount *bucket = running() ? choose(bound) : nullptr;
-  if (!bucket) return nullptr;
-  if (busy_.test_and_set(std::memory_order_acquire)) {
-    choice_.leave_out(LeftOut::busy);
-    return nullptr;
-  }
+  if (!bucket) return;
   const uint64_t began = ticks_now();
-  const bool kept = keep(bound, sample);
-  took_.fetch_add(ticks_now() - began, std::memory_order_relaxed);
-  if (kept) return bucket;
+  if (bound.base().device_type == kDLCPU || kReadsDeviceMemory)
+    before_on_host(bound, bucket, chosen);
+  else
+    before_on_device(bound, stream, bucket, chosen);
+  if (chosen.bucket) took_.fetch_add(ticks_now() - began, std::memory_order_relaxed);
+}
+
+void Shadow::before_on_host(const Bound &bound, BucketCount *bucket, Chosen &chosen) {
+  if (busy_.test_and_set(std::memory_order_acquire)) return choice_.leave_out(LeftOut::busy);
+  if (keep(bound, chosen.sample)) {
+    chosen.bucket = bucket;
+    return;
+  }
   choice_.leave_out(LeftOut::memory);
   busy_.clear(std::memory_order_release);
-  return nullptr;
+}
+
+void Shadow::before_on_device(const Bound &bound, void *stream, BucketCount *bucket, Chosen &chosen) {
+  if (const auto left_out = device_->before(bound, stream)) return choice_.leave_out(*left_out);
+  chosen.bucket = bucket;
+  chosen.on_device = true;
 }
 
 // Whether there is memory for it; the caller holds busy_.
@@ -103,16 +124,46 @@ bool Shadow::keep(const Bound &bound, std::optional<ShadowSample> &sample) try {
   return false;
 }
 
-void Shadow::after(opswap_status status, BucketCount &bucket, ShadowSample &sample, const Impl *live) noexcept {
+void Shadow::after(opswap_status status, Chosen &chosen, const Impl *live) noexcept {
   const uint64_t began = ticks_now();
+  if (chosen.on_device)
+    after_on_device(status, chosen, live);
+  else
+    after_on_host(status, chosen, live);
+  took_.fetch_add(ticks_now() - began, std::memory_order_relaxed);
+}
+
+void Shadow::after_on_host(opswap_status status, Chosen &chosen, const Impl *live) {
   try {
-    if (!status) finish(sample, bucket, live);
+    if (!status) finish(*chosen.sample, *chosen.bucket, live);
   } catch (const std::bad_alloc &) {  // the live call is done; only this sample is lost
     choice_.leave_out(LeftOut::memory);
   }
-  took_.fetch_add(ticks_now() - began, std::memory_order_relaxed);
   if (!running()) release_memory();
   busy_.clear(std::memory_order_release);
+}
+
+void Shadow::after_on_device(opswap_status status, const Chosen &chosen, const Impl *live) try {
+  if (status) return device_->give_up();
+  DeviceShadow::Done done = [self = shared_from_this()](const DeviceSample &s) { self->take_device_sample(s); };
+  const Place place = place_of(op_);
+  const uint64_t before = chosen.bucket->chosen.fetch_add(1, std::memory_order_relaxed);
+  opswap_shadow_record record{};
+  record.struct_size = sizeof record;
+  set_place(record, place, chosen.bucket->key);
+  device_->after(record, {live, mix(hash_of(place, op_, salt_)), before % kFloorEvery == 0}, std::move(done));
+} catch (const std::bad_alloc &) {
+  choice_.leave_out(LeftOut::memory);
+  device_->give_up();
+}
+
+// On another thread.
+void Shadow::take_device_sample(const DeviceSample &sample) {
+  if (!sample.well) return choice_.leave_out(LeftOut::device);
+  took_.fetch_add(ns_to_ticks(sample.took_ns), std::memory_order_relaxed);
+  opswap_shadow_record record = sample.record;
+  record.time_ns = unix_ns();
+  store(record, sample.candidate_error);
 }
 
 void Shadow::finish(ShadowSample &sample, BucketCount &bucket, const Impl *live) {
@@ -121,11 +172,7 @@ void Shadow::finish(ShadowSample &sample, BucketCount &bucket, const Impl *live)
   sample.run(live, mix(hash_of(place, op_, salt_)), before % kFloorEvery == 0);
   opswap_shadow_record record = sample.record();
   record.time_ns = unix_ns();
-  record.rank = place.rank;
-  record.step = place.step;
-  record.epoch = place.epoch;
-  record.layer = place.layer;
-  record.bucket = bucket.key;
+  set_place(record, place, bucket.key);
   store(record, sample.candidate_error());
   if (!traced()) return;
   trace_store(op_, *control_, bucket.key, Arm::control, record.control_ns);

@@ -7,20 +7,28 @@
 #include <vector>
 
 #include "call_choice.h"
+#include "device_shadow.h"
 #include "shadow_sample.h"
 
 namespace opswap {
 
-class Shadow {
+class Shadow : public std::enable_shared_from_this<Shadow> {
  public:
   Shadow(Op &op, Impl *control, Impl *candidate, const opswap_shadow &config);
 
-  // Before a live call: its bucket, and `sample` with what the live call will overwrite, or nullptr where the call is
-  // not chosen. Who is given a bucket calls `after`.
-  BucketCount *before(const Bound &bound, std::optional<ShadowSample> &sample) noexcept;
+  // What is known of a chosen call between `before` and `after`.
+  struct Chosen {
+    BucketCount *bucket = nullptr;  // nullptr: not chosen
+    bool on_device = false;
+    std::optional<ShadowSample> sample;  // of a call on the CPU, with what the live call will overwrite
+  };
 
-  // Behind it: runs both arms, if the live call went well. `live` is what ran it.
-  void after(opswap_status status, BucketCount &bucket, ShadowSample &sample, const Impl *live) noexcept;
+  // Before a live call. Who is given a chosen one calls `after`.
+  void before(const Bound &bound, void *stream, Chosen &chosen) noexcept;
+
+  // Behind it: runs both arms, if the live call went well. `live` is what ran it. On a device they are only given to
+  // the stream, and another thread stores the record when they have run.
+  void after(opswap_status status, Chosen &chosen, const Impl *live) noexcept;
 
   // A call that is under way is finished; the memory goes back with it, or now.
   void stop();
@@ -31,10 +39,15 @@ class Shadow {
 
  private:
   BucketCount *choose(const Bound &bound);
+  void before_on_host(const Bound &bound, BucketCount *bucket, Chosen &chosen);
+  void before_on_device(const Bound &bound, void *stream, BucketCount *bucket, Chosen &chosen);
   bool time_is_left() const;
   char *memory_for(const ShadowSample &sample);
   void release_memory();
   bool keep(const Bound &bound, std::optional<ShadowSample> &sample);
+  void after_on_host(opswap_status status, Chosen &chosen, const Impl *live);
+  void after_on_device(opswap_status status, const Chosen &chosen, const Impl *live);
+  void take_device_sample(const DeviceSample &sample);
   void finish(ShadowSample &sample, BucketCount &bucket, const Impl *live);
   void store(const opswap_shadow_record &record, const std::string &candidate_error);
 
@@ -44,8 +57,9 @@ class Shadow {
   const double share_of_time_;
   const uint64_t began_, steps_before_;
   CallChoice choice_;
+  const std::shared_ptr<DeviceShadow> device_;
   std::atomic<bool> running_{true};
-  std::atomic_flag busy_;  // held from `before` to `after` by the call whose copies are in memory_
+  std::atomic_flag busy_;  // held from `before` to `after` by the call on the CPU whose copies are in memory_
   std::unique_ptr<char[]> memory_;
   size_t memory_size_ = 0;
   std::atomic<uint64_t> took_{0};

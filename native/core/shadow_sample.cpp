@@ -7,7 +7,6 @@
 
 #include "call.h"
 #include "check.h"
-#include "compare.h"
 
 namespace opswap {
 namespace {
@@ -25,6 +24,21 @@ Difference compare_outputs(const OpSpec &op, const ScratchCall &got, const Scrat
 
 }  // namespace
 
+void note_difference(const Difference &d, opswap_shadow_record &record) {
+  record.elements = d.elements;
+  record.differing = d.differing;
+  record.outside = d.outside;
+  record.became_nonfinite = d.became_nonfinite;
+  record.max_abs = d.max_abs;
+  record.worst = d.worst;
+}
+
+void note_floor(const Difference &d, opswap_shadow_record &record) {
+  record.floor_known = 1;
+  record.floor_differing = d.differing;
+  record.floor_worst = d.worst;
+}
+
 ShadowSample::ShadowSample(const Op &op, Impl *control, Impl *candidate, const Bound &live)
     : op_(op), arms_{control, candidate}, live_(*op.spec, live.given, CutCall::Of::written) {
   record_.struct_size = sizeof record_;
@@ -36,12 +50,14 @@ size_t ShadowSample::bytes() const {
 
 void ShadowSample::keep(char *memory) {
   memory_ = memory;
-  old_.keep(*op_.spec, live_, memory);
+  HostCopies copies;
+  old_.keep(*op_.spec, live_, memory, copies);
 }
 
 // With a workspace of its own, which is no part of the time.
 opswap_status ShadowSample::run_arm(int arm, ScratchCall &call, uint64_t &elapsed) {
-  call.fill(old_);
+  HostCopies copies;
+  call.fill(old_, copies);
   opswap_exec exec{};
   exec.struct_size = sizeof exec;
   exec.workspace_size = workspace_of(*arms_[arm], call.bound(), exec);
@@ -85,23 +101,14 @@ void ShadowSample::run(const Impl *by, uint64_t chance, bool with_floor) {
 }
 
 void ShadowSample::compare_arms() {
-  const Difference d = compare_outputs(*op_.spec, call_of(kCandidate), call_of(kControl));
-  record_.elements = d.elements;
-  record_.differing = d.differing;
-  record_.outside = d.outside;
-  record_.became_nonfinite = d.became_nonfinite;
-  record_.max_abs = d.max_abs;
-  record_.worst = d.worst;
+  note_difference(compare_outputs(*op_.spec, call_of(kCandidate), call_of(kControl)), record_);
 }
 
 // Control once more, where the candidate's outputs were.
 void ShadowSample::find_floor() {
   uint64_t ignored;
   if (run_arm(kControl, call_of(kCandidate), ignored)) return;
-  const Difference d = compare_outputs(*op_.spec, call_of(kCandidate), call_of(kControl));
-  record_.floor_known = 1;
-  record_.floor_differing = d.differing;
-  record_.floor_worst = d.worst;
+  note_floor(compare_outputs(*op_.spec, call_of(kCandidate), call_of(kControl)), record_);
 }
 
 }  // namespace opswap

@@ -3,11 +3,16 @@
 
 #include <string>
 
+#include "compare.h"
 #include "scratch_call.h"
 
 namespace opswap {
 
 enum ArmIndex : int { kControl = 0, kCandidate = 1 };
+
+// What a record says of candidate against control, and of control against itself.
+void note_difference(const Difference &d, opswap_shadow_record &record);
+void note_floor(const Difference &d, opswap_shadow_record &record);
 
 class ShadowSample {
  public:

@@ -15,11 +15,11 @@ opswap_status run_watched(Op &op, const Bound &bound, LiveCall live) {
     recording = op.recording;
     set_watched(op);  // one that has ended by itself is not looked for again
   }
-  if (recording) recording->see(bound);
-  std::optional<ShadowSample> sample;
-  BucketCount *bucket = shadow ? shadow->before(bound, sample) : nullptr;
+  if (recording) recording->see(bound, live.stream);
+  Shadow::Chosen chosen;
+  if (shadow) shadow->before(bound, live.stream, chosen);
   const opswap_status status = live.run(live.context);
-  if (bucket) shadow->after(status, *bucket, *sample, live.impl);
+  if (chosen.bucket) shadow->after(status, chosen, live.impl);
   return status;
 }
 

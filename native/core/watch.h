@@ -10,6 +10,7 @@ struct LiveCall {
   opswap_status (*run)(void *context);
   void *context;
   const Impl *impl;
+  void *stream;
 };
 
 // Runs `live`, once, under what watches the op. Nothing that fails on the way keeps it from running, or changes what it

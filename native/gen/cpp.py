@@ -210,7 +210,8 @@ def arg_row(op: Op, a: dict) -> str:
     index, slots = op.blocks(a) or (None, None)
     at = [arg["name"] for arg in op.args].index(index) if index else -1
     dim = a["shape"].index(slots) if slots else -1
-    return f'{{"{a["name"]}", {flag(a.get("writes"))}, {flag(a.get("reads"))}, {at}, {dim}}}'
+    flags = ", ".join(flag(a.get(key)) for key in ("writes", "reads", "host"))
+    return f'{{"{a["name"]}", {flags}, {at}, {dim}}}'
 
 
 def tables(op: Op) -> list[str]:

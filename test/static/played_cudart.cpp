@@ -1,6 +1,7 @@
 // A CUDA runtime that is played: what the library's host side may call of CUDA, and nothing else, so that a call that
-// waits or allocates ends the link. Streams are queues that run when they are asked to, as late as events allow; copies
-// are done then, kernels only named. "Device memory" is host memory; a clock of its own says when events were reached.
+// waits ends the link. Streams are queues that run when they are asked to, as late as events allow; copies are done
+// then, kernels only named. "Device memory" is host memory; a clock of its own says when events were reached. One lock
+// is over all of it; what is allocated by the thread that plays is counted, since no call may.
 #include <cuda_runtime_api.h>
 
 #include <cstdlib>
@@ -8,7 +9,9 @@
 #include <deque>
 #include <functional>
 #include <map>
+#include <mutex>
 #include <string>
+#include <thread>
 #include <utility>
 
 namespace {
@@ -24,17 +27,24 @@ struct Stream {
   bool captured = false;
 };
 
+std::recursive_mutex mutex;
+#define LOCKED std::lock_guard lock(mutex)
+
 constexpr uintptr_t kBadHandle = 0xbad;
 std::map<cudaStream_t, Stream> streams;
 std::map<cudaEvent_t, Event> events;
 std::map<const void *, std::string> kernels;
 std::string done;
-cudaError_t last = cudaSuccess;
+thread_local cudaError_t last = cudaSuccess;
 unsigned blocks = 0;      // along x, of the last launch
 constexpr int kSms = 78;  // an H20's
 float now = 0, kernel_ms = 0;
 uint64_t made = 0;  // events
-int unsafe = 0;     // questions that would have ended a capture
+std::map<void *, size_t> memory;
+std::thread::id player;
+int allocated_by_player = 0;
+bool refuses_memory = false;
+int unsafe = 0;  // questions that would have ended a capture
 thread_local cudaStreamCaptureMode mode = cudaStreamCaptureModeGlobal;
 
 void run(Stream &s) {
@@ -61,17 +71,37 @@ std::string text_of(const void *handle) { return std::to_string(reinterpret_cast
 
 #define PLAYED extern "C" __attribute__((visibility("default")))
 
-PLAYED void played_run(cudaStream_t stream) { run(streams[stream]); }
-PLAYED void played_capture(cudaStream_t stream) { streams[stream].captured = true; }
+PLAYED void played_run(cudaStream_t stream) {
+  LOCKED;
+  run(streams[stream]);
+}
+PLAYED void played_capture(cudaStream_t stream) {
+  LOCKED;
+  streams[stream].captured = true;
+}
 PLAYED unsigned played_blocks() { return blocks; }
 PLAYED int played_sms() { return kSms; }
 PLAYED const char *played_done() { return done.c_str(); }
-PLAYED void played_reset() { streams.clear(), events.clear(), done.clear(), last = cudaSuccess, unsafe = 0; }
-PLAYED void played_kernels_take(float ms) { kernel_ms = ms; }
-PLAYED int played_unsafe() { return unsafe; }
-PLAYED unsigned played_events() { return unsigned(made); }
+PLAYED void played_reset() {
+  LOCKED;
+  streams.clear(), events.clear(), done.clear(), last = cudaSuccess, unsafe = 0;
+  player = std::this_thread::get_id(), allocated_by_player = 0;
+}
+PLAYED void played_kernels_take(float ms) {
+  LOCKED;
+  kernel_ms = ms;
+}
+PLAYED int played_unsafe() {
+  LOCKED;
+  return unsafe;
+}
+PLAYED unsigned played_events() {
+  LOCKED;
+  return unsigned(made);
+}
 
 PLAYED cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+  LOCKED;
   if (bad(event)) return said(cudaErrorInvalidResourceHandle);
   Event &e = events[event];
   e.in = &streams[stream];
@@ -80,25 +110,73 @@ PLAYED cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   return cudaSuccess;
 }
 
+// Work of an implementation under test, done when the stream comes to it.
+PLAYED void played_give(cudaStream_t stream, void *to, const void *from, size_t bytes) {
+  LOCKED;
+  give(stream, "work on " + text_of(stream), [=] { now += kernel_ms, std::memcpy(to, from, bytes); });
+}
+PLAYED void played_refuse_memory(bool refuse) {
+  LOCKED;
+  refuses_memory = refuse;
+}
+PLAYED int played_allocated_by_player() {
+  LOCKED;
+  return allocated_by_player;
+}
+PLAYED size_t played_held() {
+  LOCKED;
+  size_t sum = 0;
+  for (const auto &[at, bytes] : memory) sum += bytes;
+  return sum;
+}
+
+constexpr int kFresh = 0xCD;
+PLAYED cudaError_t cudaMalloc(void **to, size_t bytes) {
+  LOCKED;
+  allocated_by_player += std::this_thread::get_id() == player;
+  if (refuses_memory) return said(cudaErrorMemoryAllocation);
+  memory[ *to = std::memset(std::aligned_alloc(256, (bytes + 255) / 256 * 256), kFresh, bytes)] = bytes;
+  return cudaSuccess;
+}
+PLAYED cudaError_t cudaHostAlloc(void **to, size_t bytes, unsigned) { return cudaMalloc(to, bytes); }
+// As the runtime does, it waits for all streams; what they are to do to this memory is done before.
+PLAYED cudaError_t cudaFree(void *at) {
+  LOCKED;
+  for (auto &[handle, stream] : streams) run(stream);
+  return memory.erase(at), std::free(at), cudaSuccess;
+}
+PLAYED cudaError_t cudaFreeHost(void *at) { return cudaFree(at); }
+PLAYED cudaError_t cudaMemsetAsync(void *to, int value, size_t bytes, cudaStream_t stream) {
+  LOCKED;
+  give(stream, "fill on " + text_of(stream), [=] { std::memset(to, value, bytes); });
+  return cudaSuccess;
+}
+
 constexpr uintptr_t kFirstMade = 0x10000;
 
 PLAYED cudaError_t cudaEventCreate(cudaEvent_t *event) {
+  LOCKED;
   *event = reinterpret_cast<cudaEvent_t>(kFirstMade + made++);
   return cudaSuccess;
 }
-PLAYED cudaError_t cudaEventDestroy(cudaEvent_t event) { return events.erase(event), cudaSuccess; }
+PLAYED cudaError_t cudaEventDestroy(cudaEvent_t event) {
+  LOCKED;
+  return events.erase(event), cudaSuccess;
+}
 
 PLAYED cudaError_t cudaThreadExchangeStreamCaptureMode(cudaStreamCaptureMode *other) {
   return std::swap(mode, *other), cudaSuccess;
 }
 
 PLAYED cudaError_t cudaEventQuery(cudaEvent_t event) {
+  LOCKED;
   for (const auto &[handle, stream] : streams) unsafe += stream.captured && mode != cudaStreamCaptureModeRelaxed;
   return events[event].reached < events[event].recorded ? said(cudaErrorNotReady) : cudaSuccess;
 }
 
 // Of events that were reached; else it is an error, as in the runtime.
 PLAYED cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t begin, cudaEvent_t end) {
+  LOCKED;
   for (const Event *e : {&events[begin], &events[end]})
     if (!e->recorded || e->reached < e->recorded) return said(cudaErrorNotReady);
   *ms = events[end].at - events[begin].at;
@@ -106,6 +184,7 @@ PLAYED cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t begin, cudaEvent_
 }
 
 PLAYED cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
+  LOCKED;
   if (bad(stream) || bad(event)) return said(cudaErrorInvalidResourceHandle);
   Event &e = events[event];
   if (e.in && e.in->captured) streams[stream].captured = true;
@@ -120,17 +199,20 @@ PLAYED cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, u
 }
 
 PLAYED cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus *status) {
+  LOCKED;
   *status = streams[stream].captured ? cudaStreamCaptureStatusActive : cudaStreamCaptureStatusNone;
   return cudaSuccess;
 }
 
 PLAYED cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind, cudaStream_t stream) {
+  LOCKED;
   give(stream, "copy on " + text_of(stream), [=] { std::memcpy(to, from, bytes); });
   return cudaSuccess;
 }
 
 PLAYED cudaError_t cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from, size_t from_pitch, size_t width,
                                      size_t rows, cudaMemcpyKind, cudaStream_t stream) {
+  LOCKED;
   give(stream, "copy on " + text_of(stream), [=] {
     for (size_t i = 0; i < rows; ++i)
       std::memcpy(static_cast<char *>(to) + i * to_pitch, static_cast<const char *>(from) + i * from_pitch, width);
@@ -139,6 +221,7 @@ PLAYED cudaError_t cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from
 }
 
 PLAYED cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t *config, const void *function, void **) {
+  LOCKED;
   if (!kernels.count(function)) return said(cudaErrorInvalidDeviceFunction);
   blocks = config->gridDim.x;
   give(config->stream, "kernel on " + text_of(config->stream), [ms = kernel_ms] { now += ms; });
@@ -158,6 +241,7 @@ PLAYED cudaError_t cudaGetDeviceProperties(cudaDeviceProp *p, int) {
   return cudaSuccess;
 }
 PLAYED cudaError_t cudaGetLastError() {
+  LOCKED;
   const cudaError_t e = last;
   last = cudaSuccess;
   return e;

@@ -2,108 +2,21 @@
 
 from __future__ import annotations
 
-import ctypes
-import json
-import os
-import subprocess
-from pathlib import Path
-
 import numpy as np
 import opswap
 import pytest
-from card.evidence.abi import CPU, CUDA, Library, LibraryError, Memory
-from house.rules import ROOT
+from card.evidence.abi import CPU, CUDA, LibraryError, Memory
+from static.played import CALL, DONE, READY, SIDE, Played, link
 
 STATUS = opswap.version()["device_status"]
 pytestmark = pytest.mark.skipif("this build has no CUDA kernels" in STATUS, reason=STATUS)
 
-CALL, SIDE, READY, DONE = 0x100, 0x200, 0x300, 0x400
 BAD = 0xBAD  # a handle that the played runtime refuses
-MADE = 0x10000  # the first event of the library's own, with which it times calls
-
-
-class Played:
-    """The C ABI of the linked library, and the queues behind it."""
-
-    def __init__(self, path: Path) -> None:
-        self.library = Library(path)
-        self._lib = ctypes.CDLL(str(path))
-        self._lib.played_done.restype = ctypes.c_char_p
-
-    def reset(self) -> None:
-        self._lib.played_reset()
-
-    def run(self, stream: int) -> None:
-        self._lib.played_run(ctypes.c_void_p(stream))
-
-    def capture(self, stream: int) -> None:
-        self._lib.played_capture(ctypes.c_void_p(stream))
-
-    def wait(self, stream: int, event: int) -> None:
-        assert self._lib.cudaStreamWaitEvent(ctypes.c_void_p(stream), ctypes.c_void_p(event), 0) == 0
-
-    @property
-    def done(self) -> list[str]:
-        """What streams have done, but for the library's own timing."""
-        lines = self._lib.played_done().decode().splitlines()
-        return [line for line in lines if not (line.startswith("record") and int(line.split()[1]) >= MADE)]
-
-    @property
-    def unsafe(self) -> int:
-        """Questions that would have ended a capture."""
-        return self._lib.played_unsafe()
-
-    @property
-    def made(self) -> int:
-        """Events of the library's own."""
-        return self._lib.played_events()
-
-    def kernels_take(self, ms: float) -> None:
-        self._lib.played_kernels_take(ctypes.c_float(ms))
-
-    def forget_times(self) -> None:
-        self._lib.opswap_reset_stats()
-
-    def times(self, op: str, impl: str = "sm90") -> dict:
-        size = ctypes.c_size_t(1 << 20)
-        text = ctypes.create_string_buffer(size.value)
-        assert self._lib.opswap_stats(text, ctypes.byref(size)) == 0
-        (row,) = (row for row in json.loads(text.value)["ops"] if row["op"] == op)
-        return next(i for i in row["impls"] if i["name"] == impl)
-
-    @property
-    def sms(self) -> int:
-        return self._lib.played_sms()
-
-    def norm(self, out: np.ndarray, x: np.ndarray, weight: np.ndarray, sm_budget: int) -> int:
-        """Blocks of one rms_norm."""
-        rows = [Memory(a.ctypes.data, "float32", a.shape, (a.shape[-1], 1)[-a.ndim :], CUDA) for a in (out, x, weight)]
-        args = self.library.pack("rms_norm", [*rows, 1e-6])
-        self.library.call("rms_norm", args, "sm90", CALL, sm_budget=sm_budget)
-        return self._lib.played_blocks()
-
-    def copy(self, out: Memory, source: Memory) -> None:
-        self.library.call("copy", self.library.pack("copy", [out, source]), "sm90", CALL)
-
-    def copy_async(self, out: Memory, source: Memory, stream: int = SIDE, ready: int = READY, done: int = DONE) -> None:
-        args = self.library.pack("copy_async", [out, source, stream, ready, done])
-        self.library.call("copy_async", args, "sm90", CALL)
 
 
 def memory(array: np.ndarray, kind: int = CUDA) -> Memory:
     shape = (1, 1, 1, array.size)
     return Memory(array.ctypes.data, "float32", shape, (array.size, array.size, array.size, 1), kind)
-
-
-def link(folder: Path) -> Path:
-    build = ROOT / "build/native-work"
-    objects = [*build.glob("sm90/*.o"), *build.glob("CMakeFiles/opswap.dir/**/*.o")]
-    cuda = Path(os.environ["OPSWAP_NVCC"]).resolve().parent.parent
-    headers = [f"-isystem{cuda / p}" for p in ("include", "targets/x86_64-linux/include")]
-    source, out = ROOT / "test/static/played_cudart.cpp", folder / "libplayed.so"
-    command = ["g++", "-std=c++20", "-O1", "-shared", "-fPIC", "-Wl,-z,defs", *headers, str(source)]
-    subprocess.run([*command, *map(str, objects), "-lpthread", "-o", str(out)], check=True)
-    return out
 
 
 @pytest.fixture(scope="module")

@@ -547,7 +547,7 @@ export interface RankShadow {
   took_ns: number;
   /** calls since it started */
   seen: number;
-  /** calls that were chosen and left out all the same, by reason: quota, time, memory, size, device, busy, buckets */
+  /** calls that were chosen and left out all the same, by reason: quota, time, memory, size, device, capture, busy, buckets */
   left_out: Record<string, number>;
   /** by shape bucket */
   buckets: BucketCount[];
@@ -589,7 +589,7 @@ export interface RankRecording {
   waiting_bytes: number;
   /** calls since it started */
   seen: number;
-  /** calls that were chosen and left out all the same, by reason: quota, time, memory, size, device, busy, buckets */
+  /** calls that were chosen and left out all the same, by reason: quota, time, memory, size, device, capture, busy, buckets */
   left_out: Record<string, number>;
   /** by shape bucket */
   buckets: BucketCount[];

@@ -1,16 +1,22 @@
-// What native/core/device_times.cpp uses of the CUDA runtime, for a build without it; main.cpp plays it.
+// What of the CUDA runtime the library's host side uses to time, copy and watch, for builds without it; the programs of
+// this suite that need it play it.
 #pragma once
+
+#include <cstddef>
 
 struct PlayedEvent;
 struct PlayedStream;
 using cudaEvent_t = PlayedEvent *;
 using cudaStream_t = PlayedStream *;
 
-enum cudaError_t { cudaSuccess = 0, cudaErrorNotReady = 600 };
+enum cudaError_t { cudaSuccess = 0, cudaErrorMemoryAllocation = 2, cudaErrorNotReady = 600 };
 enum cudaStreamCaptureStatus { cudaStreamCaptureStatusNone, cudaStreamCaptureStatusActive };
 enum cudaStreamCaptureMode { cudaStreamCaptureModeGlobal, cudaStreamCaptureModeRelaxed };
+enum cudaMemcpyKind { cudaMemcpyDefault = 4 };
+constexpr unsigned cudaHostAllocPortable = 1;
 
 cudaError_t cudaGetLastError();
+cudaError_t cudaSetDevice(int device);
 cudaError_t cudaThreadExchangeStreamCaptureMode(cudaStreamCaptureMode *mode);
 cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus *status);
 cudaError_t cudaEventCreate(cudaEvent_t *event);
@@ -18,3 +24,9 @@ cudaError_t cudaEventDestroy(cudaEvent_t event);
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream);
 cudaError_t cudaEventQuery(cudaEvent_t event);
 cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t begin, cudaEvent_t end);
+cudaError_t cudaMalloc(void **to, size_t bytes);
+cudaError_t cudaHostAlloc(void **to, size_t bytes, unsigned flags);
+cudaError_t cudaFree(void *at);
+cudaError_t cudaFreeHost(void *at);
+cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream);
+cudaError_t cudaMemsetAsync(void *to, int value, size_t bytes, cudaStream_t stream);
