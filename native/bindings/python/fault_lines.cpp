@@ -36,7 +36,7 @@ void set_lines(int fd, const std::vector<std::tuple<uintptr_t, uintptr_t, std::s
   regions.clear();
   for (const auto &[begin, end, line] : given) regions.push_back({begin, end, line});
   descriptor = fd;
-  struct sigaction action {};
+  struct sigaction action{};
   action.sa_sigaction = &on_fault;
   action.sa_flags = SA_SIGINFO;
   ::sigaction(SIGSEGV, &action, nullptr);
