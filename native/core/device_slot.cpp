@@ -1,5 +1,5 @@
 // The slot over the CUDA runtime: asynchronous copies, fills and events; without CUDA and on the emulator it is never
-// free. Run on played runtimes alone so far (test/static, test/native/suite/played).
+// free. Run on played runtimes alone so far (test/static, test/native/suite/device_shadow).
 #include "device_slot.h"
 
 #include <algorithm>

@@ -23,8 +23,8 @@ def op(**changed: object) -> Op:
 
 def test_index_and_slots_reach_the_library() -> None:
     (args,) = (line for line in tables(op()) if "_args[]" in line)
-    assert '{"key", false, false, -1, -1}' in args
-    assert '{"key_cache", true, true, 4, 2}, {"value_cache", true, true, 4, 2}' in args
+    assert '{"key", false, false, false, -1, -1}' in args
+    assert '{"key_cache", true, true, false, 4, 2}, {"value_cache", true, true, false, 4, 2}' in args
 
 
 @pytest.mark.parametrize(

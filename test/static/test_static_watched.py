@@ -29,6 +29,7 @@ def linked(tmp_path_factory: pytest.TempPathFactory) -> Played:
 def played(linked: Played) -> Played:
     linked.reset()
     linked.kernels_take(0)
+    assert comes(lambda: linked.held == 0), "what the test before had is given back by another thread"
     return linked
 
 
