@@ -1,36 +1,9 @@
 /** What engines did by themselves, in the audit: each event once. */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
-import { afterAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { type AuditEntry, FileAudit, MemoryAudit } from "../../ts-client/src/experiments/index.js";
-
-const made: string[] = [];
-afterAll(() => {
-  for (const dir of made) rmSync(dir, { recursive: true });
-});
-
-function folder(): string {
-  const dir = mkdtempSync(path.join(tmpdir(), "oa"));
-  made.push(dir);
-  return dir;
-}
-
-function entry(to: string): AuditEntry {
-  return {
-    who: { user: "test", uid: 1, host: "here" },
-    action: "use",
-    outcome: "asked",
-    engine: "e",
-    from: null,
-    to: { rms_norm: to },
-    why: null,
-    ticket: null,
-    epoch: null,
-    build: null,
-    error: null,
-  };
-}
+import { entry, folder } from "./audits.js";
 
 /** The n-th of what an engine did by itself. */
 function event(n: number, journal = "j"): AuditEntry {

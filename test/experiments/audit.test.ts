@@ -5,21 +5,18 @@ import {
   appendFileSync,
   chmodSync,
   mkdirSync,
-  mkdtempSync,
   readFileSync,
   rmSync,
   statSync,
   truncateSync,
   writeFileSync,
 } from "node:fs";
-import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { afterAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import type { OpswapClient } from "../../ts-client/src/client/types.js";
 import {
   type About,
-  type AuditEntry,
   type AuditStore,
   auditedSwitch,
   FileAudit,
@@ -27,33 +24,7 @@ import {
 } from "../../ts-client/src/experiments/index.js";
 import { OpswapError } from "../../ts-client/src/types/errors.js";
 import { uniform } from "../bench/_series.mjs";
-
-const made: string[] = [];
-afterAll(() => {
-  for (const dir of made) rmSync(dir, { recursive: true });
-});
-
-function folder(): string {
-  const dir = mkdtempSync(path.join(tmpdir(), "oa"));
-  made.push(dir);
-  return dir;
-}
-
-function entry(to: string): AuditEntry {
-  return {
-    who: { user: "test", uid: 1, host: "here" },
-    action: "use",
-    outcome: "asked",
-    engine: "e",
-    from: null,
-    to: { rms_norm: to },
-    why: "naïve \u2028 text",
-    ticket: null,
-    epoch: null,
-    build: null,
-    error: null,
-  };
-}
+import { entry, folder } from "./audits.js";
 
 async function filled(records: number): Promise<FileAudit> {
   const audit = new FileAudit(folder());
