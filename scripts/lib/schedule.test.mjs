@@ -118,6 +118,7 @@ describe("Python tests", () => {
       adapters: ["test/adapters/common/test_every_adapter.py"],
       vllm: ["test/adapters/vllm/test_switch.py", "test/adapters/common/test_control.py"],
       sglang: ["test/adapters/sglang/test_layers.py"],
+      "sglang-engine": ["test/adapters/sglang/test_engine_switch.py"],
       loaders: ["test/loaders/test_loaders.py"],
       torch: ["test/ops/test_torch_ops.py", "test/gpu/test_torch_measure.py"],
       emulated: ["test/ops/test_emulated.py"],

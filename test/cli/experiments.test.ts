@@ -85,7 +85,10 @@ describe("opswap use", () => {
     engine = await fakeEngine(dir, "engine");
   });
   afterAll(() => engine.stop());
-  const audit = path.join(env.OPSWAP_STATE_DIR, "audit.jsonl");
+  // An audit of its own: refusals of other verbs are records too.
+  const own = { ...env, OPSWAP_STATE_DIR: file("used") };
+  const run = (...args: string[]) => opswap(args, own);
+  const audit = path.join(own.OPSWAP_STATE_DIR, "audit.jsonl");
 
   it("is in the audit: who, why, from what, and a refusal with its code", async () => {
     expect((await run("use", "rms_norm", "ref", "--reason", "NaNs", "--ticket", "T-1")).code).toBe(0);
