@@ -15,7 +15,8 @@ export function page(engine: string): Page {
 
 /** Blocks of lines for a shell. */
 export function blocks({ text }: Page): string[] {
-  return [...text.matchAll(/^```\n(.*?)^```$/gms)].map(([, block = ""]) => block);
+  const found = text.matchAll(/^( *)```\n(.*?)^\1```$/gms);
+  return [...found].map(([, indent = "", block = ""]) => block.replace(new RegExp(`^${indent}`, "gm"), ""));
 }
 
 /** Lines of opswap, as words. */
