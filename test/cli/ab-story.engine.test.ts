@@ -108,7 +108,7 @@ describe("a user's kernel on a live engine", () => {
     const metrics = ", metrics: [{name: safety}, {name: numerics}]";
     const name = await applied("good", metrics);
     await run(["ab", "start", name, "--guarded"]);
-    await expect.poll(active, { timeout: 20_000 }).toBe("good");
+    await expect.poll(active, { timeout: 60_000 }).toBe("good");
     expect((await opswap(["ab", "watch", name], env)).code).toBe(0);
     const samples = await samplesOf(name);
     expect(samples).toMatchObject({ candidate: "good", candidate_digest: goodDigest });
@@ -122,11 +122,11 @@ describe("a user's kernel on a live engine", () => {
     await run(["quarantine", OP, "rare"]);
     const name = await applied("rare");
     await run(["ab", "start", name, "--guarded"]);
-    await expect.poll(active, { timeout: 20_000 }).toBe("rare");
+    await expect.poll(active, { timeout: 60_000 }).toBe("rare");
     await ask(vllm.url, `${"the same words again and again, ".repeat(30)} What is the capital of France?`);
     const watched = await opswap(["ab", "watch", name], env);
     expect(watched, watched.out + watched.err).toMatchObject({ code: 1 });
-    expect(watched.out + watched.err).toMatch(/failed: T(?:128|256|512) I2048 bfloat16: numerics/);
+    expect(watched.out + watched.err).toMatch(/failed: T(?:256|512) I2048 bfloat16: numerics/);
     expect(await active()).toBe("cpu");
     await run(["ab", "promote", name], 1);
   });

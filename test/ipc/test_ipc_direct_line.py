@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ import zmq
 from opswap.ipc.direct_line import SUFFIX, DirectLine, RankLine
 
 LIMIT_S = 5.0
+#: Longer than anything waits on its own for a line that is busy.
+BUSY_S = 1.5
 
 
 def run_lines(
@@ -67,6 +70,24 @@ def test_an_answer_that_cannot_be_given_becomes_a_refusal(runtime: Path, answer:
     got, _ = run_lines([lambda _method, _args: answer()], lambda line: line.call("status", ()))
     assert (got[0]["rank"], got[0]["ok"], got[0]["code"]) == (0, False, code)
     assert told in got[0]["reason"]
+
+
+def test_a_late_answer_waits_for_the_line_as_long_as_that_is_busy(runtime: Path) -> None:
+    registered = threading.Event()
+
+    def answer(method: str, _args: tuple[Any, ...]) -> dict[str, Any]:
+        if method == "register":
+            registered.set()
+            return {"late": True}
+        assert registered.wait(LIMIT_S)
+        time.sleep(BUSY_S)
+        return {}
+
+    async def work(line: DirectLine) -> list[list[dict[str, Any]]]:
+        return await asyncio.gather(line.call("register", ()), line.call("report", ()))
+
+    got, _ = run_lines([answer], work)
+    assert got == [[{"rank": 0, "ok": True, "late": True}], [{"rank": 0, "ok": True}]]
 
 
 def test_a_rank_that_is_silent_holds_up_only_who_waits_for_it(runtime: Path) -> None:

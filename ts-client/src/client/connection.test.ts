@@ -1,3 +1,4 @@
+import net from "node:net";
 import path from "node:path";
 import { Packr, Unpackr } from "msgpackr";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -12,6 +13,9 @@ interface Asked {
   deadline: number;
 }
 type Answer = Record<string, unknown> | Buffer | undefined;
+
+/** A client takes a peer without a listening socket for gone before that. */
+const LONGER_THAN_NOBODY_MS = 2_500;
 
 const packr = new Packr({ useRecords: false });
 const unpackr = new Unpackr({ useRecords: false, int64AsType: "number" });
@@ -71,8 +75,8 @@ async function serve(answer: (asked: Asked) => Answer): Promise<Fake> {
   return fake;
 }
 
-function connect(): Connection {
-  const connection = new Connection(path.join(folder.dir, "e.sock"), "test");
+function connect(socket = path.join(folder.dir, "e.sock")): Connection {
+  const connection = new Connection(socket, "test");
   connections.push(connection);
   return connection;
 }
@@ -121,6 +125,28 @@ describe("connection", () => {
 
   test("nobody there is an error, not a wait", async () => {
     await expect(connect().hello()).rejects.toMatchObject({ code: "OPSWAP_E_NOT_RUNNING" });
+  });
+
+  test("whoever listens is waited for as long as the request is, however late the greeting comes", async () => {
+    await serve((asked) => hello(asked) ?? ok(asked, { manifest: 1 }));
+    const slow = path.join(folder.dir, "slow.sock");
+    const server = net.createServer((client) => {
+      const through = () => client.pipe(net.connect(path.join(folder.dir, "e.sock"))).pipe(client);
+      setTimeout(through, LONGER_THAN_NOBODY_MS);
+    });
+    await new Promise<void>((listening) => server.listen(slow, listening));
+    const connection = connect(slow);
+    expect(await connection.request("manifest", {}, 10_000)).toEqual({ manifest: 1 });
+    server.close();
+  });
+
+  test("whoever listens and never answers is a time-out", async () => {
+    const mute = path.join(folder.dir, "mute.sock");
+    const server = net.createServer(() => {});
+    await new Promise<void>((listening) => server.listen(mute, listening));
+    const asked = connect(mute).request("manifest", {}, LONGER_THAN_NOBODY_MS);
+    await expect(asked).rejects.toMatchObject({ code: "OPSWAP_E_TIMEOUT" });
+    server.close();
   });
 
   test.each([

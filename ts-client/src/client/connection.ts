@@ -8,8 +8,11 @@ import { decode, encode } from "./wire.js";
 const HELLO_TIMEOUT_MS = 5_000;
 /** Loaded by the first connection: at exit ZeroMQ can hold a process up, also one that never talked. */
 const zeromq = () => createRequire(import.meta.url)("zeromq") as typeof import("zeromq");
-/** How long a message waits for a connection; past it the peer is taken to be gone. */
+/** How long a message waits for a connection; past it a peer that has no listening socket is taken to be gone. */
 const CONNECT_TIMEOUT_MS = 2_000;
+
+/** Nothing took a message within the time for sending: there is no connection yet, or the peer does not read. */
+const isFull = (cause: unknown) => (cause as { code?: string }).code === "EAGAIN";
 
 interface Pending {
   settle(error: unknown, result?: unknown): void;
@@ -31,6 +34,8 @@ export class Connection {
   #sending: Promise<void> = Promise.resolve();
   #greeted: Promise<Verbs["hello"]["result"]> | undefined;
   #closed = false;
+  /** Whether somebody listens there, who on a busy machine may take seconds to say so. */
+  #listened = false;
 
   /** `explain` may know more of an error of a request than that nothing came back. */
   constructor(socketPath: string, client: string, explain = (error: unknown) => error) {
@@ -46,14 +51,20 @@ export class Connection {
       reconnectMaxInterval: 1_000,
       maxMessageSize: LIMITS.reply_bytes,
     });
+    this.#socket.events.on("connect", () => {
+      this.#listened = true;
+    });
+    this.#socket.events.on("connect:retry", () => {
+      this.#listened = false;
+    });
     this.#socket.events.on("disconnect", () => this.#lost());
     this.#socket.connect(this.#address);
     void this.#read();
   }
 
-  /** Says hello, once per connection. */
-  hello(): Promise<Verbs["hello"]["result"]> {
-    this.#greeted ??= this.#ask("hello", { protocol: PROTOCOL, client: this.#client }, HELLO_TIMEOUT_MS);
+  /** Says hello, once per connection; on a busy machine the answer to it takes as long as any other. */
+  hello(timeoutMs = HELLO_TIMEOUT_MS): Promise<Verbs["hello"]["result"]> {
+    this.#greeted ??= this.#ask("hello", { protocol: PROTOCOL, client: this.#client }, timeoutMs);
     this.#greeted.catch(() => {
       this.#greeted = undefined;
     });
@@ -83,7 +94,7 @@ export class Connection {
     fields: Verbs[V]["request"],
     timeoutMs: number,
   ): Promise<Verbs[V]["result"]> {
-    const greeted = this.hello();
+    const greeted = this.hello(Math.max(HELLO_TIMEOUT_MS, timeoutMs));
     if (this.#pending.size > 1) await greeted;
     const answer = this.#ask(verb, fields, timeoutMs);
     answer.catch(() => {});
@@ -137,13 +148,14 @@ export class Connection {
 
   /** Never rejects: a failure belongs to the request. A request that has timed out meanwhile is not sent. */
   async #send(id: number, frame: Buffer): Promise<void> {
-    const pending = this.#pending.get(id);
-    if (!pending) return;
-    try {
-      await this.#socket.send(frame);
-    } catch (cause) {
-      const message = `${this.#address}: nobody took the connection`;
-      pending.settle(new OpswapError("OPSWAP_E_NOT_RUNNING", message, { cause }));
+    for (let pending = this.#pending.get(id); pending; pending = this.#pending.get(id)) {
+      try {
+        return await this.#socket.send(frame);
+      } catch (cause) {
+        if (this.#listened && isFull(cause)) continue;
+        const message = `${this.#address}: nobody took the connection`;
+        pending.settle(new OpswapError("OPSWAP_E_NOT_RUNNING", message, { cause }));
+      }
     }
   }
 
@@ -182,6 +194,7 @@ export class Connection {
   }
 
   #lost(): void {
+    this.#listened = false;
     this.#greeted = undefined;
     const message = `${this.#address}: the connection was lost; whether the request ran is not known`;
     this.#fail(new OpswapError("OPSWAP_E_NOT_RUNNING", message));

@@ -92,7 +92,7 @@ export class ZmqClient implements OpswapClient {
     const client = new ZmqClient(found, options);
     if (options.atOnce) return client;
     try {
-      await client.#connection.hello();
+      await client.#connection.hello(client.#timeoutMs);
       return client;
     } catch (error) {
       await client.close();
