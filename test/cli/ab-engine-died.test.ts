@@ -22,7 +22,7 @@ async function guarded(name: string) {
   expect(started, started.err).toMatchObject({ code: 0 });
   const runs = path.join(state, "experiments", name, "runs");
   const of = () => JSON.parse(readFileSync(path.join(runs, readdirSync(runs)[0] ?? "", "run.json"), "utf8"));
-  await expect.poll(() => of().look?.samples ?? 0, { timeout: 20_000 }).toBeGreaterThan(0);
+  await expect.poll(() => of().look?.samples ?? 0, { timeout: 60_000 }).toBeGreaterThan(0);
   return {
     engine,
     killEngine: () => process.kill(of().engine_process.pid, "SIGKILL"),

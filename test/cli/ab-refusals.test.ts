@@ -243,9 +243,9 @@ describe("what was stored, and is another now", () => {
     const [id = ""] = readdirSync(runs());
     rmSync(path.join(runs(), id), { recursive: true });
     writeFileSync(path.join(runs(), id), "no folder");
-    await expect.poll(() => active("silu_and_mul"), { timeout: 6000 }).toBe("cpu");
+    await expect.poll(() => active("silu_and_mul"), { timeout: 60_000 }).toBe("cpu");
     const shadows = async () => (await json("shadow", "status", "silu_and_mul")).ranks[0].running;
-    await expect.poll(shadows, { timeout: 6000 }).toBe(false);
+    await expect.poll(shadows, { timeout: 60_000 }).toBe(false);
   });
 
   it("starts anew at once where the controller was killed, whose shadow is left", async () => {

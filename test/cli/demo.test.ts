@@ -34,10 +34,10 @@ it("what the demo serves ends with it, also when it is killed", async () => {
     stdio: "inherit",
   });
   const pids = () => (existsSync(path.join(dir, "pids")) ? readFileSync(path.join(dir, "pids"), "utf8") : "");
-  await expect.poll(pids, { timeout: 25_000 }).toMatch(/server/);
+  await expect.poll(pids, { timeout: 60_000 }).toMatch(/server/);
   const lines = pids().trim().split("\n");
   const alive = () => lines.map((line) => Number.parseInt(line, 10)).filter((pid) => startTime(pid) !== null);
   expect(alive()).toHaveLength(2);
   demo.kill("SIGKILL");
-  await expect.poll(alive, { timeout: 25_000 }).toEqual([]);
+  await expect.poll(alive, { timeout: 60_000 }).toEqual([]);
 });

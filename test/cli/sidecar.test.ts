@@ -47,7 +47,7 @@ it("a sidecar ends with the command that was killed, and its name is free", asyn
   const { pid } = named("first") ?? { pid: 0 };
   expect(pid).not.toBe(first.pid);
   await stop(first, "SIGKILL");
-  await expect.poll(() => startTime(pid), { timeout: 25_000 }).toBeNull();
+  await expect.poll(() => startTime(pid), { timeout: 60_000 }).toBeNull();
   expect(named("first")).toBeUndefined();
   await stop(await sidecar("--name", "first"), "SIGTERM");
 });

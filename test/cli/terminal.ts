@@ -58,7 +58,7 @@ export class Terminal {
   }
 
   /** Waits until the screen shows `text`; the screen is in the error when it never does. */
-  async shows(text: RegExp, timeout = 20_000): Promise<void> {
+  async shows(text: RegExp, timeout = 60_000): Promise<void> {
     await vi.waitFor(
       () => {
         if (!text.test(this.lines.join("\n")))
@@ -74,7 +74,7 @@ export class Terminal {
         if (this.exitCode === undefined) throw new Error("still running");
         return this.exitCode;
       },
-      { timeout: 20_000 },
+      { timeout: 60_000 },
     );
   }
 

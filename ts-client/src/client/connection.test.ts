@@ -85,14 +85,14 @@ describe("connection", () => {
   test("says hello once, before anything else", async () => {
     const fake = await serve((asked) => hello(asked) ?? ok(asked, { manifest: 1 }));
     const connection = connect();
-    await Promise.all([1, 2, 3].map(() => connection.request("manifest", {}, 1_000)));
+    await Promise.all([1, 2, 3].map(() => connection.request("manifest", {}, 10_000)));
     expect(fake.asked.map((asked) => asked.verb)).toEqual(["hello", "manifest", "manifest", "manifest"]);
     expect(fake.asked.at(-1)?.deadline).toBeGreaterThan(Date.now() - 1_000);
   });
 
   test("a refused hello is the error of the request", async () => {
     await serve((asked) => no(asked, "OPSWAP_E_PROTOCOL"));
-    const refused = connect().request("manifest", {}, 1_000);
+    const refused = connect().request("manifest", {}, 10_000);
     await expect(refused).rejects.toMatchObject({ code: "OPSWAP_E_PROTOCOL", remedy: "do" });
   });
 
@@ -155,14 +155,16 @@ describe("connection", () => {
     ["a result that is not as declared", (asked: Asked) => ok(asked, { ranks: [{ rank: "zero" }] })],
   ])("%s", async (_name, answer: (asked: Asked) => Answer) => {
     await serve((asked) => hello(asked) ?? answer(asked));
-    const refused = connect().request("ops", {}, 1_000);
+    const refused = connect().request("ops", {}, 10_000);
     await expect(refused).rejects.toMatchObject({ code: "OPSWAP_E_MESSAGE" });
   });
 
   test("a key like __proto__ in a reply pollutes nothing", async () => {
     const choice = JSON.parse('{"__proto__": {"planted": 1}, "rms_norm": "ref"}');
     await serve((asked) => hello(asked) ?? ok(asked, { manifest: { choice } }));
-    const { manifest } = (await connect().request("manifest", {}, 1_000)) as { manifest: { choice: object } };
+    const { manifest } = (await connect().request("manifest", {}, 10_000)) as {
+      manifest: { choice: object };
+    };
     expect(manifest.choice).toMatchObject({ rms_norm: "ref" });
     expect(Object.getPrototypeOf(manifest.choice)).toBe(Object.prototype);
     expect(({} as Record<string, unknown>).planted).toBeUndefined();
@@ -170,7 +172,7 @@ describe("connection", () => {
 
   test("integers beyond 32 bits stay numbers", async () => {
     await serve((asked) => hello(asked) ?? ok(asked, { op: "x", impl: "y", elapsed_ns: 5e12 }));
-    const result = await connect().request("call", { op: "x", args: [] }, 1_000);
+    const result = await connect().request("call", { op: "x", args: [] }, 10_000);
     expect(result.elapsed_ns).toBe(5e12);
   });
 
@@ -183,7 +185,7 @@ describe("connection", () => {
       }
       return greetings < 2 ? no(asked, "OPSWAP_E_HELLO") : ok(asked, { manifest: 1 });
     });
-    expect(await connect().request("manifest", {}, 1_000)).toEqual({ manifest: 1 });
+    expect(await connect().request("manifest", {}, 10_000)).toEqual({ manifest: 1 });
     expect(fake.asked.map((asked) => asked.verb)).toEqual(["hello", "manifest", "hello", "manifest"]);
   });
 
@@ -196,7 +198,7 @@ describe("connection", () => {
     first.close();
     await refused;
     const second = await serve((asked) => hello(asked) ?? ok(asked, { manifest: 2 }));
-    expect(await connection.request("manifest", {}, 1_000)).toEqual({ manifest: 2 });
+    expect(await connection.request("manifest", {}, 10_000)).toEqual({ manifest: 2 });
     expect(second.asked.map((asked) => asked.verb)).toEqual(["hello", "manifest"]);
   });
 
