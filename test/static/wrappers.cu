@@ -2,6 +2,7 @@
 // use, so that its asm is assembled.
 #include "kernels/wrap_copies.h"
 #include "kernels/wrap_lanes.h"
+#include "kernels/wrap_math.h"
 #include "kernels/wrap_products.h"
 #include "kernels/wrap_sync.h"
 

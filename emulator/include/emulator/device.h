@@ -88,6 +88,7 @@ template <class T, class Fold>
 
 }  // namespace opswap::emu
 
+#include "emulator/approx.h"
 #include "emulator/async.h"
 #include "emulator/cluster.h"
 #include "emulator/cuda.h"
