@@ -358,4 +358,4 @@ HOLES = (
         "plain;tsan",
     ),
 )
-CLEAN = ("gemm", "rms_norm", "tile", "norm_rows", "cluster_sum")
+CLEAN = ("gemm", "rms_norm", "tile", "norm_rows", "cluster_sum", "overlap")
