@@ -1,0 +1,113 @@
+"""The tables of `npm run sass`."""
+
+from __future__ import annotations
+
+from roofline.occupancy import WARP, WARPS, occupancy
+from sass.compiled import CompiledKernel
+from sass.memory import copies, parts
+from sass.occupied import DEVICES, LATENCY_NS, bounds
+from sass.products import main_loops, together
+
+Named = tuple[str, CompiledKernel]
+LOADS = [
+    "of",
+    "kernel",
+    "regs",
+    "stack",
+    "threads",
+    "on SM",
+    "limit",
+    "part",
+    "issue",
+    "loads",
+    "stores",
+    "under way",
+    "x16",
+]
+PRODUCTS = (
+    "of kernel regs stack loop WGs tensor issue /100 mufu shared waits BAR SYNCS overlapped alternating alone busiest"
+)
+LEGEND_LOADS = f"""threads: of a block, on SM: that an SM holds by registers and static shared memory, and what limits them. part: a loop
+without the loops in it, or the whole kernel; that which loads most comes first. issue: its instructions, loads, stores:
+bytes of a thread; both sides of a branch count. under way: the most bytes of loads that a thread waits for at once, x16:
+loads of 16 bytes. {"/".join(DEVICES)}: bytes under way on an SM over its share of bandwidth times {LATENCY_NS} ns
+(assumed); below 1 the latency bounds it."""
+LEGEND_PRODUCTS = """One pass of an innermost loop with products, for one warp of each of its warpgroups. tensor, issue, mufu, shared: cycles of a
+sub-partition; /100: issue slots for 100 tensor cycles; waits: for products with nothing else under way, and with a group
+under way; BAR, SYNCS: named barriers, mbarrier operations. overlapped, alternating, alone: the tensor cores' use if all
+warpgroups overlap, if one fills the other's gaps, if nothing overlaps. A bracket to compare ingredients by, no prediction:
+latency of memory and barriers, clocks, caches and launches are not in it."""
+
+
+def lined(rows: list[list[str]]) -> str:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return "\n".join("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+
+
+def load_rows(of: str, kernel: CompiledKernel, shared: int, whole: bool) -> list[list[str]]:
+    held = occupancy(kernel.registers, kernel.shared + shared, kernel.threads)
+    on_sm = min(held.blocks * -(-kernel.threads // WARP), WARPS) * WARP
+    what = [of, kernel.short, str(kernel.registers), str(kernel.stack), str(kernel.threads), str(on_sm), held.limit]
+    rows = []
+    for part in parts(kernel.graph)[: None if whole else 1]:
+        bound = [f"{b:.2f}" for b in bounds(part.under.bytes, on_sm).values()]
+        where = f"loop {part.at:#x}" if part.is_loop else "whole"
+        sizes = [str(n) for n in (part.issue, part.loaded, part.stored, part.under.bytes, part.under.wide)]
+        rows.append([*what, where, *sizes, *bound])
+    return rows
+
+
+def product_rows(of: str, kernel: CompiledKernel) -> list[list[str]]:
+    rows = []
+    for number, loop in enumerate(main_loops(kernel.graph)):
+        t = together([(loop, kernel.math_warpgroups)])
+        shapes = "+".join(f"{n} {shape}" for shape, n in loop.shapes.items())
+        figures = [t.tensor, t.issue, round(loop.issue_per_100, 1), t.mufu, t.shared]
+        waits = f"{t.waits_idle}/{t.waits_under_way}"
+        uses = [f"{u:.3f}" for u in (t.overlapped, t.alternating, t.alone)]
+        rows.append(
+            [
+                of,
+                kernel.short,
+                str(kernel.registers),
+                str(kernel.stack),
+                f"{number}: {shapes}",
+                str(kernel.math_warpgroups),
+            ]
+            + [*map(str, figures), waits, str(t.named_barriers), str(t.mbarriers), *uses]
+            + [f"{t.busiest} {t.busiest_share:.2f}"]
+        )
+    return rows
+
+
+def remarks(of: str, kernel: CompiledKernel, has_loads: bool, has_loops: bool) -> list[str]:
+    found = []
+    if kernel.stack:
+        found.append(f"{kernel.stack} bytes of stack")
+    if unseen := copies(kernel.code):
+        found.append(f"{', '.join(unseen)}: their bytes are not among those under way")
+    if any(i.name in ("BRX", "JMX") for i in kernel.code):
+        found.append("branches by a table: loops behind them are not seen")
+    if not has_loops and any(i.code.startswith(("HGMMA", "QGMMA", "IGMMA")) for i in kernel.code):
+        found.append("products, but no main loop")
+    elif not has_loops and not has_loads:
+        found.append("neither a main loop nor loads from global memory")
+    return [f"{of} {kernel.short}: {text}" for text in found]
+
+
+def shown(kernels: list[Named], shared: int, whole: bool) -> str:
+    """`whole`: every part with loads, not only the one that loads most."""
+    loads = [LOADS + list(DEVICES)]
+    products = [PRODUCTS.split()]
+    notes: list[str] = []
+    for of, kernel in kernels:
+        own_loads, own_products = load_rows(of, kernel, shared, whole), product_rows(of, kernel)
+        notes += remarks(of, kernel, bool(own_loads), bool(own_products))
+        loads += own_loads
+        products += own_products
+    texts = []
+    if len(loads) > 1:
+        texts += [lined(loads), LEGEND_LOADS]
+    if len(products) > 1:
+        texts += [lined(products), LEGEND_PRODUCTS]
+    return "\n\n".join([*texts, *(["\n".join(notes)] if notes else [])])
