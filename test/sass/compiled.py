@@ -42,7 +42,7 @@ class CompiledKernel:
         """Those of a full block, less the one that loads where registers are handed between them."""
         groups = max(1, self.threads // WARPGROUP)
         handed = any(i.name == "USETMAXREG" for i in self.code)
-        return groups - 1 if handed and groups > 2 else groups
+        return groups - 1 if handed and groups > 1 else groups
 
 
 def short_name(name: str) -> str:

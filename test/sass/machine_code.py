@@ -1,5 +1,5 @@
-"""The machine code of compiled kernels as `cuobjdump -sass` prints it: per function the instructions with what their control
-words say of scoreboards."""
+"""The machine code of compiled kernels as `cuobjdump -sass` prints it: per function the instructions, with what their
+control words say of scoreboards."""
 
 from __future__ import annotations
 
@@ -93,10 +93,12 @@ def parse(dump: str) -> dict[str, list[Instruction]]:
     return found
 
 
-def run(*command: str | Path) -> str:
-    return subprocess.run(
-        [str(c) for c in command], check=True, capture_output=True, text=True, errors="replace"
-    ).stdout
+def run(*command: str | Path, cwd: Path | None = None) -> str:
+    texts = [str(c) for c in command]
+    ran = subprocess.run(texts, capture_output=True, text=True, errors="replace", cwd=cwd, check=False)
+    if ran.returncode:
+        raise UnknownCode(f"{texts[0]} ended with {ran.returncode}: {(ran.stderr or ran.stdout).strip()}")
+    return ran.stdout
 
 
 def functions(cuobjdump: Path, path: Path) -> dict[str, list[Instruction]]:

@@ -1,5 +1,5 @@
-"""Loads from global memory that a thread has outstanding, by the scoreboards in the control words, along the
-ways through a function's blocks: what an `if` without an `else` guards is done, so that a row is as long as registers hold."""
+"""Loads from global memory that a thread has outstanding, by the scoreboards in the control words, along the ways
+through a function's blocks. What an `if` without an `else` guards is done: a row is as long as registers hold."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Cycles of tensor cores and of the other pipes, per SM sub-partition: the model that `npm run sass` compares kernels by.
+"""Cycles of tensor cores and of the other pipes, per SM sub-partition: what `npm run sass` compares kernels by.
 
 A sub-partition holds one warp of each warpgroup, and issues one instruction a clock. Products: 4096 bf16 and 8192 FP8
 FLOP per clock and SM, which is H100's data sheet at 1830 MHz over 132 SMs. Other pipes: results per clock and SM of the
-throughput table of NVIDIA's CUDA programming guide for compute capability 9.0; shared memory moves 128 bytes a clock, for
-all four sub-partitions together, so that a warp's 4 bytes per lane are one clock of it and four of a sub-partition's share.
+throughput table of NVIDIA's CUDA programming guide for compute capability 9.0. Shared memory moves 128 bytes a clock for
+all four sub-partitions together: 4 bytes of each lane of a warp are one clock of it, and four of a sub-partition's share.
 """
 
 from __future__ import annotations
@@ -15,12 +15,19 @@ from sass.machine_code import Instruction
 
 _PRODUCT = re.compile(r"^([HQI])GMMA\.64x(\d+)x(\d+)\.")
 _A_IN_REGISTERS = re.compile(r"^R\d+\S*, R\d+\S*, gdesc")
-_ALU = frozenset(
-    ["FMNMX", "FSETP", "FSEL", "ISETP", "IADD3", "LOP3", "SHF", "SEL", "PRMT", "LEA", "IMNMX", "VIMNMX", "PLOP3", "IABS", "F2FP", "LOP", "VIADD", "P2R", "R2P", "MOV", "FCHK", "FSWZADD", "HMNMX2", "VIADDMNMX", "I2FP"]
+_ALU = (
+    "FMNMX FSETP FSEL ISETP IADD3 LOP3 SHF SEL PRMT LEA IMNMX VIMNMX PLOP3 IABS F2FP LOP VIADD P2R R2P MOV FCHK FSWZADD "
+    "HMNMX2 VIADDMNMX I2FP"
 )
-_FMA = dict.fromkeys(["FFMA", "FMUL", "FADD", "HFMA2", "HADD2", "HMUL2"], 1) | {"IMAD": 2}
-_MUFU = frozenset(("MUFU", "F2F", "F2I", "I2F", "POPC", "FLO"))
-_LANES = frozenset(("SHFL", "REDUX", "VOTE"))
+_FMA = "FFMA FMUL FADD HFMA2 HADD2 HMUL2"
+#: Of one instruction of a warp; where the width counts, of 4 bytes a lane.
+_PIPES = {
+    **{name: ("fma", 1) for name in _FMA.split()},
+    **{name: ("alu", 2) for name in _ALU.split()},
+    **{name: ("mufu", 8) for name in ("MUFU", "F2F", "F2I", "I2F", "POPC", "FLO")},
+    **{name: ("shared", 4) for name in ("SHFL", "REDUX", "VOTE", "LDS", "STS", "LDSM", "STSM")},
+    "IMAD": ("fma", 2),
+}
 
 
 @dataclass(frozen=True)
@@ -56,16 +63,9 @@ def product(i: Instruction) -> Product | None:
 
 def pipe(i: Instruction) -> tuple[str, int] | None:
     """The pipe beside the tensor cores that an instruction takes, and its cycles."""
-    if i.name in _FMA:
-        return "fma", _FMA[i.name]
-    if i.name in _ALU:
-        return "alu", 2
-    if i.name in _MUFU:
-        return "mufu", 8
-    if i.name in _LANES:
-        return "shared", 4
+    found = _PIPES.get(i.name)
     if i.name in ("LDS", "STS"):
         return "shared", max(4, i.bytes)
     if i.name in ("LDSM", "STSM"):
         return "shared", 4 * next((n for n in (4, 2) if str(n) in i.modifiers), 1)
-    return None
+    return found

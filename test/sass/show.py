@@ -2,41 +2,32 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from roofline.occupancy import WARP, WARPS, occupancy
+from sass import peers
 from sass.compiled import CompiledKernel
 from sass.memory import copies, parts
 from sass.occupied import DEVICES, LATENCY_NS, bounds
-from sass.products import main_loops, together
+from sass.products import Together, main_loops, together
 
 Named = tuple[str, CompiledKernel]
-LOADS = [
-    "of",
-    "kernel",
-    "regs",
-    "stack",
-    "threads",
-    "on SM",
-    "limit",
-    "part",
-    "issue",
-    "loads",
-    "stores",
-    "under way",
-    "x16",
-]
+LOADS = "of|kernel|regs|stack|threads|on SM|limit|part|issue|loads|stores|under way|x16".split("|") + list(DEVICES)
 PRODUCTS = (
-    "of kernel regs stack loop WGs tensor issue /100 mufu shared waits BAR SYNCS overlapped alternating alone busiest"
-)
-LEGEND_LOADS = f"""threads: of a block, on SM: that an SM holds by registers and static shared memory, and what limits them. part: a loop
+    "of|kernel|regs|stack|loop|WGs|tensor|issue|/100|mufu|shared|waits|BAR|SYNCS|overlapped|alternating|alone|busiest"
+).split("|")
+LEGEND_LOADS = f"""\
+threads: of a block, on SM: that an SM holds by registers and static shared memory, and what limits them. part: a loop
 without the loops in it, or the whole kernel; that which loads most comes first. issue: its instructions, loads, stores:
-bytes of a thread; both sides of a branch count. under way: the most bytes of loads that a thread waits for at once, x16:
-loads of 16 bytes. {"/".join(DEVICES)}: bytes under way on an SM over its share of bandwidth times {LATENCY_NS} ns
-(assumed); below 1 the latency bounds it."""
-LEGEND_PRODUCTS = """One pass of an innermost loop with products, for one warp of each of its warpgroups. tensor, issue, mufu, shared: cycles of a
-sub-partition; /100: issue slots for 100 tensor cycles; waits: for products with nothing else under way, and with a group
-under way; BAR, SYNCS: named barriers, mbarrier operations. overlapped, alternating, alone: the tensor cores' use if all
-warpgroups overlap, if one fills the other's gaps, if nothing overlaps. A bracket to compare ingredients by, no prediction:
-latency of memory and barriers, clocks, caches and launches are not in it."""
+bytes of a thread; both sides of a branch count. under way: the most bytes of loads that a thread waits for at once,
+x16: loads of 16 bytes. {"/".join(DEVICES)}: bytes under way on an SM over its share of the bandwidth times {LATENCY_NS} ns
+(assumed); below 1 the latency bounds it. Above 1 says that nothing here does, and not how fast it is."""
+LEGEND_PRODUCTS = """\
+One pass of innermost loops with products, for one warp of each of WGs warpgroups. tensor, issue, mufu, shared: cycles
+of a sub-partition. /100: issue slots for 100 tensor cycles. waits: for products with nothing else under way, and with a
+group under way. BAR, SYNCS: named barriers, mbarrier operations. overlapped, alternating, alone: the tensor cores' use
+if all warpgroups overlap, if one fills another's gaps, if nothing overlaps. It brackets and compares, it does not
+predict: latency of memory and barriers, clocks, caches and launches are not in it."""
 
 
 def lined(rows: list[list[str]]) -> str:
@@ -57,26 +48,39 @@ def load_rows(of: str, kernel: CompiledKernel, shared: int, whole: bool) -> list
     return rows
 
 
+def _product_row(what: list[str], loops: str, warpgroups: int, t: Together) -> list[str]:
+    per_100 = f"{100 * t.issue / t.tensor:.1f}"
+    uses = [f"{u:.3f}" for u in (t.overlapped, t.alternating, t.alone)]
+    waits = f"{t.waits_idle}/{t.waits_under_way}"
+    sizes = [str(t.tensor), str(t.issue), per_100, str(t.mufu), str(t.shared), waits]
+    barriers = [str(t.named_barriers), str(t.mbarriers)]
+    return [*what, loops, str(warpgroups), *sizes, *barriers, *uses, f"{t.busiest} {t.busiest_share:.2f}"]
+
+
+def _shapes(number: int, shapes: dict[str, int]) -> str:
+    named = (f"{n} {shape.replace('GMMA.', '')}" for shape, n in sorted(shapes.items()))
+    return f"{number}: " + "+".join(named)
+
+
 def product_rows(of: str, kernel: CompiledKernel) -> list[list[str]]:
+    what = [of, kernel.short, str(kernel.registers), str(kernel.stack)]
+    groups = kernel.math_warpgroups
+    return [
+        _product_row(what, _shapes(number, loop.shapes), groups, together([(loop, groups)]))
+        for number, loop in enumerate(main_loops(kernel.graph))
+    ]
+
+
+def peer_rows(table: dict[str, Any]) -> list[list[str]]:
     rows = []
-    for number, loop in enumerate(main_loops(kernel.graph)):
-        t = together([(loop, kernel.math_warpgroups)])
-        shapes = "+".join(f"{n} {shape}" for shape, n in loop.shapes.items())
-        figures = [t.tensor, t.issue, round(loop.issue_per_100, 1), t.mufu, t.shared]
-        waits = f"{t.waits_idle}/{t.waits_under_way}"
-        uses = [f"{u:.3f}" for u in (t.overlapped, t.alternating, t.alone)]
-        rows.append(
-            [
-                of,
-                kernel.short,
-                str(kernel.registers),
-                str(kernel.stack),
-                f"{number}: {shapes}",
-                str(kernel.math_warpgroups),
-            ]
-            + [*map(str, figures), waits, str(t.named_barriers), str(t.mbarriers), *uses]
-            + [f"{t.busiest} {t.busiest_share:.2f}"]
-        )
+    for row in table["rows"]:
+        figures = dict(row["figures"])
+        shapes = figures.pop("shapes")
+        what = [peers.wheel_of(table, row["wheel"]).name, f"{row['name']} {row['tile']}"]
+        what += [str(figures.pop("registers")), str(figures.pop("stack"))]
+        loops = "; ".join(_shapes(loop["number"], s) for loop, s in zip(row["loops"], shapes, strict=True))
+        groups = sum(loop["warpgroups"] for loop in row["loops"])
+        rows.append(_product_row(what, loops, groups, Together(**figures)))
     return rows
 
 
@@ -97,17 +101,19 @@ def remarks(of: str, kernel: CompiledKernel, has_loads: bool, has_loops: bool) -
 
 def shown(kernels: list[Named], shared: int, whole: bool) -> str:
     """`whole`: every part with loads, not only the one that loads most."""
-    loads = [LOADS + list(DEVICES)]
-    products = [PRODUCTS.split()]
-    notes: list[str] = []
+    loads, products, notes = [], [], []
     for of, kernel in kernels:
         own_loads, own_products = load_rows(of, kernel, shared, whole), product_rows(of, kernel)
         notes += remarks(of, kernel, bool(own_loads), bool(own_products))
         loads += own_loads
         products += own_products
-    texts = []
-    if len(loads) > 1:
-        texts += [lined(loads), LEGEND_LOADS]
-    if len(products) > 1:
-        texts += [lined(products), LEGEND_PRODUCTS]
+    texts = [lined([LOADS, *loads]), LEGEND_LOADS] if loads else []
+    if products:
+        texts += [lined([PRODUCTS, *products, *peer_rows(peers.committed())]), LEGEND_PRODUCTS]
     return "\n\n".join([*texts, *(["\n".join(notes)] if notes else [])])
+
+
+def compared(unequal: dict[str, list[str]]) -> str:
+    """A line for each committed row of the peers."""
+    lines = [[name, "equal" if not texts else f"unequal: {'; '.join(texts)}"] for name, texts in unequal.items()]
+    return lined(lines)
