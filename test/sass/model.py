@@ -2,8 +2,9 @@
 
 A sub-partition holds one warp of each warpgroup, and issues one instruction a clock. Products: 4096 bf16 and 8192 FP8
 FLOP per clock and SM, which is H100's data sheet at 1830 MHz over 132 SMs. Other pipes: results per clock and SM of the
-throughput table of NVIDIA's CUDA programming guide for compute capability 9.0. Shared memory moves 128 bytes a clock for
-all four sub-partitions together: 4 bytes of each lane of a warp are one clock of it, and four of a sub-partition's share.
+throughput table of NVIDIA's CUDA programming guide for compute capability 9.0. Shared memory moves 128 bytes a clock
+for all four sub-partitions together: 4 bytes of each lane of a warp are one clock of it, and four of the share of a
+sub-partition.
 """
 
 from __future__ import annotations
@@ -16,16 +17,16 @@ from sass.machine_code import Instruction
 _PRODUCT = re.compile(r"^([HQI])GMMA\.64x(\d+)x(\d+)\.")
 _A_IN_REGISTERS = re.compile(r"^R\d+\S*, R\d+\S*, gdesc")
 _ALU = (
-    "FMNMX FSETP FSEL ISETP IADD3 LOP3 SHF SEL PRMT LEA IMNMX VIMNMX PLOP3 IABS F2FP LOP VIADD P2R R2P MOV FCHK FSWZADD "
-    "HMNMX2 VIADDMNMX I2FP"
+    "FMNMX FSETP FSEL ISETP IADD3 LOP3 SHF SEL PRMT LEA IMNMX VIMNMX PLOP3 IABS F2FP LOP VIADD P2R R2P MOV FCHK "
+    "FSWZADD HMNMX2 VIADDMNMX I2FP"
 )
 _FMA = "FFMA FMUL FADD HFMA2 HADD2 HMUL2"
 #: Of one instruction of a warp; where the width counts, of 4 bytes a lane.
 _PIPES = {
-    **{name: ("fma", 1) for name in _FMA.split()},
-    **{name: ("alu", 2) for name in _ALU.split()},
-    **{name: ("mufu", 8) for name in ("MUFU", "F2F", "F2I", "I2F", "POPC", "FLO")},
-    **{name: ("shared", 4) for name in ("SHFL", "REDUX", "VOTE", "LDS", "STS", "LDSM", "STSM")},
+    **dict.fromkeys(_FMA.split(), ("fma", 1)),
+    **dict.fromkeys(_ALU.split(), ("alu", 2)),
+    **dict.fromkeys(("MUFU", "F2F", "F2I", "I2F", "POPC", "FLO"), ("mufu", 8)),
+    **dict.fromkeys(("SHFL", "REDUX", "VOTE", "LDS", "STS", "LDSM", "STSM"), ("shared", 4)),
     "IMAD": ("fma", 2),
 }
 

@@ -12,16 +12,17 @@ from sass.occupied import DEVICES, LATENCY_NS, bounds
 from sass.products import Together, main_loops, together
 
 Named = tuple[str, CompiledKernel]
-LOADS = "of|kernel|regs|stack|threads|on SM|limit|part|issue|loads|stores|under way|x16".split("|") + list(DEVICES)
+LOADS = "of; kernel; regs; stack; threads; on SM; limit; part; issue; loads; stores; under way; x16"
 PRODUCTS = (
-    "of|kernel|regs|stack|loop|WGs|tensor|issue|/100|mufu|shared|waits|BAR|SYNCS|overlapped|alternating|alone|busiest"
-).split("|")
+    "of; kernel; regs; stack; loop; WGs; tensor; issue; /100; mufu; shared; waits; BAR; SYNCS; "
+    "overlapped; alternating; alone; busiest"
+)
 LEGEND_LOADS = f"""\
 threads: of a block, on SM: that an SM holds by registers and static shared memory, and what limits them. part: a loop
 without the loops in it, or the whole kernel; that which loads most comes first. issue: its instructions, loads, stores:
 bytes of a thread; both sides of a branch count. under way: the most bytes of loads that a thread waits for at once,
-x16: loads of 16 bytes. {"/".join(DEVICES)}: bytes under way on an SM over its share of the bandwidth times {LATENCY_NS} ns
-(assumed); below 1 the latency bounds it. Above 1 says that nothing here does, and not how fast it is."""
+x16: loads of 16 bytes. {"/".join(DEVICES)}: bytes under way on an SM over its share of the bandwidth times
+{LATENCY_NS} ns (assumed). Below 1 the latency bounds it; above 1 it does not, which says nothing of how fast it is."""
 LEGEND_PRODUCTS = """\
 One pass of innermost loops with products, for one warp of each of WGs warpgroups. tensor, issue, mufu, shared: cycles
 of a sub-partition. /100: issue slots for 100 tensor cycles. waits: for products with nothing else under way, and with a
@@ -107,9 +108,9 @@ def shown(kernels: list[Named], shared: int, whole: bool) -> str:
         notes += remarks(of, kernel, bool(own_loads), bool(own_products))
         loads += own_loads
         products += own_products
-    texts = [lined([LOADS, *loads]), LEGEND_LOADS] if loads else []
+    texts = [lined([[*LOADS.split("; "), *DEVICES], *loads]), LEGEND_LOADS] if loads else []
     if products:
-        texts += [lined([PRODUCTS, *products, *peer_rows(peers.committed())]), LEGEND_PRODUCTS]
+        texts += [lined([PRODUCTS.split("; "), *products, *peer_rows(peers.committed())]), LEGEND_PRODUCTS]
     return "\n\n".join([*texts, *(["\n".join(notes)] if notes else [])])
 
 

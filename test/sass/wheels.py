@@ -1,4 +1,4 @@
-"""The peers' wheels: fetched by pip, known by their digests before anything in them is read; nothing of them is executed."""
+"""The peers' wheels: fetched by pip, known by their digests before anything in them is read, never executed."""
 
 from __future__ import annotations
 

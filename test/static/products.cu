@@ -1,5 +1,6 @@
-// The emulator's own GEMM for sm_90a: the products that `npm run sass` and the gates look at.
+// The emulator's own products for sm_90a: what `npm run sass` and the gates look at beside the rooms' kernels.
 #include "kernels/gemm.h"
+#include "kernels/tile.h"
 
 namespace opswap::sm90 {
 
@@ -9,3 +10,6 @@ GEMM(bf16)
 GEMM(e4m3)
 
 }  // namespace opswap::sm90
+
+// sass gemm_example: issue<=23.5 descriptor=0x40000040
+// sass tile_example: descriptor=0x40000040
