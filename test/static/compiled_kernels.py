@@ -72,7 +72,7 @@ class Kernel:
     def has(self, claim: str) -> bool:
         """`HGMMA.BF16`: some instruction HGMMA has the modifier BF16. `LDG=128`: there are LDG, all with 128.
         `issue<=45`: slots for 100 tensor cycles of each main loop. `loads>=64`: bytes under way of a thread.
-        `descriptor=0x40000040`: the high words of its products' descriptors, with commas; `computed` for no constant."""
+        `descriptor=0x40000040`: the high words of its products' descriptors, with commas; `computed` for others."""
         if claim.startswith("issue<="):
             return self.issue_per_100 is not None and self.issue_per_100 <= float(claim[7:])
         if claim.startswith("loads>="):
