@@ -9,8 +9,10 @@ from functools import cached_property
 
 from sass.machine_code import Instruction
 
-_ENDS = ("BRA", "BRX", "JMP", "JMX", "EXIT", "RET", "BREAK", "KILL")
-_NEVER_GOES_ON = ("BRA", "EXIT", "RET")
+_ENDS = ("BRA", "BRX", "JMX", "CALL", "EXIT", "RET")
+_NEVER_GOES_ON = ("BRA", "BRX", "JMX", "EXIT", "RET")
+#: Branches by a table, which a dump does not hold.
+BY_TABLE = ("BRX", "JMX")
 #: A predicate among the operands, or a lane that may diverge: the branch may fall through.
 _CONDITION = re.compile(r"^!?U?P\d")
 
@@ -26,6 +28,10 @@ class Graph:
         self.code = code
         self.bounds = self._bounds()
         self.successors = [self._next(n) for n in range(len(self.bounds))]
+        #: Whether some way leads to a block from the entry.
+        self.entered = [False] * len(self.bounds)
+        self._enter(0)
+        self._follow_tables()
         self.predecessors: list[list[int]] = [[] for _ in self.bounds]
         for block, after in enumerate(self.successors):
             for to in after:
@@ -56,19 +62,37 @@ class Graph:
             to.append(block + 1)
         return to
 
+    def _enter(self, block: int) -> None:
+        work = [block]
+        while work:
+            block = work.pop()
+            if not self.entered[block]:
+                self.entered[block] = True
+                work += self.successors[block]
+
+    def _follow_tables(self) -> None:
+        """A branch by a table is taken to lead to whatever nothing else leads to."""
+        by_table = [n for n, (_, end) in enumerate(self.bounds) if self.code[end - 1].name in BY_TABLE]
+        for block in range(len(self.bounds)):
+            if by_table and not self.entered[block]:
+                for n in by_table:
+                    self.successors[n].append(block)
+                self._enter(block)
+
     @cached_property
     def dominators(self) -> list[int]:
-        """Of each block those that every way to it passes, as bits."""
+        """Of each block those that every way to it passes, as bits; all of them where no way leads to it."""
         every = (1 << len(self.bounds)) - 1
         found = [1] + [every] * (len(self.bounds) - 1)
         changed = True
         while changed:
             changed = False
             for block in range(1, len(found)):
-                now = every if self.predecessors[block] else 0
+                now = every
                 for p in self.predecessors[block]:
                     now &= found[p]
-                now |= 1 << block
+                if now != every:
+                    now |= 1 << block
                 changed, found[block] = changed or now != found[block], now
         return found
 
@@ -78,7 +102,7 @@ class Graph:
         bodies: dict[int, set[int]] = {}
         for tail, after in enumerate(self.successors):
             for head in after:
-                if self.dominators[tail] >> head & 1:
+                if self.entered[tail] and self.dominators[tail] >> head & 1:
                     self._collect(bodies.setdefault(head, {head}), tail)
         loops = [Loop(head, frozenset(blocks)) for head, blocks in bodies.items()]
         return sorted(loops, key=lambda loop: (-len(loop.blocks), loop.head))
@@ -87,7 +111,7 @@ class Graph:
         work = [tail]
         while work:
             block = work.pop()
-            if block not in body:
+            if block not in body and self.entered[block]:
                 body.add(block)
                 work += self.predecessors[block]
 

@@ -44,8 +44,8 @@ class Instruction:
 
     @property
     def target(self) -> int | None:
-        """Where a direct branch goes."""
-        found = _TARGET.search(self.operands) if self.name == "BRA" else None
+        """Where a direct branch or call goes."""
+        found = _TARGET.search(self.operands) if self.name in ("BRA", "CALL") else None
         return int(found[1], 16) if found else None
 
     @property

@@ -7,6 +7,7 @@ from typing import Any
 from roofline.occupancy import WARP, WARPS, occupancy
 from sass import peers
 from sass.compiled import CompiledKernel
+from sass.graph import BY_TABLE
 from sass.memory import copies, parts
 from sass.occupied import DEVICES, LATENCY_NS, bounds
 from sass.products import Together, main_loops, together
@@ -91,8 +92,8 @@ def remarks(of: str, kernel: CompiledKernel, has_loads: bool, has_loops: bool) -
         found.append(f"{kernel.stack} bytes of stack")
     if unseen := copies(kernel.code):
         found.append(f"{', '.join(unseen)}: their bytes are not among those under way")
-    if any(i.name in ("BRX", "JMX") for i in kernel.code):
-        found.append("branches by a table: loops behind them are not seen")
+    if any(i.name in BY_TABLE for i in kernel.code):
+        found.append("a branch by a table, taken to lead to all that nothing else leads to")
     if not has_loops and any(i.code.startswith(("HGMMA", "QGMMA", "IGMMA")) for i in kernel.code):
         found.append("products, but no main loop")
     elif not has_loops and not has_loads:
