@@ -1,4 +1,4 @@
-"""Dumps of machine code, made up and mangled: what is read is what was written, and what cannot be is refused by name."""
+"""Dumps of machine code, made up and mangled: what is read is what was written, the rest is refused by name."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def program_of(edges: list[tuple[int, int, bool]]) -> list[Instruction]:
             code.append(Instruction(16 * n, "" if always else "@P0", "BRA", f"{16 * to:#x}", 0))
         else:
             code.append(Instruction(16 * n, "", "NOP", "", 0))
-    return code + [Instruction(16 * 12, "", "EXIT", "", 0)]
+    return [*code, Instruction(16 * 12, "", "EXIT", "", 0)]
 
 
 def reached(graph: Graph, without: int) -> set[int]:

@@ -4,8 +4,9 @@
 
 namespace opswap::sm90 {
 
-#define GEMM(TYPE)                                                                                                     \
-  template __global__ void gemm_example<MatrixType::TYPE>(const __grid_constant__ TensorMap, const __grid_constant__ TensorMap, float *, int, int, int);
+#define GEMM(TYPE)                                                                           \
+  template __global__ void gemm_example<MatrixType::TYPE>(const __grid_constant__ TensorMap, \
+                                                          const __grid_constant__ TensorMap, float *, int, int, int);
 GEMM(bf16)
 GEMM(e4m3)
 
