@@ -18,7 +18,7 @@ from ops.rooms import ROOT, kernel_rooms
 from sass import nvcc, peers
 from sass.compiled import CompiledKernel, read
 from sass.machine_code import UnknownCode
-from sass.show import compared, shown
+from sass.show import compared, rounds_shown, shown
 from sass.wheels import BadWheel, download
 from static import budget
 
@@ -63,6 +63,7 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("ops", nargs="*", help=f"with kernels, or {PRODUCTS}; all when none is named")
     parser.add_argument("--file", type=Path, help="an object or a cubin in their place")
     parser.add_argument("--shared", type=int, default=0, help="bytes of dynamic shared memory that a launch takes")
+    parser.add_argument("--rounds", action="store_true", help="who waits for which loads, in the order of addresses")
     parser.add_argument("--peers", action="store_true", help="the peers' wheels against their committed figures")
     parser.add_argument("--wheels", type=Path, help="a folder that has them; without it pip downloads them")
     parser.add_argument("--write", action="store_true", help="with --peers: commits what was found")
@@ -84,7 +85,8 @@ def main(argv: list[str]) -> int:
             return _again(cuobjdump, asked.wheels, asked.write)
         of_file = [(asked.file.name, k) for k in read(cuobjdump, asked.file)] if asked.file else []
         kernels = of_file or list(_of_ops(cuobjdump, asked.ops or asked.all))
-        print(shown(kernels, asked.shared, whole=bool(of_file or asked.ops)))
+        whole = bool(of_file or asked.ops)
+        print(rounds_shown(kernels) if asked.rounds else shown(kernels, asked.shared, whole))
     except REFUSALS as error:
         print(error, file=sys.stderr)
         return 2

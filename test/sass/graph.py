@@ -71,12 +71,11 @@ class Graph:
                 work += self.successors[block]
 
     def _follow_tables(self) -> None:
-        """A branch by a table is taken to lead to whatever nothing else leads to."""
+        """A branch by a table is taken to lead to what stands between it and the next, and nothing else leads to."""
         by_table = [n for n, (_, end) in enumerate(self.bounds) if self.code[end - 1].name in BY_TABLE]
         for block in range(len(self.bounds)):
             if by_table and not self.entered[block]:
-                for n in by_table:
-                    self.successors[n].append(block)
+                self.successors[max((n for n in by_table if n < block), default=by_table[0])].append(block)
                 self._enter(block)
 
     @cached_property

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from sass.graph import Graph, Loop
+from sass.graph import Graph
 from sass.machine_code import SCOREBOARDS, Instruction
 
 #: More than the registers of a thread hold; where a scoreboard is never waited for, its sum ends here.
@@ -29,10 +29,10 @@ class Under:
 
 @dataclass(frozen=True)
 class Part:
-    """A loop with loads less the loops with loads in it; or, where there is no such loop, the whole function."""
+    """A loop with loads less the loops with loads in it; or what is outside of all of them."""
 
     at: int
-    is_loop: bool
+    where: str
     issue: int
     loaded: int  # bytes of a thread, both sides of a branch counted
     stored: int
@@ -103,35 +103,56 @@ def most_in_blocks(graph: Graph, weight: Weight) -> list[int]:
     return most
 
 
-def _parts(graph: Graph) -> Iterator[tuple[frozenset[int], Loop | None]]:
+def _parts(graph: Graph) -> Iterator[tuple[frozenset[int], str]]:
     with_loads = [p for p in graph.loops if any(map(_bytes, graph.instructions(p.blocks)))]
     for loop in with_loads:
         inner = [other.blocks for other in with_loads if other.blocks < loop.blocks]
-        yield loop.blocks.difference(*inner), loop
-    if not with_loads:
-        yield frozenset(range(len(graph.bounds))), None
+        yield loop.blocks.difference(*inner), f"loop {graph.code[graph.bounds[loop.head][0]].at:#x}"
+    outside = frozenset(range(len(graph.bounds))).difference(*(loop.blocks for loop in with_loads))
+    yield outside, "outside" if with_loads else "whole"
 
 
 def parts(graph: Graph) -> list[Part]:
-    """Those with loads; the one that loads most comes first."""
+    """Those with loads: loops, that which loads most first, then what is outside of them."""
     sums, wide = most_in_blocks(graph, _bytes), most_in_blocks(graph, _wide)
     found = []
-    for blocks, loop in _parts(graph):
+    for blocks, where in _parts(graph):
         code = list(graph.instructions(blocks))
         loaded = sum(map(_bytes, code))
         if not loaded:
             continue
         found.append(
             Part(
-                at=graph.code[graph.bounds[loop.head][0]].at if loop else graph.code[0].at,
-                is_loop=loop is not None,
+                at=code[0].at,
+                where=where,
                 issue=len(code),
                 loaded=loaded,
                 stored=sum(i.bytes for i in code if i.name in ("STG", "ST")),
                 under=Under(max(sums[b] for b in blocks), max(wide[b] for b in blocks)),
             )
         )
-    return sorted(found, key=lambda part: (-part.loaded, part.at))
+    return sorted(found, key=lambda part: (part.where == "outside", -part.loaded, part.at))
+
+
+@dataclass(frozen=True)
+class Round:
+    """A wait for loads, in the order of addresses, where both sides of a branch stand one behind the other."""
+
+    at: int
+    loads: tuple[int, ...]  # where they are
+    user: Instruction
+
+
+def rounds(code: list[Instruction]) -> list[Round]:
+    under: dict[int, list[int]] = {}
+    found = []
+    for i in code:
+        freed, taken, size = _event(i, _bytes)
+        if ended := [at for b in freed for at in under.pop(b, [])]:
+            found.append(Round(i.at, tuple(ended), i))
+        if taken >= 0 and size:
+            under.setdefault(taken, []).append(i.at)
+    return found
 
 
 def copies(code: list[Instruction]) -> list[str]:

@@ -8,7 +8,7 @@ from roofline.occupancy import WARP, WARPS, occupancy
 from sass import peers
 from sass.compiled import CompiledKernel
 from sass.graph import BY_TABLE
-from sass.memory import copies, parts
+from sass.memory import copies, parts, rounds
 from sass.occupied import DEVICES, LATENCY_NS, bounds
 from sass.products import Together, main_loops, together
 
@@ -20,10 +20,11 @@ PRODUCTS = (
 )
 LEGEND_LOADS = f"""\
 threads: of a block, on SM: that an SM holds by registers and static shared memory, and what limits them. part: a loop
-without the loops in it, or the whole kernel; that which loads most comes first. issue: its instructions, loads, stores:
-bytes of a thread; both sides of a branch count. under way: the most bytes of loads that a thread waits for at once,
-x16: loads of 16 bytes. {"/".join(DEVICES)}: bytes under way on an SM over its share of the bandwidth times
-{LATENCY_NS} ns (assumed). Below 1 the latency bounds it; above 1 it does not, which says nothing of how fast it is."""
+without the loops in it, that which loads most first; what is outside of loops; or the whole kernel. issue: its
+instructions, loads, stores: bytes of a thread; both sides of a branch count. under way: the most bytes of loads that a
+thread waits for at once, x16: loads of 16 bytes. {"/".join(DEVICES)}: bytes under way on an SM over its share of the
+bandwidth times {LATENCY_NS} ns (assumed). Below 1 the latency bounds it; above 1 it does not, which says nothing of how
+fast it is."""
 LEGEND_PRODUCTS = """\
 One pass of innermost loops with products, for one warp of each of WGs warpgroups. tensor, issue, mufu, shared: cycles
 of a sub-partition. /100: issue slots for 100 tensor cycles. waits: for products with nothing else under way, and with a
@@ -44,9 +45,8 @@ def load_rows(of: str, kernel: CompiledKernel, shared: int, whole: bool) -> list
     rows = []
     for part in parts(kernel.graph)[: None if whole else 1]:
         bound = [f"{b:.2f}" for b in bounds(part.under.bytes, on_sm).values()]
-        where = f"loop {part.at:#x}" if part.is_loop else "whole"
         sizes = [str(n) for n in (part.issue, part.loaded, part.stored, part.under.bytes, part.under.wide)]
-        rows.append([*what, where, *sizes, *bound])
+        rows.append([*what, part.where, *sizes, *bound])
     return rows
 
 
@@ -93,7 +93,7 @@ def remarks(of: str, kernel: CompiledKernel, has_loads: bool, has_loops: bool) -
     if unseen := copies(kernel.code):
         found.append(f"{', '.join(unseen)}: their bytes are not among those under way")
     if any(i.name in BY_TABLE for i in kernel.code):
-        found.append("a branch by a table, taken to lead to all that nothing else leads to")
+        found.append("branches by a table, taken to lead to what stands behind them")
     if not has_loops and any(i.code.startswith(("HGMMA", "QGMMA", "IGMMA")) for i in kernel.code):
         found.append("products, but no main loop")
     elif not has_loops and not has_loads:
@@ -113,6 +113,16 @@ def shown(kernels: list[Named], shared: int, whole: bool) -> str:
     if products:
         texts += [lined([PRODUCTS.split("; "), *products, *peer_rows(peers.committed())]), LEGEND_PRODUCTS]
     return "\n\n".join([*texts, *(["\n".join(notes)] if notes else [])])
+
+
+def rounds_shown(kernels: list[Named]) -> str:
+    """Who waits for which loads. Both sides of a branch are in it: it is for reading, and its length says nothing."""
+    lines = []
+    for of, kernel in kernels:
+        lines.append(f"{of} {kernel.short}")
+        for r in rounds(kernel.code):
+            lines.append(f"  {r.at:#07x} {r.user.code} waits for {', '.join(f'{at:#x}' for at in r.loads)}")
+    return "\n".join(lines)
 
 
 def compared(unequal: dict[str, list[str]]) -> str:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sass.descriptors import high_words
 from sass.graph import Graph
 from sass.machine_code import Instruction, UnknownCode, parse
-from sass.memory import most_in_blocks, parts
+from sass.memory import most_in_blocks, parts, rounds
 from sass.model import pipe, product
 from sass.products import main_loops
 
@@ -179,7 +179,7 @@ def test_what_an_if_guards_is_done_and_both_sides_of_an_else_are_tried() -> None
         ("", "EXIT", "", nothing),
     )
     (part,) = parts(either)
-    assert (part.under.bytes, part.under.wide, part.loaded, part.is_loop) == (32, 2, 40, False)
+    assert (part.under.bytes, part.under.wide, part.loaded, part.where) == (32, 2, 40, "whole")
 
 
 def test_pipes_and_products() -> None:
@@ -214,3 +214,22 @@ def test_descriptors_words_go_through_moves_sums_and_halves() -> None:
     assert words(*both, ("UIADD3.64", "UR14, UR12, 0x2, URZ")) == {0x40000040}
     assert words(("HFMA2.MMA", "R3, -RZ, RZ, 2, 3.814697265625e-06"), ("R2UR", "UR13, R3"), both[1]) == {0x40000040}
     assert words(*both, ("ULDC.64", "UR14, c[0x0][0x208]")) == {0x40000040, None}
+
+
+def test_rounds_name_who_waits_for_which_loads() -> None:
+    """Two loads on one scoreboard end together; one that nobody waits for is in no round."""
+    rows = [("LDG.E", 0, 0), ("LDG.E.64", 0, 0), ("IADD3", 7, 1), ("LDG.E", 3, 0), ("FADD", 7, 1 << 2), ("LDG.E", 4, 8)]
+    code = [Instruction(16 * n, "", name, "R0", taken << 46 | w << 52) for n, (name, taken, w) in enumerate(rows)]
+    assert [(r.at, r.loads, r.user.name) for r in rounds(code)] == [
+        (0x20, (0x0, 0x10), "IADD3"),
+        (0x50, (0x30,), "LDG"),
+    ]
+
+
+def test_a_branch_by_a_table_leads_behind_it() -> None:
+    def one(*names: str) -> Graph:
+        return Graph([Instruction(16 * n, "", *name.partition(" ")[::2], 0) for n, name in enumerate(names)])
+
+    graph = one("NOP", "BRX R4 -0x20", "EXIT", "FADD", "EXIT")
+    assert (graph.successors[0], all(graph.entered)) == ([1, 2], True)
+    assert one("NOP", "EXIT", "FADD", "EXIT").entered == [True, False]
