@@ -11,10 +11,18 @@ from pathlib import Path
 from table import BUGS, CLEAN, HOLES
 from table_clusters import CLUSTER_BUGS
 from table_pdl import PDL_BUGS
+from table_products import PRODUCT_BUGS
 from table_registers import REGISTER_BUGS
 from table_rooms import ROOM_BUGS, ROOMS
 
-GLOBALS = ("gemm_example", "rms_norm_example", "tile_example", "norm_rows_example", "cluster_sum_example")
+GLOBALS = (
+    "gemm_example",
+    "rms_norm_example",
+    "tile_example",
+    "norm_rows_example",
+    "cluster_sum_example",
+    "overlap_example",
+)
 
 
 def write(path: Path, text: str) -> None:
@@ -38,7 +46,7 @@ def main(folder: Path) -> None:
         write(folder / f"clean_{drive}.cpp", runner(f"clean_{drive}", drive))
         rows.append(f'{{"clean_{drive}", "", "", 0, "", ""}}')
         cmake.append(f'add_kernel(clean_{drive} "plain;asan;tsan" "" "")')
-    for bug in BUGS + CLUSTER_BUGS + ROOM_BUGS + PDL_BUGS + REGISTER_BUGS + HOLES:
+    for bug in BUGS + CLUSTER_BUGS + ROOM_BUGS + PDL_BUGS + REGISTER_BUGS + PRODUCT_BUGS + HOLES:
         write(folder / bug.name / bug.file, bug.source())
         write(folder / f"{bug.name}.cpp", runner(bug.name, bug.drive))
         place = bug.place(bug.at)

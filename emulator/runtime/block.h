@@ -91,7 +91,8 @@ struct Block : BlockView {
   uint64_t random = 1;
 
   unsigned char *smem = nullptr;
-  size_t smem_used = 0;  // dynamic, then static
+  size_t smem_used = 0;     // dynamic, then static
+  size_t static_bytes = 0;  // of the variables that the kernel has come to
   std::vector<std::pair<const void *, size_t>> static_smem;
 
   NamedBarrier barriers[16];

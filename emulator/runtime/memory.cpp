@@ -7,8 +7,8 @@
 namespace opswap::emu {
 namespace {
 
-constexpr size_t kGuard = 1024;  // behind the dynamic part; a store there is found when the block ends
-constexpr size_t kArena = kMaxSmem + 2 * kGuard;
+constexpr size_t kGuard = 1024;                   // behind the dynamic part; a store there is found when the block ends
+constexpr size_t kArena = kMaxSmem + 4 * kGuard;  // and what alignment takes
 constexpr uint64_t kMaxCluster = 16;
 
 struct Arena {  // never freed: fibers that a report left in mid-kernel would race with that, to ThreadSanitizer
@@ -69,10 +69,15 @@ void *static_smem(const void *site, size_t bytes, size_t alignment) {
   Block &b = block();
   for (const auto &[known, at] : b.static_smem)
     if (known == site) return b.smem + at;
-  const size_t at = (b.smem_used + alignment - 1) / alignment * alignment, end = at + bytes;
-  if (end > kArena) fail("static and dynamic shared memory need %zu bytes, a block has %zu", end - kGuard, kMaxSmem);
+  const auto up = [&](size_t n) { return (n + alignment - 1) / alignment * alignment; };
+  const size_t at = up(b.smem_used), end = at + bytes, of_all = up(b.static_bytes) + bytes;
+  if (of_all + b.launch->smem > kMaxSmem || end > kArena)
+    fail(
+        "the kernel has %zu bytes of static shared memory, the launch asked for %zu of dynamic: a block has at most "
+        "%zu",
+        of_all, b.launch->smem, kMaxSmem);
   for (auto &peer : b.cluster->blocks)  // a variable has one place in all blocks
-    peer->static_smem.emplace_back(site, at), peer->smem_used = end;
+    peer->static_smem.emplace_back(site, at), peer->smem_used = end, peer->static_bytes = of_all;
   return b.smem + at;
 }
 

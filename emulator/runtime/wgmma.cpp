@@ -1,8 +1,10 @@
 // Matrix products of a warpgroup. A warp's quarter (16 rows) may run once its own lanes have issued it; waiting for a
-// group waits for all four quarters. Accumulators hold NaN from the issue to the wait.
+// group waits for all four quarters. Accumulators hold NaN from the issue to the wait, when A's registers must still be
+// as they were.
 #include "emulator/async.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <deque>
 
@@ -38,12 +40,20 @@ struct Accumulator {
   size_t last;  // product that writes it last
 };
 
+struct ARegisters {
+  const uint32_t *at;
+  std::array<uint32_t, 4> was;
+  size_t product;
+  const void *asked;  // where
+};
+
 struct Issuer {  // a thread
   size_t issued = 0;
-  bool fenced = false;
+  bool fenced = false;          // since the last group was committed or waited for
   const void *asked = nullptr;  // where the last product was
   std::vector<size_t> groups;   // products issued when each group was committed
   std::vector<Accumulator> accumulators;
+  std::vector<ARegisters> held;
 };
 
 // Bytes of K that one product takes; an operand's elements are 2 or 1 bytes.
@@ -222,6 +232,42 @@ void check_same(const Product &first, const MatrixProduct &p) {
     fail("wgmma: threads of one warpgroup give different descriptors or shapes");
 }
 
+// A swizzle's pattern is 8 rows high and starts anew at multiples of that. A tile may start at another row of it only
+// with a base offset, which matrix_descriptor() does not make; inside of the first row is a step along the row.
+void check_pattern(uint64_t descriptor, const char *operand) {
+  const uint32_t mode = uint32_t(descriptor >> 62), base = uint32_t(descriptor >> 49 & 7);
+  if (!mode) return;
+  const uint32_t width = 16u << (4 - mode), start = uint32_t(descriptor & 0x3fff) << 4;
+  if (base) fail("wgmma: the descriptor of %s has base offset %u, the emulator knows only 0", operand, base);
+  if (const uint32_t off = start % (8 * width); off >= width)
+    fail(
+        "wgmma: %s starts at byte %u of shared memory, %u behind a multiple of %u, where its swizzle of %u bytes "
+        "starts anew, and the descriptor's base offset is 0",
+        operand, start, off, 8 * width, width);
+}
+
+// What orders the thread's own accesses of a product's registers before it: a fence of its group or, for accumulators
+// alone, a product under way that adds to the same ones.
+void check_fenced(const Issuer &issuer, const MatrixProduct &p) {
+  if (issuer.fenced) return;
+  if (issuer.accumulators.empty()) fail("wgmma: no wgmma_fence() before the first product that uses these registers");
+  const bool in_turn = std::any_of(issuer.accumulators.begin(), issuer.accumulators.end(),
+                                   [&](const Accumulator &acc) { return acc.d == p.d; });
+  if (!in_turn || p.a_in_registers)
+    fail(
+        "wgmma: a group is under way, and since the last wgmma_commit() or wgmma_wait() there was no wgmma_fence() "
+        "for the %s of this product",
+        in_turn ? "A registers" : "accumulators");
+}
+
+void check_registers(const ARegisters &a) {
+  const bool ended = race::poisoned(a.at, sizeof a.was);
+  if (!ended && !std::memcmp(a.at, a.was.data(), sizeof a.was)) return;
+  const std::string line = line_at(a.asked);
+  fail("wgmma: A registers of the product%s%s were changed%s before wgmma_wait()", line.empty() ? "" : " at ",
+       line.c_str(), ended ? ", their variable having ended," : "");
+}
+
 }  // namespace
 
 void wgmma(const MatrixProduct &p) {
@@ -232,8 +278,9 @@ void wgmma(const MatrixProduct &p) {
   Issuer &issuer = unit.issuers[self().linear];
   Quarter &q = unit.quarters[self().warp];
   const size_t number = issuer.issued++;
-  if (!issuer.fenced && issuer.accumulators.empty())
-    fail("wgmma: no wgmma_fence() before the first product that uses these registers");
+  check_fenced(issuer, p);
+  if (!p.a_in_registers) check_pattern(p.a, "A");
+  check_pattern(p.b, "B");
   for (uint32_t w = self().warp / 4 * 4; w < self().warp / 4 * 4 + 4; ++w) {
     const Quarter &other = unit.quarters[w];
     if (number >= other.first && number - other.first < other.products.size())
@@ -244,7 +291,11 @@ void wgmma(const MatrixProduct &p) {
   product.arrived |= 1u << self().lane;
   product.asked = issuer.asked = __builtin_return_address(0);
   product.lanes[self().lane] = p.d;
-  std::memcpy(product.lane_registers[self().lane], p.registers, sizeof p.registers);
+  if (p.a_in_registers) {
+    ARegisters &held = issuer.held.emplace_back(p.registers, std::array<uint32_t, 4>{}, number, issuer.asked);
+    std::memcpy(held.was.data(), p.registers, sizeof held.was);
+    std::memcpy(product.lane_registers[self().lane], p.registers, sizeof held.was);
+  }
   if (product.arrived == 0xffffffffu && self().warp % 4 == 0) ++block().counters->wgmmas;
   race::enter(self().proxy);  // products see what the asynchronous proxy sees
   race::release(&q);
@@ -263,6 +314,7 @@ void wgmma_fence() { products().issuers[self().linear].fenced = true; }
 void wgmma_commit() {
   Issuer &issuer = products().issuers[self().linear];
   issuer.groups.push_back(issuer.issued);
+  issuer.fenced = false;
 }
 
 void wgmma_wait(int pending) {
@@ -280,6 +332,10 @@ void wgmma_wait(int pending) {
   while (!done()) park(unit.waiting, {"wgmma.wait_group", nullptr, uint32_t(pending)});
   for (uint32_t w = first; w < first + 4; ++w) acquire(proxy_of(&unit.quarters[w]));
   issuer.fenced = false;
+  std::erase_if(issuer.held, [&](const ARegisters &a) {
+    if (a.product < upto) check_registers(a);
+    return a.product < upto;
+  });
   std::erase_if(issuer.accumulators, [&](Accumulator &acc) {
     if (acc.last >= upto) return false;
     for (size_t i = 0; i < acc.values.size(); ++i) {

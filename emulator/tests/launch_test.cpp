@@ -43,3 +43,20 @@ CASE(launch_tells_what_did_not_start) {
   EXPECT(launch(exec, "reach", reach, good, nullptr) == OPSWAP_E_LAUNCH);
   EXPECT(said().find("mapa: rank 9 of a cluster of 2 blocks") != std::string::npos);
 }
+
+CASE(launch_has_no_room_for_static_beside_dynamic) {
+  constexpr size_t kStatic = 3000, kOfABlock = 227 * 1024;
+  const auto with = [](size_t dynamic) {
+    return emu::run({"wide", 1, 32, dynamic}, [] {
+      OPSWAP_SHARED(unsigned char[kStatic - 1000], first);
+      OPSWAP_SHARED(unsigned char[1000], second);
+      first[threadIdx.x] = second[threadIdx.x] = 0;
+    });
+  };
+  EXPECT_CLEAN(with(kOfABlock - kStatic));
+  EXPECT_CLEAN(with(0));
+  EXPECT_FOUND(
+      "the kernel has 3000 bytes of static shared memory, the launch asked for 229449 of dynamic: a block has "
+      "at most 232448",
+      with(kOfABlock - kStatic + 1));
+}

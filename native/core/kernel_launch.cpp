@@ -161,6 +161,17 @@ cudaError_t allow(const void *handle, const Geometry &g) {
   return cudaSuccess;
 }
 
+// What CUDA calls an invalid value: static and dynamic shared memory that do not fit together. Nothing, if they do.
+std::string shared_memory_refusal(const void *handle, const Geometry &g) {
+  cudaFuncAttributes of{};
+  if (cudaFuncGetAttributes(&of, handle) || of.sharedSizeBytes + g.smem <= kMaxSharedMemory) return "";
+  Line why;
+  why.add(
+      "a block has at most %zu bytes of shared memory, the kernel has %zu static ones and asks for %zu dynamic ones",
+      kMaxSharedMemory, of.sharedSizeBytes, g.smem);
+  return why.text;
+}
+
 }  // namespace
 
 opswap_status launch_cuda(const opswap_exec &exec, const Kernel &kernel, const Geometry &g, const void *handle,
@@ -186,10 +197,11 @@ opswap_status launch_cuda(const opswap_exec &exec, const Kernel &kernel, const G
   cudaError_t error = allow(handle, g);
   if (!error) error = cudaLaunchKernelExC(&config, handle, params);
   if (!error) return OPSWAP_OK;
+  Line why;
+  why.text = shared_memory_refusal(handle, g);
+  if (why.text.empty()) why.add("%s (%s)", cudaGetErrorName(error), cudaGetErrorString(error));
   cudaGetLastError();  // returned here, so it must not be found again by a later call
-  char why[200];
-  std::snprintf(why, sizeof why, "%s (%s)", cudaGetErrorName(error), cudaGetErrorString(error));
-  return launch_failed(kernel, g, kNotStarted, why);
+  return launch_failed(kernel, g, kNotStarted, why.text.c_str());
 }
 #endif
 

@@ -36,6 +36,7 @@ INSTRUCTIONS = [
 # A thread that an if picks, and elected ones, also in the examples; and accumulators used behind a wait, in a loop.
 COMPARED = """
 #include "kernels/gemm.h"
+#include "kernels/overlap.h"
 #include "kernels/tile.h"
 #include "kernels/wrap_copies.h"
 #include "kernels/wrap_products.h"
@@ -111,7 +112,8 @@ def test_the_instruction_is_there(assembled: Assembled, kernel: str, instruction
 def test_an_elected_thread_issues_without_a_loop(assembled: Assembled, tmp_path: Path) -> None:
     assert [entry for entry, sass in assembled.sass.items() if "BRA.U.ANY" in sass] == []
     (tmp_path / "compared.cu").write_text(COMPARED)
-    compile_to(tmp_path / "compared.cubin", tmp_path / "compared.cu", "-cubin")
+    said = compile_to(tmp_path / "compared.cubin", tmp_path / "compared.cu", "-cubin")
+    assert not re.search(r"serialized.*overlap_example", said)
     compared = sass_of(tmp_path / "compared.cubin")
     assert any("gemm_example" in entry for entry in compared)
     assert [entry for entry, sass in compared.items() if "BRA.U.ANY" in sass] == ["_Z6issuesILb0EEv14CUtensorMap_st"]

@@ -59,7 +59,7 @@ struct MatrixProduct {
   int n, type_a, type_b, major_a, major_b;
   bool accumulate, a_in_registers;
   uint64_t a, b;
-  uint32_t registers[4];
+  const uint32_t *registers;  // of A, of this thread
 };
 void wgmma(const MatrixProduct &product);
 void wgmma_fence();

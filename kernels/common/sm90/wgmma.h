@@ -129,9 +129,9 @@ OPSWAP_DEVICE void wgmma(float (&d)[N / 2], const A &a, uint64_t b, bool accumul
   static_assert(!kInRegisters || MajorA == Major::k, "A in registers has no major");
 #ifdef OPSWAP_EMULATE
   emu::MatrixProduct product{d, N, int(TypeA), int(TypeB), int(MajorA), int(MajorB), accumulate, kInRegisters,
-                             0, b, {}};
+                             0, b, nullptr};
   if constexpr (kInRegisters)
-    std::memcpy(product.registers, a, sizeof a);
+    product.registers = a;
   else
     product.a = a;
   emu::wgmma(product);
