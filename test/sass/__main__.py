@@ -24,6 +24,7 @@ from static import budget
 
 PRODUCTS = "products"
 SOURCE = ROOT / "test/static/products.cu"
+MOST_SHARED = 227 << 10  # of a block
 REFUSALS = (UnknownCode, BadWheel, nvcc.NotCompiled, peers.UnknownLoop)
 
 
@@ -71,6 +72,8 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     known = [*(room.name for room in kernel_rooms()), PRODUCTS]
     if unknown := sorted(set(asked.ops) - set(known)):
         parser.error(f"no kernels in {', '.join(unknown)}; there are {', '.join(known)}")
+    if not 0 <= asked.shared <= MOST_SHARED:
+        parser.error(f"--shared needs 0 to {MOST_SHARED} bytes, came {asked.shared}")
     if asked.file and not asked.file.is_file():
         parser.error(f"there is no file {asked.file}")
     asked.all = known

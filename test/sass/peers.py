@@ -117,4 +117,6 @@ def differences(row: dict[str, Any], now: dict[str, Any]) -> list[str]:
 
 
 def written(table: dict[str, Any], rows: list[dict[str, Any]]) -> str:
-    return json.dumps({**table, "rows": rows}, indent=2) + "\n"
+    """Rows that were not compared stay as they are."""
+    kept = [row if now["figures"] is None else now for row, now in zip(table["rows"], rows, strict=True)]
+    return json.dumps({**table, "rows": kept}, indent=2) + "\n"

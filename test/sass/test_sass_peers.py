@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sass import peers, wheels
+from sass import occupied, peers, wheels
 from sass.compiled import CompiledKernel
 from sass.machine_code import Instruction
 from sass.wheels import BadWheel, Wheel, checked, headers, library
@@ -98,6 +99,15 @@ def test_a_row_is_equal_or_says_what_became_of_it() -> None:
     assert peers.differences(row, now) == ["issue 4 became 5"]
     (text,) = peers.differences(row | {"nvcc": "1.2.3"}, row | {"figures": None})
     assert text == "not compared: its figures are of nvcc 1.2.3"
+    table = {"wheels": {}, "rows": [row, row]}
+    assert json.loads(peers.written(table, [now, row | {"figures": None}]))["rows"] == [now, row]
+
+
+def test_the_latency_bound_of_a_full_sm() -> None:
+    """H20: 4000 bytes a ns over 78 SMs, 700 ns; H100 and H200 over 132."""
+    found = occupied.bounds(16, 2048)
+    expected = {"H20": 4000 / 78, "H100": 3350 / 132, "H200": 4800 / 132}
+    assert found == pytest.approx({name: 16 * 2048 / (rate * 700) for name, rate in expected.items()})
 
 
 def cycles(shape: str) -> int:

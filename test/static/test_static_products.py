@@ -160,6 +160,8 @@ def command(*arguments: str) -> subprocess.CompletedProcess:
 def test_what_the_command_refuses_is_named(tmp_path: Path) -> None:
     unknown = command("no_such_op")
     assert (unknown.returncode, "no kernels in no_such_op; there are " in unknown.stderr) == (2, True)
+    large = command("--shared", str(1 << 20), "copy")
+    assert (large.returncode, "--shared needs 0 to 232448 bytes, came 1048576" in large.stderr) == (2, True)
     text = tmp_path / "text.cubin"
     text.write_text("not a cubin")
     refused = command("--file", str(text))
