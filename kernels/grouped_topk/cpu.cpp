@@ -1,5 +1,5 @@
-// grouped_topk on a CPU: the best experts of each token out of its best groups, or those of a table, with their weights.
-// Token by token.
+// grouped_topk on a CPU: the best experts of each token out of its best groups, or those of a table, with their
+// weights. Token by token.
 #include "grouped_topk.gen.h"
 
 #include <algorithm>
@@ -36,7 +36,8 @@ static int64_t listed(const grouped_topk_args &a, int64_t t, int64_t k) {
 // Of the table the rows that are read, which may be few of many.
 OPSWAP_CHECK(grouped_topk) {
   if (bool(a.input_tokens) != bool(a.hash_indices_table))
-    return fail(OPSWAP_E_ARGUMENT, "grouped_topk: %s is not given, needs both input_tokens and hash_indices_table or none",
+    return fail(OPSWAP_E_ARGUMENT,
+                "grouped_topk: %s is not given, needs both input_tokens and hash_indices_table or none",
                 a.input_tokens ? "hash_indices_table" : "input_tokens");
   if (a.input_tokens && a.N != a.T)
     return fail(OPSWAP_E_SHAPE, "grouped_topk: input_tokens has %lld ids, needs T = %lld", (long long)a.N,
@@ -45,8 +46,7 @@ OPSWAP_CHECK(grouped_topk) {
     for (int64_t k = 0; k < a.K; ++k)
       if (const int64_t e = listed(a, t, k); e < 0 || e >= a.E)
         return fail(OPSWAP_E_VALUE, "grouped_topk: hash_indices_table[%lld][%lld] is %lld, needs 0 to E - 1 = %lld",
-                    (long long)index_at(a.input_tokens, t), (long long)k, (long long)e,
-                    (long long)a.E - 1);
+                    (long long)index_at(a.input_tokens, t), (long long)k, (long long)e, (long long)a.E - 1);
   return OPSWAP_OK;
 }
 

@@ -161,8 +161,8 @@ struct Routing {
   }
 };
 
-// The choices of one token, whose name has the lane's `expert` in the table. Lane k keeps every 32nd from k on, so that a
-// row is written together; what is in memory before all are known, the lane itself scales there.
+// The choices of one token, whose name has the lane's `expert` in the table. Lane k keeps every 32nd from k on, so that
+// a row is written together; what is in memory before all are known, the lane itself scales there.
 template <class Warp>
 OPSWAP_DEVICE void choose(Warp &x, const Routing &a, int64_t t, int64_t name, int expert) {
   const int lane = int(threadIdx.x), last = (a.chosen - 1) / kWarp * kWarp;

@@ -13,9 +13,9 @@ constexpr int64_t kThreads = 512, kBlocksPerSm = 2;
 // sass moe_expand_kernel<uint4>: LDG.128 STG.128
 template <class Word>
 __global__ void __launch_bounds__(kThreads) moe_expand_kernel(Word *permuted,     // [R, words]
-                                                         const Word *input,  // [tokens, words]
-                                                         const __grid_constant__ Permutation p, int64_t words,
-                                                         int64_t permuted_stride, int64_t input_stride) {
+                                                              const Word *input,  // [tokens, words]
+                                                              const __grid_constant__ Permutation p, int64_t words,
+                                                              int64_t permuted_stride, int64_t input_stride) {
   OPSWAP_SHARED(Sorting, memory);
   dependency_wait();
   dependency_trigger();

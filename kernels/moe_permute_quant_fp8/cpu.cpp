@@ -79,9 +79,8 @@ static float quantize(e4m3 *out, const E *x, int64_t n, const Factors<E> &by) {
   if (!given)
     multiplied(x, by.gain, n, [&](const float *y, int64_t, int64_t count) { most = std::max(most, amax(y, count)); });
   const float scale = given ? *by.given : scale_of(most);
-  multiplied(x, by.gain, n, [&](const float *y, int64_t begin, int64_t count) {
-    quantize_span(out + begin, y, count, scale, given);
-  });
+  multiplied(x, by.gain, n,
+             [&](const float *y, int64_t begin, int64_t count) { quantize_span(out + begin, y, count, scale, given); });
   return scale;
 }
 

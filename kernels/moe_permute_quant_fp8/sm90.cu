@@ -1,6 +1,6 @@
-// moe_permute_quant_fp8 on sm_90a: moe_permute whose rows become FP8 codes with scales. One launch: each block finds the
-// rows of its tokens, reads each token once, quantises it, and writes it to all of them. Where experts ask for other
-// codes, a token is quantised for each of its choices, out of registers.
+// moe_permute_quant_fp8 on sm_90a: moe_permute whose rows become FP8 codes with scales. One launch: each block finds
+// the rows of its tokens, reads each token once, quantises it, and writes it to all of them. Where experts ask for
+// other codes, a token is quantised for each of its choices, out of registers.
 #include "moe_permute_quant_fp8.gen.h"
 
 #include "common/device/fp8_rows.h"
@@ -9,7 +9,8 @@
 namespace opswap::OPSWAP_PASS {
 
 constexpr int kHeld = 4;  // runs of N features that a thread keeps in registers
-constexpr int kMostWarps = 20, kMostThreads = kMostWarps * kWarp;  // one block of them on an SM, so that each may take 96 registers
+constexpr int kMostWarps = 20,
+              kMostThreads = kMostWarps * kWarp;  // one block of them on an SM, so that each may take 96 registers
 
 struct Quantised {
   e4m3 *permuted;       // [R, features]
@@ -87,8 +88,7 @@ struct Piece {
 #pragma unroll
     for (int j = 0; j < kHeld; ++j) {
       scales[j] = q.given ? load<1>(q.given + expert * q.given_stride)[0] : scale_of_most(most[j]);
-      if (inside(j))
-        codes[j] = codes_of(multiplied(q, x[j], expert, first + j * length), Divisor(scales[j]), q.given);
+      if (inside(j)) codes[j] = codes_of(multiplied(q, x[j], expert, first + j * length), Divisor(scales[j]), q.given);
     }
   }
 
@@ -110,8 +110,7 @@ struct Piece {
       float scale = scales[0];
 #pragma unroll
       for (int j = 1; j < kHeld; ++j) scale = i == j ? scales[j] : scale;
-      if (group + i < q.groups)
-        store(q.scale + row * q.scale_row + (group + i) * q.scale_column, Vec<float, 1>{scale});
+      if (group + i < q.groups) store(q.scale + row * q.scale_row + (group + i) * q.scale_column, Vec<float, 1>{scale});
     }
   }
 };
@@ -156,16 +155,15 @@ struct TeamMost {
   OPSWAP_DEVICE uint32_t operator()(uint32_t x, int turn) {
     const int team = int(blockDim.x) / kWarp;
     x = __reduce_max_sync(kAllLanes, x);
-    if (threadIdx.x % kWarp == 0)
-      store_shared(warps[turn] + Sorted::thread() / kWarp, Vec<uint32_t, 1>{x});
+    if (threadIdx.x % kWarp == 0) store_shared(warps[turn] + Sorted::thread() / kWarp, Vec<uint32_t, 1>{x});
     __syncthreads();
     for (int w = 0; w < team; ++w) x = std::max(x, load_shared<1>(warps[turn] + int(threadIdx.y) * team + w)[0]);
     return x;
   }
 };
 
-// Groups longer than a warp holds: a row of threads takes one at a time, and reads again what its registers do not hold.
-// sass moe_quant_long_kernel: LDG.128
+// Groups longer than a warp holds: a row of threads takes one at a time, and reads again what its registers do not
+// hold. sass moe_quant_long_kernel: LDG.128
 template <int N>
 __global__ void __launch_bounds__(kMostThreads, 1)
     moe_quant_long_kernel(const __grid_constant__ Quantised q, const __grid_constant__ Permutation p) {
@@ -208,8 +206,7 @@ __global__ void __launch_bounds__(kMostThreads, 1)
           each([&](int h, const Vec<float, N> &y) {
             store(q.permuted + place.row * q.permuted_stride + h, codes_of(y, by));
           });
-          if (threadIdx.x == 0)
-            store(q.scale + place.row * q.scale_row + g * q.scale_column, Vec<float, 1>{scale});
+          if (threadIdx.x == 0) store(q.scale + place.row * q.scale_row + g * q.scale_column, Vec<float, 1>{scale});
         }
       }
   }
@@ -271,8 +268,8 @@ OPSWAP_SM90_CAN(moe_permute_quant_fp8) {
 OPSWAP_SM90(moe_permute_quant_fp8) {
   constexpr int kWide = int(kWidest / sizeof(Scalar));
   const int64_t groups = a.mn_major ? a.S0 : a.S1, length = a.S ? a.H : a.H / groups;
-  const bool wide = length % kWide == 0 && fits(a.input, kWide) && fits(a.permuted, kWide) &&
-                    fits(a.pre_quant_scale, kWide);
+  const bool wide =
+      length % kWide == 0 && fits(a.input, kWide) && fits(a.permuted, kWide) && fits(a.pre_quant_scale, kWide);
   return wide ? start<kWide>(a, exec) : start<1>(a, exec);
 }
 

@@ -59,7 +59,7 @@ class Sorted {
 
   // All threads of the block and of its cluster call it, behind dependency_wait().
   OPSWAP_DEVICE Sorted(const Permutation &p, Sorting &memory) : p_(p), memory_(memory) {
-    OPSWAP_SMEM_ARRAY(int32_t, counters, kCounters * p.experts);
+    OPSWAP_SMEM_ARRAY(int32_t, counters, kCounters *p.experts);
     before_ = counters, own_ = before_ + p.experts, behind_ = own_ + p.experts, next_ = behind_ + p.experts;
     begin = first_of(int(blockIdx.x)), end = first_of(int(blockIdx.x) + 1);
     for (int e = thread(); e < 3 * p.experts; e += threads()) store_shared(before_ + e, Vec<int32_t, 1>{0});
