@@ -215,24 +215,30 @@ def grouped_topk(
     topk_ids: torch.Tensor,
     gating_output: torch.Tensor,
     e_score_correction_bias: torch.Tensor | None,
+    input_tokens: torch.Tensor | None,
+    hash_indices_table: torch.Tensor | None,
     num_expert_group: int = 1,
     topk_group: int = 1,
     use_sigmoid: bool = False,
     renormalize: bool = True,
     routed_scaling_factor: float = 1.0,
+    use_sqrt_softplus: bool = False,
 ) -> None:
-    """Experts of each token: the K best of the best groups, and their weights; ties go to the lower index, NaN counts
-    as largest."""
+    """Experts of each token: the K best of the best groups, or those that a table has for the token's id, and their
+    weights; ties go to the lower index, NaN counts as largest."""
     torch.ops.opswap.grouped_topk(
         topk_weights,
         topk_ids,
         gating_output,
         e_score_correction_bias,
+        input_tokens,
+        hash_indices_table,
         num_expert_group,
         topk_group,
         use_sigmoid,
         renormalize,
         routed_scaling_factor,
+        use_sqrt_softplus,
     )
 
 
@@ -321,15 +327,18 @@ def moe_permute(
 
 def moe_permute_quant_fp8(
     permuted: torch.Tensor,
-    scale: torch.Tensor,
+    scale: torch.Tensor | None,
     expert_first_row: torch.Tensor,
     row_of: torch.Tensor,
     input: torch.Tensor,
     topk_ids: torch.Tensor,
+    pre_quant_scale: torch.Tensor | None,
+    static_scale: torch.Tensor | None,
     alignment: int = 1,
+    mn_major: bool = False,
 ) -> None:
-    """moe_permute that quantises each row on its way: scale = max(amax, 1e-4) / 448 per block of a row, code = e4m3(x /
-    scale)."""
+    """moe_permute that quantises each row on its way: x = input * pre_quant_scale, scale = max(amax, 1e-4) / 448 per
+    block of a row or a static one, code = e4m3(x / scale)."""
     torch.ops.opswap.moe_permute_quant_fp8(
         permuted,
         scale,
@@ -337,7 +346,10 @@ def moe_permute_quant_fp8(
         row_of,
         input,
         topk_ids,
+        pre_quant_scale,
+        static_scale,
         alignment,
+        mn_major,
     )
 
 

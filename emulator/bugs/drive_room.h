@@ -11,9 +11,7 @@
 namespace opswap::emu::bugs {
 
 // One SM, so that blocks go round.
-inline opswap_exec one_sm(void *workspace = nullptr, size_t bytes = 0) {
-  return {.struct_size = sizeof(opswap_exec), .sm_budget = 1, .workspace = workspace, .workspace_size = bytes};
-}
+inline opswap_exec one_sm() { return {.struct_size = sizeof(opswap_exec), .sm_budget = 1}; }
 
 // In front of the room's kernels is one that is not done with this tensor.
 template <class T>

@@ -25,11 +25,10 @@ emu::bugs::Outcome run_tokens() {
   a.input = input.tensor, a.topk_ids = choices.tensor, a.alignment = 1;
   a.R = kRows, a.H = kColumns, a.F = kExperts + 1, a.T = kTokens, a.K = kChosen;
   a.scalar_dtype = DType::bfloat16, a.index_dtype = DType::int32;
-  std::vector<unsigned char> workspace(OPSWAP_PASS::moe_permute_sm90_workspace(a, opswap_exec{}));
   emu::bugs::Outcome o;
   const emu::Stream stream;
   emu::bugs::in_front(ids), emu::bugs::in_front(x), emu::bugs::in_front(out), emu::bugs::in_front(first);
-  OPSWAP_PASS::moe_permute_sm90(a, emu::bugs::one_sm(workspace.data(), workspace.size()));
+  OPSWAP_PASS::moe_permute_sm90(a, emu::bugs::one_sm());
   o.report = emu::room_report();
   int row = 0;
   for (int e = 0; e < kExperts && o.report && o.wrong.empty(); ++e)
@@ -42,7 +41,7 @@ emu::bugs::Outcome run_tokens() {
   return o;
 }
 
-// Few choices, which each block sorts for itself, and chunks of many.
+// Few choices, which a block counts itself, and many, which a cluster shares.
 emu::bugs::Outcome drive(uint64_t seed) {
   emu::options().seed = seed;
   const emu::bugs::Outcome few = run_tokens<45>();

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bug import Bug
 
-NORM, PERMUTE = "rms_norm/sm90.cu", "common/device/permute.h"
+NORM, MOE, PERMUTE = "rms_norm/sm90.cu", "moe_permute/sm90.cu", "common/device/permute.h"
 WAIT = "  dependency_wait();\n  dependency_trigger();\n  int turn"
 PDL_BUGS = (
     Bug(
@@ -44,12 +44,13 @@ PDL_BUGS = (
         "x[k] = load<N>",
     ),
     Bug(
-        "room_second_kernel_does_not_wait",
+        "room_choices_counted_before_the_wait",
         "room_moe_permute",
-        PERMUTE,
-        "warp_sums);\n  dependency_wait();\n",
-        "warp_sums);\n",
-        "before dependency_wait(), which moe_rank_kernel writes",
-        "load<1>(p.counts + (c + k)",
+        MOE,
+        "  dependency_wait();\n  dependency_trigger();\n  Sorted sorted(p, memory);\n",
+        "  Sorted sorted(p, memory);\n  dependency_wait();\n  dependency_trigger();\n",
+        "before dependency_wait(), which the kernel in front",
+        "load<kRun>(ids",
+        line_in=PERMUTE,
     ),
 )

@@ -11,3 +11,8 @@ def order(ids, experts, alignment):
         row_of[chosen] = first[e] + np.arange(chosen.sum())
         first[e + 1] = -(-(first[e] + chosen.sum()) // alignment) * alignment
     return first, row_of
+
+
+def of_experts(per_expert, ids):
+    """The row of each choice's expert in float32, or the only one there is."""
+    return per_expert[np.where(ids < len(per_expert), ids, 0)].astype(np.float32)

@@ -1,27 +1,21 @@
-"""The best experts of each token out of its best groups, with their weights, in numpy; and inputs that try it."""
+"""The best experts of each token, or those of a table, with their weights, in numpy; and inputs that try it."""
 
 import numpy as np
+from common import ref_fill
+from common.ref_routing import best, scores_of
 
 
 def ref(
-    topk_weights, topk_ids, gating_output, e_score_correction_bias, num_expert_group, topk_group, use_sigmoid,
-    renormalize, routed_scaling_factor,
+    topk_weights, topk_ids, gating_output, e_score_correction_bias, input_tokens, hash_indices_table, num_expert_group,
+    topk_group, use_sigmoid, renormalize, routed_scaling_factor, use_sqrt_softplus,
 ):  # fmt: skip
-    x, bias, (tokens, k) = gating_output.astype(np.float64), e_score_correction_bias, topk_ids.shape
-    if use_sigmoid:
-        scores = 1 / (1 + np.exp(-x))
+    bias, k = e_score_correction_bias, topk_ids.shape[1]
+    scores = scores_of(gating_output.astype(np.float64), use_sigmoid, use_sqrt_softplus)
+    if hash_indices_table is None:
+        choice = scores if bias is None else scores + bias.astype(np.float64)
+        ids = best(choice, k, num_expert_group, topk_group, bias is not None)
     else:
-        scores = np.exp(x - x.max(-1, initial=-np.inf, keepdims=True))
-        scores /= scores.sum(-1, keepdims=True)
-    choice = scores if bias is None else scores + bias.astype(np.float64)
-    choice = np.where(np.isnan(choice), np.inf, choice)
-    groups = np.sort(choice.reshape(tokens, num_expert_group, x.shape[1] // num_expert_group))
-    group_scores = groups[..., -1 if bias is None else -2 :].sum(-1)
-    best_groups = np.argsort(-group_scores, axis=-1, kind="stable")[:, :topk_group]
-    left_out = np.ones(group_scores.shape, bool)
-    np.put_along_axis(left_out, best_groups, False, axis=-1)
-    left_out = np.repeat(left_out, groups.shape[-1], axis=-1)
-    ids = np.lexsort((-choice, left_out), axis=-1)[:, :k]
+        ids = hash_indices_table[input_tokens]
     weights = np.take_along_axis(scores, ids, -1)
     weights = weights / (weights.sum(-1, keepdims=True) + 1e-20) if renormalize else weights
     return {"topk_weights": weights * routed_scaling_factor, "topk_ids": ids}
@@ -29,7 +23,7 @@ def ref(
 
 def inputs(case, rng, make):
     """With `ties` logits and bias take few values, `masked`: a bias of -inf shuts out most, `nan`: in two tokens."""
-    arrays = make()
+    arrays = ref_fill.fill(case, make(), "gating_output")
     if case.get("ties"):
         arrays["gating_output"][:] = rng.integers(-1, 2, arrays["gating_output"].shape)
         arrays["e_score_correction_bias"][:] = rng.integers(0, 2, arrays["e_score_correction_bias"].shape)
@@ -37,4 +31,7 @@ def inputs(case, rng, make):
         arrays["e_score_correction_bias"][rng.permutation(case["E"])[7:]] = -np.inf
     if case.get("nan"):
         arrays["gating_output"][0], arrays["gating_output"][1, ::11] = np.nan, np.nan
+    if arrays["hash_indices_table"] is not None:
+        first = rng.integers(0, case["E"], case["V"])
+        arrays["hash_indices_table"][...] = (first[:, None] + np.arange(case["K"])) % case["E"]
     return arrays

@@ -1,5 +1,5 @@
-// grouped_topk on sm_90a: the best experts of each token out of its best groups, with their weights. A warp for each
-// token.
+// grouped_topk on sm_90a: the best experts of each token out of its best groups, or those of a table, with their
+// weights. A warp for each token.
 #include "grouped_topk.gen.h"
 
 #include "common/device/access.h"
@@ -22,6 +22,14 @@ OPSWAP_DEVICE uint32_t rank_of(float x) {
 }
 OPSWAP_DEVICE float number_of(uint32_t rank) { return __uint_as_float(rank >> 31 ? rank & 0x7fffffffu : ~rank); }
 
+enum class Scoring { kSoftmax, kSigmoid, kSqrtSoftplus };
+
+// Of one logit; NaN stays NaN, since fmaxf leaves it to the other term.
+OPSWAP_DEVICE float score_of(float x, Scoring scoring) {
+  if (scoring == Scoring::kSigmoid) return 1.0f / (1.0f + expf(-x));
+  return sqrtf(fmaxf(x, 0.0f) + log1pf(expf(-fabsf(x))));
+}
+
 // A token's experts in a warp: `Count` per lane, in runs of `Run` neighbours that a lane loads at once.
 template <int Count, int Run>
 struct Experts {
@@ -40,10 +48,10 @@ struct Experts {
     }
   }
 
-  OPSWAP_DEVICE void to_scores(int experts, bool use_sigmoid) {
-    if (use_sigmoid) {
+  OPSWAP_DEVICE void to_scores(int experts, Scoring scoring) {
+    if (scoring != Scoring::kSoftmax) {
 #pragma unroll
-      for (int j = 0; j < Count; ++j) score[j] = 1.0f / (1.0f + expf(-score[j]));
+      for (int j = 0; j < Count; ++j) score[j] = score_of(score[j], scoring);
       return;
     }
     float largest = -INFINITY, total = 0;
@@ -118,6 +126,16 @@ struct Experts {
     weight = __shfl_sync(kAllLanes, own, e / Run % kWarp);
     return e;
   }
+
+  // The score of an expert, in all lanes; of one that there is not, NaN.
+  OPSWAP_DEVICE float score_at(int e) const {
+    float own = 0;
+#pragma unroll
+    for (int j = 0; j < Count; ++j)
+      if (id(j) == e) own = score[j];
+    own = __shfl_sync(kAllLanes, own, e / Run % kWarp);
+    return e < 0 ? __uint_as_float(0x7fffffff) : own;
+  }
 };
 
 struct Routing {
@@ -126,16 +144,27 @@ struct Routing {
   const Scalar *logits;  // [tokens, experts]
   const void *bias;      // [experts] or null
   DType bias_dtype;
-  int64_t tokens, weights_stride, ids_stride, logits_stride;
+  Indices names;  // [tokens], the rows of the table
+  Indices table;  // [named, chosen]
+  int64_t tokens, weights_stride, ids_stride, logits_stride, names_stride, table_stride, named;
   int experts, chosen, groups, kept_groups;
-  bool use_sigmoid, renormalize;
+  Scoring scoring;
+  bool listed, renormalize;  // the table says which experts
   float factor;
+
+  // Lane's expert of those from `begin` on that the table has; -1 where there is none.
+  OPSWAP_DEVICE int expert(int64_t name, int begin) const {
+    const int k = begin + int(threadIdx.x);
+    if (k >= chosen || uint64_t(name) >= uint64_t(named)) return -1;
+    const int64_t e = table[name * table_stride + k];
+    return uint64_t(e) < uint64_t(experts) ? int(e) : -1;
+  }
 };
 
-// The choices of one token. Lane k keeps every 32nd from k on, so that a row is written together; what is in memory
-// before all are known, the lane itself scales there.
+// The choices of one token, whose name has the lane's `expert` in the table. Lane k keeps every 32nd from k on, so that
+// a row is written together; what is in memory before all are known, the lane itself scales there.
 template <class Warp>
-OPSWAP_DEVICE void choose(Warp &x, const Routing &a, int64_t t) {
+OPSWAP_DEVICE void choose(Warp &x, const Routing &a, int64_t t, int64_t name, int expert) {
   const int lane = int(threadIdx.x), last = (a.chosen - 1) / kWarp * kWarp;
   float *weights = a.weights + t * a.weights_stride;
   float own = 0, total = 0;
@@ -143,13 +172,18 @@ OPSWAP_DEVICE void choose(Warp &x, const Routing &a, int64_t t) {
     int own_id = 0;
     for (int k = 0; k < kWarp && begin + k < a.chosen; ++k) {
       float weight;
-      const int e = x.take(weight);
+      int e;
+      if (a.listed)
+        e = __shfl_sync(kAllLanes, expert, k), weight = x.score_at(e);
+      else
+        e = x.take(weight);
       total += weight;
       own = lane == k ? weight : own;
       own_id = lane == k ? e : own_id;
     }
     if (begin + lane < a.chosen) a.ids.set(t * a.ids_stride + begin + lane, own_id);
     if (begin < last) store(weights + begin + lane, Vec<float, 1>{own});
+    if (a.listed) expert = a.expert(name, begin + kWarp);
   }
   const float factor = a.factor / (a.renormalize ? total + 1e-20f : 1.0f);
   for (int k = lane; k < last; k += kWarp) store(weights + k, Vec<float, 1>{load<1>(weights + k)[0] * factor});
@@ -174,34 +208,46 @@ __global__ void __launch_bounds__(kWarp *kMostWarps) grouped_topk_kernel(const _
   const int size = a.experts / a.groups;
   for (int64_t t = int64_t(blockIdx.x) * blockDim.y + threadIdx.y; t < a.tokens; t += int64_t(gridDim.x) * blockDim.y) {
     Warp x;
+    const int64_t name = a.listed ? a.names[t * a.names_stride] : 0;
     x.load_row(a.logits + t * a.logits_stride, a.experts);
-    x.to_scores(a.experts, a.use_sigmoid);
+    const int expert = a.listed ? a.expert(name, 0) : -1;  // on its way while scores are worked out
+    x.to_scores(a.experts, a.scoring);
+    if (!a.listed) {
 #pragma unroll
-    for (int j = 0; j < Count; ++j)
-      x.rank[j] =
-          x.id(j) < a.experts ? rank_of(x.score[j] + load_shared<1>(bias + j * kWarp + threadIdx.x)[0]) : kTaken;
-    if (a.kept_groups < a.groups) x.keep_groups(a.groups, a.kept_groups, size, a.bias && size > 1);
-    choose(x, a, t);
+      for (int j = 0; j < Count; ++j)
+        x.rank[j] =
+            x.id(j) < a.experts ? rank_of(x.score[j] + load_shared<1>(bias + j * kWarp + threadIdx.x)[0]) : kTaken;
+      if (a.kept_groups < a.groups) x.keep_groups(a.groups, a.kept_groups, size, a.bias && size > 1);
+    }
+    choose(x, a, t, name, expert);
   }
 }
 
 template <int Count, int Run>
 opswap_status start(const grouped_topk_args &a, const opswap_exec &exec) {
-  const Tensor &bias = a.e_score_correction_bias;
+  const Tensor &bias = a.e_score_correction_bias, &names = a.input_tokens, &table = a.hash_indices_table;
   const Routing routing{.weights = a.topk_weights.as<float>(),
                         .ids = indices_of(a.topk_ids),
                         .logits = a.gating_output.as<Scalar>(),
-                        .bias = bias.data,
+                        .bias = table ? nullptr : bias.data,
                         .bias_dtype = bias.dtype,
+                        .names = indices_of(names),
+                        .table = indices_of(table),
                         .tokens = a.T,
                         .weights_stride = a.topk_weights.stride[0],
                         .ids_stride = a.topk_ids.stride[0],
                         .logits_stride = a.gating_output.stride[0],
+                        .names_stride = names ? names.stride[0] : 0,
+                        .table_stride = table ? table.stride[0] : 0,
+                        .named = a.V,
                         .experts = int(a.E),
                         .chosen = int(a.K),
                         .groups = int(a.num_expert_group),
                         .kept_groups = int(a.topk_group),
-                        .use_sigmoid = a.use_sigmoid,
+                        .scoring = a.use_sigmoid         ? Scoring::kSigmoid
+                                   : a.use_sqrt_softplus ? Scoring::kSqrtSoftplus
+                                                         : Scoring::kSoftmax,
+                        .listed = a.N > 0,
                         .renormalize = a.renormalize,
                         .factor = float(a.routed_scaling_factor)};
   const int64_t sms = sms_of(exec), warps = std::clamp<int64_t>(ceil_div(a.T, sms), 1, kMostWarps);
@@ -215,6 +261,11 @@ opswap_status start(const grouped_topk_args &a, const opswap_exec &exec) {
   constexpr int kRun = std::min(Count, int(kWidest / sizeof(Scalar)));
   const bool wide = a.E % kRun == 0 && fits(a.gating_output, kRun) && fits(a.e_score_correction_bias, kRun);
   return wide ? start<Count, kRun>(a, exec) : start<Count, 1>(a, exec);
+}
+
+OPSWAP_SM90_CAN(grouped_topk) {
+  const bool paired = bool(a.input_tokens) == bool(a.hash_indices_table) && (!a.input_tokens || a.N == a.T);
+  return paired ? nullptr : "it needs an id of each token and the table of ids, or neither";
 }
 
 OPSWAP_SM90(grouped_topk) {

@@ -202,7 +202,7 @@ def topk(experts: Any = 2, sigmoid: Any = False) -> np.ndarray:
     """grouped_topk has int and bool fields: the best two of four groups of two."""
     weights, ids = np.empty((1, 2), np.float32), np.full((1, 2), -1, np.int32)
     gate = np.array([[0, 1, 2, 3, 4, 5, 6, 7]], np.float32)
-    opswap.call("grouped_topk", weights, ids, gate, None, 4, experts, sigmoid)
+    opswap.call("grouped_topk", weights, ids, gate, None, None, None, 4, experts, sigmoid)
     return ids
 
 

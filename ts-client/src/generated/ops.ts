@@ -212,28 +212,34 @@ export interface GreedySampleArgs {
 }
 
 /**
- * Experts of each token: the K best of the best groups, and their weights; ties go to the lower index, NaN counts as largest.
- * Source: DeepSeek-V3, arXiv:2412.19437, section 2.1.2; argument names of vLLM 0.33.0 grouped_topk.
+ * Experts of each token: the K best of the best groups, or those that a table has for the token's id, and their weights; ties go to the lower index, NaN counts as largest.
+ * Source: DeepSeek-V3, arXiv:2412.19437, section 2.1.2; argument names of vLLM 0.33.0 grouped_topk; sqrt(softplus) and tables (tid2eid) of DeepSeek-V4, inference/model.py of its checkpoint, argument names of vLLM's topk_hash_softplus_sqrt.
  */
 export interface GroupedTopkArgs {
   /** [T, K] float32, written: score of each chosen expert, without bias */
   topk_weights: TensorLike;
-  /** [T, K] int32 | int64, written: chosen experts, best first */
+  /** [T, K] int32 | int64, written: chosen experts, best first, or as the table has them; -1, with a weight of NaN, where a device finds an id that is out of range */
   topk_ids: TensorLike;
   /** [T, E] float32 | bfloat16 | float16: logit of each expert */
   gating_output: TensorLike;
   /** [E] float32 | bfloat16: added to the scores for the choice only; a group then counts by its two best, else by its best */
   e_score_correction_bias: TensorLike | null;
+  /** [N] int32 | int64: id of each token, N = T; given with hash_indices_table only */
+  input_tokens: TensorLike | null;
+  /** [V, K] int32 | int64: the experts of each of the V token ids: nothing is compared then, so bias and groups have no effect */
+  hash_indices_table: TensorLike | null;
   /** groups of neighbouring experts */
   num_expert_group?: number | bigint;
   /** groups that experts are chosen from */
   topk_group?: number | bigint;
-  /** true: score = sigmoid(logit); false: softmax over the experts */
+  /** true: score = sigmoid(logit); false: softmax over the experts, unless use_sqrt_softplus */
   use_sigmoid?: boolean;
   /** divide the weights of a token by their sum + 1e-20 */
   renormalize?: boolean;
   /** multiplies the weights last */
   routed_scaling_factor?: number;
+  /** true: score = sqrt(log(1 + e^logit)) */
+  use_sqrt_softplus?: boolean;
 }
 
 /**
@@ -318,14 +324,14 @@ export interface MoePermuteArgs {
 }
 
 /**
- * moe_permute that quantises each row on its way: scale = max(amax, 1e-4) / 448 per block of a row, code = e4m3(x / scale).
- * Source: moe_permute, and the 1x128 blocks of DeepSeek-V3, arXiv:2412.19437, section 3.3.2.
+ * moe_permute that quantises each row on its way: x = input * pre_quant_scale, scale = max(amax, 1e-4) / 448 per block of a row or a static one, code = e4m3(x / scale).
+ * Source: moe_permute, and the 1x128 blocks of DeepSeek-V3, arXiv:2412.19437, section 3.3.2; pre_quant_scale as TensorRT-LLM's W4A8 AWQ, static scales per tensor or expert as SGLang's W4AFP8.
  */
 export interface MoePermuteQuantFp8Args {
   /** [R, H] float8_e4m3fn, written in place: codes of the expanded rows; a row that no choice goes to keeps its old values */
   permuted: TensorLike;
-  /** [R, G] float32, written in place: scale of each of the G blocks of a row, H / G features each; G = 1 is a scale per token */
-  scale: TensorLike;
+  /** [S0, S1] float32, written in place: [R, G], exchanged when mn_major: scale of each of the G blocks of a row, H / G features each; G = 1 is a scale per token. Needed without static_scale; with it each becomes that of its row */
+  scale: TensorLike | null;
   /** [F] int32 | int64, written: first row of each of the F - 1 experts, and the end of the last */
   expert_first_row: TensorLike;
   /** [T, K] int32 | int64, written: row of each choice, -1 for a choice of -1; moe_combine takes it */
@@ -334,8 +340,14 @@ export interface MoePermuteQuantFp8Args {
   input: TensorLike;
   /** [T, K] int32 | int64: experts of each token; -1 skips, as for an expert of another device */
   topk_ids: TensorLike;
+  /** [P, H] bfloat16 | float32 | float16: features are multiplied by it, in float32: one row for all experts or one for each */
+  pre_quant_scale: TensorLike | null;
+  /** [S] float32: rows are divided by it in place of a scale of their own: one for all experts or one for each */
+  static_scale: TensorLike | null;
   /** the first row of each expert is a multiple of this */
   alignment?: number | bigint;
+  /** true: scale is [G, R], as DeepGEMM reads it; for TMA its rows start a multiple of 4 floats apart */
+  mn_major?: boolean;
 }
 
 /**
@@ -686,13 +698,13 @@ export const opFacts: { readonly [K in OpName]: OpFact } = {
   gelu_tanh_and_mul: { version: 1, hash: "2976c5b8e1a88a59", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}] },
   gemm_fp8_block128: { version: 1, hash: "8b82d3b710f0b7d0", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}, {"name": "input_scale", "kind": "tensor", "optional": true}, {"name": "weight", "kind": "tensor"}, {"name": "weight_scale", "kind": "tensor"}, {"name": "bias", "kind": "tensor", "optional": true}, {"name": "mn_major", "kind": "bool", "default": false}] },
   greedy_sample: { version: 1, hash: "fb544cd8a09e7f50", args: [{"name": "token_ids", "kind": "tensor", "writes": true}, {"name": "logits", "kind": "tensor"}] },
-  grouped_topk: { version: 1, hash: "c75aa409dd59aa93", args: [{"name": "topk_weights", "kind": "tensor", "writes": true}, {"name": "topk_ids", "kind": "tensor", "writes": true}, {"name": "gating_output", "kind": "tensor"}, {"name": "e_score_correction_bias", "kind": "tensor", "optional": true}, {"name": "num_expert_group", "kind": "int", "default": 1}, {"name": "topk_group", "kind": "int", "default": 1}, {"name": "use_sigmoid", "kind": "bool", "default": false}, {"name": "renormalize", "kind": "bool", "default": true}, {"name": "routed_scaling_factor", "kind": "float", "default": 1.0}] },
+  grouped_topk: { version: 2, hash: "94aa383c44d950f6", args: [{"name": "topk_weights", "kind": "tensor", "writes": true}, {"name": "topk_ids", "kind": "tensor", "writes": true}, {"name": "gating_output", "kind": "tensor"}, {"name": "e_score_correction_bias", "kind": "tensor", "optional": true}, {"name": "input_tokens", "kind": "tensor", "optional": true}, {"name": "hash_indices_table", "kind": "tensor", "optional": true}, {"name": "num_expert_group", "kind": "int", "default": 1}, {"name": "topk_group", "kind": "int", "default": 1}, {"name": "use_sigmoid", "kind": "bool", "default": false}, {"name": "renormalize", "kind": "bool", "default": true}, {"name": "routed_scaling_factor", "kind": "float", "default": 1.0}, {"name": "use_sqrt_softplus", "kind": "bool", "default": false}] },
   gumbel_sample: { version: 1, hash: "b070974cfaa41cf8", args: [{"name": "token_ids", "kind": "tensor", "writes": true}, {"name": "logits", "kind": "tensor"}, {"name": "seeds", "kind": "tensor"}] },
   layer_norm: { version: 1, hash: "4bb07fd36eec4f2e", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}, {"name": "weight", "kind": "tensor"}, {"name": "bias", "kind": "tensor", "optional": true}, {"name": "epsilon", "kind": "float", "default": 1e-05}] },
   linear: { version: 1, hash: "0c6d19d7fc87910b", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}, {"name": "weight", "kind": "tensor"}, {"name": "bias", "kind": "tensor", "optional": true}] },
   moe_combine: { version: 1, hash: "b2656def83deb159", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "rows", "kind": "tensor"}, {"name": "row_of", "kind": "tensor"}, {"name": "topk_weights", "kind": "tensor"}, {"name": "shared", "kind": "tensor", "optional": true}] },
   moe_permute: { version: 1, hash: "a0537518a47b7fd0", args: [{"name": "permuted", "kind": "tensor", "writes": true, "reads": true}, {"name": "expert_first_row", "kind": "tensor", "writes": true}, {"name": "row_of", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}, {"name": "topk_ids", "kind": "tensor"}, {"name": "alignment", "kind": "int", "default": 1}] },
-  moe_permute_quant_fp8: { version: 1, hash: "89c1a56ff338bf7f", args: [{"name": "permuted", "kind": "tensor", "writes": true, "reads": true}, {"name": "scale", "kind": "tensor", "writes": true, "reads": true}, {"name": "expert_first_row", "kind": "tensor", "writes": true}, {"name": "row_of", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}, {"name": "topk_ids", "kind": "tensor"}, {"name": "alignment", "kind": "int", "default": 1}] },
+  moe_permute_quant_fp8: { version: 2, hash: "29a31613fdc013b9", args: [{"name": "permuted", "kind": "tensor", "writes": true, "reads": true}, {"name": "scale", "kind": "tensor", "writes": true, "reads": true, "optional": true}, {"name": "expert_first_row", "kind": "tensor", "writes": true}, {"name": "row_of", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}, {"name": "topk_ids", "kind": "tensor"}, {"name": "pre_quant_scale", "kind": "tensor", "optional": true}, {"name": "static_scale", "kind": "tensor", "optional": true}, {"name": "alignment", "kind": "int", "default": 1}, {"name": "mn_major", "kind": "bool", "default": false}] },
   paged_attention: { version: 1, hash: "aac9e6e98c216abb", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "lse", "kind": "tensor", "writes": true, "optional": true}, {"name": "query", "kind": "tensor"}, {"name": "key_cache", "kind": "tensor"}, {"name": "value_cache", "kind": "tensor"}, {"name": "block_table", "kind": "tensor"}, {"name": "query_start_loc", "kind": "tensor"}, {"name": "seq_lens", "kind": "tensor"}, {"name": "softmax_scale", "kind": "float"}, {"name": "causal", "kind": "bool", "default": true}, {"name": "sliding_window", "kind": "int", "default": -1}, {"name": "softcap", "kind": "float", "default": 0.0}] },
   qk_norm_rope_store_kv: { version: 1, hash: "9559e3f5e07e6a17", args: [{"name": "query_out", "kind": "tensor", "writes": true}, {"name": "key_cache", "kind": "tensor", "writes": true, "reads": true}, {"name": "value_cache", "kind": "tensor", "writes": true, "reads": true}, {"name": "query", "kind": "tensor"}, {"name": "key", "kind": "tensor"}, {"name": "value", "kind": "tensor"}, {"name": "positions", "kind": "tensor"}, {"name": "cos_sin_cache", "kind": "tensor"}, {"name": "slot_mapping", "kind": "tensor"}, {"name": "q_weight", "kind": "tensor", "optional": true}, {"name": "k_weight", "kind": "tensor", "optional": true}, {"name": "k_scale", "kind": "tensor", "optional": true}, {"name": "v_scale", "kind": "tensor", "optional": true}, {"name": "norm", "kind": "int", "default": 0}, {"name": "epsilon", "kind": "float", "default": 1e-06}, {"name": "is_neox", "kind": "bool", "default": true}] },
   qk_norm_rope_store_kv_block_table: { version: 1, hash: "7a0f9b2f2ca151be", args: [{"name": "query_out", "kind": "tensor", "writes": true}, {"name": "key_cache", "kind": "tensor", "writes": true, "reads": true}, {"name": "value_cache", "kind": "tensor", "writes": true, "reads": true}, {"name": "query", "kind": "tensor"}, {"name": "key", "kind": "tensor"}, {"name": "value", "kind": "tensor"}, {"name": "positions", "kind": "tensor"}, {"name": "cos_sin_cache", "kind": "tensor"}, {"name": "block_table", "kind": "tensor"}, {"name": "query_start_loc", "kind": "tensor"}, {"name": "q_weight", "kind": "tensor", "optional": true}, {"name": "k_weight", "kind": "tensor", "optional": true}, {"name": "k_scale", "kind": "tensor", "optional": true}, {"name": "v_scale", "kind": "tensor", "optional": true}, {"name": "norm", "kind": "int", "default": 0}, {"name": "epsilon", "kind": "float", "default": 1e-06}, {"name": "is_neox", "kind": "bool", "default": true}] },
