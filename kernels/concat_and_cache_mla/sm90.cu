@@ -13,11 +13,12 @@ struct PlainCache {
   const float *scale;
   int64_t block_stride, slot_stride;
 
+  OPSWAP_DEVICE float given_scale() const { return scale ? load<1>(scale)[0] : 1.0f; }
+
   // True division, as everywhere that FP8 is made.
   template <int N>
-  OPSWAP_DEVICE void store_scaled(int64_t to, Vec<float, N> x) const {
+  OPSWAP_DEVICE void store_scaled(int64_t to, Vec<float, N> x, float divisor) const {
     if (scale) {
-      const float divisor = load<1>(scale)[0];
 #pragma unroll
       for (int i = 0; i < N; ++i) x[i] = __fdiv_rn(x[i], divisor);
     }
@@ -25,23 +26,26 @@ struct PlainCache {
   }
 
   template <int N>
-  OPSWAP_DEVICE void store_latents(int64_t token, bool stored, const Latents<N> &x, int begin, int end) const {
+  OPSWAP_DEVICE void store_latents(int64_t token, bool stored, const Latents<N> &x, int begin, int end,
+                                   float divisor) const {
 #pragma unroll
     for (int u = 0; u < Latents<N>::kUnits; ++u) {
       const int at = begin + Latents<N>::at(u);
       if (!stored || at >= end) continue;
       if (keeps_bits)
-        store(static_cast<Scalar *>(data) + token + at, x.unit[u]);
+        store(static_cast<Scalar *>(data) + token + at, x.unit[u].elements());
       else
-        store_scaled(token + at, to_float(x.unit[u]));
+        store_scaled(token + at, to_float(x.unit[u].elements()), divisor);
     }
   }
 
   template <int N>
-  OPSWAP_DEVICE void store_key(int64_t token, int at, const Vec<float, N> &run, int latents) const {
-    store_scaled(token + latents + at, run);
+  OPSWAP_DEVICE void store_key(int64_t token, int at, const Vec<float, N> &run, int latents, float divisor) const {
+    store_scaled(token + latents + at, run, divisor);
   }
 };
+
+OPSWAP_SM90_CAN(concat_and_cache_mla) { return mla_refusal(a); }
 
 // sass concat_mla_kernel*: LDG.128 STG.128
 OPSWAP_SM90(concat_and_cache_mla) {

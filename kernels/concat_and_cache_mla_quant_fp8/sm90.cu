@@ -16,6 +16,8 @@ struct ScaledTokens {
   float floor;
   bool power_of_two;
 
+  OPSWAP_DEVICE float given_scale() const { return 0; }  // each group has its own
+
   // A NaN has one pattern of bits.
   OPSWAP_DEVICE float scale_of_group(float most) const {
     const float scale = Max{}(scale_of(most, floor), kLeastScale);
@@ -25,36 +27,36 @@ struct ScaledTokens {
 
   // A group's scale is that of its lanes together, so all of a warp's come here.
   template <int N>
-  OPSWAP_DEVICE void store_latents(int64_t token, bool stored, const Latents<N> &x, int begin, int end) const {
-    constexpr int kStep = Latents<N>::kStep, kTogether = kLatentGroup / kStep;  // units of a group
+  OPSWAP_DEVICE void store_latents(int64_t token, bool stored, const Latents<N> &x, int begin, int end, float) const {
+    constexpr int kStep = Latents<N>::kStep, kUnits = kLatentGroup / kStep;  // of a group
 #pragma unroll
-    for (int first = 0; first < Latents<N>::kUnits; first += kTogether) {
+    for (int first = 0; first < Latents<N>::kUnits; first += kUnits) {
       float most = 0;
 #pragma unroll
-      for (int u = first; u < first + kTogether; ++u) most = amax(most, to_float(x.unit[u]));
+      for (int u = first; u < first + kUnits; ++u) most = amax(most, to_float(x.unit[u].elements()));
       const float scale = scale_of_group(warp_reduce<kTokenLanes>(most, Max{}));
       const Divisor by(scale);
       const int group = begin + first * kStep;
       if (!stored || group >= end) continue;
 #pragma unroll
-      for (int u = first; u < first + kTogether; ++u)
-        store(reinterpret_cast<e4m3 *>(data) + token + begin + Latents<N>::at(u), codes_of(to_float(x.unit[u]), by));
+      for (int u = first; u < first + kUnits; ++u)
+        store(reinterpret_cast<e4m3 *>(data) + token + begin + Latents<N>::at(u), codes_of(to_float(x.unit[u].elements()), by));
       if (threadIdx.x % kTokenLanes == 0)
         store(reinterpret_cast<float *>(data + token + end) + group / kLatentGroup, Vec<float, 1>{scale});
     }
   }
 
   template <int N>
-  OPSWAP_DEVICE void store_key(int64_t token, int at, const Vec<float, N> &run, int latents) const {
+  OPSWAP_DEVICE void store_key(int64_t token, int at, const Vec<float, N> &run, int latents, float) const {
     const int64_t key = token + latents + latents / kLatentGroup * int64_t(sizeof(float));
     store_floats(reinterpret_cast<bf16 *>(data + key) + at, run);
   }
 };
 
 OPSWAP_SM90_CAN(concat_and_cache_mla_quant_fp8) {
-  return placement(a.kv_cache) % int64_t(sizeof(float)) ? "kv_cache needs to start on 4 bytes, and so do its rows: "
-                                                          "a token has scales in float32"
-                                                        : nullptr;
+  if (placement(a.kv_cache) % int64_t(sizeof(float)))
+    return "kv_cache needs to start on 4 bytes, and so do its rows: a token has scales in float32";
+  return mla_refusal(a);
 }
 
 // sass concat_mla_kernel*: LDG.128 STG.128 STG.64

@@ -11,7 +11,7 @@ namespace opswap::OPSWAP_PASS {
 constexpr int kTokenLanes = 16;  // have a token: 512 latents of 16 bits are four accesses of 16 bytes for each
 constexpr int kMlaThreads = 128;
 constexpr int kTokensPerBlock = kMlaThreads / kTokenLanes;
-constexpr int64_t kMlaThreadsPerSm = 1024;
+constexpr int64_t kMlaThreadsPerSm = 640;  // that registers leave room for
 constexpr int kLatentGroup = 128;  // latents that may share a scale
 constexpr int kMostPairs = 64;     // of a part that is rotated: op.json requires it
 
@@ -28,156 +28,226 @@ struct MlaTokens {
   DType cos_sin_dtype;
   Indices positions;  // [tokens]
   Indices slots;      // [stored], -1 is not stored
-  int64_t tokens, stored, block_size;
-  int latents, half, heads;
+  int64_t tokens, stored;
+  int block_size, latents, half, heads;
   int head_lanes;  // of a token's lanes that have one head
 };
 
-// What one lane has of up to 512 latents, as they lie in memory: units of N, apart by what all lanes take at once.
+// N elements of T as they lie in memory: to take them apart would be to wait for them.
+template <class T, int N>
+struct Packed {
+  static constexpr int kBytes = N * int(sizeof(T)), kWords = (kBytes + 3) / 4;
+  uint32_t word[kWords] = {};
+
+  OPSWAP_DEVICE void load_from(const T *p) {
+    if constexpr (kBytes < 4) {
+      word[0] = load<1>(reinterpret_cast<const uint16_t *>(p))[0];
+    } else {
+      constexpr int kStep = kWords < 4 ? kWords : 4;
+#pragma unroll
+      for (int w = 0; w < kWords; w += kStep) {
+        const Vec<uint32_t, kStep> part = load<kStep>(reinterpret_cast<const uint32_t *>(p) + w);
+#pragma unroll
+        for (int i = 0; i < kStep; ++i) word[w + i] = part[i];
+      }
+    }
+  }
+  OPSWAP_DEVICE Vec<T, N> elements() const {
+    Vec<T, N> x;
+    memcpy(&x, word, sizeof x);
+    return x;
+  }
+};
+
+// The low half of an int32 or int64 number, which is all of a position, a slot or -1: one load, whichever it is.
+OPSWAP_DEVICE int index_of(const Indices &x, int64_t i) {
+  return load<1>(static_cast<const int *>(x.data) + (x.wide ? 2 * i : i))[0];
+}
+
+// What one lane has of up to 512 latents: units of N, apart by what all lanes take at once.
 template <int N>
 struct Latents {
   static constexpr int kStep = kTokenLanes * N, kUnits = kStep < kLatentGroup / 4 ? kLatentGroup / kStep : 4;
   static constexpr int kAtOnce = kStep * kUnits;
-  Vec<Scalar, N> unit[kUnits];
+  Packed<Scalar, N> unit[kUnits];
 
   OPSWAP_DEVICE static int at(int u) { return int(threadIdx.x) % kTokenLanes * N + u * kStep; }
   OPSWAP_DEVICE void load_from(const Scalar *row, int begin, int end) {
 #pragma unroll
     for (int u = 0; u < kUnits; ++u) {
       unit[u] = {};
-      if (begin + at(u) < end) unit[u] = load<N>(row + begin + at(u));
+      if (begin + at(u) < end) unit[u].load_from(row + begin + at(u));
     }
   }
 };
 
-// What one lane has of a part that is rotated, or of its cosines and sines: units of N pairs.
-template <int N, bool Neox>
-struct Part {
+// Which pairs of a rotated part are a lane's: units of N, `lanes` of them, a power of two, apart.
+template <int N>
+struct PairLanes {
   static constexpr int kUnits = kMostPairs > kTokenLanes * N ? kMostPairs / (kTokenLanes * N) : 1;
-  Pairs<N> unit[kUnits];
+  int own, lanes, half;
+
+  OPSWAP_DEVICE explicit PairLanes(const MlaTokens &a)
+      : own(int(threadIdx.x) & (a.head_lanes - 1)), lanes(a.head_lanes), half(a.half) {}
 
   // body(unit, its first pair).
   template <class Body>
-  OPSWAP_DEVICE static void each(const MlaTokens &a, Body &&body) {
+  OPSWAP_DEVICE void each(Body &&body) const {
 #pragma unroll
     for (int u = 0; u < kUnits; ++u) {
-      const int pair = (int(threadIdx.x) % a.head_lanes + u * a.head_lanes) * N;
-      if (pair < a.half) body(u, pair);
+      const int pair = (own + u * lanes) * N;
+      if (pair < half) body(u, pair);
     }
-  }
-
-  OPSWAP_DEVICE void load_from(const MlaTokens &a, const Scalar *row) {
-    each(a, [&](int u, int pair) {
-      const int first = Neox ? pair : 2 * pair;
-      unit[u] = load_pairs<Neox, N>(row + first, row + (Neox ? a.half + pair : first + 1));
-    });
-  }
-
-  OPSWAP_DEVICE void load_angles(const MlaTokens &a, int64_t position) {
-    each(a, [&](int u, int pair) {
-      const int64_t at = position * a.cos_sin_stride + pair;
-      unit[u] = {load_floats<N>(a.cos_sin, a.cos_sin_dtype, at), load_floats<N>(a.cos_sin, a.cos_sin_dtype, at + a.half)};
-    });
-  }
-
-  // The product with the cosine is rounded, the sum of it and the other product as well, as on a CPU.
-  OPSWAP_DEVICE void rotate(const Part &angle) {
-#pragma unroll
-    for (int u = 0; u < kUnits; ++u)
-#pragma unroll
-      for (int i = 0; i < N; ++i) {
-        const float x = unit[u].first[i], y = unit[u].second[i];
-        const float cos = angle.unit[u].first[i], sin = angle.unit[u].second[i];
-        unit[u].first[i] = fmaf(-y, sin, x * cos);
-        unit[u].second[i] = fmaf(x, sin, y * cos);
-      }
-  }
-
-  // body(offset in the part, features).
-  template <class Body>
-  OPSWAP_DEVICE void each_run(const MlaTokens &a, Body &&body) const {
-    each(a, [&](int u, int pair) {
-      if constexpr (kTogether<Neox, N>) {
-        body(2 * pair, woven(unit[u]));
-      } else {
-        body(Neox ? pair : 2 * pair, unit[u].first);
-        body(Neox ? a.half + pair : 2 * pair + 1, unit[u].second);
-      }
-    });
-  }
-
-  OPSWAP_DEVICE void store_to(const MlaTokens &a, Scalar *row) const {
-    each_run(a, [&](int at, const auto &run) { store_floats(row + at, run); });
   }
 };
 
-// Slots below 2^32, all that fit a card, divide in a few instructions.
-OPSWAP_DEVICE int64_t token_at(int64_t slot, int64_t block_size, int64_t block_stride, int64_t slot_stride) {
-  const bool small = slot >> 32 == 0 && block_size >> 32 == 0;
-  const int64_t block = small ? int64_t(uint32_t(slot) / uint32_t(block_size)) : slot / block_size;
-  return block * block_stride + (slot - block * block_size) * slot_stride;
+// Cosines and sines of a lane's pairs, in float32 or, two to a word, in bfloat16.
+template <int N>
+struct Angles {
+  Packed<float, N> part[PairLanes<N>::kUnits][2];
+  bool wide;
+
+  OPSWAP_DEVICE void load_from(const PairLanes<N> &of, const MlaTokens &a, int64_t position) {
+    wide = a.cos_sin_dtype == DType::float32;
+    of.each([&](int u, int pair) {
+#pragma unroll
+      for (int sine = 0; sine < 2; ++sine) {
+        const int64_t at = position * a.cos_sin_stride + pair + sine * of.half;
+        if (wide) {
+          part[u][sine].load_from(static_cast<const float *>(a.cos_sin) + at);
+        } else {
+          Packed<bf16, N> narrow;
+          narrow.load_from(static_cast<const bf16 *>(a.cos_sin) + at);
+#pragma unroll
+          for (int w = 0; w < narrow.kWords; ++w) part[u][sine].word[w] = narrow.word[w];
+        }
+      }
+    });
+  }
+  OPSWAP_DEVICE float operator()(int u, int sine, int i) const {
+    const auto &word = part[u][sine].word;
+    return __uint_as_float(wide ? word[i] : i % 2 ? word[i / 2] & 0xffff0000u : word[i / 2] << 16);
+  }
+};
+
+// What one lane has of a part that is rotated.
+template <int N, bool Neox>
+struct Part {
+  static constexpr int kUnits = PairLanes<N>::kUnits, kWide = kRun<Neox, N>, kRuns = kTogether<Neox, N> ? 1 : 2;
+  Packed<Scalar, kWide> run[kUnits][kRuns];
+
+  // Where a run starts, of a unit's first pair.
+  OPSWAP_DEVICE static int start(const PairLanes<N> &of, int pair, int r) {
+    return Neox ? pair + r * of.half : 2 * pair + r;
+  }
+  OPSWAP_DEVICE void load_from(const PairLanes<N> &of, const Scalar *row, bool there) {
+    if (!there) return;
+    of.each([&](int u, int pair) {
+#pragma unroll
+      for (int r = 0; r < kRuns; ++r) run[u][r].load_from(row + start(of, pair, r));
+    });
+  }
+  OPSWAP_DEVICE Pairs<N> pairs(int u) const {
+    const Vec<float, kWide> one = to_float(run[u][0].elements()), other = to_float(run[u][kRuns - 1].elements());
+    Pairs<N> x;
+#pragma unroll
+    for (int i = 0; i < N; ++i)
+      x.first[i] = one[kRuns == 1 ? 2 * i : i], x.second[i] = other[kRuns == 1 ? 2 * i + 1 : i];
+    return x;
+  }
+
+  // body(offset in the part, rotated features). The product with the cosine is rounded, the sum of it and the other
+  // product as well, as on a CPU.
+  template <class Body>
+  OPSWAP_DEVICE void each_rotated(const PairLanes<N> &of, const Angles<N> &angle, Body &&body) const {
+    of.each([&](int u, int pair) {
+      const Pairs<N> x = pairs(u);
+      Pairs<N> out;
+#pragma unroll
+      for (int i = 0; i < N; ++i) {
+        const float cos = angle(u, 0, i), sin = angle(u, 1, i);
+        out.first[i] = fmaf(-x.second[i], sin, x.first[i] * cos);
+        out.second[i] = fmaf(x.first[i], sin, x.second[i] * cos);
+      }
+      if constexpr (kRuns == 1) {
+        body(start(of, pair, 0), woven(out));
+      } else {
+        body(start(of, pair, 0), out.first);
+        body(start(of, pair, 1), out.second);
+      }
+    });
+  }
+};
+
+// A division of 64 bits would be a call.
+OPSWAP_DEVICE int64_t token_at(int slot, int block_size, int64_t block_stride, int64_t slot_stride) {
+  return slot / block_size * block_stride + slot % block_size * slot_stride;
 }
 
 // Query heads of the tokens that a block has. A lane keeps its angles over its heads.
 template <int N, bool Neox>
 OPSWAP_DEVICE void rotate_queries(const MlaTokens &a, int share, int shares) {
   constexpr int kHeld = kTogether<Neox, N> ? 4 : 2;  // heads of a lane on their way at once: four accesses
-  const int apart = kTokenLanes / a.head_lanes, own = int(threadIdx.x) % kTokenLanes / a.head_lanes;
+  const PairLanes<N> of(a);
+  const int apart = kTokenLanes / of.lanes, own = int(threadIdx.x) % kTokenLanes / of.lanes;
+  const int step = kHeld * apart, first = share * step;
   for (int64_t t = int64_t(blockIdx.x) * kTokensPerBlock + threadIdx.x / kTokenLanes; t < a.tokens;
        t += int64_t(gridDim.x) * kTokensPerBlock) {
-    const int64_t position = a.positions[t];
-    Part<N, Neox> angle;
-    const int first = share * kHeld * apart;
-    for (int begin = first; begin < a.heads; begin += shares * kHeld * apart) {
+    const int position = index_of(a.positions, t);
+    Angles<N> angle;
+    for (int begin = first; begin < a.heads; begin += shares * step) {
       Part<N, Neox> x[kHeld];
 #pragma unroll
       for (int k = 0; k < kHeld; ++k) {
         const int h = begin + k * apart + own;
-        if (h < a.heads) x[k].load_from(a, a.q_pe + t * a.q_stride + h * a.q_head_stride);
+        x[k].load_from(of, a.q_pe + t * a.q_stride + h * a.q_head_stride, h < a.heads);
       }
-      if (begin == first) angle.load_angles(a, position);
+      if (begin == first) angle.load_from(of, a, position);
 #pragma unroll
       for (int k = 0; k < kHeld; ++k) {
         const int h = begin + k * apart + own;
-        if (h >= a.heads) continue;
-        x[k].rotate(angle);
-        x[k].store_to(a, a.q_pe_out + t * a.q_out_stride + h * a.q_out_head_stride);
+        Scalar *out = a.q_pe_out + t * a.q_out_stride + h * a.q_out_head_stride;
+        if (h < a.heads)
+          x[k].each_rotated(of, angle, [&](int at, const auto &run) { store_floats(out + at, run); });
       }
     }
   }
 }
 
 // Blocks of row 0 along y store tokens, those of other rows share the query heads. What a token needs comes in two
-// rounds: position, slot, latents and key part; then the angles, which hang on the position.
+// rounds: position, slot, latents, key part and a scale that is given; then the angles, which hang on the position.
 template <int N, int Paired, bool Neox, class Cache>
 __global__ void __launch_bounds__(kMlaThreads)
     concat_mla_kernel(const __grid_constant__ MlaTokens a, const __grid_constant__ Cache cache) {
   dependency_wait();
   dependency_trigger();
   if (blockIdx.y) return rotate_queries<Paired, Neox>(a, int(blockIdx.y) - 1, int(gridDim.y) - 1);
-  const int lane = int(threadIdx.x) % kTokenLanes;
+  const PairLanes<Paired> of(a);
+  const float scale = cache.given_scale();
   for (int64_t first = int64_t(blockIdx.x) * kTokensPerBlock; first < a.tokens;
        first += int64_t(gridDim.x) * kTokensPerBlock) {
     const int64_t t = first + threadIdx.x / kTokenLanes;
-    const bool rotates = t < a.tokens && lane < a.head_lanes;
-    const int64_t slot = t < a.stored ? a.slots[t] : -1, position = rotates ? a.positions[t] : 0;
+    const bool rotates = t < a.tokens && int(threadIdx.x) % kTokenLanes < of.lanes;
+    const int slot = t < a.stored ? index_of(a.slots, t) : -1, position = rotates ? index_of(a.positions, t) : 0;
     const Scalar *latents = a.kv_c + t * a.kv_c_stride;
     Latents<N> x;
     x.load_from(latents, 0, t < a.stored ? a.latents : 0);
-    Part<Paired, Neox> key, angle;
-    if (rotates) key.load_from(a, a.k_pe + t * a.k_pe_stride);
-    if (rotates) angle.load_angles(a, position);
+    Part<Paired, Neox> key;
+    key.load_from(of, a.k_pe + t * a.k_pe_stride, rotates);
+    Angles<Paired> angle;
+    if (rotates) angle.load_from(of, a, position);
     const int64_t token = token_at(slot, a.block_size, cache.block_stride, cache.slot_stride);
     for (int begin = 0;;) {
-      cache.store_latents(token, slot >= 0, x, begin, a.latents);  // all lanes: groups are theirs together
+      cache.store_latents(token, slot >= 0, x, begin, a.latents, scale);  // all lanes: groups are theirs together
       begin += Latents<N>::kAtOnce;
       if (begin >= a.latents) break;
       x.load_from(latents, begin, slot >= 0 ? a.latents : 0);
     }
     if (!rotates) continue;
-    key.rotate(angle);
-    if (a.k_pe_out) key.store_to(a, a.k_pe_out + t * a.k_pe_out_stride);
-    if (slot >= 0) key.each_run(a, [&](int at, const auto &run) { cache.store_key(token, at, run, a.latents); });
+    key.each_rotated(of, angle, [&](int at, const auto &run) {
+      if (a.k_pe_out) store_floats(a.k_pe_out + t * a.k_pe_out_stride + at, run);
+      if (slot >= 0) cache.store_key(token, at, run, a.latents, scale);
+    });
   }
 }
 
@@ -204,11 +274,19 @@ MlaTokens described(const Args &a, int64_t head_lanes) {
           .slots = indices_of(a.slot_mapping),
           .tokens = a.T,
           .stored = a.S,
-          .block_size = a.BS,
+          .block_size = int(a.BS),
           .latents = int(a.C),
           .half = int(a.R / 2),
           .heads = int(a.QH),
           .head_lanes = int(head_lanes)};
+}
+
+template <class Args>
+const char *mla_refusal(const Args &a) {
+  constexpr int64_t kMost = int64_t{1} << 31;
+  return a.BS >= kMost || a.P >= kMost || (a.BS && a.NB > kMost / a.BS)
+             ? "slots and positions are numbers of 31 bits in these kernels; cache or angles have more"
+             : nullptr;
 }
 
 // Few tokens: their query heads are spread over blocks. Many: one block has all heads of its tokens.
