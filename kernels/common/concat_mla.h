@@ -62,9 +62,8 @@ template <bool Plain, class E, class Args, class Store>
 inline void mla_tokens(const Args &a, int64_t begin, int64_t end, Store &&store_token) {
   float angle[kMostRope], x[kMostRope];
   for (int64_t t = begin; t < end; ++t) {
-    with_float_type(a.angle_dtype, [&]<class C>(C) {
-      widen<Plain>(angle, row<C>(a.cos_sin_cache, index_at(a.positions, t)), a.R);
-    });
+    with_float_type(a.angle_dtype,
+                    [&]<class C>(C) { widen<Plain>(angle, row<C>(a.cos_sin_cache, index_at(a.positions, t)), a.R); });
     for (int64_t h = 0; h < a.QH; ++h) {
       widen<Plain>(x, row<E>(a.q_pe, t) + h * a.q_pe.stride[1], a.R);
       rotate_part(x, angle, a.R / 2, a.is_neox);

@@ -1,5 +1,5 @@
-// concat_and_cache_mla on sm_90a: rotation of key and query parts, and latent and key part of each token side by side in
-// its slot. The kernels of common/device/concat_mla.h.
+// concat_and_cache_mla on sm_90a: rotation of key and query parts, and latent and key part of each token side by side
+// in its slot. The kernels of common/device/concat_mla.h.
 #include "concat_and_cache_mla.gen.h"
 
 #include "common/device/concat_mla.h"
@@ -49,12 +49,8 @@ OPSWAP_SM90_CAN(concat_and_cache_mla) { return mla_refusal(a); }
 
 // sass concat_mla_kernel*: LDG.128 STG.128
 OPSWAP_SM90(concat_and_cache_mla) {
-  const PlainCache cache{a.kv_cache.data,
-                         a.kv_cache.dtype,
-                         !a.scale && a.kv_cache.dtype == a.kv_c.dtype,
-                         a.scale.as<float>(),
-                         a.kv_cache.stride[0],
-                         a.kv_cache.stride[1]};
+  const PlainCache cache{a.kv_cache.data,     a.kv_cache.dtype,     !a.scale && a.kv_cache.dtype == a.kv_c.dtype,
+                         a.scale.as<float>(), a.kv_cache.stride[0], a.kv_cache.stride[1]};
   return concat_mla(a, exec, fits(a.kv_cache, kWidest / int64_t(sizeof(Scalar))), cache);
 }
 

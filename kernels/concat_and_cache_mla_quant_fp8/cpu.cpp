@@ -1,5 +1,6 @@
-// concat_and_cache_mla_quant_fp8 on a CPU: rotation of key and query parts, and each token's latents as FP8 with a scale
-// for each 128, in front of its key part in BF16. The loops of common/concat_mla.h; docs/layouts.md has the bytes.
+// concat_and_cache_mla_quant_fp8 on a CPU: rotation of key and query parts, and each token's latents as FP8 with a
+// scale for each 128, in front of its key part in BF16. The loops of common/concat_mla.h; docs/layouts.md has the
+// bytes.
 #include "concat_and_cache_mla_quant_fp8.gen.h"
 
 #include <cmath>

@@ -1,6 +1,6 @@
-// concat_and_cache_mla_quant_fp8 on sm_90a: rotation of key and query parts, and each token's latents as FP8 with a scale
-// for each 128, in front of its key part in BF16. The kernels of common/device/concat_mla.h; docs/layouts.md has the
-// bytes.
+// concat_and_cache_mla_quant_fp8 on sm_90a: rotation of key and query parts, and each token's latents as FP8 with a
+// scale for each 128, in front of its key part in BF16. The kernels of common/device/concat_mla.h; docs/layouts.md has
+// the bytes.
 #include "concat_and_cache_mla_quant_fp8.gen.h"
 
 #include "common/device/concat_mla.h"
@@ -40,7 +40,8 @@ struct ScaledTokens {
       if (!stored || group >= end) continue;
 #pragma unroll
       for (int u = first; u < first + kUnits; ++u)
-        store(reinterpret_cast<e4m3 *>(data) + token + begin + Latents<N>::at(u), codes_of(to_float(x.unit[u].elements()), by));
+        store(reinterpret_cast<e4m3 *>(data) + token + begin + Latents<N>::at(u),
+              codes_of(to_float(x.unit[u].elements()), by));
       if (threadIdx.x % kTokenLanes == 0)
         store(reinterpret_cast<float *>(data + token + end) + group / kLatentGroup, Vec<float, 1>{scale});
     }

@@ -12,16 +12,16 @@ constexpr int kTokenLanes = 16;  // have a token: 512 latents of 16 bits are fou
 constexpr int kMlaThreads = 128;
 constexpr int kTokensPerBlock = kMlaThreads / kTokenLanes;
 constexpr int64_t kMlaThreadsPerSm = 640;  // that registers leave room for
-constexpr int kLatentGroup = 128;  // latents that may share a scale
-constexpr int kMostPairs = 64;     // of a part that is rotated: op.json requires it
+constexpr int kLatentGroup = 128;          // latents that may share a scale
+constexpr int kMostPairs = 64;             // of a part that is rotated: op.json requires it
 
 // Strides count elements.
 struct MlaTokens {
-  const Scalar *kv_c;  // [tokens, latents]
-  const Scalar *k_pe;  // [tokens, 2 * half]
-  Scalar *k_pe_out;    // the same, or null
-  const Scalar *q_pe;  // [tokens, heads, 2 * half]
-  Scalar *q_pe_out;    // the same
+  const Scalar *kv_c;   // [tokens, latents]
+  const Scalar *k_pe;   // [tokens, 2 * half]
+  Scalar *k_pe_out;     // the same, or null
+  const Scalar *q_pe;   // [tokens, heads, 2 * half]
+  Scalar *q_pe_out;     // the same
   const void *cos_sin;  // [P, 2 * half]: cosines, then sines
   int64_t kv_c_stride, k_pe_stride, k_pe_out_stride, q_stride, q_head_stride, q_out_stride, q_out_head_stride;
   int64_t cos_sin_stride;
@@ -84,7 +84,7 @@ struct Latents {
 // Which pairs of a rotated part are a lane's: units of N, `lanes` of them, a power of two, apart.
 template <int N>
 struct PairLanes {
-  static constexpr int kUnits = kMostPairs > kTokenLanes * N ? kMostPairs / (kTokenLanes * N) : 1;
+  static constexpr int kUnits = kMostPairs > kTokenLanes *N ? kMostPairs / (kTokenLanes * N) : 1;
   int own, lanes, half;
 
   OPSWAP_DEVICE explicit PairLanes(const MlaTokens &a)
@@ -207,8 +207,7 @@ OPSWAP_DEVICE void rotate_queries(const MlaTokens &a, int share, int shares) {
       for (int k = 0; k < kHeld; ++k) {
         const int h = begin + k * apart + own;
         Scalar *out = a.q_pe_out + t * a.q_out_stride + h * a.q_out_head_stride;
-        if (h < a.heads)
-          x[k].each_rotated(of, angle, [&](int at, const auto &run) { store_floats(out + at, run); });
+        if (h < a.heads) x[k].each_rotated(of, angle, [&](int at, const auto &run) { store_floats(out + at, run); });
       }
     }
   }
@@ -294,7 +293,8 @@ template <int N, int Paired, bool Neox, class Args, class Cache>
 opswap_status start_concat_mla(const Args &a, const opswap_exec &exec, const Cache &cache) {
   const int64_t lanes = std::min<int64_t>(power_of_two(ceil_div<int64_t>(a.R / 2, Paired)), kTokenLanes);
   const int64_t heads = kTokenLanes / lanes * (kTogether<Neox, Paired> ? 4 : 2);  // that a token's lanes have at once
-  const int64_t blocks = sms_of(exec) * (kMlaThreadsPerSm / kMlaThreads), high = ceil_div<int64_t>(a.T, kTokensPerBlock);
+  const int64_t blocks = sms_of(exec) * (kMlaThreadsPerSm / kMlaThreads),
+                high = ceil_div<int64_t>(a.T, kTokensPerBlock);
   const int64_t wide = a.QH ? std::clamp<int64_t>(blocks / std::max<int64_t>(high, 1), 1, ceil_div(a.QH, heads)) : 0;
   const Geometry geometry{.grid = {std::min(high, blocks), 1 + wide}, .block = {kMlaThreads}, .pdl = true};
   return launch(exec, "concat_mla_kernel", concat_mla_kernel<N, Paired, Neox, Cache>, geometry, described(a, lanes),
