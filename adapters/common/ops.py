@@ -84,6 +84,68 @@ def concat(
     )
 
 
+def concat_and_cache_mla(
+    kv_cache: torch.Tensor,
+    kv_c: torch.Tensor,
+    k_pe: torch.Tensor,
+    positions: torch.Tensor,
+    cos_sin_cache: torch.Tensor,
+    slot_mapping: torch.Tensor,
+    q_pe_out: torch.Tensor | None,
+    k_pe_out: torch.Tensor | None,
+    q_pe: torch.Tensor | None,
+    scale: torch.Tensor | None,
+    is_neox: bool = False,
+) -> None:
+    """Rotates the key part that the heads of multi-head latent attention share, and query parts, and stores latent and
+    key part of each token side by side in its slot of the paged cache."""
+    torch.ops.opswap.concat_and_cache_mla(
+        kv_cache,
+        kv_c,
+        k_pe,
+        positions,
+        cos_sin_cache,
+        slot_mapping,
+        q_pe_out,
+        k_pe_out,
+        q_pe,
+        scale,
+        is_neox,
+    )
+
+
+def concat_and_cache_mla_quant_fp8(
+    kv_cache: torch.Tensor,
+    kv_c: torch.Tensor,
+    k_pe: torch.Tensor,
+    positions: torch.Tensor,
+    cos_sin_cache: torch.Tensor,
+    slot_mapping: torch.Tensor,
+    q_pe_out: torch.Tensor | None,
+    k_pe_out: torch.Tensor | None,
+    q_pe: torch.Tensor | None,
+    floor: float = 0.0,
+    power_of_two: bool = False,
+    is_neox: bool = False,
+) -> None:
+    """Rotates the key part that the heads of multi-head latent attention share, and query parts, and stores each token
+    in its slot of the paged cache as FP8 latents with a scale for each 128, and the key part in BF16."""
+    torch.ops.opswap.concat_and_cache_mla_quant_fp8(
+        kv_cache,
+        kv_c,
+        k_pe,
+        positions,
+        cos_sin_cache,
+        slot_mapping,
+        q_pe_out,
+        k_pe_out,
+        q_pe,
+        floor,
+        power_of_two,
+        is_neox,
+    )
+
+
 def copy(
     out: torch.Tensor,
     input: torch.Tensor,

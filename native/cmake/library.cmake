@@ -17,8 +17,11 @@ file(GLOB OPSWAP_GENERATOR CONFIGURE_DEPENDS "${OPSWAP_ROOT}/native/gen/*.py" "$
   "${OPSWAP_ROOT}/native/include/*.h")
 file(GLOB OPSWAP_EVIDENCE CONFIGURE_DEPENDS "${OPSWAP_ROOT}/evidence/*.json" "${OPSWAP_ROOT}/evidence/*/*.json"
   "${OPSWAP_ROOT}/kernels/common/device/*.h" "${OPSWAP_ROOT}/kernels/common/sm90/*.h")
+# Named as well, so that what includes one is compiled in the build that changes it.
+list(TRANSFORM OPSWAP_ROOMS REPLACE "^.*/([a-z0-9_]+)/op.json$" "${OPSWAP_GEN_DIR}/\\1.gen.h" OUTPUT_VARIABLE OPSWAP_GEN_HEADERS)
 add_custom_command(
   OUTPUT "${OPSWAP_GEN_DIR}/registry.gen.cpp"
+  BYPRODUCTS ${OPSWAP_GEN_HEADERS}
   COMMAND ${CMAKE_COMMAND} -E env "PYTHONPATH=${OPSWAP_ROOT}/native" PYTHONDONTWRITEBYTECODE=1
     "${OPSWAP_PYTHON}" -m gen "${OPSWAP_ROOT}" build "${OPSWAP_GEN_DIR}"
   COMMAND ${CMAKE_COMMAND} -E touch "${OPSWAP_GEN_DIR}/registry.gen.cpp"

@@ -88,6 +88,66 @@ export interface ConcatArgs {
 }
 
 /**
+ * Rotates the key part that the heads of multi-head latent attention share, and query parts, and stores latent and key part of each token side by side in its slot of the paged cache.
+ * Source: vLLM 0.33.0 concat_and_cache_mla and concat_and_cache_mla_rope_fused (cache, slots, one scale); DeepSeek-V2, arXiv:2405.04434 (latents, decoupled rotary keys).
+ */
+export interface ConcatAndCacheMlaArgs {
+  /** [NB, BS, C+R] float32 | bfloat16 | float16 | float8_e4m3fn, written in place: NB blocks of BS slots: C latents, then the rotated key part */
+  kv_cache: TensorLike;
+  /** [T, C] float32 | bfloat16 | float16: latents, normalised; may be a part of packed rows, like k_pe the next one */
+  kv_c: TensorLike;
+  /** [T, R] float32 | bfloat16 | float16: the key part that all heads share, not yet rotated */
+  k_pe: TensorLike;
+  /** [T] int32 | int64: position of each token in its sequence */
+  positions: TensorLike;
+  /** [P, R] float32 | bfloat16: per position R/2 cosines, then R/2 sines */
+  cos_sin_cache: TensorLike;
+  /** [S] int32 | int64: block * BS + offset of each token; -1, and tokens from S on, are not stored */
+  slot_mapping: TensorLike;
+  /** [T, QO, R] float32 | bfloat16 | float16, written: the rotated query parts; may be the last features of absorbed queries */
+  q_pe_out: TensorLike | null;
+  /** [T, R] float32 | bfloat16 | float16, written: the rotated key part once more, for attention over the tokens of the call */
+  k_pe_out: TensorLike | null;
+  /** [T, QH, R] float32 | bfloat16 | float16: query parts, not yet rotated; given with q_pe_out */
+  q_pe: TensorLike | null;
+  /** [1] float32: what is stored is divided by it before it is rounded to the cache's dtype; not given: 1 */
+  scale: TensorLike | null;
+  /** true: pairs are (i, i + R/2); false: interleaved pairs (2i, 2i + 1), as DeepSeek has them */
+  is_neox?: boolean;
+}
+
+/**
+ * Rotates the key part that the heads of multi-head latent attention share, and query parts, and stores each token in its slot of the paged cache as FP8 latents with a scale for each 128, and the key part in BF16.
+ * Source: vLLM 0.33.0 concat_and_cache_mla with fp8_ds_mla, and FlashMLA 9241ae3 (the token of 656 bytes of DeepSeek-V3.2's sparse decode); docs/layouts.md has each byte.
+ */
+export interface ConcatAndCacheMlaQuantFp8Args {
+  /** [NB, BS, C+C/32+2*R] uint8, written in place: NB blocks of BS slots, each a token of the layout mla_fp8_g128: 656 bytes of 512 latents and 64 features of the key part */
+  kv_cache: TensorLike;
+  /** [T, C] float32 | bfloat16 | float16: latents, normalised; may be a part of packed rows, like k_pe the next one */
+  kv_c: TensorLike;
+  /** [T, R] float32 | bfloat16 | float16: the key part that all heads share, not yet rotated */
+  k_pe: TensorLike;
+  /** [T] int32 | int64: position of each token in its sequence */
+  positions: TensorLike;
+  /** [P, R] float32 | bfloat16: per position R/2 cosines, then R/2 sines */
+  cos_sin_cache: TensorLike;
+  /** [S] int32 | int64: block * BS + offset of each token; -1, and tokens from S on, are not stored */
+  slot_mapping: TensorLike;
+  /** [T, QO, R] float32 | bfloat16 | float16, written: the rotated query parts; may be the last features of absorbed queries */
+  q_pe_out: TensorLike | null;
+  /** [T, R] float32 | bfloat16 | float16, written: the rotated key part once more, for attention over the tokens of the call */
+  k_pe_out: TensorLike | null;
+  /** [T, QH, R] float32 | bfloat16 | float16: query parts, not yet rotated; given with q_pe_out */
+  q_pe: TensorLike | null;
+  /** least amax of a group of 128; no scale is below 2^-126 anyway */
+  floor?: number;
+  /** true: each scale is rounded up to a power of two, as FlashMLA's own quantiser does, with a floor of 0.0448 */
+  power_of_two?: boolean;
+  /** true: pairs are (i, i + R/2); false: interleaved pairs (2i, 2i + 1), as DeepSeek has them */
+  is_neox?: boolean;
+}
+
+/**
  * out = input, bit by bit, between two tensors of one shape and any strides.
  * Source: torch.Tensor.copy_ without conversion.
  */
@@ -636,6 +696,8 @@ export interface OpArgs {
   attention_decode: AttentionDecodeArgs;
   attention_prefill: AttentionPrefillArgs;
   concat: ConcatArgs;
+  concat_and_cache_mla: ConcatAndCacheMlaArgs;
+  concat_and_cache_mla_quant_fp8: ConcatAndCacheMlaQuantFp8Args;
   copy: CopyArgs;
   copy_async: CopyAsyncArgs;
   fused_add_rms_norm: FusedAddRmsNormArgs;
@@ -690,6 +752,8 @@ export const opFacts: { readonly [K in OpName]: OpFact } = {
   attention_decode: { version: 1, hash: "db344e300b7835fb", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "lse", "kind": "tensor", "writes": true, "optional": true}, {"name": "query", "kind": "tensor"}, {"name": "key_cache", "kind": "tensor"}, {"name": "value_cache", "kind": "tensor"}, {"name": "block_table", "kind": "tensor"}, {"name": "seq_lens", "kind": "tensor"}, {"name": "softmax_scale", "kind": "float"}, {"name": "sliding_window", "kind": "int", "default": -1}, {"name": "softcap", "kind": "float", "default": 0.0}] },
   attention_prefill: { version: 1, hash: "a9325855e8cd5800", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "lse", "kind": "tensor", "writes": true, "optional": true}, {"name": "query", "kind": "tensor"}, {"name": "key_cache", "kind": "tensor"}, {"name": "value_cache", "kind": "tensor"}, {"name": "block_table", "kind": "tensor"}, {"name": "query_start_loc", "kind": "tensor"}, {"name": "seq_lens", "kind": "tensor"}, {"name": "softmax_scale", "kind": "float"}, {"name": "causal", "kind": "bool", "default": true}, {"name": "sliding_window", "kind": "int", "default": -1}, {"name": "softcap", "kind": "float", "default": 0.0}] },
   concat: { version: 1, hash: "e1a7b14819486d60", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "first", "kind": "tensor"}, {"name": "second", "kind": "tensor"}, {"name": "third", "kind": "tensor", "optional": true}, {"name": "fourth", "kind": "tensor", "optional": true}] },
+  concat_and_cache_mla: { version: 1, hash: "83e4528ed61b9731", args: [{"name": "kv_cache", "kind": "tensor", "writes": true, "reads": true}, {"name": "kv_c", "kind": "tensor"}, {"name": "k_pe", "kind": "tensor"}, {"name": "positions", "kind": "tensor"}, {"name": "cos_sin_cache", "kind": "tensor"}, {"name": "slot_mapping", "kind": "tensor"}, {"name": "q_pe_out", "kind": "tensor", "writes": true, "optional": true}, {"name": "k_pe_out", "kind": "tensor", "writes": true, "optional": true}, {"name": "q_pe", "kind": "tensor", "optional": true}, {"name": "scale", "kind": "tensor", "optional": true}, {"name": "is_neox", "kind": "bool", "default": false}] },
+  concat_and_cache_mla_quant_fp8: { version: 1, hash: "164c9e8213afaccb", args: [{"name": "kv_cache", "kind": "tensor", "writes": true, "reads": true}, {"name": "kv_c", "kind": "tensor"}, {"name": "k_pe", "kind": "tensor"}, {"name": "positions", "kind": "tensor"}, {"name": "cos_sin_cache", "kind": "tensor"}, {"name": "slot_mapping", "kind": "tensor"}, {"name": "q_pe_out", "kind": "tensor", "writes": true, "optional": true}, {"name": "k_pe_out", "kind": "tensor", "writes": true, "optional": true}, {"name": "q_pe", "kind": "tensor", "optional": true}, {"name": "floor", "kind": "float", "default": 0.0}, {"name": "power_of_two", "kind": "bool", "default": false}, {"name": "is_neox", "kind": "bool", "default": false}] },
   copy: { version: 1, hash: "97ca9e49b714abb8", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}] },
   copy_async: { version: 2, hash: "0d7c6830c9bba7e0", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}, {"name": "stream", "kind": "int", "default": 0}, {"name": "ready_event", "kind": "int", "default": 0}, {"name": "done_event", "kind": "int", "default": 0}] },
   fused_add_rms_norm: { version: 1, hash: "6b40c53a55226637", args: [{"name": "input", "kind": "tensor", "writes": true, "reads": true}, {"name": "residual", "kind": "tensor", "writes": true, "reads": true}, {"name": "weight", "kind": "tensor"}, {"name": "epsilon", "kind": "float", "default": 1e-06}] },
