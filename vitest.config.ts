@@ -4,7 +4,7 @@ import { defineConfig } from "vitest/config";
 
 const ENGINE_TESTS = "test/**/*.engine.test.ts";
 /** What is told of every engine, on SGLang too. */
-const SGLANG_TESTS = ["ab", "bisect", "engine-pages", "live"].map(
+const SGLANG_TESTS = ["ab", "ab-story", "bisect", "engine-pages", "live"].map(
   (name) => `test/cli/${name}.engine.test.ts`,
 );
 const PACKAGE_TESTS = "test/package/**/*.test.ts";

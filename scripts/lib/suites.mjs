@@ -213,7 +213,7 @@ const SERVED = withEngine({
   gb: 6,
   async setUp(workshop) {
     const engine = await engineEnv(workshop);
-    const OPSWAP_SECOND_BUILD = await buildSecond(workshop.tools, "silu_and_mul");
+    const OPSWAP_SECOND_BUILD = await buildSecond(workshop.tools);
     return { OPSWAP_ENGINE_ENV: engine, OPSWAP_MODEL: await ensureModel(engine), OPSWAP_SECOND_BUILD };
   },
   run: (_, needs, log) => vitest(log, "engine", { ...pythonEnv(needs.OPSWAP_ENGINE_ENV ?? ""), ...needs }),
@@ -250,7 +250,8 @@ const SGLANG_SERVED = withEngine(
     gb: 6,
     async setUp(workshop) {
       const OPSWAP_ENGINE_ENV = await engineEnv(workshop, "sglang");
-      return { OPSWAP_ENGINE_ENV, OPSWAP_MODEL: await ensureModel(OPSWAP_ENGINE_ENV) };
+      const OPSWAP_SECOND_BUILD = await buildSecond(workshop.tools);
+      return { OPSWAP_ENGINE_ENV, OPSWAP_MODEL: await ensureModel(OPSWAP_ENGINE_ENV), OPSWAP_SECOND_BUILD };
     },
     run: (_, needs, log) => vitest(log, "sglang", { ...pythonEnv(needs.OPSWAP_ENGINE_ENV ?? ""), ...needs }),
   },

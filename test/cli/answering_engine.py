@@ -1,9 +1,10 @@
 """A real agent over fake ranks, and a stand-in for an engine's HTTP server whose answer depends on what runs.
 
-python answering_engine.py NAME [--guilty OP,OP] [--fails OP] [--busy]   prints "ready"; ends when its input is closed
+python answering_engine.py NAME [--guilty OP,OP] [--in-prompt] [--fails OP] [--busy]
 
-Each guilty op that runs as `cpu` moves the log-probabilities, and one token; while the one that fails runs as `cpu` the
-server answers 500. --busy: ops are called though nobody asks.
+Prints "ready"; ends when its input is closed. Each guilty op that runs as `cpu` moves the log-probabilities and one
+token; --in-prompt: those of the prompt, and no token. While the one that fails runs as `cpu` the server answers 500.
+--busy: ops are called though nobody asks.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from opswap.ipc.engine import AgentInfo
 
 CALLED = ("linear", "rms_norm", "rotary_embedding", "silu_and_mul", "attention", "cache", "add", "sample")
 NO_REF = "cache"
+#: What it says that it was asked.
+PROMPT = ("What", " is")
 TOKENS = ("Paris", " is", " the", " capital", " of", " France")
 
 
@@ -42,9 +45,10 @@ class Native(ipc_fakes.FakeNative):
 class Model:
     """What the stand-in answers."""
 
-    def __init__(self, ranks: ipc_fakes.FakeRanks, guilty: list[str], fails: str | None) -> None:
+    def __init__(self, ranks: ipc_fakes.FakeRanks, guilty: list[str], fails: str | None, in_prompt: bool) -> None:
         self.ranks = ranks
         self.guilty = guilty
+        self.in_prompt = in_prompt
         self.fails = fails
 
     def call_all(self) -> None:
@@ -58,12 +62,17 @@ class Model:
         if self.fails is not None and "cpu" in self.ranks.active(self.fails):
             return None
         wrong = [i for i, op in enumerate(self.guilty) if "cpu" in self.ranks.active(op)]
-        tokens = [f"{token}!" if i in wrong else token for i, token in enumerate(TOKENS)]
         moved = -0.5 - sum(2.0**i for i in wrong)
-        top = [{f"{token}{mark}": moved for token in TOKENS for mark in ("", "!")} for _ in TOKENS]
-        logprobs = {"tokens": tokens, "token_logprobs": [moved] * len(tokens), "top_logprobs": top}
-        prompt = [None, {"17": {"logprob": moved}}]
-        return {"choices": [{"logprobs": logprobs, "prompt_logprobs": prompt}]}
+        answered = -0.5 if self.in_prompt else moved
+        marked = [] if self.in_prompt else wrong
+        tokens = [f"{token}!" if i in marked else token for i, token in enumerate(TOKENS)]
+        top = [{f"{token}{mark}": answered for token in TOKENS for mark in ("", "!")} for _ in TOKENS]
+        logprobs = {
+            "tokens": [*PROMPT, *tokens],
+            "token_logprobs": [None, moved, *[answered] * len(tokens)],
+            "top_logprobs": [None, {PROMPT[1]: moved}, *top],
+        }
+        return {"choices": [{"logprobs": logprobs}], "usage": {"completion_tokens": len(tokens)}}
 
 
 def http_server(model: Model) -> ThreadingHTTPServer:
@@ -74,6 +83,7 @@ def http_server(model: Model) -> ThreadingHTTPServer:
         def do_POST(self) -> None:
             asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
             is_right = self.path == "/v1/completions" and asked["model"] == "stand-in" and asked["temperature"] == 0
+            is_right = is_right and asked["echo"]
             self.answer(model.completion() if is_right else None, 500 if is_right else 404)
 
         def answer(self, body: dict[str, Any] | None, otherwise: int) -> None:
@@ -91,19 +101,20 @@ def http_server(model: Model) -> ThreadingHTTPServer:
     return server
 
 
-async def serve(name: str, guilty: list[str], fails: str | None, is_busy: bool) -> None:
+async def serve(given: argparse.Namespace) -> None:
     ipc_fakes.OPS = (*CALLED, "idle")
     ranks = ipc_fakes.FakeRanks(2)
     ranks.natives = [Native() for _ in range(2)]
     ranks.make()
-    model = Model(ranks, guilty, fails)
+    guilty = [op for op in given.guilty.split(",") if op]
+    model = Model(ranks, guilty, given.fails, given.in_prompt)
     native, server = ranks.natives[0], http_server(model)
     url = f"http://127.0.0.1:{server.server_port}"
     framework = {"name": "fake", "version": "0", "model": "no model", "url": url}
-    agent = Agent(name, ranks, AgentInfo(native.version(), native.manifest(), framework))
+    agent = Agent(given.name, ranks, AgentInfo(native.version(), native.manifest(), framework))
     await agent.start()
     print("ready", flush=True)
-    steps = asyncio.create_task(_step(model, is_busy))
+    steps = asyncio.create_task(_step(model, given.busy))
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
     steps.cancel()
     server.shutdown()
@@ -124,6 +135,5 @@ if __name__ == "__main__":
     parser.add_argument("--guilty", default="")
     parser.add_argument("--fails")
     parser.add_argument("--busy", action="store_true")
-    given = parser.parse_args()
-    named = [op for op in given.guilty.split(",") if op]
-    asyncio.run(serve(given.name, named, given.fails, given.busy))
+    parser.add_argument("--in-prompt", action="store_true")
+    asyncio.run(serve(parser.parse_args()))

@@ -86,6 +86,14 @@ describe("opswap bisect", () => {
     });
   });
 
+  it("finds what moves the log-probabilities of the prompt alone", async () => {
+    await withEngine("prompt", ["--guilty", "add", "--in-prompt"], async () => {
+      const report = JSON.parse((await opswap(["bisect", ...PROMPT, "--json"], env)).out);
+      expect(report.guilty).toMatchObject([{ ops: ["add"], without: "now" }]);
+      expect(report.guilty[0].alone.add).toMatchObject({ divergence: null, distance: 1 });
+    });
+  });
+
   it("says in words what it found, and that nothing moves an output", async () => {
     await withEngine("words", ["--guilty", "linear"], async () => {
       const found = await opswap(["bisect", ...PROMPT], env);

@@ -35,10 +35,15 @@ def prepare_environment() -> None:
     """Before SGLang is imported here; the ranks inherit it."""
     os.environ["SGLANG_PLUGINS"] = ",".join(["opswap", *PLUGINS])
     os.environ["HF_HUB_OFFLINE"] = "1"
-    cores = sorted(os.sched_getaffinity(0))
-    os.environ["SGLANG_CPU_OMP_THREADS_BIND"] = "|".join(str(cores[rank % len(cores)]) for rank in range(2))
+    os.environ["SGLANG_CPU_OMP_THREADS_BIND"] = two_cores()
     for folder in PLUGINS.values():
         sys.path.insert(0, str(folder))
+
+
+def two_cores() -> str:
+    """One for each of two schedulers: SGLang wants them named where there are more than NUMA nodes."""
+    cores = sorted(os.sched_getaffinity(0))
+    return "|".join(str(cores[rank % len(cores)]) for rank in range(2))
 
 
 class Asked:

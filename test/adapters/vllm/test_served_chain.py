@@ -10,13 +10,9 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import time
-import urllib.request
 from collections.abc import Iterator
 from importlib import util
 from pathlib import Path
@@ -26,10 +22,10 @@ import numpy as np
 import pytest
 from convert.checkpoint import ROOT
 from opswap import lifeline
+from over_http import await_health, end_group, free_port, post
 
 DOCUMENT = ROOT / "docs/convert.md"
 BEYOND_BF16 = 1.25
-START_S = 900
 SMALL = "--host 127.0.0.1 --max-model-len 256 --max-num-seqs 4 --kv-cache-memory-bytes 67108864"
 
 
@@ -78,31 +74,6 @@ class Shell:
             )
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def post(url: str, body: dict) -> dict:
-    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=300) as answer:
-        return json.load(answer)
-
-
-def await_health(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + START_S
-    while True:
-        try:
-            urllib.request.urlopen(f"{url}/health", timeout=5).close()
-            return
-        except OSError:
-            said = log.read_text(errors="replace")[-4000:]
-            assert server.poll() is None, f"vllm serve ended with {server.returncode}:\n{said}"
-            assert time.monotonic() < deadline, f"vllm serve did not answer in {START_S} s:\n{said}"
-            time.sleep(0.5)
-
-
 @pytest.fixture(scope="module")
 def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     """After the documented conversions."""
@@ -122,12 +93,7 @@ def url(shell: Shell) -> Iterator[str]:
         await_health(f"http://127.0.0.1:{port}", server, log)
         yield f"http://127.0.0.1:{port}"
     finally:
-        os.killpg(server.pid, signal.SIGTERM)
-        try:
-            server.wait(30)
-        except subprocess.TimeoutExpired:
-            os.killpg(server.pid, signal.SIGKILL)
-            server.wait()
+        end_group(server)
 
 
 def served_log_probabilities(url: str, prompts: list[list[int]]) -> np.ndarray:

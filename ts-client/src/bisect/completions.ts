@@ -24,13 +24,10 @@ const completion = z.object({
           token_logprobs: z.array(logprob),
           top_logprobs: z.array(z.nullable(z.record(z.string(), logprob))),
         }),
-        /** vLLM's: by the number of the token, which comes first. */
-        prompt_logprobs: z.optional(
-          z.nullable(z.array(z.nullable(z.record(z.string(), z.object({ logprob }))))),
-        ),
       }),
     )
     .min(1),
+  usage: z.object({ completion_tokens: z.number() }),
 });
 
 /** The endpoint of an engine; refuses what is not this machine's. */
@@ -59,6 +56,8 @@ export class Completions {
       temperature: 0,
       seed: 0,
       logprobs: TOP,
+      echo: true,
+      // Of vLLM: no other tokens beside the prompt's.
       prompt_logprobs: 0,
       ignore_eos: true,
       cache_salt: randomUUID(),
@@ -70,14 +69,13 @@ export class Completions {
   }
 }
 
-function answerOf({ choices: [choice] }: z.infer<typeof completion>): Answer {
+function answerOf({ choices: [choice], usage }: z.infer<typeof completion>): Answer {
   if (choice === undefined) throw new Error("the schema takes no empty list");
   const { tokens, token_logprobs: of, top_logprobs: top } = choice.logprobs;
-  return {
-    prompt: (choice.prompt_logprobs ?? []).map((one) => Object.values(one ?? {})[0]?.logprob ?? null),
-    tokens: tokens.map((text, i) => ({ text, logprob: number(of[i]), top: numbers(top[i]) })),
-    failure: null,
-  };
+  // The prompt's come first, and there are none where a server has no `echo`.
+  const inPrompt = tokens.length - usage.completion_tokens;
+  const told = tokens.map((text, i) => ({ text, logprob: number(of[i]), top: numbers(top[i]) }));
+  return { prompt: of.slice(0, inPrompt), tokens: told.slice(inPrompt), failure: null };
 }
 
 const number = (value: number | null | undefined) => value ?? Number.NaN;

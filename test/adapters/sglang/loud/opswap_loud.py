@@ -58,7 +58,7 @@ def _loud_rank(base: type) -> type:
         def opswap_report(self) -> dict[str, Any]:
             if STEPS:
                 calls = calls_of(self.opswap_steps())
-                Path(STEPS, f"steps-{self.rank}.json").write_text(json.dumps(calls))
+                Path(STEPS, f"steps-{os.getpid()}.json").write_text(json.dumps(calls))
             return super().opswap_report()
 
         def opswap_prepare(self, *args: Any) -> dict[str, Any]:
