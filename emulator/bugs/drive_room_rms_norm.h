@@ -7,9 +7,9 @@ namespace {
 
 using namespace opswap;
 
-// A block that walks over rows, in vectors or, where the input's first element does not allow them, one by one.
+// Blocks that walk over rows, in vectors or, where the input's first element does not allow them, one by one.
 emu::bugs::Outcome run_rows(int columns, int first) {
-  constexpr int kRows = 5;
+  constexpr int kRows = 20;
   const size_t count = size_t(kRows) * size_t(columns);
   std::vector<bf16> x(count + size_t(first)), out(count, bf16{0x7fff}), weight(size_t(columns), from_float<bf16>(1.5f));
   for (size_t i = 0; i < x.size(); ++i) x[i] = from_float<bf16>(float(i % 37) - 18);
@@ -39,8 +39,12 @@ emu::bugs::Outcome run_rows(int columns, int first) {
 
 emu::bugs::Outcome drive(uint64_t seed) {
   emu::options().seed = seed;
-  const emu::bugs::Outcome wide = run_rows(520, 0);
-  return wide.report && wide.wrong.empty() ? run_rows(1104, 1) : wide;
+  // Rows of 8 lanes, of a warp and of two, several of each to a block; then elements one by one.
+  for (const auto &[columns, first] : {std::pair{136, 0}, {520, 0}, {1544, 0}, {1104, 1}}) {
+    emu::bugs::Outcome o = run_rows(columns, first);
+    if (!o.report || !o.wrong.empty()) return o;
+  }
+  return {};
 }
 
 const emu::bugs::Registered registered(OPSWAP_BUG, drive);

@@ -4,44 +4,50 @@ from __future__ import annotations
 
 from bug import Bug
 
-NORM, MOE, PERMUTE = "rms_norm/sm90.cu", "moe_permute/sm90.cu", "common/device/permute.h"
-WAIT = "  dependency_wait();\n  dependency_trigger();\n  int turn"
+NORM, NORM_ROWS = "rms_norm/sm90.cu", "common/device/norm_rows.h"
+MOE, PERMUTE = "moe_permute/sm90.cu", "common/device/permute.h"
+WAIT = "  sm90::dependency_wait();\n"
+ALL_ROWS = "  norm_rows<P>(source, weight"
 PDL_BUGS = (
     Bug(
         "room_input_read_before_the_wait",
         "room_rms_norm",
-        NORM,
+        NORM_ROWS,
         WAIT,
-        "  if (first < held_end) x[0] = load<N>(input + first);\n" + WAIT,
+        "  source.again(features, 0, features.first);\n" + WAIT,
         "before dependency_wait(), which the kernel in front writes",
-        "x[0] = load<N>",
+        "store_normed_rows<P>(",
+        line_in=NORM,
     ),
     Bug(
         "room_output_written_before_the_wait",
         "room_rms_norm",
-        NORM,
-        WAIT,
-        "  if (first < held_end) store(out + first, Vec<Scalar, N>{});\n" + WAIT,
+        NORM_ROWS,
+        ALL_ROWS,
+        "  store(out[0], Vec<T, 1>{});\n" + ALL_ROWS,
         "programmatic launch: writes",
-        "store(out + first",
+        "store_normed_rows<P>(",
+        line_in=NORM,
     ),
     Bug(
         "room_no_dependency_wait",
         "room_rms_norm",
-        NORM,
-        "  dependency_wait();\n",
+        NORM_ROWS,
+        WAIT,
         "",
         "before dependency_wait(), which the kernel in front writes",
-        "x[k] = load<N>",
+        "store_normed_rows<P>(",
+        line_in=NORM,
     ),
     Bug(
         "room_one_thread_waits",
         "room_rms_norm",
-        NORM,
-        "  dependency_wait();\n",
-        "  if (threadIdx.x == 0) dependency_wait();\n",
+        NORM_ROWS,
+        WAIT,
+        "  if (threadIdx.x + threadIdx.y == 0) sm90::dependency_wait();\n",
         "before dependency_wait(), which the kernel in front writes",
-        "x[k] = load<N>",
+        "store_normed_rows<P>(",
+        line_in=NORM,
     ),
     Bug(
         "room_choices_counted_before_the_wait",

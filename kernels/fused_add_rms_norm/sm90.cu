@@ -8,10 +8,11 @@ namespace opswap::OPSWAP_PASS {
 
 // A thread writes of `out`, the input's memory, only what it read of the input before.
 template <class P>
-__global__ void __launch_bounds__(kRowThreads, 1) fused_add_rms_norm_kernel(Rows<Scalar> out,       // [rows, length]
-                                                                            AddedRows<Scalar> sum,  // [rows, length]
-                                                                            const Scalar *weight,   // [length]
-                                                                            int64_t rows, int length, float epsilon) {
+__global__ void __launch_bounds__(kRowThreads, kRowBlocksPerSm)
+    fused_add_rms_norm_kernel(Rows<Scalar> out,       // [rows, length]
+                              AddedRows<Scalar> sum,  // [rows, length]
+                              const Scalar *weight,   // [length]
+                              int64_t rows, int length, float epsilon) {
   store_normed_rows<P>(out, sum, weight, rows, length, epsilon);
 }
 

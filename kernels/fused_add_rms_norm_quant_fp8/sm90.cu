@@ -7,7 +7,7 @@
 namespace opswap::OPSWAP_PASS {
 
 template <class P, Scaling kScaling>
-__global__ void __launch_bounds__(kRowThreads, 1)
+__global__ void __launch_bounds__(kFullRowThreads, kRowBlocksPerSm)
     fused_add_rms_norm_quant_fp8_kernel(const __grid_constant__ Fp8Rows out,  // [rows, length]
                                         AddedRows<Scalar> sum,                // [rows, length]
                                         const Scalar *weight,                 // [length]
@@ -25,8 +25,8 @@ OPSWAP_SM90(fused_add_rms_norm_quant_fp8) {
       [&]<class P, Scaling kScaling>() {
         const AddedRows<Scalar> sum{rows_of<Scalar>(a.residual), rows_of<const Scalar>(a.input)};
         return launch(exec, "fused_add_rms_norm_quant_fp8_kernel", fused_add_rms_norm_quant_fp8_kernel<P, kScaling>,
-                      row_geometry<P>(exec, a.T, a.H, sizeof(Scalar)), fp8_rows(a), sum, a.weight.as<Scalar>(), a.T,
-                      a.H, a.epsilon);
+                      fp8_geometry<P, kScaling>(exec, a.T, a.H, sizeof(Scalar)), fp8_rows(a), sum,
+                      a.weight.as<Scalar>(), a.T, a.H, a.epsilon);
       });
 }
 

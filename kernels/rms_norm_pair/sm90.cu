@@ -17,7 +17,7 @@ struct Norm {
 
 // Blocks of y = 0 walk over the one tensor's rows, those of y = 1 over the other's.
 template <class P>
-__global__ void __launch_bounds__(kRowThreads, 1)
+__global__ void __launch_bounds__(kRowThreads, kRowBlocksPerSm)
     rms_norm_pair_kernel(const __grid_constant__ Norm q, const __grid_constant__ Norm kv, int64_t rows, float epsilon) {
   const Norm norm = blockIdx.y == 0 ? q : kv;
   store_normed_rows<P>(norm.out, norm.input, norm.weight, rows, norm.length, epsilon);

@@ -7,7 +7,7 @@
 namespace opswap::OPSWAP_PASS {
 
 template <class P, Scaling kScaling>
-__global__ void __launch_bounds__(kRowThreads, 1)
+__global__ void __launch_bounds__(kFullRowThreads, kRowBlocksPerSm)
     rms_norm_quant_fp8_kernel(const __grid_constant__ Fp8Rows out,  // [rows, length]
                               InputRows<Scalar> input,              // [rows, length]
                               const Scalar *weight,                 // [length]
@@ -23,7 +23,7 @@ OPSWAP_SM90(rms_norm_quant_fp8) {
   return with_scaling<Scalar>(
       a.group_size != 0, a.static_scale, a.H, {&a.out, &a.input, &a.weight}, [&]<class P, Scaling kScaling>() {
         return launch(exec, "rms_norm_quant_fp8_kernel", rms_norm_quant_fp8_kernel<P, kScaling>,
-                      row_geometry<P>(exec, a.T, a.H, sizeof(Scalar)), fp8_rows(a),
+                      fp8_geometry<P, kScaling>(exec, a.T, a.H, sizeof(Scalar)), fp8_rows(a),
                       InputRows<Scalar>{rows_of<const Scalar>(a.input)}, a.weight.as<Scalar>(), a.T, a.H, a.epsilon);
       });
 }

@@ -6,10 +6,11 @@
 namespace opswap::OPSWAP_PASS {
 
 template <class P>
-__global__ void __launch_bounds__(kTileThreads) silu_kernel(Rows<Scalar> out,          // [rows, length]
-                                                            Rows<const Scalar> input,  // [rows, length]
-                                                            int64_t rows, int length) {
-  activate_rows<P>(out, input, rows, length, [](float x) { return silu(x); });
+__global__ void __launch_bounds__(kTileThreads, kTileBlocksPerSm)
+    silu_kernel(Rows<Scalar> out,          // [rows, length]
+                Rows<const Scalar> input,  // [rows, length]
+                int64_t rows, int length) {
+  activate_rows<P>(out, input, rows, length, Silu{});
 }
 
 // sass silu_kernel: LDG=128 STG=128
@@ -18,7 +19,7 @@ OPSWAP_SM90_CAN(silu) { return row_refusal(a.I); }
 
 OPSWAP_SM90(silu) {
   return with_part<Scalar>(a.I, {&a.out, &a.input}, [&]<class P>() {
-    return launch(exec, "silu_kernel", silu_kernel<P>, tile_geometry<P>(a.T, a.I), rows_of<Scalar>(a.out),
+    return launch(exec, "silu_kernel", silu_kernel<P>, tile_geometry<P>(exec, a.T, a.I, 1), rows_of<Scalar>(a.out),
                   rows_of<const Scalar>(a.input), a.T, a.I);
   });
 }

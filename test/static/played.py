@@ -86,12 +86,19 @@ class Played:
     def sms(self) -> int:
         return self.lib.played_sms()
 
-    def norm(self, out: np.ndarray, x: np.ndarray, weight: np.ndarray, sm_budget: int) -> int:
-        """Blocks of one rms_norm."""
-        rows = [Memory(a.ctypes.data, "float32", a.shape, (a.shape[-1], 1)[-a.ndim :], CUDA) for a in (out, x, weight)]
-        args = self.library.pack("rms_norm", [*rows, 1e-6])
-        self.library.call("rms_norm", args, "sm90", CALL, sm_budget=sm_budget)
+    def blocks(self, op: str, values: list, sm_budget: int) -> int:
+        """Blocks of the call's last kernel; arrays are contiguous and of at most two dimensions, bytes are codes."""
+
+        def placed(a: np.ndarray) -> Memory:
+            dtype = "float8_e4m3fn" if a.dtype == np.uint8 else str(a.dtype)
+            return Memory(a.ctypes.data, dtype, a.shape, (a.shape[-1], 1)[-a.ndim :], CUDA)
+
+        args = self.library.pack(op, [placed(v) if isinstance(v, np.ndarray) else v for v in values])
+        self.library.call(op, args, "sm90", CALL, sm_budget=sm_budget)
         return self.lib.played_blocks()
+
+    def norm(self, out: np.ndarray, x: np.ndarray, weight: np.ndarray, sm_budget: int) -> int:
+        return self.blocks("rms_norm", [out, x, weight, 1e-6], sm_budget)
 
     def copy(self, out: Memory, source: Memory) -> None:
         self.library.call("copy", self.library.pack("copy", [out, source]), "sm90", CALL)

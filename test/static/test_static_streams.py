@@ -40,11 +40,25 @@ def test_nothing_else_of_cuda_is_called(played: Played) -> None:
     assert played.library.device_status.startswith("cuda: device 0 is played (sm_90")
 
 
-def test_grids_are_sized_for_the_sms_of_the_device(played: Played) -> None:
-    """Enough rows that every block has some; with a budget of SMs, for as many."""
-    x, weight, out = np.ones((100_000, 64), np.float32), np.ones(64, np.float32), np.zeros((100_000, 64), np.float32)
-    blocks = {budget: played.norm(out, x, weight, budget) for budget in (0, 1, 7)}
-    assert blocks == {0: played.sms * blocks[1], 1: blocks[1], 7: 7 * blocks[1]}
+#: Enough rows that every block has some; what a kernel would read is not read.
+X, OUT, CODES = (np.empty((100_000, 64), dtype) for dtype in (np.float32, np.float32, np.uint8))
+WEIGHT, SCALE = np.ones(64, np.float32), np.empty((100_000, 1), np.float32)
+ROW_OPS = {
+    "rms_norm": [OUT, X, WEIGHT, 1e-6],
+    "layer_norm": [OUT, X, WEIGHT, None, 1e-6],
+    "fused_add_rms_norm": [X, OUT, WEIGHT, 1e-6],
+    "rms_norm_quant_fp8": [CODES, SCALE, X, WEIGHT, 1e-6, 128, False, False],
+    "silu": [OUT, X],
+    "silu_and_mul": [OUT[:, :32].copy(), X],
+    "quantize_fp8": [CODES, SCALE, X, 1, 128, False, False, 1e-4],
+}
+
+
+@pytest.mark.parametrize("op", ROW_OPS)
+def test_grids_are_sized_for_the_sms_of_the_device(played: Played, op: str) -> None:
+    """With a budget of SMs, for as many: those of an H100 among them."""
+    blocks = {budget: played.blocks(op, ROW_OPS[op], budget) for budget in (0, 1, 7, 132)}
+    assert blocks == {0: played.sms * blocks[1], 1: blocks[1], 7: 7 * blocks[1], 132: 132 * blocks[1]}
     assert played.sms == 78 and blocks[1] > 0
 
 

@@ -1,69 +1,103 @@
-// Activations, and the kernels' loops over rows of them: a thread takes one vector of a row.
+// Activations, and the kernels' loops over rows of them: a thread takes the vectors of one column in several rows.
 #pragma once
 
 #include "common/device/access.h"
 #include "common/device/rows.h"
+#include "common/sm90/approx.h"
 
 namespace opswap {
 
+// 1 / (1 + e^-x) by the special function unit. e^-x is off by at most 2^-22 + |x| 2^-23 of itself, which counts only as
+// far as it does beside the 1: the result is off by at most 2^-21 + |x| 2^-23 of itself where x < 0, by 2^-20
+// elsewhere.
+OPSWAP_DEVICE float sigmoid(float x) { return sm90::reciprocal_approx(1.0f + sm90::exp2_approx(x * -1.44269504f)); }
+
 // -inf gives NaN in all of them, as in torch.
-OPSWAP_DEVICE float silu(float x) { return x / (1.0f + expf(-x)); }
-OPSWAP_DEVICE float gelu(float x) { return 0.5f * x * erfcf(x * -0.70710678f); }
+struct Silu {
+  OPSWAP_DEVICE float operator()(float x) const { return x * sigmoid(x); }
+};
+struct Gelu {
+  OPSWAP_DEVICE float operator()(float x) const { return 0.5f * x * erfcf(x * -0.70710678f); }
+};
 // 0.5 (1 + tanh z) = 1 / (1 + e^-2z): one exponential, and no cancellation for negative x.
-OPSWAP_DEVICE float gelu_tanh(float x) {
-  const float z = 0.79788456f * (x + 0.044715f * x * x * x);
-  return x / (1.0f + expf(-2.0f * z));
+struct GeluTanh {
+  OPSWAP_DEVICE float operator()(float x) const {
+    return x * sigmoid(2.0f * 0.79788456f * (x + 0.044715f * x * x * x));
+  }
+};
+
+constexpr int kTileThreads = 256, kTileBlocksPerSm = 4;
+
+// Rows of which a thread loads before it uses the first: one where elements go one by one.
+template <class P>
+constexpr int rows_at_once(int loads) {
+  return P::kWide ? kLoadsAtOnce / loads : 1;
 }
 
-constexpr int kTileThreads = 256;
-
-// body(row, h, part) for the vectors of all rows. Blocks tile columns along x and rows along y.
-template <class P, class Body>
-OPSWAP_DEVICE void each_vector(int64_t rows, int length, Body &&body) {
-  const P part(length);
+// out = what is made of row(part, t, h), which takes `kLoads` of a vector's width, for the vectors of all rows. Blocks
+// tile columns along x and rows along y.
+template <class P, int kLoads, class T, class Row>
+OPSWAP_DEVICE void map_rows(const Rows<T> &out, int64_t rows, int length, Row &&row) {
+  constexpr int kRows = rows_at_once<P>(kLoads);
+  const int64_t high = blockDim.y, down = gridDim.y * high * kRows;
   sm90::dependency_wait();
   sm90::dependency_trigger();
-  const int64_t h = int64_t(blockIdx.x * blockDim.x + threadIdx.x) * P::N;
-  if (h >= length) return;
-  for (int64_t t = int64_t(blockIdx.y) * blockDim.y + threadIdx.y; t < rows; t += int64_t(gridDim.y) * blockDim.y)
-    body(t, int(h), part);
+  for (int64_t h = int64_t(blockIdx.x * blockDim.x + threadIdx.x) * P::N; h < length;
+       h += int64_t(gridDim.x * blockDim.x) * P::N)
+    for (int64_t t = blockIdx.y * high * kRows + threadIdx.y; t < rows; t += down)
+      [&]<int... k>(std::integer_sequence<int, k...>) {
+        const P part[] = {P(length, t + k * high < rows)...};
+        const decltype(row(part[0], t, 0)) loaded[] = {row(part[k], t + k * high, int(h))...};
+        const auto finish = [&](int64_t to, const P &of, const auto &x) {
+          if (of.exists()) of.store(out[to], int(h), from_float<T>(to_float(x)));
+        };
+        (finish(t + k * high, part[k], loaded[k]), ...);
+      }(std::make_integer_sequence<int, kRows>{});
+}
+
+template <class F, int N>
+OPSWAP_DEVICE Vec<float, N> activated(Vec<float, N> x, const F &f) {
+#pragma unroll
+  for (int i = 0; i < N; ++i) x[i] = f(x[i]);
+  return x;
 }
 
 // out = f(input)
 template <class P, class T, class F>
-OPSWAP_DEVICE void activate_rows(Rows<T> out, Rows<const T> input, int64_t rows, int length, F &&f) {
-  each_vector<P>(rows, length, [&](int64_t t, int h, const P &part) {
-    typename P::Floats x = to_float(part.load(input[t], h));
-#pragma unroll
-    for (int i = 0; i < P::N; ++i) x[i] = f(x[i]);
-    part.store(out[t], h, from_float<T>(x));
+OPSWAP_DEVICE void activate_rows(const Rows<T> &out, const Rows<const T> &input, int64_t rows, int length, F f) {
+  map_rows<P, 1>(out, rows, length, [&](const P &part, int64_t t, int h) {
+    return later(part.load(input[t], h), [f](const auto &x) { return activated(to_float(x), f); });
   });
 }
 
 // f(gate) * up of rows [gate | up].
 template <class P, class T, class F>
-OPSWAP_DEVICE typename P::Floats gated(const P &part, const T *row, int h, F &&f) {
-  typename P::Floats x = to_float(part.load(row, h));
-  const typename P::Floats up = to_float(part.load(row + part.length, h));
+OPSWAP_DEVICE auto gated(const P &part, const T *row, int h, F f) {
+  return later(Two<T, P::N>{part.load(row, h), part.load(row + part.length, h)}, [f](const auto &of) {
+    typename P::Floats x = activated(to_float(of.first), f), up = to_float(of.second);
 #pragma unroll
-  for (int i = 0; i < P::N; ++i) x[i] = f(x[i]) * up[i];
-  return x;
-}
-template <class P, class T, class F>
-OPSWAP_DEVICE void activate_gated_rows(Rows<T> out, Rows<const T> input, int64_t rows, int length, F &&f) {
-  each_vector<P>(rows, length, [&](int64_t t, int h, const P &part) {
-    part.store(out[t], h, from_float<T>(gated(part, input[t], h, f)));
+    for (int i = 0; i < P::N; ++i) x[i] *= up[i];
+    return x;
   });
 }
+template <class P, class T, class F>
+OPSWAP_DEVICE void activate_gated_rows(const Rows<T> &out, const Rows<const T> &input, int64_t rows, int length, F f) {
+  map_rows<P, 2>(out, rows, length, [&](const P &part, int64_t t, int h) { return gated(part, input[t], h, f); });
+}
 
+// For rows that take `loads` of each vector's width: as many blocks as the SMs hold at once, or fewer.
 template <class P>
-Geometry tile_geometry(int64_t rows, int64_t length) {
+Geometry tile_geometry(const opswap_exec &exec, int64_t rows, int64_t length, int loads) {
+  using device::kWarp, device::ceil_div;
   constexpr int64_t kMostBlocks = 65535;
-  const int64_t vectors = std::max<int64_t>(device::ceil_div<int64_t>(length, P::N), 1);
-  const int64_t wide = std::min<int64_t>(kTileThreads, device::round_up<int64_t>(vectors, device::kWarp));
-  const int64_t high = kTileThreads / wide;
-  const int64_t down = std::min(device::ceil_div(rows, high), kMostBlocks);
-  return {.grid = {length ? device::ceil_div(vectors, wide) : 0, down}, .block = {wide, high}, .pdl = true};
+  const int64_t vectors = std::max<int64_t>(ceil_div<int64_t>(length, P::N), 1);
+  const int64_t wide = vectors < kWarp ? device::power_of_two(vectors)
+                                       : std::min<int64_t>(kTileThreads, device::round_up<int64_t>(vectors, kWarp));
+  const int64_t high = kTileThreads / wide, blocks = device::sms_of(exec) * kTileBlocksPerSm;
+  const int64_t across = length ? std::min(ceil_div(vectors, wide), blocks) : 0;
+  const int64_t most = std::clamp<int64_t>(blocks / std::max<int64_t>(across, 1), 1, kMostBlocks);
+  const int64_t down = std::min(ceil_div<int64_t>(rows, high * rows_at_once<P>(loads)), most);
+  return {.grid = {across, down}, .block = {wide, high}, .pdl = true};
 }
 
 }  // namespace opswap

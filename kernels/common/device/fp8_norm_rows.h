@@ -11,8 +11,10 @@ OPSWAP_DEVICE void quantise_normed_rows(const Fp8Rows &out, const Source &source
                                         int length, float epsilon) {
   norm_rows<P>(source, weight, rows, length, epsilon,
                [&](int64_t t, const P &part, auto &x, const auto &row, const auto &normed, Reducer &reduce) {
-                 part.held([&](int h, int k) { x.at[k] = normed(x.at[k], h, k); });
-                 const auto rest = [&](int h) { return normed(to_float(row(h)), h, P::kHeld); };
+                 part.held(x, [&](int h, typename P::Floats &v) { v = normed(v, h, x.begin == 0); });
+                 const auto rest = [&](int h) {
+                   return later(row(h), [&, h](const auto &v) { return normed(to_float(v), h, h < part.piece()); });
+                 };
                  quantise_row<kScaling>(out, t, part, x, rest, reduce);
                });
 }

@@ -1,5 +1,5 @@
-// RMS norms of rows: a block walks over them and keeps, as far as its registers hold it, each row between its sum of
-// squares and its use.
+// RMS norms of rows: blocks walk over them and keep, as far as registers hold it, each row between its sum of squares
+// and its use.
 #pragma once
 
 #include "common/device/add_rows.h"
@@ -37,24 +37,24 @@ struct AddedRows {
   }
 };
 
-// finish(t, part, held, row, normed, reduce) for every row that is this block's: normed(values, h, k) norms those of
-// feature h on, row(h) gives what `held` has not.
+// finish(t, part, held, row, normed, reduce) for every row that is this thread's: normed(values, h, kept) norms those
+// of feature h on, row(h) gives what `held` has not.
 template <class P, class Source, class T, class Finish>
 OPSWAP_DEVICE void norm_rows(const Source &source, const T *weight, int64_t rows, int length, float epsilon,
                              Finish &&finish) {
   OPSWAP_SHARED(Reductions, memory);
   Reducer reduce(memory);
-  const P part(length);
-  const PerFeature<P, T> gain(part, weight, 1, features_memory<P, T>());
+  const P features(length);
+  const PerFeature<P, T> gain(features, weight, 1, features_memory<P, T>());
   sm90::dependency_wait();
   sm90::dependency_trigger();
-  for (int64_t t = blockIdx.x; t < rows; t += gridDim.x) {
+  each_row<P>(rows, length, [&](int64_t t, const P &part) {
     auto x = source.hold(part, t);
     const auto row = [&](int h) { return source.again(part, t, h); };
     const RowScale scale = inverse_rms(part, x, row, epsilon, reduce);
-    const auto normed = [&](const typename P::Floats &v, int h, int k) { return scaled(v, scale, gain(h, k)); };
+    const auto normed = [&](const typename P::Floats &v, int h, bool kept) { return scaled(v, scale, gain(h, kept)); };
     finish(t, part, x, row, normed, reduce);
-  }
+  });
 }
 
 // The normed rows, rounded to their type.
@@ -62,9 +62,9 @@ template <class P, class Source, class T>
 OPSWAP_DEVICE void store_normed_rows(const Rows<T> &out, const Source &source, const T *weight, int64_t rows,
                                      int length, float epsilon) {
   norm_rows<P>(source, weight, rows, length, epsilon,
-               [&](int64_t t, const P &part, const auto &x, const auto &row, const auto &normed, Reducer &) {
-                 part.each(x, row, [&](int h, int k, const typename P::Floats &v) {
-                   part.store(out[t], h, from_float<T>(normed(v, h, k)));
+               [&](int64_t t, const P &part, auto &x, const auto &row, const auto &normed, Reducer &) {
+                 part.each(x, row, [&](int h, bool kept, const typename P::Floats &v) {
+                   part.store(out[t], h, from_float<T>(normed(v, h, kept)));
                  });
                });
 }

@@ -24,12 +24,23 @@ OPSWAP_DEVICE float warp_reduce(float x, Fold fold) {
   return x;
 }
 
-// Over the block, whole warps in one dimension. `partial` is shared memory for 32 floats: one barrier is enough, so the
+// The same where only the launch knows how many lanes.
+template <class Fold>
+OPSWAP_DEVICE float warp_reduce(float x, Fold fold, int lanes) {
+#pragma unroll
+  for (int distance = device::kWarp / 2; distance > 0; distance /= 2) {
+    const float other = __shfl_xor_sync(device::kAllLanes, x, distance);
+    if (distance < lanes) x = fold(x, other);
+  }
+  return x;
+}
+
+// Over the block, whole warps. `partial` is shared memory for 32 floats: one barrier is enough, so the
 // next call takes other memory, unless a barrier of the block lies between.
 template <class Fold>
 OPSWAP_DEVICE float block_reduce(float x, Fold fold, float *partial) {
-  const int warps = int(blockDim.x) / device::kWarp, warp = int(threadIdx.x) / device::kWarp;
-  const int lane = int(threadIdx.x) % device::kWarp;
+  const int thread = int(threadIdx.y * blockDim.x + threadIdx.x), warps = int(blockDim.x * blockDim.y) / device::kWarp;
+  const int warp = thread / device::kWarp, lane = thread % device::kWarp;
   x = warp_reduce(x, fold);
   if (lane == 0) store_shared(partial + warp, Vec<float, 1>{{x}});
   __syncthreads();

@@ -40,15 +40,19 @@ OPSWAP_DEVICE Vec<float, N> scaled(const Vec<float, N> &x, const RowScale &scale
 }
 
 // 1 / sqrt(mean(x^2) + epsilon) of a row. squares(factor) is the same in all threads: the sum over the row of
-// (x * factor)^2, which is asked for a second time, with another factor, where it leaves its range.
-template <class Squares>
-OPSWAP_DEVICE RowScale inverse_rms(int64_t length, float epsilon, Squares &&squares) {
+// (x * factor)^2, which is asked for a second time, with another factor, where it leaves its range; in all threads that
+// sum together when again(this row's leaves it) says so.
+struct Alone {
+  OPSWAP_DEVICE bool operator()(bool asks) const { return asks; }
+};
+template <class Squares, class Again = Alone>
+OPSWAP_DEVICE RowScale inverse_rms(int64_t length, float epsilon, Squares &&squares, Again &&again = {}) {
   float range = 1;
 #pragma unroll 1
   for (;;) {  // not twice in the code, which would take registers from every row
     const float mean_square = squares(range) / float(length) + epsilon * range * range;
     const float next = range == 1 ? range_of(mean_square) : range;
-    if (next == range) return {range, rsqrtf(mean_square)};
+    if (!again(next != range)) return {range, rsqrtf(mean_square)};
     range = next;
   }
 }

@@ -24,14 +24,18 @@ OPSWAP_SM90_CAN(quantize_fp8) {
   return row_refusal(a.H);
 }
 
+bool finds_one_scale(const quantize_fp8_args &a) { return a.group_rows == 0 && !a.static_scale; }
+
+OPSWAP_SM90_WORKSPACE(quantize_fp8) { return finds_one_scale(a) ? kTensorWorkspace : 0; }
+
 OPSWAP_SM90(quantize_fp8) {
   if (a.group_rows == kTile) return quantize_tiles(a, exec);
-  const bool whole = a.group_rows == 0;
-  if (whole && !a.static_scale)
-    if (opswap_status e = scale_of_tensor(a, exec)) return e;
-  return with_scaling<Scalar>(a.group_columns != 0, whole, a.H, {&a.out, &a.input}, [&]<class P, Scaling kScaling>() {
-    return launch(exec, "quantize_rows_kernel", quantize_rows_kernel<P, kScaling>, row_geometry<P>(exec, a.T, a.H),
-                  fp8_rows(a, float(a.floor)), rows_of<const Scalar>(a.input), a.T, a.H);
+  if (finds_one_scale(a)) return quantize_tensor(a, exec);
+  const bool given = a.static_scale, groups = a.group_columns != 0;
+  return with_scaling<Scalar>(groups, given, a.H, {&a.out, &a.input}, [&]<class P, Scaling kScaling>() {
+    return launch(exec, "quantize_rows_kernel", quantize_rows_kernel<P, kScaling>,
+                  fp8_geometry<P, kScaling, kRowThreads>(exec, a.T, a.H), fp8_rows(a, float(a.floor)),
+                  rows_of<const Scalar>(a.input), a.T, a.H);
   });
 }
 

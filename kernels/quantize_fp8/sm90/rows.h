@@ -6,19 +6,19 @@
 namespace opswap::OPSWAP_PASS {
 
 template <class P, Scaling kScaling>
-__global__ void __launch_bounds__(kRowThreads, 1)
+__global__ void __launch_bounds__(kRowThreads, kRowBlocksPerSm)
     quantize_rows_kernel(const __grid_constant__ Fp8Rows out,  // [rows, length]
                          Rows<const Scalar> input,             // [rows, length]
                          int64_t rows, int length) {
   OPSWAP_SHARED(Reductions, memory);
   Reducer reduce(memory);
-  const P part(length);
   dependency_wait();
   dependency_trigger();
-  for (int64_t t = blockIdx.x; t < rows; t += gridDim.x) {
+  each_row<P>(rows, length, [&](int64_t t, const P &part) {
     const auto row = [&](int h) { return part.load(input[t], h); };
-    quantise_row<kScaling>(out, t, part, part.hold(row), row, reduce);
-  }
+    auto x = part.hold(row);
+    quantise_row<kScaling>(out, t, part, x, row, reduce);
+  });
 }
 
 }  // namespace opswap::OPSWAP_PASS

@@ -1,11 +1,13 @@
-// Finds the one scale of a whole tensor (tensor.cu); rows.h then quantises by it.
+// Quantises by one scale of a whole tensor that is found first (tensor.cu).
 #pragma once
 
 #include "quantize_fp8.gen.h"
 
 namespace opswap::OPSWAP_PASS {
 
-// Writes a.scale [1].
-opswap_status scale_of_tensor(const quantize_fp8_args &a, const opswap_exec &exec);
+constexpr int64_t kMostPartials = 512;  // blocks that each leave a largest magnitude
+constexpr size_t kTensorWorkspace = sizeof(float) * kMostPartials;
+
+opswap_status quantize_tensor(const quantize_fp8_args &a, const opswap_exec &exec);
 
 }  // namespace opswap::OPSWAP_PASS

@@ -28,9 +28,10 @@ __global__ void __launch_bounds__(kTileThreads)
 #pragma unroll
   for (int k = 0; k < kEach; ++k) {
     const int64_t t = first + Held::row(0, k * P::N) + down;
-    if (t < rows) x[k] = part.load(input[t] + begin, h);
-    if (t < rows) most = amax(most, to_float(x[k]));
+    x[k] = P(t < rows ? part.length : 0).load(input[t] + begin, h);
   }
+#pragma unroll
+  for (int k = 0; k < kEach; ++k) most = amax(most, to_float(x[k]));
   const float scale = scale_of(reduce(most, Max{}), out.floor);
   if (threadIdx.x == 0)
     store(out.scale + blockIdx.y * out.scale_row + blockIdx.x * out.scale_column, Vec<float, 1>{scale});
