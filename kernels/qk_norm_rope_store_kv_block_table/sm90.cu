@@ -33,7 +33,7 @@ struct BlockTable {
 // sass qk_norm_rope_kernel*: LDG.128 STG.128
 OPSWAP_SM90(qk_norm_rope_store_kv_block_table) {
   return qk_norm_rope(
-      a, exec, a.D,
+      a, exec,
       BlockTable{a.block_table.as<int32_t>(), a.query_start_loc.as<int32_t>(), a.block_table.stride[0], a.B, a.BS},
       plain_out(a));
 }

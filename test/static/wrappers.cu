@@ -17,7 +17,9 @@ namespace opswap::sm90 {
                                                              Corner);
 EACH_RANK(COPIES)
 
-#define WORDS(WORD) template __global__ void wrap_words<WORD>(WORD *, const WORD *);
+#define WORDS(WORD)                                                \
+  template __global__ void wrap_words<WORD>(WORD *, const WORD *); \
+  template __global__ void wrap_words_if<WORD>(WORD *, const WORD *, uint32_t);
 WORDS(uint8_t) WORDS(uint16_t) WORDS(uint32_t) WORDS(uint2) WORDS(uint4)
 
 #define CP_ASYNC(BYTES) template __global__ void wrap_cp_async<BYTES>(unsigned char *, const unsigned char *, uint32_t);

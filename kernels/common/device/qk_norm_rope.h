@@ -2,6 +2,7 @@
 // rooms that find a token's slot in different ways and by those that store in different ways.
 #pragma once
 
+#include "common/device/paged.h"
 #include "common/device/rms.h"
 #include "common/device/rotate.h"
 #include "common/sm90/pdl.h"
@@ -11,7 +12,6 @@ namespace opswap::OPSWAP_PASS {
 
 constexpr int kNormThreads = 256;  // of a block, at most
 constexpr int64_t kNormThreadsPerSm = 1024;
-constexpr int kMostFeatures = 1024;  // of a head: op.json requires it
 enum NormOrder : int { kNoNorm, kNormThenRope, kRopeThenNorm };
 
 // Strides count elements.
@@ -25,18 +25,6 @@ struct HeadRows {
 // Where a token is: its position in its sequence, and its slot in the cache, -1 where nothing is stored.
 struct Place {
   int64_t position, slot;
-};
-
-// A slot of the cache. Slots are fewer than memory has bytes, so that a double holds each.
-struct Cell {
-  int64_t block, offset;
-
-  OPSWAP_DEVICE Cell(int64_t slot, int64_t block_size, double per_block) {
-    block = int64_t(double(slot) * per_block);  // or the block beside it
-    offset = slot - block * block_size;
-    if (offset < 0) --block, offset += block_size;
-    if (offset >= block_size) ++block, offset -= block_size;
-  }
 };
 
 // A place that an engine gives, with both numbers asked for before either is looked at.
@@ -76,7 +64,7 @@ inline constexpr uint32_t kOnes = std::is_same_v<T, bf16> ? 0x3f803f80 : std::is
 
 // True division, as everywhere that FP8 is made.
 template <int N>
-OPSWAP_DEVICE void divided(Vec<float, N> &x, float by) {
+OPSWAP_DEVICE void divide(Vec<float, N> &x, float by) {
 #pragma unroll
   for (int i = 0; i < N; ++i) x[i] = __fdiv_rn(x[i], by);
 }
@@ -93,11 +81,6 @@ struct Lane {
     const int q = unit(u);
     return Neox && q * N < half ? r * half + q * N : (2 * q + r) * N;
   }
-  // Values are not rotated, so that their runs lie as lanes do.
-  OPSWAP_DEVICE static int value_run(int u, int r) {
-    return ((u * kRuns + r) * int(blockDim.x) + int(threadIdx.x)) * kWide;
-  }
-  OPSWAP_DEVICE static int value_span() { return Units * kRuns * int(blockDim.x) * kWide; }
 };
 
 // A lane's part of a head as it was read, in whole words: nothing is taken apart until it is used, so that no load waits
@@ -117,12 +100,6 @@ struct Asked {
     for (int u = 0; u < Units; ++u)
 #pragma unroll
       for (int r = 0; r < L::kRuns; ++r) ask_run(u, r, row, L::run(u, r, half), features);
-  }
-  OPSWAP_DEVICE void ask_value(const Scalar *row, int features) {
-#pragma unroll
-    for (int u = 0; u < Units; ++u)
-#pragma unroll
-      for (int r = 0; r < L::kRuns; ++r) ask_run(u, r, row, L::value_run(u, r), features);
   }
   // No weight is ones.
   OPSWAP_DEVICE void ask_weight(int u, const Scalar *weight, int features, int half) {
@@ -145,39 +122,6 @@ struct Asked {
       x.first = to_float(run(u, 0)), x.second = to_float(run(u, 1));
     }
     return x;
-  }
-};
-
-// A lane's part of a value head, in float32 or as it was read.
-template <class T, int N, int Units, bool Neox>
-struct ValueRuns {
-  using L = Lane<N, Units, Neox>;
-  Vec<T, L::kWide> run[Units][L::kRuns];
-
-  OPSWAP_DEVICE explicit ValueRuns(const Asked<N, Units, Neox> &asked) {
-#pragma unroll
-    for (int u = 0; u < Units; ++u)
-#pragma unroll
-      for (int r = 0; r < L::kRuns; ++r)
-        if constexpr (std::is_same_v<T, Scalar>)
-          run[u][r] = asked.run(u, r);
-        else
-          run[u][r] = to_float(asked.run(u, r));
-  }
-  // body(offset in what is left of the head, features).
-  template <class Body>
-  OPSWAP_DEVICE void each(int features, Body &&body) const {
-#pragma unroll
-    for (int u = 0; u < Units; ++u)
-#pragma unroll
-      for (int r = 0; r < L::kRuns; ++r)
-        if (const int i = L::value_run(u, r); i < features) body(i, run[u][r]);
-  }
-  OPSWAP_DEVICE void divide(float by) {
-#pragma unroll
-    for (int u = 0; u < Units; ++u)
-#pragma unroll
-      for (int r = 0; r < L::kRuns; ++r) divided(run[u][r], by);
   }
 };
 
@@ -275,9 +219,20 @@ struct Share {
     return *this;
   }
 
+  // The largest magnitude of the lane's features; NaN wins.
+  OPSWAP_DEVICE float largest() const {
+    float most = 0;
+#pragma unroll
+    for (int u = 0; u < Units; ++u)
+#pragma unroll
+      for (int i = 0; i < N; ++i) most = Max{}(Max{}(most, fabsf(unit[u].first[i])), fabsf(unit[u].second[i]));
+    return most;
+  }
+
   OPSWAP_DEVICE void divide(float by) {
 #pragma unroll
-    for (int u = 0; u < Units; ++u) divided(unit[u].first, by), divided(unit[u].second, by);
+    for (int u = 0; u < Units; ++u)
+      OPSWAP_PASS::divide(unit[u].first, by), OPSWAP_PASS::divide(unit[u].second, by);
   }
 
   // All lanes of the warp call it: blockDim.x lanes, a power of two, hold a head.
@@ -317,10 +272,10 @@ struct Share {
 };
 
 // A token's heads on their way through a lane. What is asked for early waits in registers as it lies in memory.
-template <int N, int Units, int ValueUnits, bool Neox>
+template <int N, int Units, bool Neox, int ValueUnits>
 struct Heads {
   using Raw = Asked<N, Units, Neox>;
-  using Values = Asked<N, ValueUnits, Neox>;
+  using Values = HeldHead<Scalar, Lane<N, Units, Neox>::kWide, ValueUnits * Lane<N, Units, Neox>::kRuns>;
   static constexpr bool kEarly = Units == 1;     // else registers are for the head at hand alone
   static constexpr int kHeld = kEarly ? 2 : 1;  // query heads of a lane that are on their way at once
   static constexpr bool kKeepsWeights = kEarly || N > 1;  // over all tokens, else each head asks again
@@ -331,6 +286,9 @@ struct Heads {
 
   OPSWAP_DEVICE static int at(int begin, int k = 0) { return begin + k * int(blockDim.y) + int(threadIdx.y); }
 
+  // A head that is there, in the place of one that is not.
+  OPSWAP_DEVICE int kv_head(int begin) const { return at(begin) < a.kv_heads ? at(begin) : 0; }
+
   OPSWAP_DEVICE void ask(Raw &x, const HeadRows<Scalar> &rows, int h, int heads) const {
     x.ask(rows.at(t, h), h < heads ? a.features : 0, a.half);
   }
@@ -340,7 +298,7 @@ struct Heads {
   }
   OPSWAP_DEVICE void ask_key(int begin) { ask(key, a.key, at(begin), a.kv_heads); }
   OPSWAP_DEVICE void ask_value(int begin, int from) {
-    value.ask_value(a.value.at(t, at(begin)) + from, at(begin) < a.kv_heads ? a.value_features - from : 0);
+    value.ask(a.value.at(t, at(begin)) + from, at(begin) < a.kv_heads ? a.value_features - from : 0);
   }
 
   // again(): the head as it was read.
@@ -375,7 +333,7 @@ __global__ void __launch_bounds__(kNormThreads, 1)
                         const __grid_constant__ Out out) {
   using Head = Share<N, Units, Neox>;
   using Raw = Asked<N, Units, Neox>;
-  using All = Heads<N, Units, Out::kWholeValues ? Units : 1, Neox>;
+  using All = Heads<N, Units, Neox, Out::kWholeValues ? Units : 1>;
   const int64_t step = int64_t(gridDim.x) * blockDim.z;
   Raw q_weight, k_weight;
   if constexpr (All::kKeepsWeights) {
@@ -394,7 +352,7 @@ __global__ void __launch_bounds__(kNormThreads, 1)
   typename Out::Scales scales;
   const auto ask_token = [&] {
     if constexpr (All::kEarly) all.ask_queries(0), all.ask_key(0), all.ask_value(0, 0);
-    scales = out.scales(min(All::at(0), a.kv_heads - 1));
+    scales = out.scales(all.kv_head(0));
     place = place_of(a.positions, all.t);
     angle.ask(a, place.position);
   };
@@ -430,13 +388,13 @@ __global__ void __launch_bounds__(kNormThreads, 1)
       if constexpr (!All::kEarly) all.ask_value(begin, 0);
       for (int from = 0;;) {
         out.store_value(cell, h, h < a.kv_heads, from, all.value, scales, a);
-        from += All::Values::L::value_span();
+        from += All::Values::span();
         if (from >= a.value_features) break;
         all.ask_value(begin, from);
       }
       begin += int(blockDim.y);
       if (begin >= a.kv_heads) break;
-      scales = out.scales(min(All::at(begin), a.kv_heads - 1));
+      scales = out.scales(all.kv_head(begin));
       if constexpr (All::kEarly) all.ask_key(begin), all.ask_value(begin, 0);
     }
     all.t += step;
@@ -447,34 +405,33 @@ __global__ void __launch_bounds__(kNormThreads, 1)
 
 // The cache in the dtype that a call has, divided by a scale that is given.
 struct PagedCache {
-  void *data;
+  void *data;  // [NB, KH, BS, features]
   DType dtype;
+  CellStrides strides;
+  const float *scale;  // [1] or [KH], or null
   bool scale_per_head;
-  const float *scale;  // [KS] or null
-  int64_t block_stride, head_stride, slot_stride;
 
   OPSWAP_DEVICE float scale_of(int h) const { return scale ? load<1>(scale + (scale_per_head ? h : 0))[0] : 1.0f; }
-  OPSWAP_DEVICE int64_t at(const Cell &cell, int h) const {
-    return cell.block * block_stride + h * head_stride + cell.offset * slot_stride;
-  }
+
   // body(where head h of the cell begins): all threads take one branch.
   template <class Body>
   OPSWAP_DEVICE void with_head(const Cell &cell, int h, Body &&body) const {
-    const int64_t to = at(cell, h);
-    if (dtype == DType::float8_e4m3fn) return body(static_cast<e4m3 *>(data) + to);
-    if (dtype == DType::bfloat16) return body(static_cast<bf16 *>(data) + to);
-    if (dtype == DType::float16) return body(static_cast<fp16 *>(data) + to);
-    return body(static_cast<float *>(data) + to);
+    const int64_t at = strides.at(cell, h);
+    if (dtype == DType::float8_e4m3fn) return body(static_cast<e4m3 *>(data) + at);
+    if (dtype == DType::bfloat16) return body(static_cast<bf16 *>(data) + at);
+    if (dtype == DType::float16) return body(static_cast<fp16 *>(data) + at);
+    return body(static_cast<float *>(data) + at);
   }
 };
 
 // Queries in the dtype that they came in, keys and values in the cache's.
 struct PlainOut {
   HeadRows<Scalar> query;
-  PagedCache key_cache, value_cache;  // [NB, KH, BS, features]
-  bool values_keep_bits;              // values are neither scaled nor converted
+  PagedCache key_cache, value_cache;
+  bool values_keep_bits;  // values are neither scaled nor converted
 
   static constexpr bool kWholeValues = false;
+  static constexpr int kMostFeatures = 1024;  // of a head: op.json requires it
   struct Scales {
     float key, value;
   };
@@ -487,28 +444,33 @@ struct PlainOut {
     x.each_run(a.features, a.half, [&](int i, const auto &run) { store_floats(to + i, run); });
   }
   template <class Head>
-  OPSWAP_DEVICE void store_key(const Cell &cell, int h, bool real, const Head &x, const Scales &by,
-                               const QkNormRope &a) const {
+  OPSWAP_DEVICE void store_key(const Cell &cell, int h, bool real, Head x, const Scales &by, const QkNormRope &a) const {
     if (!real) return;
-    Head stored = x;
-    if (key_cache.scale) stored.divide(by.key);
+    if (key_cache.scale) x.divide(by.key);
     key_cache.with_head(cell, h, [&](auto *to) {
-      stored.each_run(a.features, a.half, [&](int i, const auto &run) { store_floats(to + i, run); });
+      x.each_run(a.features, a.half, [&](int i, const auto &run) { store_floats(to + i, run); });
     });
   }
-  template <int N, int Units, bool Neox>
-  OPSWAP_DEVICE void store_value(const Cell &cell, int h, bool real, int from, const Asked<N, Units, Neox> &x,
+  // Features from `from` on.
+  template <int N, int Runs>
+  OPSWAP_DEVICE void store_value(const Cell &cell, int h, bool real, int from, const HeldHead<Scalar, N, Runs> &x,
                                  const Scales &by, const QkNormRope &a) const {
     if (!real) return;
     const int features = a.value_features - from;
     if (values_keep_bits) {
-      Scalar *to = static_cast<Scalar *>(value_cache.data) + value_cache.at(cell, h) + from;
-      return ValueRuns<Scalar, N, Units, Neox>(x).each(features, [&](int i, const auto &run) { store(to + i, run); });
+      Scalar *to = static_cast<Scalar *>(value_cache.data) + value_cache.strides.at(cell, h) + from;
+      return x.each(features, [&](int i, const auto &run) { store(to + i, run); });
     }
-    ValueRuns<float, N, Units, Neox> stored(x);
-    if (value_cache.scale) stored.divide(by.value);
+    Vec<float, N> stored[Runs];
+#pragma unroll
+    for (int r = 0; r < Runs; ++r) {
+      stored[r] = to_float(x.run(r));
+      if (value_cache.scale) divide(stored[r], by.value);
+    }
     value_cache.with_head(cell, h, [&](auto *to) {
-      stored.each(features, [&](int i, const auto &run) { store_floats(to + from + i, run); });
+#pragma unroll
+      for (int r = 0; r < Runs; ++r)
+        if (x.at(r) < features) store_floats(to + from + x.at(r), stored[r]);
     });
   }
 };
@@ -519,8 +481,11 @@ HeadRows<T> heads_of(const Tensor &t) {
 }
 
 inline PagedCache cache_of(const Tensor &t, const Tensor &scale) {
-  return {t.data,      t.dtype,    scale && scale.shape[0] > 1, scale ? scale.as<float>() : nullptr, t.stride[0],
-          t.stride[1], t.stride[2]};
+  return {.data = t.data,
+          .dtype = t.dtype,
+          .strides = cell_strides(t),
+          .scale = scale ? scale.as<float>() : nullptr,
+          .scale_per_head = scale && scale.shape[0] > 1};
 }
 
 template <class Args>
@@ -540,11 +505,11 @@ QkNormRope described(const Args &a) {
           .cos_sin_stride = a.cos_sin_cache.stride[0],
           .angles_are_bf16 = a.cos_sin_cache.dtype == DType::bfloat16,
           .positions = indices_of(a.positions),
-          .q_weight = a.q_weight.template as<Scalar>(),
-          .k_weight = a.k_weight.template as<Scalar>(),
+          .q_weight = a.norm != kNoNorm ? a.q_weight.template as<Scalar>() : nullptr,
+          .k_weight = a.norm != kNoNorm ? a.k_weight.template as<Scalar>() : nullptr,
           .tokens = a.T,
           .block_size = a.BS,
-          .per_block = 1.0 / double(std::max<int64_t>(a.BS, 1)),
+          .per_block = per_block_of(a.BS),
           .query_heads = int(a.QH),
           .kv_heads = int(a.KH),
           .features = int(a.D),
@@ -554,11 +519,16 @@ QkNormRope described(const Args &a) {
           .epsilon = float(a.epsilon)};
 }
 
+// What the lanes of a head have room for.
+template <class Out, class Args>
+int64_t held_features(const Args &a) {
+  return Out::kWholeValues ? std::max(a.D, a.V) : a.D;
+}
+
 // Few tokens: all heads of a token at once. Many: a warp for each token, so that its angles are read once.
 template <int N, int Units, bool Neox, class Args, class PlaceOf, class Out>
-opswap_status start_qk_norm_rope(const Args &a, const opswap_exec &exec, int64_t features, const PlaceOf &place_of,
-                                 const Out &out) {
-  const int64_t lanes = std::min<int64_t>(power_of_two(ceil_div<int64_t>(features, 2 * N)), kWarp);
+opswap_status start_qk_norm_rope(const Args &a, const opswap_exec &exec, const PlaceOf &place_of, const Out &out) {
+  const int64_t lanes = std::min<int64_t>(power_of_two(ceil_div<int64_t>(held_features<Out>(a), 2 * N)), kWarp);
   const int64_t warp = kWarp / lanes, tokens = std::max<int64_t>(a.T, 1);
   const int64_t threads = sms_of(exec) * kNormThreadsPerSm;
   const int64_t most = std::min(kNormThreads / lanes, round_up(std::max<int64_t>({a.QH, a.KH, 1}), warp));
@@ -572,11 +542,10 @@ opswap_status start_qk_norm_rope(const Args &a, const opswap_exec &exec, int64_t
 }
 
 template <int N, bool Neox, class Args, class PlaceOf, class Out>
-opswap_status start_qk_norm_rope(const Args &a, const opswap_exec &exec, int64_t features, const PlaceOf &place_of,
-                                 const Out &out) {
-  constexpr int kMost = kMostFeatures / (2 * N * kWarp);
-  return features <= 2 * N * kWarp ? start_qk_norm_rope<N, 1, Neox>(a, exec, features, place_of, out)
-                                   : start_qk_norm_rope<N, kMost, Neox>(a, exec, features, place_of, out);
+opswap_status start_qk_norm_rope(const Args &a, const opswap_exec &exec, const PlaceOf &place_of, const Out &out) {
+  constexpr int kMost = Out::kMostFeatures / (2 * N * kWarp);
+  return held_features<Out>(a) <= 2 * N * kWarp ? start_qk_norm_rope<N, 1, Neox>(a, exec, place_of, out)
+                                   : start_qk_norm_rope<N, kMost, Neox>(a, exec, place_of, out);
 }
 
 // Every row lies so that N pairs at a time can be read and written.
@@ -590,14 +559,12 @@ bool fits_pairs(const Args &a) {
   return all;
 }
 
-// `features`: what a head's lanes have room for, at most kMostFeatures.
 template <class Args, class PlaceOf, class Out>
-opswap_status qk_norm_rope(const Args &a, const opswap_exec &exec, int64_t features, const PlaceOf &place_of,
-                           const Out &out) {
+opswap_status qk_norm_rope(const Args &a, const opswap_exec &exec, const PlaceOf &place_of, const Out &out) {
   const auto start = [&]<bool Neox>(std::bool_constant<Neox>) {
     constexpr int kPairs = kWidePairs<Neox, Scalar>;
-    return fits_pairs<kPairs, Neox>(a) ? start_qk_norm_rope<kPairs, Neox>(a, exec, features, place_of, out)
-                                       : start_qk_norm_rope<1, Neox>(a, exec, features, place_of, out);
+    return fits_pairs<kPairs, Neox>(a) ? start_qk_norm_rope<kPairs, Neox>(a, exec, place_of, out)
+                                       : start_qk_norm_rope<1, Neox>(a, exec, place_of, out);
   };
   return a.is_neox ? start(std::true_type{}) : start(std::false_type{});
 }
