@@ -9,7 +9,7 @@
 
 namespace opswap::sm90 {
 
-using device::kWarpgroup;
+using device::kWarp, device::kWarpgroup;
 
 struct GemmTile {
   static constexpr int kRows = 128, kColumns = 128, kRowBytes = 128, kStages = 3, kThreads = 384;
@@ -60,7 +60,7 @@ __global__ void __launch_bounds__(GemmTile::kThreads, 1)
   constexpr int kStepElements = GemmTile::kRowBytes / (Type == MatrixType::bf16 ? 2 : 1);
   if (group == 2) {
     registers_shrink<40>();
-    if (threadIdx.x % kWarpgroup == 0) gemm_load(s, a, b, steps, kStepElements);
+    if (threadIdx.x % kWarpgroup < kWarp && elect_one()) gemm_load(s, a, b, steps, kStepElements);
     return;
   }
   registers_grow<232>();

@@ -26,7 +26,7 @@ OPSWAP_DEVICE int swizzled_chunk(int row, int chunk) {
 }
 
 OPSWAP_DEVICE void tile_load(Tile64 &s, const bf16 *a, int rows, const TensorMap &b) {
-  if (threadIdx.x == 0) {
+  if (threadIdx.x < device::kWarp && elect_one()) {
     mbarrier_arrive_expect(s.full, sizeof s.b);
     tma_load(s.b, &b, s.full, 0, 0);
   }
@@ -86,7 +86,7 @@ __global__ void __launch_bounds__(Tile64::kThreads)
   tile_put(s, d);
   fence_async_proxy();
   barrier_sync(1, Tile64::kThreads);
-  if (threadIdx.x != 0) return;
+  if (threadIdx.x >= device::kWarp || !elect_one()) return;
   tma_store(&out, s.out, 0, int(blockIdx.x) * Tile64::kRows);
   tma_commit();
   tma_wait_read();

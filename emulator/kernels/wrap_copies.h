@@ -36,33 +36,36 @@ OPSWAP_DEVICE void one_barrier(CopyTile &s) {
   __syncthreads();
 }
 
-template <int Rank>
+OPSWAP_DEVICE bool first_warp_elects() { return threadIdx.x < 32 && elect_one(); }
+
+template <int Rank, Evict Order = Evict::normal>
 __global__ void wrap_box(const __grid_constant__ TensorMap in, const __grid_constant__ TensorMap out, Corner from,
                          Corner to, uint32_t bytes) {
   OPSWAP_SMEM(CopyTile, s);
   one_barrier(s);
-  if (threadIdx.x != 0) return;
+  if (!first_warp_elects()) return;
   tma_prefetch(&in);
+  with<Rank>(from, [&](auto... c) { tma_prefetch_l2<Order>(&in, c...); });
   mbarrier_arrive_expect(s.full, bytes);
-  with<Rank>(from, [&](auto... c) { tma_load(s.data, &in, s.full, c...); });
+  with<Rank>(from, [&](auto... c) { tma_load<Order>(s.data, &in, s.full, c...); });
   mbarrier_wait(s.full, 0);
-  with<Rank>(to, [&](auto... c) { tma_store(&out, s.data, c...); });
+  with<Rank>(to, [&](auto... c) { tma_store<Order>(&out, s.data, c...); });
   tma_commit();
   tma_wait();
 }
 
 // Both blocks of a cluster load half of the box for both, and each stores all of it to its own tensor.
-template <int Rank>
+template <int Rank, Evict Order = Evict::normal>
 __global__ void wrap_multicast(const __grid_constant__ TensorMap half, unsigned char *out, Corner low, Corner high,
                                uint32_t bytes) {
   OPSWAP_SMEM(CopyTile, s);
   one_barrier(s);
   cluster_sync();
-  if (threadIdx.x == 0) {
+  if (first_warp_elects()) {
     const uint32_t rank = cluster_rank();
     mbarrier_arrive_expect(s.full, 2 * bytes);
     with<Rank>(rank ? high : low,
-               [&](auto... c) { tma_load_multicast(s.data + rank * 1024, &half, s.full, uint16_t(3), c...); });
+               [&](auto... c) { tma_load_multicast<Order>(s.data + rank * 1024, &half, s.full, uint16_t(3), c...); });
     mbarrier_wait(s.full, 0);
     for (int i = 0; i < 2; ++i) bulk_store(out + (2 * rank + i) * bytes, s.data + i * 1024, bytes);
     tma_commit();
@@ -72,17 +75,17 @@ __global__ void wrap_multicast(const __grid_constant__ TensorMap half, unsigned 
 }
 
 // The tile is read twice into the tensor, in two groups.
-template <int Rank, BulkReduce Op>
+template <int Rank, BulkReduce Op, Evict Order = Evict::normal>
 __global__ void wrap_reduce(const __grid_constant__ TensorMap map, const unsigned char *tile, uint32_t bytes,
                             Corner to) {
   OPSWAP_SMEM(CopyTile, s);
   one_barrier(s);
-  if (threadIdx.x != 0) return;
+  if (!first_warp_elects()) return;
   mbarrier_arrive_expect(s.full, bytes);
   bulk_load(s.data, tile, bytes, s.full);
   mbarrier_wait(s.full, 0);
   for (int i = 0; i < 2; ++i) {
-    with<Rank>(to, [&](auto... c) { tma_reduce<Op>(&map, s.data, c...); });
+    with<Rank>(to, [&](auto... c) { tma_reduce<Op, Order>(&map, s.data, c...); });
     tma_commit();
     tma_wait<1>();
   }
@@ -90,15 +93,20 @@ __global__ void wrap_reduce(const __grid_constant__ TensorMap map, const unsigne
   tma_wait();
 }
 
+template <Evict Order = Evict::normal>
 __global__ void wrap_bulk(unsigned char *out, const unsigned char *in, uint32_t bytes) {
   OPSWAP_SMEM(CopyTile, s);
   one_barrier(s);
   cluster_sync();
-  if (threadIdx.x == 0) {
+  if (first_warp_elects()) {
+    bulk_prefetch_l2<Order>(in, bytes);
     mbarrier_arrive_expect(s.full, bytes);
-    if (cluster_rank() == 0) bulk_load_multicast(s.data, in, bytes, s.full, uint16_t((1 << cluster_blocks()) - 1));
+    if (cluster_blocks() == 1)
+      bulk_load<Order>(s.data, in, bytes, s.full);
+    else if (cluster_rank() == 0)
+      bulk_load_multicast<Order>(s.data, in, bytes, s.full, uint16_t((1 << cluster_blocks()) - 1));
     mbarrier_wait(s.full, 0);
-    bulk_store(out + cluster_rank() * bytes, s.data, bytes);
+    bulk_store<Order>(out + cluster_rank() * bytes, s.data, bytes);
     tma_commit();
     tma_wait_read();
   }
@@ -122,7 +130,7 @@ __global__ void wrap_map_edit(TensorMap *made, const TensorMap *base, const void
     map_publish(made, s.map);
   }
   __syncthreads();
-  if (threadIdx.x != 64) return;
+  if (threadIdx.x / 32 != 2 || !elect_one()) return;
   map_acquire(made);
   mbarrier_arrive_expect(s.full, 64);
   tma_load(s.data, made, s.full, 0, 1);

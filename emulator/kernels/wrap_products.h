@@ -86,4 +86,30 @@ __global__ void __launch_bounds__(128)
   for (int i = 0; i < N / 2; ++i) out[(row + i / 2 % 2 * 8) * N + column + i / 4 * 8 + i % 2] = d[i];
 }
 
+// `times` times the largest of the thread's products by `scale`, each after a wait: `Fenced` keeps the compiler from
+// multiplying once, in front of the loop and so of the first wait. The descriptors name 64 rows each.
+template <bool Fenced>
+__global__ void __launch_bounds__(128)
+    wrap_operand_fence(float *out, const unsigned char *a, const unsigned char *b, float scale, int times) {
+  OPSWAP_SMEM(ProductTile, s);
+  place(s.a, a, 64, Major::k);
+  place(s.b, b, 64, Major::k);
+  fence_async_proxy();
+  __syncthreads();
+  const uint64_t of_a = matrix_descriptor(s.a, MatrixSwizzle::none, 256, 128);
+  float d[32];
+  if constexpr (Fenced) operand_fence(d);
+  wgmma_fence();
+  wgmma<64, MatrixType::bf16>(d, of_a, advance(of_a, sizeof s.a), false);
+  wgmma_commit();
+  for (int t = 0; t < times; ++t) {
+    wgmma_wait();
+    if constexpr (Fenced) operand_fence(d);
+    float most = d[0] * scale;
+#pragma unroll
+    for (int i = 1; i < 32; ++i) most = fmaxf(most, d[i] * scale);
+    out[t * 128 + int(threadIdx.x)] = most;
+  }
+}
+
 }  // namespace opswap::sm90

@@ -3,6 +3,7 @@
 
 #include "common/sm90/barrier.h"
 #include "common/sm90/cluster.h"
+#include "common/sm90/elect.h"
 #include "common/sm90/mbarrier.h"
 #include "common/sm90/pdl.h"
 #include "common/sm90/wgmma.h"
@@ -100,7 +101,7 @@ __global__ void wrap_cluster(Ids *ids, int *out) {
   if (lane % 4 == 0)
     cluster_store(map_shared(reinterpret_cast<int4 *>(s.stored), next) + lane / 4, make_int4(block, lane, 0, 0));
   mbarrier_arrive(map_shared(&s.arrived, next));
-  if (lane == 0) {
+  if (elect_one()) {
     mbarrier_arrive_expect(map_shared(&s.full, next), sizeof s.copied);
     cluster_copy(map_shared(s.copied, next), s.source, sizeof s.copied, map_shared(&s.full, next));
   }

@@ -6,9 +6,13 @@
 
 namespace opswap::emu {
 
-static void check_bulk(const void *global, uint32_t bytes, Access kind, const char *what) {
+static void check_multiples(const void *global, uint32_t bytes, const char *what) {
   if (bytes % 16 || !bytes || reinterpret_cast<uintptr_t>(global) % 16)
     fail("%s: %u bytes at %p, both must be multiples of 16", what, bytes, global);
+}
+
+static void check_bulk(const void *global, uint32_t bytes, Access kind, const char *what) {
+  check_multiples(global, bytes, what);
   check_global(global, bytes, kind, what);
   block().counters->copied_bytes += bytes;
 }
@@ -81,6 +85,14 @@ void bulk_store(void *global, const void *smem, uint32_t bytes) {
     race::write(global, bytes), std::memcpy(global, data->data(), bytes);
   };
   copies().add(std::move(copy), copies().bulk);
+}
+
+// Brings nothing to a thread, so that it may be asked for while a kernel in front still writes there.
+void bulk_prefetch(const void *global, uint32_t bytes) {
+  race::Ignore ignore;
+  constexpr const char *kWhat = "cp.async.bulk.prefetch";
+  check_multiples(global, bytes, kWhat);
+  if (race::poisoned(global, bytes)) fail("%s: %u bytes at %p are not all allocated", kWhat, bytes, global);
 }
 
 void bulk_commit() { ++copies().bulk[&self()].open; }

@@ -44,6 +44,8 @@ const char *name_of(Collective what) {
       return "tensormap.cp_fenceproxy";
     case Collective::kRegisters:
       return "setmaxnreg";
+    case Collective::kElect:
+      return "elect_one";
     default:
       return "warp reduction";
   }
@@ -120,6 +122,11 @@ const uint64_t *collective(uint32_t mask, Collective what, uint64_t in) {
   }
   if (what == Collective::kSync) acquire(values), acquire_dependency(m.after_wait[generation & 1]);
   return values;
+}
+
+bool elect_one() {
+  collective(0xffffffffu, Collective::kElect, 0);
+  return self().lane == options().seed * 11 % 32;
 }
 
 }  // namespace opswap::emu

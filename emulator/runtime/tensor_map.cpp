@@ -27,6 +27,7 @@ const char *encode(TensorMap &map, const MapRequest &r) {
   if (inner % 16) return "the inner box is not a multiple of 16 bytes";
   if (r.swizzle && inner > 16u << r.swizzle) return "the inner box is wider than the swizzle";
   map.mark = kMark, map.type = uint8_t(r.type), map.rank = uint8_t(r.rank), map.swizzle = uint8_t(r.swizzle);
+  map.promotion = uint8_t(r.promotion);
   map.address = reinterpret_cast<uint64_t>(r.address);
   return nullptr;
 }

@@ -2,6 +2,7 @@
 #include "kernels/wrap_copies.h"
 
 #include <algorithm>
+#include <bit>
 #include <numeric>
 #include <vector>
 
@@ -51,12 +52,12 @@ const Launch kAlone{"kernel", 1, 128, sizeof(CopyTile)};
 const Launch kPair{"kernel", 2, 128, sizeof(CopyTile), 2};
 constexpr Corner kFrom{{4, -1, 2, 1, 1}}, kTo{{-4, 1, -1, 0, 2}};
 
-template <int Rank>
+template <int Rank, Evict Order = Evict::normal>
 void check_box() {
   Tensor in(Rank, 1), out(Rank, 1000);
   std::vector<float> expected(out.data(), out.data() + product_of(kShape, Rank));
   const int count = product_of(kBox, Rank);
-  EXPECT_CLEAN(launch(kAlone, wrap_box<Rank>, in.map, out.map, kFrom, kTo, uint32_t(4 * count)));
+  EXPECT_CLEAN(launch(kAlone, wrap_box<Rank, Order>, in.map, out.map, kFrom, kTo, uint32_t(4 * count)));
   for (int i = 0; i < count; ++i) {
     const int from = place_of(Rank, kFrom, i), to = place_of(Rank, kTo, i);
     if (to >= 0) expected[size_t(to)] = from >= 0 ? in.data()[from] : 0;
@@ -142,6 +143,7 @@ CASE(wrap_boxes_of_every_rank) {
   for (uint64_t seed = 0; seed < 4; ++seed) {
     options().seed = seed;
     check_box<1>(), check_box<2>(), check_box<3>(), check_box<4>(), check_box<5>();
+    check_box<2, Evict::first>(), check_box<2, Evict::last>(), check_box<2, Evict::unchanged>();
   }
 }
 
@@ -168,9 +170,51 @@ CASE(wrap_bulk_copies) {
   std::iota(std::begin(in), std::end(in), uint8_t(3));
   for (const unsigned blocks : {1u, 2u, 4u}) {
     std::fill(std::begin(out), std::end(out), uint8_t(0));
-    EXPECT_CLEAN(launch({"kernel", blocks, 32, sizeof(CopyTile), blocks}, wrap_bulk, out, in, uint32_t(sizeof in)));
+    EXPECT_CLEAN(launch({"kernel", blocks, 32, sizeof(CopyTile), blocks}, wrap_bulk<>, out, in, uint32_t(sizeof in)));
     for (unsigned i = 0; i < 256 * blocks; ++i) EXPECT(out[i] == in[i % 256]);
   }
+}
+
+CASE(wrap_elects_one_lane_and_the_same_again) {
+  uint32_t seen = 0;
+  for (uint64_t seed = 0; seed < 8; ++seed) {
+    options().seed = seed;
+    uint32_t elected[2]{};
+    EXPECT_CLEAN(run({"kernel", 1, 64}, [&] {
+      for (uint32_t &lanes : elected)
+        if (threadIdx.x < 32 && sm90::elect_one()) lanes |= 1u << threadIdx.x;
+    }));
+    EXPECT(std::popcount(elected[0]) == 1 && elected[0] == elected[1]);
+    seen |= elected[0];
+  }
+  EXPECT(std::popcount(seen) > 1);  // it need not be lane 0
+  EXPECT_FOUND("names lane", run({"kernel", 1, 32}, [] {
+                 if (threadIdx.x < 16) return;
+                 sm90::elect_one();
+               }));
+}
+
+CASE(wrap_prefetches_of_what_cannot_be_fetched) {
+  alignas(16) static unsigned char data[256];
+  const auto ask = [](const void *from, uint32_t bytes) {
+    return run({"kernel", 1, 1}, [=] { bulk_prefetch_l2(from, bytes); });
+  };
+  EXPECT_CLEAN(ask(data, sizeof data));
+  EXPECT_FOUND("both must be multiples of 16", ask(data, 40));
+  EXPECT_FOUND("both must be multiples of 16", ask(data + 4, 16));
+  TensorMap map;
+  const TensorMapSpec spec{MapType::u8, 2, data, {16, 16}, {16}, {16, 4}, MapSwizzle::none};
+  EXPECT(encode(map, spec) == nullptr);
+  EXPECT_FOUND("3 coordinates", run({"kernel", 1, 1}, [&] { tma_prefetch_l2(&map, 0, 0, 0); }));
+}
+
+CASE(wrap_map_keeps_what_l2_fetches) {
+  alignas(16) static unsigned char data[256];
+  TensorMapSpec spec{MapType::u8, 1, data, {256}, {}, {64}};
+  TensorMap map;
+  EXPECT(encode(map, spec) == nullptr && map.promotion == 2);
+  spec.promotion = MapPromotion::b256;
+  EXPECT(encode(map, spec) == nullptr && map.promotion == 3);
 }
 
 CASE(wrap_edited_map_is_of_another_matrix) {

@@ -78,6 +78,24 @@ void check_widths() {
 
 }  // namespace
 
+CASE(wrap_operand_fence_around_a_wait) {
+  const Matrix a(64, MatrixType::bf16, 3), b(64, MatrixType::bf16, 4);
+  std::vector<float> out(2 * 128, NAN);
+  EXPECT_CLEAN(launch({"kernel", 1, 128, sizeof(ProductTile)}, wrap_operand_fence<true>, out.data(), a.bytes.data(),
+                      b.bytes.data(), 0.5f, 2));
+  for (int thread = 0; thread < 256; ++thread) {
+    float most = -INFINITY;
+    for (int i = 0; i < 32; ++i) {
+      const int row = thread % 128 / 32 * 16 + thread % 32 / 4 + i / 2 % 2 * 8,
+                column = thread % 4 * 2 + i / 4 * 8 + i % 2;
+      int sum = 0;
+      for (int k = 0; k < 16; ++k) sum += a.values[size_t(row * 16 + k)] * b.values[size_t(column * 16 + k)];
+      most = std::max(most, 0.5f * float(sum));
+    }
+    EXPECT(out[size_t(thread)] == most);
+  }
+}
+
 CASE(wrap_products_up_to_128) { check_widths<8, 128>(); }
 CASE(wrap_products_up_to_256) { check_widths<136, 256>(); }
 

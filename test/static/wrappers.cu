@@ -2,20 +2,25 @@
 // use, so that its asm is assembled.
 #include "kernels/wrap_copies.h"
 #include "kernels/wrap_lanes.h"
+#include "kernels/wrap_math.h"
 #include "kernels/wrap_products.h"
 #include "kernels/wrap_sync.h"
 
 namespace opswap::sm90 {
 
-#define EACH_RANK(X) X(1) X(2) X(3) X(4) X(5)
-#define COPIES(RANK)                                                                                       \
-  template __global__ void wrap_box<RANK>(const __grid_constant__ TensorMap, const __grid_constant__ TensorMap, Corner, Corner, uint32_t);     \
-  template __global__ void wrap_multicast<RANK>(const __grid_constant__ TensorMap, unsigned char *, Corner, Corner, uint32_t); \
-  REDUCE(RANK, add) REDUCE(RANK, min) REDUCE(RANK, max)
-#define REDUCE(RANK, OP)                                                                                       \
-  template __global__ void wrap_reduce<RANK, BulkReduce::OP>(const __grid_constant__ TensorMap, const unsigned char *, uint32_t, \
-                                                             Corner);
-EACH_RANK(COPIES)
+#define EACH_RANK(X, ORDER) X(1, ORDER) X(2, ORDER) X(3, ORDER) X(4, ORDER) X(5, ORDER)
+#define COPIES(RANK, ORDER)                                                                                      \
+  template __global__ void wrap_box<RANK, Evict::ORDER>(const __grid_constant__ TensorMap,                       \
+                                                        const __grid_constant__ TensorMap, Corner, Corner, uint32_t);       \
+  template __global__ void wrap_multicast<RANK, Evict::ORDER>(const __grid_constant__ TensorMap, unsigned char *, Corner, Corner, uint32_t); \
+  REDUCE(RANK, add, ORDER) REDUCE(RANK, min, ORDER) REDUCE(RANK, max, ORDER)
+#define REDUCE(RANK, OP, ORDER)                                                                                  \
+  template __global__ void wrap_reduce<RANK, BulkReduce::OP, Evict::ORDER>(const __grid_constant__ TensorMap,    \
+                                                                           const unsigned char *, uint32_t, Corner);
+EACH_RANK(COPIES, normal) EACH_RANK(COPIES, first)
+
+#define BULK(ORDER) template __global__ void wrap_bulk<Evict::ORDER>(unsigned char *, const unsigned char *, uint32_t);
+BULK(normal) BULK(first) BULK(last) BULK(unchanged)
 
 #define WORDS(WORD)                                                \
   template __global__ void wrap_words<WORD>(WORD *, const WORD *); \
@@ -35,5 +40,7 @@ MATRICES(1) MATRICES(2) MATRICES(4)
 #define EIGHT(N) \
   PRODUCT(N + 8) PRODUCT(N + 16) PRODUCT(N + 24) PRODUCT(N + 32) PRODUCT(N + 40) PRODUCT(N + 48) PRODUCT(N + 56) PRODUCT(N + 64)
 EIGHT(0) EIGHT(64) EIGHT(128) EIGHT(192)
+
+template __global__ void wrap_operand_fence<true>(float *, const unsigned char *, const unsigned char *, float, int);
 
 }  // namespace opswap::sm90

@@ -14,7 +14,8 @@ struct alignas(64) TensorMap {
   uint64_t stride[4]{};  // bytes, of dimensions 1 and up
   uint32_t shape[5]{};
   uint16_t box[5]{};
-  uint8_t unused[50]{};
+  uint8_t promotion = 0;
+  uint8_t unused[49]{};
 };
 static_assert(sizeof(TensorMap) == 128);
 
@@ -23,7 +24,7 @@ struct MapRequest {
   const void *address;
   const uint64_t *shape, *stride;
   const uint32_t *box;
-  int swizzle;
+  int swizzle, promotion;
 };
 const char *encode(TensorMap &map, const MapRequest &request);  // nullptr, or why there is no such map
 void edit_address(TensorMap *map, const void *address);
@@ -40,6 +41,8 @@ void tma_store(const TensorMap *map, const void *smem, const int *at, size_t ran
 void bulk_load(void *smem, const void *global, uint32_t bytes, uint64_t *barrier);
 void bulk_load_multicast(void *smem, const void *global, uint32_t bytes, uint64_t *barrier, uint32_t blocks);
 void bulk_store(void *global, const void *smem, uint32_t bytes);
+void tma_prefetch(const TensorMap *map, const int *at, size_t rank);
+void bulk_prefetch(const void *global, uint32_t bytes);
 void bulk_commit();
 void bulk_wait(int pending, bool read_only);
 

@@ -53,8 +53,11 @@ void barrier(uint32_t id, uint32_t threads, bool wait = true);
 
 // All lanes of `mask` meet; the result is what each of the 32 brought, until this thread meets the next time. `what`
 // tells apart operations that must not meet.
-enum class Collective { kSync, kShuffle, kBallot, kMatch, kReduce, kMatrix, kPublish, kRegisters };
+enum class Collective { kSync, kShuffle, kBallot, kMatch, kReduce, kMatrix, kPublish, kRegisters, kElect };
 const uint64_t *collective(uint32_t mask, Collective what, uint64_t in);
+
+// The whole warp, which is converged: true for one lane, the same each time. Which one is the seed's to say.
+bool elect_one();
 
 // setmaxnreg, by all threads of a warpgroup: each has `count` registers from then on.
 void set_registers(uint32_t count, bool grow);
@@ -88,6 +91,7 @@ template <class T, class Fold>
 
 }  // namespace opswap::emu
 
+#include "emulator/approx.h"
 #include "emulator/async.h"
 #include "emulator/cluster.h"
 #include "emulator/cuda.h"

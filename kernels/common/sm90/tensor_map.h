@@ -7,6 +7,7 @@ namespace opswap::sm90 {
 
 enum class MapType { u8, u16, u32, i32, f16, f32, bf16 };
 enum class MapSwizzle { none, b32, b64, b128 };
+enum class MapPromotion { none, b64, b128, b256 };  // bytes that L2 fetches at least for a box
 
 struct TensorMapSpec {
   MapType type{};
@@ -16,6 +17,7 @@ struct TensorMapSpec {
   uint64_t stride[4]{};           // bytes of dimensions 1 and up, multiples of 16
   uint32_t box[5]{};              // elements that one copy moves
   MapSwizzle swizzle = MapSwizzle::none;
+  MapPromotion promotion = MapPromotion::b128;
 };
 
 #ifdef OPSWAP_EMULATE
@@ -24,7 +26,7 @@ using TensorMap = emu::TensorMap;
 
 // nullptr, or why there is no such map.
 inline const char *encode(TensorMap &map, const TensorMapSpec &s) {
-  return emu::encode(map, {int(s.type), s.rank, s.address, s.shape, s.stride, s.box, int(s.swizzle)});
+  return emu::encode(map, {int(s.type), s.rank, s.address, s.shape, s.stride, s.box, int(s.swizzle), int(s.promotion)});
 }
 
 #else
@@ -47,12 +49,15 @@ inline const char *encode(TensorMap &map, const TensorMapSpec &s) {
                                             CU_TENSOR_MAP_DATA_TYPE_BFLOAT16};
   constexpr CUtensorMapSwizzle kSwizzles[] = {CU_TENSOR_MAP_SWIZZLE_NONE, CU_TENSOR_MAP_SWIZZLE_32B,
                                               CU_TENSOR_MAP_SWIZZLE_64B, CU_TENSOR_MAP_SWIZZLE_128B};
+  constexpr CUtensorMapL2promotion kPromotions[] = {CU_TENSOR_MAP_L2_PROMOTION_NONE, CU_TENSOR_MAP_L2_PROMOTION_L2_64B,
+                                                    CU_TENSOR_MAP_L2_PROMOTION_L2_128B,
+                                                    CU_TENSOR_MAP_L2_PROMOTION_L2_256B};
   constexpr cuuint32_t kDense[] = {1, 1, 1, 1, 1};
   const auto *shape = reinterpret_cast<const cuuint64_t *>(s.shape);
   const auto *stride = reinterpret_cast<const cuuint64_t *>(s.stride);
   const CUresult result = function(&map, kTypes[int(s.type)], cuuint32_t(s.rank), const_cast<void *>(s.address), shape,
                                    stride, s.box, kDense, CU_TENSOR_MAP_INTERLEAVE_NONE, kSwizzles[int(s.swizzle)],
-                                   CU_TENSOR_MAP_L2_PROMOTION_L2_128B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+                                   kPromotions[int(s.promotion)], CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   return result == CUDA_SUCCESS ? nullptr : "cuTensorMapEncodeTiled refuses these shapes, strides, box or swizzle";
 }
 

@@ -1,6 +1,6 @@
 // Matrix products of a warpgroup: D[64, N] (+)= A[64, 32 bytes] * B[N, 32 bytes]^T with fp32 accumulators, N every
-// multiple of 8 up to 256, A in shared memory or in registers. Between wgmma_fence() and wgmma_wait() nobody else
-// touches the accumulators.
+// multiple of 8 up to 256, A in shared memory or in registers. From the product to the wgmma_wait() for it nobody else
+// touches its accumulators or A registers; wgmma_fence() comes before the first product of each group.
 #pragma once
 
 #include "common/sm90/mbarrier.h"
@@ -38,6 +38,8 @@ OPSWAP_DEVICE void wgmma_wait() {
   emu::wgmma_wait(Pending);
 }
 OPSWAP_DEVICE void fence_async_proxy() { emu::fence_async_proxy(); }
+template <class T, size_t Count>
+OPSWAP_DEVICE void operand_fence(T (&)[Count]) {}
 
 #else
 
@@ -51,6 +53,18 @@ OPSWAP_DEVICE void wgmma_wait() {
 }
 // What this thread wrote to shared memory by ordinary stores becomes visible to wgmma and TMA.
 OPSWAP_DEVICE void fence_async_proxy() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+// The compiler moves no use of these accumulators or A registers over this line: arithmetic behind wgmma_wait() does
+// not name the product that it waits for, and a loop is free to do it once, before the wait. No instruction.
+template <size_t Count>
+OPSWAP_DEVICE void operand_fence(float (&registers)[Count]) {
+#pragma unroll
+  for (size_t i = 0; i < Count; ++i) asm volatile("" : "+f"(registers[i])::"memory");
+}
+template <size_t Count>
+OPSWAP_DEVICE void operand_fence(uint32_t (&registers)[Count]) {
+#pragma unroll
+  for (size_t i = 0; i < Count; ++i) asm volatile("" : "+r"(registers[i])::"memory");
+}
 
 #define OPSWAP_WGMMA_BEGIN(N, SCALE) \
   "{\n.reg .pred p;\nsetp.ne.b32 p, " SCALE ", 0;\nwgmma.mma_async.sync.aligned.m64n" #N
