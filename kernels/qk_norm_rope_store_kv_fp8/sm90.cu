@@ -13,8 +13,8 @@ struct Fp8Out {
   int64_t q_scale_stride;
   Fp8Cache key_cache, value_cache;
 
-  static constexpr bool kWholeValues = true;   // for the scales that are made
-  static constexpr int kMostFeatures = 512;  // of a head: op.json requires it
+  static constexpr bool kWholeValues = true;  // for the scales that are made
+  static constexpr int kMostFeatures = 512;   // of a head: op.json requires it
   struct Scales {
     float key, value;
   };

@@ -9,9 +9,9 @@ namespace opswap::OPSWAP_PASS {
 
 constexpr int kThreads = 256;
 constexpr int64_t kBlocksPerSm = 4;
-constexpr int kMostFeatures = 1024;                      // of a head: op.json requires it
-constexpr int kWide = int(kWidest / sizeof(Scalar));     // features of the widest access
-constexpr int kHeld = 2;                                 // accesses to a key on their way in a lane, and to a value
+constexpr int kMostFeatures = 1024;                   // of a head: op.json requires it
+constexpr int kWide = int(kWidest / sizeof(Scalar));  // features of the widest access
+constexpr int kHeld = 2;                              // accesses to a key on their way in a lane, and to a value
 
 // Keys or values and where they go.
 struct Heads {
@@ -64,8 +64,7 @@ template <int N, int Runs>
 opswap_status start(const reshape_and_cache_fp8_args &a, const opswap_exec &exec) {
   const int64_t lanes = std::clamp<int64_t>(power_of_two(ceil_div<int64_t>(std::max(a.D, a.V), N * Runs)), 1, kWarp);
   const int64_t high = kThreads / lanes, tiles = ceil_div(a.S * a.KH, high);
-  const Geometry geometry{
-      .grid = {std::min(tiles, sms_of(exec) * kBlocksPerSm)}, .block = {lanes, high}, .pdl = true};
+  const Geometry geometry{.grid = {std::min(tiles, sms_of(exec) * kBlocksPerSm)}, .block = {lanes, high}, .pdl = true};
   return launch(exec, "reshape_and_cache_fp8_kernel", reshape_and_cache_fp8_kernel<N, Runs>, geometry,
                 heads_of(a.key, a.key_cache, a.k_scale_cache, a.k_scale),
                 heads_of(a.value, a.value_cache, a.v_scale_cache, a.v_scale), indices_of(a.slot_mapping), a.S,

@@ -151,9 +151,9 @@ static int64_t row_extent(const Tensor &t, int dim) {
   return last + 1;
 }
 
-// Two views of one buffer that interleave are apart although their ranges meet: K and V halves of a fused cache row, the
-// scales behind each of its heads, or the query and key heads in the rows of one fused projection. Rows are what is left
-// after `lead` equal dimensions.
+// Two views of one buffer that interleave are apart although their ranges meet: K and V halves of a fused cache row,
+// the scales behind each of its heads, or the query and key heads in the rows of one fused projection. Rows are what is
+// left after `lead` equal dimensions.
 static bool interleaved(const Tensor &w, const Tensor &o) {
   if (w.ndim != o.ndim) return false;
   const int64_t wide = dtype_bytes(w.dtype), other = dtype_bytes(o.dtype);

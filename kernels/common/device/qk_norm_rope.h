@@ -48,7 +48,7 @@ struct QkNormRope {
   HeadRows<Scalar> query, key, value;
   const void *cos_sin;  // [P, R]: R/2 cosines, then R/2 sines
   int64_t cos_sin_stride;
-  bool angles_are_bf16;  // else float32
+  bool angles_are_bf16;               // else float32
   Indices positions;                  // [T]
   const Scalar *q_weight, *k_weight;  // [D] or null: ones
   int64_t tokens, block_size;
@@ -60,7 +60,9 @@ struct QkNormRope {
 
 // The bits of ones that lie side by side.
 template <class T>
-inline constexpr uint32_t kOnes = std::is_same_v<T, bf16> ? 0x3f803f80 : std::is_same_v<T, fp16> ? 0x3c003c00 : 0x3f800000;
+inline constexpr uint32_t kOnes = std::is_same_v<T, bf16>   ? 0x3f803f80
+                                  : std::is_same_v<T, fp16> ? 0x3c003c00
+                                                            : 0x3f800000;
 
 // True division, as everywhere that FP8 is made.
 template <int N>
@@ -83,8 +85,8 @@ struct Lane {
   }
 };
 
-// A lane's part of a head as it was read, in whole words: nothing is taken apart until it is used, so that no load waits
-// for another one, and 16-bit features share registers.
+// A lane's part of a head as it was read, in whole words: nothing is taken apart until it is used, so that no load
+// waits for another one, and 16-bit features share registers.
 template <int N, int Units, bool Neox>
 struct Asked {
   using L = Lane<N, Units, Neox>;
@@ -231,8 +233,7 @@ struct Share {
 
   OPSWAP_DEVICE void divide(float by) {
 #pragma unroll
-    for (int u = 0; u < Units; ++u)
-      OPSWAP_PASS::divide(unit[u].first, by), OPSWAP_PASS::divide(unit[u].second, by);
+    for (int u = 0; u < Units; ++u) OPSWAP_PASS::divide(unit[u].first, by), OPSWAP_PASS::divide(unit[u].second, by);
   }
 
   // All lanes of the warp call it: blockDim.x lanes, a power of two, hold a head.
@@ -276,8 +277,8 @@ template <int N, int Units, bool Neox, int ValueUnits>
 struct Heads {
   using Raw = Asked<N, Units, Neox>;
   using Values = HeldHead<Scalar, Lane<N, Units, Neox>::kWide, ValueUnits * Lane<N, Units, Neox>::kRuns>;
-  static constexpr bool kEarly = Units == 1;     // else registers are for the head at hand alone
-  static constexpr int kHeld = kEarly ? 2 : 1;  // query heads of a lane that are on their way at once
+  static constexpr bool kEarly = Units == 1;              // else registers are for the head at hand alone
+  static constexpr int kHeld = kEarly ? 2 : 1;            // query heads of a lane that are on their way at once
   static constexpr bool kKeepsWeights = kEarly || N > 1;  // over all tokens, else each head asks again
   const QkNormRope &a;
   int64_t t;
@@ -312,8 +313,7 @@ struct Heads {
       return here.pairs(u);
     };
     const auto angle_of = [&](int u) { return angle.pairs(u); };
-    if (a.norm == kNormThenRope)
-      x.normalise(a.features, a.epsilon, weight_of, [&](float range) { x.multiply(range); });
+    if (a.norm == kNormThenRope) x.normalise(a.features, a.epsilon, weight_of, [&](float range) { x.multiply(range); });
     x.rotate(a.half, angle_of);
     if (a.norm == kRopeThenNorm)
       x.normalise(a.features, a.epsilon, weight_of, [&](float range) {  // the rotation may have left the range too
@@ -444,7 +444,8 @@ struct PlainOut {
     x.each_run(a.features, a.half, [&](int i, const auto &run) { store_floats(to + i, run); });
   }
   template <class Head>
-  OPSWAP_DEVICE void store_key(const Cell &cell, int h, bool real, Head x, const Scales &by, const QkNormRope &a) const {
+  OPSWAP_DEVICE void store_key(const Cell &cell, int h, bool real, Head x, const Scales &by,
+                               const QkNormRope &a) const {
     if (!real) return;
     if (key_cache.scale) x.divide(by.key);
     key_cache.with_head(cell, h, [&](auto *to) {
@@ -545,7 +546,7 @@ template <int N, bool Neox, class Args, class PlaceOf, class Out>
 opswap_status start_qk_norm_rope(const Args &a, const opswap_exec &exec, const PlaceOf &place_of, const Out &out) {
   constexpr int kMost = Out::kMostFeatures / (2 * N * kWarp);
   return held_features<Out>(a) <= 2 * N * kWarp ? start_qk_norm_rope<N, 1, Neox>(a, exec, place_of, out)
-                                   : start_qk_norm_rope<N, kMost, Neox>(a, exec, place_of, out);
+                                                : start_qk_norm_rope<N, kMost, Neox>(a, exec, place_of, out);
 }
 
 // Every row lies so that N pairs at a time can be read and written.
