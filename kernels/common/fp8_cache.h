@@ -33,9 +33,10 @@ struct Fp8Cache {
 
   template <bool Plain, class E>
   void store_head(int64_t block, int64_t h, int64_t offset, const E *x, int64_t n) const {
-    const float by = given ? given.as<float>()[given.shape[0] == 1 ? 0 : h] : 1.0f;
+    const bool is_given = given && given.shape[0];
+    const float by = is_given ? given.as<float>()[given.shape[0] == 1 ? 0 : h] : 1.0f;
     e4m3 *to = codes.as<e4m3>() + at(codes, block, h, offset);
-    const float scale = quantize_head<Plain>(to, x, n, scales && !given ? nullptr : &by);
+    const float scale = quantize_head<Plain>(to, x, n, scales && !is_given ? nullptr : &by);
     if (scales) scales.as<float>()[at(scales, block, h, offset)] = scale;
   }
 };

@@ -83,7 +83,7 @@ inline float before_rotation(const float *rotated, int64_t n) {
 }
 
 inline float scale_of(const Tensor &scale, int64_t head) {
-  return scale ? scale.as<float>()[scale.shape[0] == 1 ? 0 : head] : 1.0f;
+  return scale && scale.shape[0] ? scale.as<float>()[scale.shape[0] == 1 ? 0 : head] : 1.0f;
 }
 
 // Rooms whose queries are codes, and whose cache is made by the FP8 rule.

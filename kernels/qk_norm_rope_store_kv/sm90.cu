@@ -6,7 +6,7 @@
 
 namespace opswap::OPSWAP_PASS {
 
-// sass qk_norm_rope_kernel*: LDG.128 STG.128
+// sass qk_norm_rope_kernel*: LDG.128 STG.128 loads>=152
 OPSWAP_SM90(qk_norm_rope_store_kv) {
   return qk_norm_rope(a, exec, SlotMapping{indices_of(a.slot_mapping), a.S}, plain_out(a));
 }

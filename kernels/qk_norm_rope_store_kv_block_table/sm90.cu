@@ -30,7 +30,7 @@ struct BlockTable {
   }
 };
 
-// sass qk_norm_rope_kernel*: LDG.128 STG.128
+// sass qk_norm_rope_kernel*: LDG.128 STG.128 loads>=152
 OPSWAP_SM90(qk_norm_rope_store_kv_block_table) {
   return qk_norm_rope(
       a, exec,

@@ -45,7 +45,7 @@ struct Fp8Out {
   }
 };
 
-// sass qk_norm_rope_kernel*: LDG.128 STG.64
+// sass qk_norm_rope_kernel*: LDG.128 loads>=152
 OPSWAP_SM90(qk_norm_rope_store_kv_fp8) {
   const Fp8Out out{.query = heads_of<e4m3>(a.query_out),
                    .q_scale = a.q_scale.as<float>(),

@@ -25,7 +25,7 @@ struct Heads {
 
 // A block is x lanes wide and y heads high; a lane has `Runs` times N features of a key and as many of a value, asked
 // for together. Its slot is looked at first, so that a token that is skipped costs nothing more.
-// sass reshape_and_cache_fp8_kernel: LDG.128 STG.32
+// sass reshape_and_cache_fp8_kernel: LDG.128 loads>=64
 template <int N, int Runs>
 __global__ void __launch_bounds__(kThreads, 1)
     reshape_and_cache_fp8_kernel(const __grid_constant__ Heads keys, const __grid_constant__ Heads values,

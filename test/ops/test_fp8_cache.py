@@ -1,4 +1,4 @@
-"""FP8 caches as engines lay them out: scales of tokens in the rows of the cache itself, and scales over codes refused."""
+"""FP8 caches as engines lay them out: scales of tokens in the rows of the cache; scales over codes are refused."""
 
 from __future__ import annotations
 

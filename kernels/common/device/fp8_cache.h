@@ -78,7 +78,7 @@ inline Fp8Cache fp8_cache(const Tensor &codes, const Tensor &scales, const Tenso
           .code_strides = cell_strides(codes),
           .scales = scales ? scales.as<float>() : nullptr,
           .scale_strides = scales ? cell_strides(scales) : CellStrides{},
-          .given = given ? given.as<float>() : nullptr,
+          .given = given && given.shape[0] ? given.as<float>() : nullptr,
           .given_per_head = given && given.shape[0] > 1};
 }
 

@@ -485,7 +485,7 @@ inline PagedCache cache_of(const Tensor &t, const Tensor &scale) {
   return {.data = t.data,
           .dtype = t.dtype,
           .strides = cell_strides(t),
-          .scale = scale ? scale.as<float>() : nullptr,
+          .scale = scale && scale.shape[0] ? scale.as<float>() : nullptr,
           .scale_per_head = scale && scale.shape[0] > 1};
 }
 
