@@ -528,6 +528,52 @@ def qk_norm_rope_store_kv_block_table(
     )
 
 
+def qk_norm_rope_store_kv_fp8(
+    query_out: torch.Tensor,
+    q_scale: torch.Tensor,
+    key_cache: torch.Tensor,
+    value_cache: torch.Tensor,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    positions: torch.Tensor,
+    cos_sin_cache: torch.Tensor,
+    slot_mapping: torch.Tensor,
+    q_weight: torch.Tensor | None,
+    k_weight: torch.Tensor | None,
+    k_scale: torch.Tensor | None,
+    v_scale: torch.Tensor | None,
+    k_scale_cache: torch.Tensor | None,
+    v_scale_cache: torch.Tensor | None,
+    norm: int = 0,
+    epsilon: float = 1e-06,
+    is_neox: bool = True,
+) -> None:
+    """Normalises and rotates query and key heads, writes the queries as FP8 codes with a scale per token and head, and
+    stores keys and values as FP8 into their slots of the paged cache."""
+    torch.ops.opswap.qk_norm_rope_store_kv_fp8(
+        query_out,
+        q_scale,
+        key_cache,
+        value_cache,
+        query,
+        key,
+        value,
+        positions,
+        cos_sin_cache,
+        slot_mapping,
+        q_weight,
+        k_weight,
+        k_scale,
+        v_scale,
+        k_scale_cache,
+        v_scale_cache,
+        norm,
+        epsilon,
+        is_neox,
+    )
+
+
 def quantize_fp8(
     out: torch.Tensor,
     scale: torch.Tensor,
@@ -565,6 +611,32 @@ def reshape_and_cache(
         key_cache,
         value_cache,
         slot_mapping,
+    )
+
+
+def reshape_and_cache_fp8(
+    key: torch.Tensor,
+    value: torch.Tensor,
+    key_cache: torch.Tensor,
+    value_cache: torch.Tensor,
+    slot_mapping: torch.Tensor,
+    k_scale: torch.Tensor | None,
+    v_scale: torch.Tensor | None,
+    k_scale_cache: torch.Tensor | None,
+    v_scale_cache: torch.Tensor | None,
+) -> None:
+    """Writes the key and value of each token as FP8 into its slot of the paged cache, by scales that are given or with
+    one made for each token and head."""
+    torch.ops.opswap.reshape_and_cache_fp8(
+        key,
+        value,
+        key_cache,
+        value_cache,
+        slot_mapping,
+        k_scale,
+        v_scale,
+        k_scale_cache,
+        v_scale_cache,
     )
 
 

@@ -23,6 +23,14 @@ __global__ void wrap_words(Word *out, const Word *in) {
   global_store(out + threadIdx.x, shared_load(words + 31 - threadIdx.x));
 }
 
+// The words of every second thread, and for the others these bits, with no word to look at.
+template <class Word>
+__global__ void wrap_words_if(Word *out, const Word *in, uint32_t bits) {
+  const bool there = threadIdx.x % 2 == 0;
+  global_store(out + threadIdx.x, global_load_if(there, there ? in + threadIdx.x : nullptr, bits));
+  global_store(out + 32 + threadIdx.x, repeated<Word>(bits));
+}
+
 // Two groups of copies: the first half, of which the last `missing` bytes of each are left out, and the second.
 template <int Bytes>
 __global__ void wrap_cp_async(unsigned char *out, const unsigned char *in, uint32_t missing) {

@@ -22,6 +22,16 @@ void check_words() {
   for (int i = 0; i < 32; ++i) EXPECT(!std::memcmp(&out[i], &in[31 - i], sizeof(Word)));
 }
 
+template <class Word>
+void check_words_if() {
+  alignas(16) Word in[32], out[64];
+  std::iota(reinterpret_cast<unsigned char *>(in), reinterpret_cast<unsigned char *>(in + 32), uint8_t(1));
+  const uint32_t four[4] = {0x3f803f80, 0x3f803f80, 0x3f803f80, 0x3f803f80};
+  EXPECT_CLEAN(launch({"kernel", 1, 32}, wrap_words_if<Word>, out, in, four[0]));
+  for (int i = 0; i < 64; ++i)
+    EXPECT(!std::memcmp(&out[i], i < 32 && i % 2 == 0 ? static_cast<const void *>(&in[i]) : four, sizeof(Word)));
+}
+
 template <int Bytes>
 void check_cp_async(uint32_t missing) {
   alignas(16) unsigned char in[64 * Bytes], out[64 * Bytes];
@@ -58,6 +68,11 @@ void check_both_ways() {
 CASE(wrap_words_of_every_width) {
   check_words<uint8_t>(), check_words<uint16_t>(), check_words<uint32_t>();
   check_words<uint2>(), check_words<uint4>();
+}
+
+CASE(wrap_words_that_may_not_be_there) {
+  check_words_if<uint8_t>(), check_words_if<uint16_t>(), check_words_if<uint32_t>();
+  check_words_if<uint2>(), check_words_if<uint4>();
 }
 
 CASE(wrap_cp_async_of_every_width) {

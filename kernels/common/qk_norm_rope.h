@@ -1,12 +1,13 @@
-// RMS norm and rotation of query and key heads, and the store of keys and values into a paged cache. A head passes
-// through float32 rows on the stack, so that every pair of dtypes costs one load loop and one store loop.
+// RMS norm and rotation of query and key heads, and the store of keys and values into a paged cache, as they are or as
+// FP8. A head passes through float32 rows on the stack, so that every pair of dtypes costs one load loop and one store
+// loop.
 #pragma once
 
 #include <algorithm>
 #include <bit>
 #include <cstring>
 
-#include "common/fp8.h"
+#include "common/fp8_cache.h"
 #include "common/norm.h"
 #include "common/op.h"
 
@@ -82,8 +83,12 @@ inline float before_rotation(const float *rotated, int64_t n) {
 }
 
 inline float scale_of(const Tensor &scale, int64_t head) {
-  return scale ? scale.as<float>()[scale.shape[0] == 1 ? 0 : head] : 1.0f;
+  return scale && scale.shape[0] ? scale.as<float>()[scale.shape[0] == 1 ? 0 : head] : 1.0f;
 }
+
+// Rooms whose queries are codes, and whose cache is made by the FP8 rule.
+template <class Args>
+concept MakesFp8 = requires(const Args &a) { a.q_scale; };
 
 // Work that is the same for all tokens: the weights as float32.
 template <bool Plain, class Args>
@@ -130,21 +135,41 @@ struct QkNormRope {
     }
   }
 
+  void store_query(int64_t t, int64_t h) {
+    char *to = element(a.query_out, t * a.query_out.stride[0] + h * a.query_out.stride[1]);
+    if constexpr (MakesFp8<Args>)
+      row<float>(a.q_scale, t)[h] = quantize_head<Plain>(reinterpret_cast<e4m3 *>(to), x, a.D, nullptr);
+    else
+      store_row(a.query_out.dtype, to, x, a.D, 1.0f);
+  }
+
+  // The key in x, and the value.
+  void store_kv(int64_t t, int64_t h, int64_t block, int64_t offset) {
+    if constexpr (MakesFp8<Args>) {
+      const Fp8Cache keys{a.key_cache, a.k_scale, a.k_scale_cache}, values{a.value_cache, a.v_scale, a.v_scale_cache};
+      keys.template store_head<Plain>(block, h, offset, x, a.D);
+      with_vector_type(a.value.dtype, [&]<class E>(E) {
+        const E *from = a.value.template as<E>() + t * a.value.stride[0] + h * a.value.stride[1];
+        values.template store_head<Plain>(block, h, offset, from, a.V);
+      });
+    } else {
+      store_row(a.key_cache.dtype, cached(a.key_cache, block, h, offset), x, a.D, scale_of(a.k_scale, h));
+      store_value(t, h, cached(a.value_cache, block, h, offset));
+    }
+  }
+
   // slot < 0: the token's query is computed, its key and value are not stored.
   void token(int64_t t, int64_t slot) {
     load_row(cos_sin, a.cos_sin_cache.dtype,
              element(a.cos_sin_cache, index_at(a.positions, t) * a.cos_sin_cache.stride[0]), a.R);
     for (int64_t h = 0; h < a.QH; ++h) {
       head(a.query, t, h, a.q_weight ? q_weight : nullptr);
-      store_row(a.query_out.dtype, element(a.query_out, t * a.query_out.stride[0] + h * a.query_out.stride[1]), x, a.D,
-                1.0f);
+      store_query(t, h);
     }
     if (slot < 0) return;
-    const int64_t block = slot / a.BS, offset = slot % a.BS;
     for (int64_t h = 0; h < a.KH; ++h) {
       head(a.key, t, h, a.k_weight ? k_weight : nullptr);
-      store_row(a.key_cache.dtype, cached(a.key_cache, block, h, offset), x, a.D, scale_of(a.k_scale, h));
-      store_value(t, h, cached(a.value_cache, block, h, offset));
+      store_kv(t, h, slot / a.BS, slot % a.BS);
     }
   }
 };

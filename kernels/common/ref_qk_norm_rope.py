@@ -36,14 +36,19 @@ def store(cache, rows, slots, scale):
     return out
 
 
-def run(a, slots):
+def heads(a):
+    """Query and key heads, normalised and rotated."""
     cos_sin = a["cos_sin_cache"].astype(np.float64)[a["positions"]]
     rest = cos_sin, a["norm"], a["epsilon"], a["is_neox"]
-    keys, values = head(a["key"], a["k_weight"], *rest), a["value"].astype(np.float64)
+    return head(a["query"], a["q_weight"], *rest), head(a["key"], a["k_weight"], *rest)
+
+
+def run(a, slots):
+    queries, keys = heads(a)
     return {
-        "query_out": head(a["query"], a["q_weight"], *rest),
+        "query_out": queries,
         "key_cache": store(a["key_cache"], keys, slots, a["k_scale"]),
-        "value_cache": store(a["value_cache"], values, slots, a["v_scale"]),
+        "value_cache": store(a["value_cache"], a["value"].astype(np.float64), slots, a["v_scale"]),
     }
 
 

@@ -6,13 +6,9 @@
 
 namespace opswap::OPSWAP_PASS {
 
-struct SlotMapping {
-  Indices slots;  // [count], -1 is not stored
-  int64_t count;  // tokens from here on are not stored either
-  OPSWAP_DEVICE int64_t operator()(int64_t t, int64_t) const { return t < count ? slots[t] : -1; }
-};
-
-// sass qk_norm_rope_kernel*: LDG.128 STG.128
-OPSWAP_SM90(qk_norm_rope_store_kv) { return qk_norm_rope(a, exec, SlotMapping{indices_of(a.slot_mapping), a.S}); }
+// sass qk_norm_rope_kernel*: LDG.128 STG.128 loads>=152
+OPSWAP_SM90(qk_norm_rope_store_kv) {
+  return qk_norm_rope(a, exec, SlotMapping{indices_of(a.slot_mapping), a.S}, plain_out(a));
+}
 
 }  // namespace opswap::OPSWAP_PASS

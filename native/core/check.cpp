@@ -151,18 +151,22 @@ static int64_t row_extent(const Tensor &t, int dim) {
   return last + 1;
 }
 
-// Two views of one buffer that interleave are apart although their ranges meet: K and V halves of a fused cache row, or
-// the query and key heads in the rows of one fused projection. Rows are what is left after `lead` equal dimensions.
+// Two views of one buffer that interleave are apart although their ranges meet: K and V halves of a fused cache row,
+// the scales behind each of its heads, or the query and key heads in the rows of one fused projection. Rows are what is
+// left after `lead` equal dimensions.
 static bool interleaved(const Tensor &w, const Tensor &o) {
-  if (w.ndim != o.ndim || w.dtype != o.dtype) return false;
-  const int64_t bytes = dtype_bytes(w.dtype), delta = static_cast<char *>(o.data) - static_cast<char *>(w.data);
-  if (delta % bytes) return false;
-  const int64_t gap = (delta >= 0 ? delta : -delta) / bytes;
+  if (w.ndim != o.ndim) return false;
+  const int64_t wide = dtype_bytes(w.dtype), other = dtype_bytes(o.dtype);
+  const int64_t delta = static_cast<char *>(o.data) - static_cast<char *>(w.data), gap = delta >= 0 ? delta : -delta;
   int64_t period = INT64_MAX;
   for (int lead = 1; lead < w.ndim; ++lead) {
-    if (w.stride[lead - 1] != o.stride[lead - 1] || w.shape[lead - 1] != o.shape[lead - 1]) return false;
-    if (w.shape[lead - 1] > 1) period = std::min(period, w.stride[lead - 1]);
-    const int64_t first = row_extent(delta >= 0 ? w : o, lead), second = row_extent(delta >= 0 ? o : w, lead);
+    if (w.shape[lead - 1] != o.shape[lead - 1]) return false;
+    if (w.shape[lead - 1] > 1) {
+      if (w.stride[lead - 1] * wide != o.stride[lead - 1] * other) return false;
+      period = std::min(period, w.stride[lead - 1] * wide);
+    }
+    const int64_t of_w = row_extent(w, lead) * wide, of_o = row_extent(o, lead) * other;
+    const int64_t first = delta >= 0 ? of_w : of_o, second = delta >= 0 ? of_o : of_w;
     if (gap >= first && gap + second <= period) return true;
   }
   return false;

@@ -100,6 +100,8 @@ def test_the_layouts_of_engines_are_cut_and_interleaved_blocks_are_not(folder: P
         ("paged_attention", "key_cache", {"NB": 90}),
         ("qk_norm_rope_store_kv", "value_cache", {"NB": 90}),
         ("qk_norm_rope_store_kv_block_table", "key_cache", {"NB": 90}),
+        ("reshape_and_cache_fp8", "k_scale_cache", {"NB": 90}),
+        ("qk_norm_rope_store_kv_fp8", "v_scale_cache", {"NB": 90}),
     ],
 )
 def test_a_recording_holds_what_the_call_touches(name: str, tensor: str, sizes: dict[str, int], folder: Path) -> None:

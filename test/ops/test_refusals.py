@@ -10,8 +10,10 @@ import pytest
 from rooms import Room, build, rooms
 
 TENSOR_ARGS = [(room, a["name"]) for room in rooms() for a in room.args if a["kind"] == "tensor"]
-#: A gap behind the only element of a row is none.
-ROWS = [(room, name) for room, name in TENSOR_ARGS if next(a for a in room.args if a["name"] == name)["shape"] != ["1"]]
+#: A last dimension of one element has no gap.
+SPREAD = [
+    (room, name) for room, name in TENSOR_ARGS if next(a for a in room.args if a["name"] == name)["shape"][-1] != "1"
+]
 WRITTEN = [(room, a["name"]) for room in rooms() for a in room.args if a.get("writes")]
 WRITTEN_ROWS = [
     (room, name) for room, name in WRITTEN if len(next(a for a in room.args if a["name"] == name)["shape"]) > 1
@@ -62,7 +64,7 @@ def test_wrong_dtype(room: Room, name: str) -> None:
     assert error.code == "OPSWAP_E_DTYPE" and name in error.message and "int8" in error.message
 
 
-@pytest.mark.parametrize(("room", "name"), ROWS, ids=ids)
+@pytest.mark.parametrize(("room", "name"), SPREAD, ids=ids)
 def test_gap_in_the_last_dimension(room: Room, name: str) -> None:
     values = arguments(room)
     wide = np.zeros((*values[name].shape[:-1], values[name].shape[-1] * 2), values[name].dtype)

@@ -22,7 +22,9 @@ EACH_RANK(COPIES, normal) EACH_RANK(COPIES, first)
 #define BULK(ORDER) template __global__ void wrap_bulk<Evict::ORDER>(unsigned char *, const unsigned char *, uint32_t);
 BULK(normal) BULK(first) BULK(last) BULK(unchanged)
 
-#define WORDS(WORD) template __global__ void wrap_words<WORD>(WORD *, const WORD *);
+#define WORDS(WORD)                                                \
+  template __global__ void wrap_words<WORD>(WORD *, const WORD *); \
+  template __global__ void wrap_words_if<WORD>(WORD *, const WORD *, uint32_t);
 WORDS(uint8_t) WORDS(uint16_t) WORDS(uint32_t) WORDS(uint2) WORDS(uint4)
 
 #define CP_ASYNC(BYTES) template __global__ void wrap_cp_async<BYTES>(unsigned char *, const unsigned char *, uint32_t);

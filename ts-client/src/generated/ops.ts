@@ -522,6 +522,51 @@ export interface QkNormRopeStoreKvBlockTableArgs {
 }
 
 /**
+ * Normalises and rotates query and key heads, writes the queries as FP8 codes with a scale per token and head, and stores keys and values as FP8 into their slots of the paged cache.
+ * Source: hpc-ops rope_norm_store_kv_fp8 (FP8 queries with a scale per token and head); scale caches of vLLM 0.33.0 (fp8_per_token_head); FP8 scale of DeepGEMM per_token_cast_to_fp8.
+ */
+export interface QkNormRopeStoreKvFp8Args {
+  /** [T, QH, D] float8_e4m3fn, written: codes of the query heads, normalised and rotated */
+  query_out: TensorLike;
+  /** [T, QH] float32, written: what codes are multiplied by: max(amax, 1e-4) / 448 of each head */
+  q_scale: TensorLike;
+  /** [NB, KH, BS, D] float8_e4m3fn, written in place: NB blocks of BS slots; strides say whether a block lies head by head (HND) or token by token (NHD) */
+  key_cache: TensorLike;
+  /** [NB, KH, BS, V] float8_e4m3fn, written in place: the same for values; may be the other half of one fused buffer */
+  value_cache: TensorLike;
+  /** [T, QH, D] float32 | bfloat16 | float16: query heads; may be the first part of packed rows, like key and value the next ones */
+  query: TensorLike;
+  /** [T, KH, D] float32 | bfloat16 | float16: key heads */
+  key: TensorLike;
+  /** [T, KH, V] float32 | bfloat16 | float16: value heads, neither normalised nor rotated */
+  value: TensorLike;
+  /** [T] int32 | int64: position of each token in its sequence */
+  positions: TensorLike;
+  /** [P, R] float32 | bfloat16: per position R/2 cosines, then R/2 sines; features from R on are not rotated */
+  cos_sin_cache: TensorLike;
+  /** [S] int32 | int64: block * BS + offset of each token; -1, and tokens from S on, are not stored */
+  slot_mapping: TensorLike;
+  /** [D] float32 | bfloat16 | float16: norm weight of the query heads; not given: ones */
+  q_weight: TensorLike | null;
+  /** [D] float32 | bfloat16 | float16: norm weight of the key heads; not given: ones */
+  k_weight: TensorLike | null;
+  /** [KS] float32: keys are divided by it: one for all heads or one per head; not given: by a scale of each head's own where k_scale_cache is given, else by 1 */
+  k_scale: TensorLike | null;
+  /** [KS] float32: the same for values; needs k_scale too */
+  v_scale: TensorLike | null;
+  /** [NB, KH, BS, 1] float32, written in place: what each stored key was divided by, at its slot; max(amax, 1e-4) / 448 of the head where k_scale is not given; may lie in the rows of the cache */
+  k_scale_cache: TensorLike | null;
+  /** [NB, KH, BS, 1] float32, written in place: the same for values */
+  v_scale_cache: TensorLike | null;
+  /** 0: no norm; 1: RMS norm of each head, then rotation; 2: rotation, then norm */
+  norm?: number | bigint;
+  /** added to the mean square */
+  epsilon?: number;
+  /** true: pairs are (i, i + R/2); false: interleaved pairs (2i, 2i + 1) */
+  is_neox?: boolean;
+}
+
+/**
  * FP8 codes and scales: scale = max(amax, floor) / 448 of each group, out = e4m3(input / scale), saturating.
  * Source: DeepGEMM per_token_cast_to_fp8 and per_block_cast_to_fp8; Micikevicius et al. 2022, arXiv:2209.05433 (E4M3).
  */
@@ -559,6 +604,31 @@ export interface ReshapeAndCacheArgs {
   value_cache: TensorLike;
   /** [S] int32 | int64: block * BS + offset of each token; -1 skips it */
   slot_mapping: TensorLike;
+}
+
+/**
+ * Writes the key and value of each token as FP8 into its slot of the paged cache, by scales that are given or with one made for each token and head.
+ * Source: paged KV cache of Kwon et al. 2023, arXiv:2309.06180; names of vLLM 0.33.0 reshape_and_cache_flash and of its fp8_per_token_head cache; FP8 scale of DeepGEMM per_token_cast_to_fp8.
+ */
+export interface ReshapeAndCacheFp8Args {
+  /** [T, KH, D] float32 | bfloat16 | float16: keys; only the first S tokens are used */
+  key: TensorLike;
+  /** [T, KH, V] float32 | bfloat16 | float16: values */
+  value: TensorLike;
+  /** [NB, KH, BS, D] float8_e4m3fn, written in place: NB blocks of BS slots; strides say whether a block lies head by head (HND) or token by token (NHD) */
+  key_cache: TensorLike;
+  /** [NB, KH, BS, V] float8_e4m3fn, written in place: may be the other half of one fused buffer */
+  value_cache: TensorLike;
+  /** [S] int32 | int64: block * BS + offset of each token; -1 skips it */
+  slot_mapping: TensorLike;
+  /** [KS] float32: keys are divided by it: one for all heads or one per head; not given: by a scale of each head's own where k_scale_cache is given, else by 1 */
+  k_scale: TensorLike | null;
+  /** [KS] float32: the same for values; needs k_scale too */
+  v_scale: TensorLike | null;
+  /** [NB, KH, BS, 1] float32, written in place: what each stored key was divided by, at its slot; max(amax, 1e-4) / 448 of the head where k_scale is not given; may lie in the rows of the cache */
+  k_scale_cache: TensorLike | null;
+  /** [NB, KH, BS, 1] float32, written in place: the same for values */
+  v_scale_cache: TensorLike | null;
 }
 
 /**
@@ -716,8 +786,10 @@ export interface OpArgs {
   paged_attention: PagedAttentionArgs;
   qk_norm_rope_store_kv: QkNormRopeStoreKvArgs;
   qk_norm_rope_store_kv_block_table: QkNormRopeStoreKvBlockTableArgs;
+  qk_norm_rope_store_kv_fp8: QkNormRopeStoreKvFp8Args;
   quantize_fp8: QuantizeFp8Args;
   reshape_and_cache: ReshapeAndCacheArgs;
+  reshape_and_cache_fp8: ReshapeAndCacheFp8Args;
   rms_norm: RmsNormArgs;
   rms_norm_pair: RmsNormPairArgs;
   rms_norm_quant_fp8: RmsNormQuantFp8Args;
@@ -772,8 +844,10 @@ export const opFacts: { readonly [K in OpName]: OpFact } = {
   paged_attention: { version: 1, hash: "aac9e6e98c216abb", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "lse", "kind": "tensor", "writes": true, "optional": true}, {"name": "query", "kind": "tensor"}, {"name": "key_cache", "kind": "tensor"}, {"name": "value_cache", "kind": "tensor"}, {"name": "block_table", "kind": "tensor"}, {"name": "query_start_loc", "kind": "tensor"}, {"name": "seq_lens", "kind": "tensor"}, {"name": "softmax_scale", "kind": "float"}, {"name": "causal", "kind": "bool", "default": true}, {"name": "sliding_window", "kind": "int", "default": -1}, {"name": "softcap", "kind": "float", "default": 0.0}] },
   qk_norm_rope_store_kv: { version: 1, hash: "9559e3f5e07e6a17", args: [{"name": "query_out", "kind": "tensor", "writes": true}, {"name": "key_cache", "kind": "tensor", "writes": true, "reads": true}, {"name": "value_cache", "kind": "tensor", "writes": true, "reads": true}, {"name": "query", "kind": "tensor"}, {"name": "key", "kind": "tensor"}, {"name": "value", "kind": "tensor"}, {"name": "positions", "kind": "tensor"}, {"name": "cos_sin_cache", "kind": "tensor"}, {"name": "slot_mapping", "kind": "tensor"}, {"name": "q_weight", "kind": "tensor", "optional": true}, {"name": "k_weight", "kind": "tensor", "optional": true}, {"name": "k_scale", "kind": "tensor", "optional": true}, {"name": "v_scale", "kind": "tensor", "optional": true}, {"name": "norm", "kind": "int", "default": 0}, {"name": "epsilon", "kind": "float", "default": 1e-06}, {"name": "is_neox", "kind": "bool", "default": true}] },
   qk_norm_rope_store_kv_block_table: { version: 1, hash: "7a0f9b2f2ca151be", args: [{"name": "query_out", "kind": "tensor", "writes": true}, {"name": "key_cache", "kind": "tensor", "writes": true, "reads": true}, {"name": "value_cache", "kind": "tensor", "writes": true, "reads": true}, {"name": "query", "kind": "tensor"}, {"name": "key", "kind": "tensor"}, {"name": "value", "kind": "tensor"}, {"name": "positions", "kind": "tensor"}, {"name": "cos_sin_cache", "kind": "tensor"}, {"name": "block_table", "kind": "tensor"}, {"name": "query_start_loc", "kind": "tensor"}, {"name": "q_weight", "kind": "tensor", "optional": true}, {"name": "k_weight", "kind": "tensor", "optional": true}, {"name": "k_scale", "kind": "tensor", "optional": true}, {"name": "v_scale", "kind": "tensor", "optional": true}, {"name": "norm", "kind": "int", "default": 0}, {"name": "epsilon", "kind": "float", "default": 1e-06}, {"name": "is_neox", "kind": "bool", "default": true}] },
+  qk_norm_rope_store_kv_fp8: { version: 1, hash: "a28fce7b1de67fba", args: [{"name": "query_out", "kind": "tensor", "writes": true}, {"name": "q_scale", "kind": "tensor", "writes": true}, {"name": "key_cache", "kind": "tensor", "writes": true, "reads": true}, {"name": "value_cache", "kind": "tensor", "writes": true, "reads": true}, {"name": "query", "kind": "tensor"}, {"name": "key", "kind": "tensor"}, {"name": "value", "kind": "tensor"}, {"name": "positions", "kind": "tensor"}, {"name": "cos_sin_cache", "kind": "tensor"}, {"name": "slot_mapping", "kind": "tensor"}, {"name": "q_weight", "kind": "tensor", "optional": true}, {"name": "k_weight", "kind": "tensor", "optional": true}, {"name": "k_scale", "kind": "tensor", "optional": true}, {"name": "v_scale", "kind": "tensor", "optional": true}, {"name": "k_scale_cache", "kind": "tensor", "writes": true, "reads": true, "optional": true}, {"name": "v_scale_cache", "kind": "tensor", "writes": true, "reads": true, "optional": true}, {"name": "norm", "kind": "int", "default": 0}, {"name": "epsilon", "kind": "float", "default": 1e-06}, {"name": "is_neox", "kind": "bool", "default": true}] },
   quantize_fp8: { version: 1, hash: "841e83b7d985f1f0", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "scale", "kind": "tensor", "writes": true, "reads": "static_scale"}, {"name": "input", "kind": "tensor"}, {"name": "group_rows", "kind": "int", "default": 1}, {"name": "group_columns", "kind": "int", "default": 128}, {"name": "static_scale", "kind": "bool", "default": false}, {"name": "mn_major", "kind": "bool", "default": false}, {"name": "floor", "kind": "float", "default": 0.0001}] },
   reshape_and_cache: { version: 1, hash: "2390455ffe583113", args: [{"name": "key", "kind": "tensor"}, {"name": "value", "kind": "tensor"}, {"name": "key_cache", "kind": "tensor", "writes": true, "reads": true}, {"name": "value_cache", "kind": "tensor", "writes": true, "reads": true}, {"name": "slot_mapping", "kind": "tensor"}] },
+  reshape_and_cache_fp8: { version: 1, hash: "92c352411b1f6c69", args: [{"name": "key", "kind": "tensor"}, {"name": "value", "kind": "tensor"}, {"name": "key_cache", "kind": "tensor", "writes": true, "reads": true}, {"name": "value_cache", "kind": "tensor", "writes": true, "reads": true}, {"name": "slot_mapping", "kind": "tensor"}, {"name": "k_scale", "kind": "tensor", "optional": true}, {"name": "v_scale", "kind": "tensor", "optional": true}, {"name": "k_scale_cache", "kind": "tensor", "writes": true, "reads": true, "optional": true}, {"name": "v_scale_cache", "kind": "tensor", "writes": true, "reads": true, "optional": true}] },
   rms_norm: { version: 1, hash: "e5cbe24a8f9be212", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}, {"name": "weight", "kind": "tensor"}, {"name": "epsilon", "kind": "float", "default": 1e-06}] },
   rms_norm_pair: { version: 1, hash: "ed19e3af67bf5f1f", args: [{"name": "q_out", "kind": "tensor", "writes": true}, {"name": "kv_out", "kind": "tensor", "writes": true}, {"name": "q", "kind": "tensor"}, {"name": "kv", "kind": "tensor"}, {"name": "q_weight", "kind": "tensor"}, {"name": "kv_weight", "kind": "tensor"}, {"name": "epsilon", "kind": "float", "default": 1e-06}] },
   rms_norm_quant_fp8: { version: 1, hash: "67a892f95f11c53f", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "scale", "kind": "tensor", "writes": true, "reads": "static_scale"}, {"name": "input", "kind": "tensor"}, {"name": "weight", "kind": "tensor"}, {"name": "epsilon", "kind": "float", "default": 1e-06}, {"name": "group_size", "kind": "int", "default": 0}, {"name": "static_scale", "kind": "bool", "default": false}, {"name": "mn_major", "kind": "bool", "default": false}] },
