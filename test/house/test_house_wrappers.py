@@ -11,7 +11,7 @@ HEADERS = ROOT / "kernels/common/sm90"
 EMULATOR = ROOT / "emulator"
 _DEVICE = re.compile(r"\bOPSWAP_DEVICE\s+(?!static)[\w:<>,&* ]*?[ &*](?!operator)(\w+)\(")
 _HOST = re.compile(r"^(?:static|inline) (?!__attribute|constexpr)[\w: *]+[ *](\w+)\(", re.M)
-_MACROS = {"smem_address"}  # called by the wrappers themselves, in every kernel
+_MACROS = {"smem_address", "cache_policy"}  # called by the wrappers themselves
 
 
 def functions(text: str) -> tuple[set[str], set[str]]:

@@ -9,14 +9,14 @@
 namespace opswap::sm90 {
 
 #define EACH_RANK(X, ORDER) X(1, ORDER) X(2, ORDER) X(3, ORDER) X(4, ORDER) X(5, ORDER)
-#define COPIES(RANK, ORDER)                                                                                      \
-  template __global__ void wrap_box<RANK, Evict::ORDER>(const __grid_constant__ TensorMap,                       \
-                                                        const __grid_constant__ TensorMap, Corner, Corner, uint32_t);       \
-  template __global__ void wrap_multicast<RANK, Evict::ORDER>(const __grid_constant__ TensorMap, unsigned char *, Corner, Corner, uint32_t); \
+#define MAP const __grid_constant__ TensorMap
+#define COPIES(RANK, ORDER)                                                                         \
+  template __global__ void wrap_box<RANK, Evict::ORDER>(MAP, MAP, Corner, Corner, uint32_t);        \
+  template __global__ void wrap_multicast<RANK, Evict::ORDER>(MAP, unsigned char *, Corner, Corner, \
+                                                              uint32_t);                            \
   REDUCE(RANK, add, ORDER) REDUCE(RANK, min, ORDER) REDUCE(RANK, max, ORDER)
-#define REDUCE(RANK, OP, ORDER)                                                                                  \
-  template __global__ void wrap_reduce<RANK, BulkReduce::OP, Evict::ORDER>(const __grid_constant__ TensorMap,    \
-                                                                           const unsigned char *, uint32_t, Corner);
+#define REDUCE(RANK, OP, ORDER)                                                                     \
+  template __global__ void wrap_reduce<RANK, BulkReduce::OP, Evict::ORDER>(MAP, const unsigned char *, uint32_t, Corner);
 EACH_RANK(COPIES, normal) EACH_RANK(COPIES, first)
 
 #define BULK(ORDER) template __global__ void wrap_bulk<Evict::ORDER>(unsigned char *, const unsigned char *, uint32_t);
