@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bug import Bug
 
-NORM, MOE, PERMUTE = "rms_norm/sm90.cu", "moe_permute/sm90.cu", "common/device/permute.h"
+NORM, MOE = "rms_norm/sm90.cu", "moe_permute/sm90.cu"
 WAIT = "  dependency_wait();\n  dependency_trigger();\n  int turn"
 PDL_BUGS = (
     Bug(
@@ -49,8 +49,7 @@ PDL_BUGS = (
         MOE,
         "  dependency_wait();\n  dependency_trigger();\n  Sorted sorted(p, memory);\n  sorted.sort();\n",
         "  Sorted sorted(p, memory);\n  sorted.sort();\n  dependency_wait();\n  dependency_trigger();\n",
-        "before dependency_wait(), which the kernel in front",
-        "load<kRun>(ids",
-        line_in=PERMUTE,
+        "before dependency_wait(), which the kernel in front writes",
+        "sorted.sort();",
     ),
 )
