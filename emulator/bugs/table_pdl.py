@@ -5,7 +5,7 @@ from __future__ import annotations
 from bug import Bug
 
 NORM, NORM_ROWS = "rms_norm/sm90.cu", "common/device/norm_rows.h"
-MOE, PERMUTE = "moe_permute/sm90.cu", "common/device/permute.h"
+MOE = "moe_permute/sm90.cu"
 WAIT = "  sm90::dependency_wait();\n"
 ALL_ROWS = "  norm_rows<P>(source, weight"
 PDL_BUGS = (
@@ -53,10 +53,9 @@ PDL_BUGS = (
         "room_choices_counted_before_the_wait",
         "room_moe_permute",
         MOE,
-        "  dependency_wait();\n  dependency_trigger();\n  Sorted sorted(p, memory);\n",
-        "  Sorted sorted(p, memory);\n  dependency_wait();\n  dependency_trigger();\n",
-        "before dependency_wait(), which the kernel in front",
-        "load<kRun>(ids",
-        line_in=PERMUTE,
+        "  dependency_wait();\n  dependency_trigger();\n  Sorted sorted(p, memory);\n  sorted.sort();\n",
+        "  Sorted sorted(p, memory);\n  sorted.sort();\n  dependency_wait();\n  dependency_trigger();\n",
+        "before dependency_wait(), which the kernel in front writes",
+        "sorted.sort();",
     ),
 )

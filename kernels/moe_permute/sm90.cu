@@ -20,6 +20,7 @@ __global__ void __launch_bounds__(kThreads) moe_expand_kernel(Word *permuted,   
   dependency_wait();
   dependency_trigger();
   Sorted sorted(p, memory);
+  sorted.sort();
   const int64_t lanes = int64_t(blockDim.x) * gridDim.y;
   for (int from = sorted.begin; from < sorted.end; from += p.listed) {
     const int to = from + p.listed < sorted.end ? from + p.listed : sorted.end;

@@ -128,6 +128,7 @@ __global__ void __launch_bounds__(kMostThreads, 1)
   Walk at(sorted.begin, int(blockIdx.y) * warps + Sorted::thread() / kWarp, warps * int(gridDim.y), q.pieces);
   Piece<N> x;
   if (at.token < sorted.end) x.load_row(q, at.token, at.i);
+  sorted.sort();
   for (int from = sorted.begin; from < sorted.end; from += p.listed) {
     const int to = from + p.listed < sorted.end ? from + p.listed : sorted.end;
     sorted.list(from, to);
@@ -172,6 +173,7 @@ __global__ void __launch_bounds__(kMostThreads, 1)
   dependency_wait();
   dependency_trigger();
   Sorted sorted(p, memory);
+  sorted.sort();
   const int step = int(blockDim.x) * N, high = int(blockDim.y);
   int turn = 0;
   for (int from = sorted.begin; from < sorted.end; from += p.listed) {

@@ -57,18 +57,28 @@ class Sorted {
   static constexpr int kCounters = 4;  // of each expert, in dynamic shared memory
   int begin, end;
 
-  // All threads of the block and of its cluster call it, behind dependency_wait().
   OPSWAP_DEVICE Sorted(const Permutation &p, Sorting &memory) : p_(p), memory_(memory) {
     OPSWAP_SMEM_ARRAY(int32_t, counters, kCounters *p.experts);
     before_ = counters, own_ = before_ + p.experts, behind_ = own_ + p.experts, next_ = behind_ + p.experts;
     begin = first_of(int(blockIdx.x)), end = first_of(int(blockIdx.x) + 1);
-    for (int e = thread(); e < 3 * p.experts; e += threads()) store_shared(before_ + e, Vec<int32_t, 1>{0});
+  }
+
+  // Behind dependency_wait(), by all threads of the block and of its cluster, before any list.
+  OPSWAP_DEVICE void sort() {
+    for (int e = thread(); e < 3 * p_.experts; e += threads()) store_shared(before_ + e, Vec<int32_t, 1>{0});
     __syncthreads();
     const int peers = int(cluster_blocks()), rank = int(cluster_rank()), lead = int(blockIdx.x) - rank;
     const int front = first_of(lead), rest = first_of(lead + peers);
-    count(share(0, front, rank, peers), share(0, front, rank + 1, peers), before_);
-    count(begin, end, own_);
-    count(share(rest, p.tokens, rank, peers), share(rest, p.tokens, rank + 1, peers), behind_);
+#pragma unroll 1
+    for (int part = 0; part < 3; ++part) {  // in front of the cluster, the block's own, behind the cluster
+      const int from = part == 0   ? share(0, front, rank, peers)
+                       : part == 1 ? begin
+                                   : share(rest, p_.tokens, rank, peers);
+      const int to = part == 0   ? share(0, front, rank + 1, peers)
+                     : part == 1 ? end
+                                 : share(rest, p_.tokens, rank + 1, peers);
+      count(from, to, before_ + part * p_.experts);
+    }
     meet(peers);
     counts_to_rows(rank, peers);
     if (peers > 1) cluster_sync();  // the peers have read this block's counters
