@@ -5,24 +5,36 @@
 #include "common/device/rows.h"
 #include "common/sm90/approx.h"
 
-namespace opswap {
+namespace opswap::OPSWAP_PASS {
 
-// 1 / (1 + e^-x) by the special function unit. e^-x is off by at most 2^-22 + |x| 2^-23 of itself, which counts only as
-// far as it does beside the 1: the result is off by at most 2^-21 + |x| 2^-23 of itself where x < 0, by 2^-20
-// elsewhere.
-OPSWAP_DEVICE float sigmoid(float x) { return sm90::reciprocal_approx(1.0f + sm90::exp2_approx(x * -1.44269504f)); }
+// 1 / (1 + e^-x) by the special function unit: off by at most 2^-21 of itself and, where x < 0, by |x| 2^-23 more;
+// below the normal range it is 0. e^-x is off by 2^-22 + |x| 2^-23 of itself, which counts as far as it does beside
+// the 1.
+constexpr float kLog2E = 1.44269504f;
+OPSWAP_DEVICE float sigmoid_of_log2(float minus_x) {
+  return sm90::reciprocal_approx(1.0f + sm90::exp2_approx(minus_x));
+}
+OPSWAP_DEVICE float sigmoid(float x) { return sigmoid_of_log2(x * -kLog2E); }
 
 // -inf gives NaN in all of them, as in torch.
 struct Silu {
   OPSWAP_DEVICE float operator()(float x) const { return x * sigmoid(x); }
 };
+// By formula 7.1.26 of Abramowitz and Stegun's Handbook of Mathematical Functions (1964), off by at most 2^-21 |x|.
 struct Gelu {
-  OPSWAP_DEVICE float operator()(float x) const { return 0.5f * x * erfcf(x * -0.70710678f); }
+  OPSWAP_DEVICE float operator()(float x) const {
+    const float z = fabsf(x) * 0.70710678f, t = sm90::reciprocal_approx(fmaf(0.3275911f, z, 1.0f));
+    float p = fmaf(1.061405429f, t, -1.453152027f);
+    p = fmaf(p, t, 1.421413741f), p = fmaf(p, t, -0.284496736f), p = fmaf(p, t, 0.254829592f);
+    const float beyond = 0.5f * p * t * sm90::exp2_approx(z * z * -kLog2E);  // erfc(z) / 2
+    return x * (x < 0 ? beyond : 1.0f - beyond);
+  }
 };
 // 0.5 (1 + tanh z) = 1 / (1 + e^-2z): one exponential, and no cancellation for negative x.
 struct GeluTanh {
   OPSWAP_DEVICE float operator()(float x) const {
-    return x * sigmoid(2.0f * 0.79788456f * (x + 0.044715f * x * x * x));
+    constexpr float kSlope = -2.0f * 0.79788456f * kLog2E, kCubic = kSlope * 0.044715f;
+    return x * sigmoid_of_log2(x * fmaf(kCubic, x * x, kSlope));
   }
 };
 
@@ -100,4 +112,4 @@ Geometry tile_geometry(const opswap_exec &exec, int64_t rows, int64_t length, in
   return {.grid = {across, down}, .block = {wide, high}, .pdl = true};
 }
 
-}  // namespace opswap
+}  // namespace opswap::OPSWAP_PASS

@@ -3,7 +3,7 @@
 
 #include "common/device/rows.h"
 
-namespace opswap {
+namespace opswap::OPSWAP_PASS {
 
 // Returns what registers keep of the sum, the row's last piece; the rest is read back from the residual by the thread
 // that wrote it.
@@ -26,4 +26,4 @@ OPSWAP_DEVICE typename P::Held add_row(const P &part, T *residual, const T *inpu
   return x;
 }
 
-}  // namespace opswap
+}  // namespace opswap::OPSWAP_PASS

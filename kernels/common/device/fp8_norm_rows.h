@@ -4,7 +4,7 @@
 #include "common/device/fp8_rows.h"
 #include "common/device/norm_rows.h"
 
-namespace opswap {
+namespace opswap::OPSWAP_PASS {
 
 template <Scaling kScaling, class P, class Source, class T>
 OPSWAP_DEVICE void quantise_normed_rows(const Fp8Rows &out, const Source &source, const T *weight, int64_t rows,
@@ -19,4 +19,4 @@ OPSWAP_DEVICE void quantise_normed_rows(const Fp8Rows &out, const Source &source
                });
 }
 
-}  // namespace opswap
+}  // namespace opswap::OPSWAP_PASS

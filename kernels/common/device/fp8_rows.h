@@ -5,7 +5,7 @@
 #include "common/device/divisor.h"
 #include "common/device/rows.h"
 
-namespace opswap {
+namespace opswap::OPSWAP_PASS {
 
 constexpr float kLargestCode = 448.0f;
 constexpr float kActivationFloor = 1e-4f;  // of an activation's amax
@@ -88,4 +88,4 @@ opswap_status with_scaling(bool groups, bool given, int64_t length, std::initial
   });
 }
 
-}  // namespace opswap
+}  // namespace opswap::OPSWAP_PASS

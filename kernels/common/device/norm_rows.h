@@ -4,7 +4,7 @@
 
 #include "common/device/add_rows.h"
 
-namespace opswap {
+namespace opswap::OPSWAP_PASS {
 
 // Rows that are normed as they lie.
 template <class T>
@@ -69,4 +69,4 @@ OPSWAP_DEVICE void store_normed_rows(const Rows<T> &out, const Source &source, c
                });
 }
 
-}  // namespace opswap
+}  // namespace opswap::OPSWAP_PASS

@@ -12,7 +12,7 @@
 #include "common/sm90/pdl.h"
 #include "common/sm90/room.h"
 
-namespace opswap {
+namespace opswap::OPSWAP_PASS {
 
 constexpr int kHeldVectors = 4;
 constexpr int kLoadsAtOnce = 4;  // 64 bytes of a thread under way
@@ -54,6 +54,7 @@ template <class T, class Make>
 OPSWAP_DEVICE Later<T, Make> later(const T &loaded, const Make &make) {
   return {loaded, make};
 }
+using opswap::to_float;
 template <class T, class Make>
 OPSWAP_DEVICE auto to_float(const Later<T, Make> &l) {
   return l.make(l.loaded);
@@ -241,7 +242,7 @@ OPSWAP_DEVICE RowScale inverse_rms(const P &part, typename P::Held &x, Row &&row
     part.each(x, row, [&](int, bool, const typename P::Floats &v) { sum += sum_of_squares(v, factor); });
     return reduce(sum, Sum{});
   };
-  return inverse_rms(part.length, epsilon, squares, AnyOfWarp{});
+  return opswap::inverse_rms(part.length, epsilon, squares, AnyOfWarp{});
 }
 
 // Few rows: a vector per thread. Many: threads with as many vectors as registers hold, since loads under way are what
@@ -273,4 +274,4 @@ opswap_status with_part(int64_t length, std::initializer_list<const Tensor *> te
   return wide ? body.template operator()<Part<N, true>>() : body.template operator()<Part<N, false>>();
 }
 
-}  // namespace opswap
+}  // namespace opswap::OPSWAP_PASS
