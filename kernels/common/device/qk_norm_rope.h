@@ -273,23 +273,35 @@ struct Share {
 };
 
 // A token's heads on their way through a lane. What is asked for early waits in registers as it lies in memory.
-template <int N, int Units, bool Neox, int ValueUnits>
+template <int N, int Units, bool Neox, class Out>
 struct Heads {
   using Raw = Asked<N, Units, Neox>;
-  using Values = HeldHead<Scalar, Lane<N, Units, Neox>::kWide, ValueUnits * Lane<N, Units, Neox>::kRuns>;
+  using Head = Share<N, Units, Neox>;
+  using L = Lane<N, Units, Neox>;
+  using Values = HeldHead<Scalar, L::kWide, (Out::kWholeValues ? Units : 1) * L::kRuns>;
   static constexpr bool kEarly = Units == 1;              // else registers are for the head at hand alone
   static constexpr int kHeld = kEarly ? 2 : 1;            // query heads of a lane that are on their way at once
   static constexpr bool kKeepsWeights = kEarly || N > 1;  // over all tokens, else each head asks again
   const QkNormRope &a;
+  const Out &out;
   int64_t t;
+  Raw q_weight, k_weight;
   Raw query[kHeld], key;
   Values value;
+  Angle<N, Units, Neox> angle;
+  typename Out::Scales scales;
 
   OPSWAP_DEVICE static int at(int begin, int k = 0) { return begin + k * int(blockDim.y) + int(threadIdx.y); }
 
-  // A head that is there, in the place of one that is not.
-  OPSWAP_DEVICE int kv_head(int begin) const { return at(begin) < a.kv_heads ? at(begin) : 0; }
-
+  OPSWAP_DEVICE void ask_weights() {
+    if constexpr (kKeepsWeights) {
+#pragma unroll
+      for (int u = 0; u < Units; ++u) {
+        q_weight.ask_weight(u, a.q_weight, a.features, a.half);
+        k_weight.ask_weight(u, a.k_weight, a.features, a.half);
+      }
+    }
+  }
   OPSWAP_DEVICE void ask(Raw &x, const HeadRows<Scalar> &rows, int h, int heads) const {
     x.ask(rows.at(t, h), h < heads ? a.features : 0, a.half);
   }
@@ -301,11 +313,11 @@ struct Heads {
   OPSWAP_DEVICE void ask_value(int begin, int from) {
     value.ask(a.value.at(t, at(begin)) + from, at(begin) < a.kv_heads ? a.value_features - from : 0);
   }
+  OPSWAP_DEVICE void ask_scales(int begin) { scales = out.scales(at(begin) < a.kv_heads ? at(begin) : 0); }
 
   // again(): the head as it was read.
   template <class Again>
-  OPSWAP_DEVICE void finish(Share<N, Units, Neox> &x, const Scalar *weights, const Raw &weight,
-                            const Angle<N, Units, Neox> &angle, Again &&again) const {
+  OPSWAP_DEVICE void finish(Head &x, const Scalar *weights, const Raw &weight, Again &&again) const {
     const auto weight_of = [&](int u) {
       if constexpr (kKeepsWeights) return weight.pairs(u);
       Raw here;
@@ -321,6 +333,52 @@ struct Heads {
         x.multiply(range).rotate(a.half, angle_of);
       });
   }
+
+  OPSWAP_DEVICE void store_queries() {
+    for (int begin = 0;;) {
+      if constexpr (!kEarly) ask_queries(begin);
+#pragma unroll
+      for (int k = 0; k < kHeld; ++k) {
+        const int h = at(begin, k);
+        Head x(query[k]);
+        finish(x, a.q_weight, q_weight, [&] {
+          if constexpr (!kEarly) ask(query[k], a.query, h, a.query_heads);
+          return Head(query[k]);
+        });
+        out.store_query(t, h, h < a.query_heads, x, a);
+      }
+      begin += kHeld * int(blockDim.y);
+      if (begin >= a.query_heads) return;
+      if constexpr (kEarly) ask_queries(begin);
+    }
+  }
+
+  OPSWAP_DEVICE void store_values(const Cell &cell, int begin) {
+    for (int from = 0;;) {
+      out.store_value(cell, at(begin), at(begin) < a.kv_heads, from, value, scales, a);
+      from += Values::span();
+      if (from >= a.value_features) return;
+      ask_value(begin, from);
+    }
+  }
+
+  OPSWAP_DEVICE void store_keys_and_values(const Cell &cell) {
+    for (int begin = 0;;) {
+      if constexpr (!kEarly) ask_key(begin);
+      Head x(key);
+      finish(x, a.k_weight, k_weight, [&] {
+        if constexpr (!kEarly) ask_key(begin);
+        return Head(key);
+      });
+      out.store_key(cell, at(begin), at(begin) < a.kv_heads, x, scales, a);
+      if constexpr (!kEarly) ask_value(begin, 0);
+      store_values(cell, begin);
+      begin += int(blockDim.y);
+      if (begin >= a.kv_heads) return;
+      ask_scales(begin);
+      if constexpr (kEarly) ask_key(begin), ask_value(begin, 0);
+    }
+  }
 };
 
 // A block is x lanes wide, y heads deep and z tokens high; a warp never holds two tokens. What a token's heads share
@@ -331,74 +389,26 @@ template <int N, int Units, bool Neox, class PlaceOf, class Out>
 __global__ void __launch_bounds__(kNormThreads, 1)
     qk_norm_rope_kernel(const __grid_constant__ QkNormRope a, const __grid_constant__ PlaceOf place_of,
                         const __grid_constant__ Out out) {
-  using Head = Share<N, Units, Neox>;
-  using Raw = Asked<N, Units, Neox>;
-  using All = Heads<N, Units, Neox, Out::kWholeValues ? Units : 1>;
-  const int64_t step = int64_t(gridDim.x) * blockDim.z;
-  Raw q_weight, k_weight;
-  if constexpr (All::kKeepsWeights) {
-#pragma unroll
-    for (int u = 0; u < Units; ++u) {
-      q_weight.ask_weight(u, a.q_weight, a.features, a.half);
-      k_weight.ask_weight(u, a.k_weight, a.features, a.half);
-    }
-  }
+  Heads<N, Units, Neox, Out> heads{a, out, int64_t(blockIdx.x) * blockDim.z + threadIdx.z};
+  heads.ask_weights();
   dependency_wait();
   dependency_trigger();
-  All all{a, int64_t(blockIdx.x) * blockDim.z + threadIdx.z};
-  if (all.t >= a.tokens) return;
+  if (heads.t >= a.tokens) return;
   Place place;
-  Angle<N, Units, Neox> angle;
-  typename Out::Scales scales;
   const auto ask_token = [&] {
-    if constexpr (All::kEarly) all.ask_queries(0), all.ask_key(0), all.ask_value(0, 0);
-    scales = out.scales(all.kv_head(0));
-    place = place_of(a.positions, all.t);
-    angle.ask(a, place.position);
+    if constexpr (heads.kEarly) heads.ask_queries(0), heads.ask_key(0), heads.ask_value(0, 0);
+    heads.ask_scales(0);
+    place = place_of(a.positions, heads.t);
+    heads.angle.ask(a, place.position);
   };
   ask_token();
   for (;;) {
     const Cell cell(place.slot, a.block_size, a.per_block);
-    angle.widen(a);
-    for (int begin = 0;;) {
-      if constexpr (!All::kEarly) all.ask_queries(begin);
-#pragma unroll
-      for (int k = 0; k < All::kHeld; ++k) {
-        const int h = All::at(begin, k);
-        Head x(all.query[k]);
-        all.finish(x, a.q_weight, q_weight, angle, [&] {
-          if constexpr (!All::kEarly) all.ask(all.query[k], a.query, h, a.query_heads);
-          return Head(all.query[k]);
-        });
-        out.store_query(all.t, h, h < a.query_heads, x, a);
-      }
-      begin += All::kHeld * int(blockDim.y);
-      if (begin >= a.query_heads) break;
-      if constexpr (All::kEarly) all.ask_queries(begin);
-    }
-    for (int begin = 0; place.slot >= 0;) {
-      const int h = All::at(begin);
-      if constexpr (!All::kEarly) all.ask_key(begin);
-      Head x(all.key);
-      all.finish(x, a.k_weight, k_weight, angle, [&] {
-        if constexpr (!All::kEarly) all.ask_key(begin);
-        return Head(all.key);
-      });
-      out.store_key(cell, h, h < a.kv_heads, x, scales, a);
-      if constexpr (!All::kEarly) all.ask_value(begin, 0);
-      for (int from = 0;;) {
-        out.store_value(cell, h, h < a.kv_heads, from, all.value, scales, a);
-        from += All::Values::span();
-        if (from >= a.value_features) break;
-        all.ask_value(begin, from);
-      }
-      begin += int(blockDim.y);
-      if (begin >= a.kv_heads) break;
-      scales = out.scales(all.kv_head(begin));
-      if constexpr (All::kEarly) all.ask_key(begin), all.ask_value(begin, 0);
-    }
-    all.t += step;
-    if (all.t >= a.tokens) break;
+    heads.angle.widen(a);
+    heads.store_queries();
+    if (place.slot >= 0) heads.store_keys_and_values(cell);
+    heads.t += int64_t(gridDim.x) * blockDim.z;
+    if (heads.t >= a.tokens) return;
     ask_token();
   }
 }
