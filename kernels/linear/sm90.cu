@@ -69,8 +69,12 @@ __global__ void __launch_bounds__(kProductThreads, 1)
   __syncthreads();
   dependency_wait();
   dependency_trigger();
-  if (loads) ring_load(s, first, second, plan, share, kStep);
-  if (thread >= kProductMultiplying) return;
+  if (thread >= kProductMultiplying) {
+    registers_shrink<40>();
+    if (loads) ring_load(s, first, second, plan, share, kStep);
+    return;
+  }
+  registers_grow<232>();
   float d[Memory::kHeld];
   RingAt<Stages> at;
   for (int number = share.tile; number < plan.down * plan.across; number += plan.clusters) {
