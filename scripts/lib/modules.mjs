@@ -1,4 +1,4 @@
-// The Python programs of test/ that are commands too: `gpu` and `roofline`.
+// The Python programs of test/ that are commands too: `gpu`, `roofline` and `sass`.
 import { spawn } from "node:child_process";
 import { delimiter, join } from "node:path";
 import { endWithParent, exitOf } from "./exec.mjs";

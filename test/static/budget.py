@@ -14,7 +14,8 @@ from pathlib import Path
 from static.compiled_kernels import Kernel, read
 
 TABLE = Path("test/static/kernels.json")
-COLUMNS = ("registers", "shared", "barriers", "threads")
+#: `outstanding`: bytes of loads that a thread has under way in the part of the kernel that loads most.
+COLUMNS = ("registers", "shared", "barriers", "threads", "outstanding")
 
 
 def objects_folder(root: Path) -> Path:
