@@ -61,8 +61,8 @@ __global__ void __launch_bounds__(kProductThreads, 1)
   OPSWAP_SMEM(Memory, s);
   const ProductShare share = share_of(plan);
   const int thread = int(threadIdx.x);
-  const bool loads = thread / kWarp == kProductMultiplying / kWarp && elect_one();
-  if (loads) {
+  const bool loads = thread / kWarp == kProductMultiplying / kWarp;
+  if (loads && elect_one()) {
     ring_init(s);
     ring_prefetch<Memory>(Swap ? first : second, plan, share, kStep);
   }
@@ -71,7 +71,7 @@ __global__ void __launch_bounds__(kProductThreads, 1)
   dependency_trigger();
   if (thread >= kProductMultiplying) {
     registers_shrink<40>();
-    if (loads) ring_load(s, first, second, plan, share, kStep);
+    if (loads && elect_one()) ring_load(s, first, second, plan, share, kStep);
     return;
   }
   registers_grow<232>();
@@ -95,7 +95,10 @@ __global__ void __launch_bounds__(kProductThreads, 1)
   if (plan.split > 1) cluster_sync();  // the peers have read this block's sums
 }
 
-// sass linear_kernel: HGMMA UTMALDG STG.128
+// sass linear_kernel: HGMMA UTMALDG STG.128 descriptor=0x40000040
+// sass linear_kernel<128, 128, *: issue<=25
+// sass linear_kernel<128, 256, *: issue<=14
+// sass linear_kernel<128, *, true>: issue<=91
 
 OPSWAP_SM90_CAN(linear) {
   if (a.weight_dtype != a.scalar_dtype) return "input and weight differ in dtype, and wgmma multiplies one dtype";
