@@ -63,7 +63,7 @@ __global__ void __launch_bounds__(kProductThreads, 1)
   const int thread = int(threadIdx.x);
   const bool loads = thread / kWarp == kProductMultiplying / kWarp;
   if (loads && elect_one()) {
-    ring_init(s);
+    ring_init(s, kProductMultiplying / kWarpgroup);
     ring_prefetch<Memory>(Swap ? first : second, plan, share, kStep);
   }
   __syncthreads();

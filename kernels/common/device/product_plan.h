@@ -68,15 +68,16 @@ constexpr int band_of(const ProductTile &t, int down, int64_t at_once) {
 
 }  // namespace product
 
-// The plan of least cycles for M, N >= 1 on `sms` SMs; of equal ones the first, which has the smaller tile.
-constexpr ProductPlan plan_product(int64_t m, int64_t n, int64_t row_bytes, int64_t sms) {
+// The plan of least cycles for M, N >= 1 on `sms` SMs; of equal ones the first, which has the smaller tile. Kernels
+// that need registers for more than their sums take tiles of at most `widest` columns.
+constexpr ProductPlan plan_product(int64_t m, int64_t n, int64_t row_bytes, int64_t sms, int widest = 256) {
   using namespace product;
   ProductPlan best{};
   int64_t least = INT64_MAX;
   const int64_t steps = up(row_bytes, kStepBytes);
   for (int i = 0; i < kProductTileCount; ++i) {
     const ProductTile &t = kProductTiles[i];
-    if (!t.swap && m <= kSwapMost) continue;
+    if (t.columns > widest || (!t.swap && m <= kSwapMost)) continue;
     const int64_t first = t.swap ? n : m, second = t.swap ? m : n;
     const int64_t loaded = (first < t.rows ? first : t.rows) + (second < t.columns ? second : t.columns);
     const int64_t down = up(first, t.rows), across = up(second, t.columns), tiles = down * across;

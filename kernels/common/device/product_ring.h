@@ -38,10 +38,11 @@ struct RingAt {
   }
 };
 
+// A stage is full after TMA's one arrival and `more`, and empty after `readers` of those who multiply have said so.
 template <class Memory>
-OPSWAP_DEVICE void ring_init(Memory &s) {
+OPSWAP_DEVICE void ring_init(Memory &s, int readers, int more = 0) {
   for (int i = 0; i < Memory::kStages; ++i)
-    sm90::mbarrier_init(s.full[i], 1), sm90::mbarrier_init(s.empty[i], kProductMultiplying / device::kWarpgroup);
+    sm90::mbarrier_init(s.full[i], 1 + more), sm90::mbarrier_init(s.empty[i], readers);
   sm90::fence_mbarrier_init();
 }
 
