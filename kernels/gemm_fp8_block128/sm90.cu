@@ -54,15 +54,14 @@ OPSWAP_DEVICE void load_scales(Memory &s, const Scales &scales, const ProductPla
 
 // d = first * second of one stage, as a group of products that is under way afterwards.
 template <class Memory>
-OPSWAP_DEVICE void product(Memory &s, float (&d)[Memory::kHeld], const RingAt<Memory::kStages> &at, int group) {
+OPSWAP_DEVICE void product(Memory &s, float (&d)[Memory::kHeld], const RingAt<Memory::kStages> &at,
+                           const RingOperands<Memory> &operands) {
   mbarrier_wait(s.full[at.stage], at.phase);
-  const uint64_t a = matrix_descriptor(&s.first[at.stage][group * 64 * Memory::kStepBytes], MatrixSwizzle::b128, 1024);
-  const uint64_t b = matrix_descriptor(s.second[at.stage], MatrixSwizzle::b128, 1024);
   operand_fence(d);
   wgmma_fence();
 #pragma unroll
   for (int i = 0; i < Memory::kStepBytes; i += 32)
-    wgmma<Memory::kColumns, MatrixType::e4m3>(d, advance(a, i), advance(b, i), i > 0);
+    wgmma<Memory::kColumns, MatrixType::e4m3>(d, operands.a(at.stage, i), operands.b(at.stage, i), i > 0);
   wgmma_commit();
 }
 
@@ -101,15 +100,15 @@ OPSWAP_DEVICE void promote(Memory &s, float (&sums)[Memory::kHeld], float (&d)[M
 template <class Memory>
 OPSWAP_DEVICE void multiply(Memory &s, float (&sums)[Memory::kHeld], RingAt<Memory::kStages> &at, ProductShare share,
                             int thread) {
-  const int group = thread / kWarpgroup;
+  const RingOperands<Memory> operands(s, thread);
   float d[2][Memory::kHeld];
   int k = share.begin;
   for (; k + 1 < share.end; k += 2) {
     const int first = at.stage;
-    product(s, d[0], at, group);
+    product(s, d[0], at, operands);
     at.next();
     const int second = at.stage;
-    product(s, d[1], at, group);
+    product(s, d[1], at, operands);
     at.next();
     const Factors<Memory> of_first(s, first, thread), of_second(s, second, thread);
     wgmma_wait<1>();
@@ -118,7 +117,7 @@ OPSWAP_DEVICE void multiply(Memory &s, float (&sums)[Memory::kHeld], RingAt<Memo
     promote(s, sums, d[1], of_second, second);
   }
   if (k < share.end) {
-    product(s, d[0], at, group);
+    product(s, d[0], at, operands);
     const Factors<Memory> factors(s, at.stage, thread);
     wgmma_wait();
     promote(s, sums, d[0], factors, at.stage);
@@ -171,6 +170,10 @@ __global__ void __launch_bounds__(kProductThreads, 1)
   }
   if (plan.split > 1) cluster_sync();  // the peers have read this block's sums
 }
+
+// sass gemm_fp8_block128_kernel: QGMMA UTMALDG STG.128 descriptor=0x40000040
+// sass gemm_fp8_block128_kernel<128, 128, *: issue<=45
+// sass gemm_fp8_block128_kernel<128, *, true>: issue<=81
 
 OPSWAP_SM90_CAN(gemm_fp8_block128) {
   if (a.input_dtype != DType::float8_e4m3fn) return "input is of 16 bits, and its kernels multiply codes with codes";

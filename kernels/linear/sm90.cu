@@ -17,13 +17,13 @@ constexpr int kStep = int(product::kStepBytes / sizeof(Scalar));  // of K
 
 // d += first * second of one stage, as a group of products that is under way afterwards.
 template <class Memory>
-OPSWAP_DEVICE void product(Memory &s, float (&d)[Memory::kHeld], const RingAt<Memory::kStages> &at, int group) {
+OPSWAP_DEVICE void product(Memory &s, float (&d)[Memory::kHeld], const RingAt<Memory::kStages> &at,
+                           const RingOperands<Memory> &operands) {
   mbarrier_wait(s.full[at.stage], at.phase);
-  const uint64_t a = matrix_descriptor(&s.first[at.stage][group * 64 * Memory::kStepBytes], MatrixSwizzle::b128, 1024);
-  const uint64_t b = matrix_descriptor(s.second[at.stage], MatrixSwizzle::b128, 1024);
   wgmma_fence();
 #pragma unroll
-  for (int i = 0; i < Memory::kStepBytes; i += 32) wgmma<Memory::kColumns, kType>(d, advance(a, i), advance(b, i));
+  for (int i = 0; i < Memory::kStepBytes; i += 32)
+    wgmma<Memory::kColumns, kType>(d, operands.a(at.stage, i), operands.b(at.stage, i));
   wgmma_commit();
 }
 
@@ -33,14 +33,14 @@ template <class Memory>
 OPSWAP_DEVICE void multiply(Memory &s, float (&d)[Memory::kHeld], RingAt<Memory::kStages> &at, ProductShare share,
                             int thread) {
   if (share.begin == share.end) return;
-  const int group = thread / kWarpgroup;
+  const RingOperands<Memory> operands(s, thread);
   const bool gives_back = thread % kWarpgroup == 0;
   operand_fence(d);  // what the sums start as is there before the first product
-  product(s, d, at, group);
+  product(s, d, at, operands);
   int before = at.stage;
   at.next();
   for (int k = share.begin + 1; k < share.end; ++k, at.next()) {
-    product(s, d, at, group);
+    product(s, d, at, operands);
     wgmma_wait<1>();
     if (gives_back) mbarrier_arrive(s.empty[before]);
     before = at.stage;
@@ -96,9 +96,9 @@ __global__ void __launch_bounds__(kProductThreads, 1)
 }
 
 // sass linear_kernel: HGMMA UTMALDG STG.128 descriptor=0x40000040
-// sass linear_kernel<128, 128, *: issue<=25
-// sass linear_kernel<128, 256, *: issue<=14
-// sass linear_kernel<128, *, true>: issue<=91
+// sass linear_kernel<128, 128, *: issue<=24
+// sass linear_kernel<128, 256, *: issue<=13
+// sass linear_kernel<128, *, true>: issue<=80
 
 OPSWAP_SM90_CAN(linear) {
   if (a.weight_dtype != a.scalar_dtype) return "input and weight differ in dtype, and wgmma multiplies one dtype";

@@ -46,6 +46,30 @@ OPSWAP_DEVICE void ring_init(Memory &s, int readers, int more = 0) {
   sm90::fence_mbarrier_init();
 }
 
+// The matrix `sixteens` of 16 bytes further on in shared memory. Its addresses never carry into what is behind them in
+// a descriptor, so 32 bits are added, and the rest stays a constant.
+OPSWAP_DEVICE uint64_t moved(uint64_t descriptor, uint32_t sixteens) {
+  return descriptor >> 32 << 32 | uint32_t(uint32_t(descriptor) + sixteens);
+}
+
+// What a warpgroup multiplies: its 64 rows of the first operand, and the second, both in stage 0.
+template <class Memory>
+struct RingOperands {
+  uint64_t first, second;
+  OPSWAP_DEVICE RingOperands(Memory &s, int thread) {
+    const int group = __shfl_sync(device::kAllLanes, thread / device::kWarpgroup, 0);  // one for the warp, says this
+    first = sm90::matrix_descriptor(&s.first[0][group * 64 * Memory::kStepBytes], sm90::MatrixSwizzle::b128, 1024);
+    second = sm90::matrix_descriptor(s.second[0], sm90::MatrixSwizzle::b128, 1024);
+  }
+  // Those of 32 bytes of K of a stage.
+  OPSWAP_DEVICE uint64_t a(int stage, int byte) const {
+    return moved(first, uint32_t(stage) * (Memory::kRows * Memory::kStepBytes / 16) + byte / 16);
+  }
+  OPSWAP_DEVICE uint64_t b(int stage, int byte) const {
+    return moved(second, uint32_t(stage) * (Memory::kColumns * Memory::kStepBytes / 16) + byte / 16);
+  }
+};
+
 // What this block does of the plan: tiles `tile`, `tile` + clusters, ..., and of each the steps [begin, end).
 struct ProductShare {
   int tile, begin, end;
