@@ -1,0 +1,104 @@
+// Plans of matrix products: every tile is done once, none lies outside, all of K is taken, and the modelled time is
+// that of a count by hand.
+#include "common/device/product_plan.h"
+
+#include <algorithm>
+#include <set>
+#include <vector>
+
+#include "check.h"
+
+using namespace opswap;
+
+namespace {
+
+const std::vector<int> kSizes = {1, 7, 8, 9, 16, 17, 33, 64, 65, 127, 128, 129, 300, 576, 2112, 7168};
+const std::vector<int> kSms = {1, 2, 78, 132};
+
+// Calls body(plan, m, n, row bytes, sms) for many products.
+template <class Body>
+void each_plan(Body &&body) {
+  for (const int m : kSizes)
+    for (const int n : kSizes)
+      for (const int bytes : {0, 2, 128, 130, 1152, 14336})
+        for (const int sms : kSms) body(plan_product(m, n, bytes, sms), m, n, bytes, sms);
+}
+
+const ProductTile &tile_of(const ProductPlan &plan) { return kProductTiles[plan.tile]; }
+
+}  // namespace
+
+CASE(plans_do_each_tile_once_and_none_outside) {
+  int wrong = 0;
+  each_plan([&](const ProductPlan &plan, int m, int n, int, int) {
+    std::vector<int> done(size_t(plan.down) * plan.across);
+    for (int cluster = 0; cluster < plan.clusters; ++cluster)
+      for (int number = cluster; number < plan.down * plan.across; number += plan.clusters) {
+        const TileAt at = tile_at(plan, number);
+        const bool inside = at.down >= 0 && at.down < plan.down && at.across >= 0 && at.across < plan.across;
+        if (inside) ++done[size_t(at.down) * plan.across + at.across];
+        wrong += !inside;
+      }
+    wrong += std::any_of(done.begin(), done.end(), [](int count) { return count != 1; });
+    const int rows = tile_of(plan).swap ? n : m, columns = tile_of(plan).swap ? m : n;
+    wrong += plan.down * tile_of(plan).rows < rows || (plan.down - 1) * tile_of(plan).rows >= rows;
+    wrong += plan.across * tile_of(plan).columns < columns || (plan.across - 1) * tile_of(plan).columns >= columns;
+  });
+  EXPECT(wrong == 0);
+}
+
+CASE(plans_take_all_of_k_once) {
+  int wrong = 0;
+  each_plan([&](const ProductPlan &plan, int, int, int bytes, int) {
+    wrong += first_step(plan, 0) != 0 || first_step(plan, plan.split) != plan.steps;
+    for (int rank = 0; plan.split > 1 && rank < plan.split; ++rank)
+      wrong += first_step(plan, rank + 1) - first_step(plan, rank) < product::kLeastSteps;
+    wrong += plan.steps * product::kStepBytes < bytes || (plan.steps - 1) * product::kStepBytes >= std::max(bytes, 1);
+  });
+  EXPECT(wrong == 0);
+}
+
+CASE(plans_fit_the_card) {
+  int wrong = 0;
+  each_plan([&](const ProductPlan &plan, int, int, int, int sms) {
+    wrong += plan.clusters < 1 || plan.clusters * plan.split > sms;
+    wrong += plan.split > 1 && plan.clusters != plan.down * plan.across;  // a block whose peers wait has one tile
+    wrong += plan.split > 1 && !tile_of(plan).swap;
+  });
+  EXPECT(wrong == 0);
+}
+
+// A tile of all M where it is at most 64 rows, no wider than its M needs; many rows go the other way round.
+CASE(plans_swap_for_few_rows) {
+  for (const int m : {1, 8, 9, 16, 24, 32, 33, 48, 64}) {
+    const ProductPlan plan = plan_product(m, 7168, 4096, 132);
+    EXPECT(tile_of(plan).swap);
+    EXPECT(plan.across == 1);
+    EXPECT(tile_of(plan).columns - m < 16);
+  }
+  EXPECT(!tile_of(plan_product(4096, 7168, 4096, 132)).swap);
+}
+
+// 16 tiles of 128 rows leave most of 132 SMs idle: a cluster of eight for each has them busy.
+CASE(plans_split_k_where_tiles_are_few) {
+  EXPECT(plan_product(1, 2048, 8192, 132).split == 8);
+  EXPECT(plan_product(1, 128 * 132, 8192, 132).split == 1);
+}
+
+// 132 tiles at once of 128 x 256: 16 down and 9 across read (16 * 128 + 9 * 256) rows, and no other band fewer.
+CASE(plans_go_through_bands_that_read_little) {
+  const ProductTile tile{128, 256, 4, false};
+  const int band = product::band_of(tile, 64, 132);
+  const auto read = [](int rows_down) { return rows_down * 128 + (132 + rows_down - 1) / rows_down * 256; };
+  for (int other = 1; other <= 64; ++other) EXPECT(read(band) <= read(other));
+}
+
+// Each SM of two has one tile of 128 x 256, of which two stages take 2 * 4 * 128 cycles of the tensor cores each; L2
+// gives them 49152 bytes at 38 a clock, which takes longer.
+CASE(plans_are_timed_by_what_binds) {
+  const ProductTile wide{128, 256, 4, false}, narrow{128, 8, 11, true};
+  EXPECT(product::cycles(wide, 384, 2, 2, 1, 2) == 2 * (49152 / 38) + product::kFillCycles);
+  EXPECT(product::cycles(wide, 384, 3, 2, 1, 2) == 2 * product::cycles(wide, 384, 2, 2, 1, 2));
+  EXPECT(product::cycles(wide, 256, 1, 2, 1, 2) == 2 * 1024 + product::kFillCycles);
+  EXPECT(product::cycles(narrow, 136, 1, 16, 4, 132) == 4 * (136 * 128 / 38) + 2 * product::kFillCycles);
+}
