@@ -132,7 +132,7 @@ struct Angles {
 
 // What one lane has of a part that is rotated.
 template <int N, bool Neox>
-struct Part {
+struct KeyPart {
   static constexpr int kUnits = PairLanes<N>::kUnits, kWide = kRun<Neox, N>, kRuns = kTogether<Neox, N> ? 1 : 2;
   Packed<Scalar, kWide> run[kUnits][kRuns];
 
@@ -196,7 +196,7 @@ OPSWAP_DEVICE void rotate_queries(const MlaTokens &a, int share, int shares) {
     const int position = index_of(a.positions, t);
     Angles<N> angle;
     for (int begin = first; begin < a.heads; begin += shares * step) {
-      Part<N, Neox> x[kHeld];
+      KeyPart<N, Neox> x[kHeld];
 #pragma unroll
       for (int k = 0; k < kHeld; ++k) {
         const int h = begin + k * apart + own;
@@ -231,7 +231,7 @@ __global__ void __launch_bounds__(kMlaThreads)
     const Scalar *latents = a.kv_c + t * a.kv_c_stride;
     Latents<N> x;
     x.load_from(latents, 0, t < a.stored ? a.latents : 0);
-    Part<Paired, Neox> key;
+    KeyPart<Paired, Neox> key;
     key.load_from(of, a.k_pe + t * a.k_pe_stride, rotates);
     Angles<Paired> angle;
     if (rotates) angle.load_from(of, a, position);
