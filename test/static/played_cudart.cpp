@@ -36,7 +36,7 @@ std::map<cudaEvent_t, Event> events;
 std::map<const void *, std::string> kernels;
 std::string done;
 thread_local cudaError_t last = cudaSuccess;
-unsigned blocks = 0;      // along x, of the last launch
+unsigned blocks = 0;      // of the last launch
 constexpr int kSms = 78;  // an H20's
 float now = 0, kernel_ms = 0;
 uint64_t made = 0;  // events
@@ -223,7 +223,7 @@ PLAYED cudaError_t cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from
 PLAYED cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t *config, const void *function, void **) {
   LOCKED;
   if (!kernels.count(function)) return said(cudaErrorInvalidDeviceFunction);
-  blocks = config->gridDim.x;
+  blocks = config->gridDim.x * config->gridDim.y * config->gridDim.z;
   give(config->stream, "kernel on " + text_of(config->stream), [ms = kernel_ms] { now += ms; });
   return cudaSuccess;
 }
