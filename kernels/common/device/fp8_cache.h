@@ -6,7 +6,7 @@
 #include "common/device/fp8_rows.h"
 #include "common/device/paged.h"
 
-namespace opswap::device {
+namespace opswap::OPSWAP_PASS {
 
 // The largest magnitude of a head whose part of each of its blockDim.x lanes, a power of two, has this one. All lanes
 // of the warp call it.
@@ -82,4 +82,4 @@ inline Fp8Cache fp8_cache(const Tensor &codes, const Tensor &scales, const Tenso
           .given_per_head = given && given.shape[0] > 1};
 }
 
-}  // namespace opswap::device
+}  // namespace opswap::OPSWAP_PASS
