@@ -68,6 +68,9 @@ afterAll(async () => {
 const digest = (file: string) => createHash("sha256").update(readFileSync(file)).digest("hex");
 const goodDigest = digest(path.join(root, SOURCES.good));
 
+/** A kernel in Python is slower, which is not asked. */
+const NUMBERS = ", metrics: [{name: safety}, {name: numerics}]";
+
 /** An experiment with `candidate`, applied. */
 async function applied(candidate: string, extra = ""): Promise<string> {
   const name = `story-${candidate.replace("@", "-")}`;
@@ -109,8 +112,7 @@ describe("a user's kernel on a live engine", () => {
 
   it("serves where it is good, after quarantine and beside control; what it costs is found", async () => {
     await run(["quarantine", OP, "good"]);
-    const metrics = ", metrics: [{name: safety}, {name: numerics}]";
-    const name = await applied("good", metrics);
+    const name = await applied("good", NUMBERS);
     await run(["ab", "start", name, "--guarded"]);
     await expect.poll(active, { timeout: 60_000 }).toBe("good");
     expect((await opswap(["ab", "watch", name], env)).code).toBe(0);
@@ -124,7 +126,7 @@ describe("a user's kernel on a live engine", () => {
 
   it("is taken back where it is wrong in a rare shape alone", async () => {
     await run(["quarantine", OP, "rare"]);
-    const name = await applied("rare");
+    const name = await applied("rare", NUMBERS);
     await run(["ab", "start", name, "--guarded"]);
     await expect.poll(active, { timeout: 60_000 }).toBe("rare");
     await ask(served.url, `${"the same words again and again, ".repeat(30)} What is the capital of France?`);

@@ -104,7 +104,7 @@ def test_routing_moves_a_fifth_of_what_its_composition_does(tokens: int) -> None
 
 
 def test_a_choice_out_of_range_is_left_out() -> None:
-    """On the CPU it is an error; a device cannot say so, and writes nothing anywhere for it."""
+    """A device cannot say so, and writes nothing anywhere for it; on a CPU see test_routing_refusals.py."""
     ids = np.array([[0, 5], [-9, 1], [2**31 - 1, 0], [3, 1]])
     args = permuted(256, 3, ids)
     counted("moe_permute_quant_fp8", *args, None, None)
@@ -112,8 +112,6 @@ def test_a_choice_out_of_range_is_left_out() -> None:
     np.testing.assert_array_equal(row_of, [[0, -1], [-1, 2], [-1, 1], [-1, 3]])
     np.testing.assert_array_equal(first, [0, 2, 4, 4])
     assert (scale[:4] > 0).all() and (scale[4:] == -1).all()
-    with pytest.raises(opswap.OpswapError, match=r"topk_ids\[0\]\[1\] is 5, needs -1 to 2"):
-        opswap.call("moe_permute_quant_fp8", *args, None, None)
 
 
 def test_ids_that_a_table_does_not_have() -> None:
@@ -126,9 +124,6 @@ def test_ids_that_a_table_does_not_have() -> None:
     counted("grouped_topk", *args, *how)
     np.testing.assert_array_equal(ids, [[1, 2], [3, -1], [-1, -1]])
     np.testing.assert_array_equal(weights, [[0.5, 0.5], [0.5, np.nan], [np.nan, np.nan]])
-    for tokens, words in (([0, 1, 2], r"input_tokens\[2\] is 2"), ([0, 1, 0], r"table\[1\]\[1\] is 8, needs 0 to ")):
-        with pytest.raises(opswap.OpswapError, match=words):
-            opswap.call("grouped_topk", *args[:4], np.array(tokens, np.int32), table, *how)
 
 
 def test_a_table_needs_the_tokens() -> None:

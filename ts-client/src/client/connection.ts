@@ -34,8 +34,8 @@ export class Connection {
   #sending: Promise<void> = Promise.resolve();
   #greeted: Promise<Verbs["hello"]["result"]> | undefined;
   #closed = false;
-  /** Whether somebody listens there, who on a busy machine may take seconds to say so. */
-  #listened = false;
+  /** Whether nobody listens there. Who does may take seconds to say so, and so may this machine, where it is busy. */
+  #refused = false;
 
   /** `explain` may know more of an error of a request than that nothing came back. */
   constructor(socketPath: string, client: string, explain = (error: unknown) => error) {
@@ -52,10 +52,10 @@ export class Connection {
       maxMessageSize: LIMITS.reply_bytes,
     });
     this.#socket.events.on("connect", () => {
-      this.#listened = true;
+      this.#refused = false;
     });
     this.#socket.events.on("connect:retry", () => {
-      this.#listened = false;
+      this.#refused = true;
     });
     this.#socket.events.on("disconnect", () => this.#lost());
     this.#socket.connect(this.#address);
@@ -152,7 +152,7 @@ export class Connection {
       try {
         return await this.#socket.send(frame);
       } catch (cause) {
-        if (this.#listened && isFull(cause)) continue;
+        if (isFull(cause) && !this.#refused) continue;
         const message = `${this.#address}: nobody took the connection`;
         pending.settle(new OpswapError("OPSWAP_E_NOT_RUNNING", message, { cause }));
       }
@@ -194,7 +194,6 @@ export class Connection {
   }
 
   #lost(): void {
-    this.#listened = false;
     this.#greeted = undefined;
     const message = `${this.#address}: the connection was lost; whether the request ran is not known`;
     this.#fail(new OpswapError("OPSWAP_E_NOT_RUNNING", message));
