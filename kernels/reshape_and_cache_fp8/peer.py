@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from common.peer import Baseline, Case, Pair, Run, Values, ops, size
+from common.peer import Case, Pair, ops, size
 
 
 def _store(
@@ -37,19 +37,3 @@ def cpu_pair(case: Case, dtype: torch.dtype) -> Pair:
         codes[1].view(torch.uint8),
         size(key, value) + (key.numel() + value.numel()),
     )
-
-
-def _torch(v: Values) -> Run:
-    slots = v["slot_mapping"].long().clamp(min=0)
-    length = v["key_cache"].shape[2]
-    block, at = slots // length, slots % length
-
-    def run() -> None:
-        for part in ("key", "value"):
-            scales = v[f"{part[0]}_scale_cache"]
-            _store(v[part][: len(slots)], v[f"{part}_cache"], scales, block, at)
-
-    return run
-
-
-GPU_BASELINES = [Baseline(_torch)]
