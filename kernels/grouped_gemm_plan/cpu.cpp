@@ -29,15 +29,16 @@ static GroupPlan best_plan(const GroupIndex &index) {
   GroupPlan best{};
   int64_t least = INT64_MAX;
   for (int i = 0; i < kProductTileCount; ++i) {
-    int64_t tiles = 0, active = 0;
+    group::Counts counts{};
     for (int g = 0; g < index.shape.groups; ++g) {
-      tiles += product::up(index.of(g).count, group::tokens_of(kProductTiles[i]));
-      active += index.of(g).count > 0;
+      const int64_t rows = index.of(g).count;
+      counts.active += rows > 0, counts.rows += rows;
+      counts.row_tiles += product::up(rows, group::tokens_of(kProductTiles[i]));
     }
-    const group::Cut cut = group::cut_with(i, index.shape, tiles, active);
+    const group::Cut cut = group::cut_with(i, index.shape, counts);
     if (cut.time >= least) continue;
     least = cut.time;
-    best = group::plan_with(i, cut, index.shape, tiles);
+    best = group::plan_with(i, cut, index.shape, counts.row_tiles);
   }
   return best;
 }
