@@ -84,8 +84,9 @@ OPSWAP_DEVICE void add_parts(Memory &s, const GroupRecord &record, const GroupPl
 // The shape of a product for this device.
 template <class Args>
 inline GroupShape group_shape(const Args &a, int64_t sms) {
-  return {bool(a.masked_m), int32_t(a.G), int32_t(a.R), int32_t(a.N), int32_t(a.K),
-          int32_t(dtype_bytes(a.weight.dtype)), a.batch_invariant, product_card(0, sms), int32_t(sms)};
+  return {bool(a.masked_m),  int32_t(a.G),         int32_t(a.R),
+          int32_t(a.N),      int32_t(a.K),         int32_t(dtype_bytes(a.weight.dtype)),
+          a.batch_invariant, product_card(0, sms), int32_t(sms)};
 }
 
 // Why a grouped product cannot run, or nullptr.

@@ -51,12 +51,10 @@ constexpr bool takes(const ProductTile &t, int element_bytes) { return element_b
 struct Counts {
   int64_t active, rows, row_tiles;
 };
-// Clocks that cut tiles take beside their steps: a block's second start, the start of the kernel that adds parts up, and
-// the sums of two parts of a block to memory and back.
+// Clocks that cut tiles take beside their steps: a block's second start, the start of the kernel that adds parts up,
+// and the sums of two parts of a block to memory and back.
 constexpr int64_t part_bytes(const ProductTile &t) { return int64_t(t.rows) * t.columns * 4; }
-constexpr int64_t parts_cycles(const ProductTile &t) {
-  return 2 * kTaskCycles + 4 * part_bytes(t) / product::kL2Bytes;
-}
+constexpr int64_t parts_cycles(const ProductTile &t) { return 2 * kTaskCycles + 4 * part_bytes(t) / product::kL2Bytes; }
 
 constexpr int64_t steps_of(const GroupShape &of) { return up(int64_t(of.k) * of.element_bytes, product::kStepBytes); }
 

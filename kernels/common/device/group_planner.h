@@ -113,7 +113,8 @@ __global__ void __launch_bounds__(kPlanThreads)
 #pragma unroll
     for (int i = 0; i < kGroupPlanWords; ++i) store(words + i, Vec<int32_t, 1>{header[i]});
   }
-  int32_t *const before = words + kGroupPlanWords, *const first = before + groups + 1, *const count = first + groups + 1;
+  int32_t *const before = words + kGroupPlanWords, *const first = before + groups + 1,
+                 *const count = first + groups + 1;
   const int tokens = group::tokens_of(kProductTiles[plan.tile]);
   int tiles = 0;
   for (int begin = 0; begin <= groups; begin += kPlanThreads) {
@@ -131,8 +132,8 @@ __global__ void __launch_bounds__(kPlanThreads)
 }
 
 inline opswap_status launch_planner(const opswap_exec &exec, int32_t *words, const int32_t *index, GroupShape of) {
-  return launch(exec, "plan_groups_kernel", plan_groups_kernel,
-                {.grid = {1}, .block = {kPlanThreads}, .pdl = true}, words, index, of);
+  return launch(exec, "plan_groups_kernel", plan_groups_kernel, {.grid = {1}, .block = {kPlanThreads}, .pdl = true},
+                words, index, of);
 }
 
 }  // namespace opswap::OPSWAP_PASS
