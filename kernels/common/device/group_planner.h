@@ -45,7 +45,7 @@ OPSWAP_DEVICE void count_groups(Planning &s, const GroupShape &of, const int32_t
     const GroupRows rows = read_rows(of, index, g, fits);
 #pragma unroll
     for (int i = 0; i < kProductTileCount; ++i)
-      counts[i] += int32_t(product::up(rows.count, group::tokens_of(kProductTiles[i])));
+      counts[i] += int32_t(product::up(rows.count, group::tokens_of(group::tile_number(i))));
     counts[kActive] += rows.count > 0, counts[kRowCount] += rows.count, counts[kUnfit] += !fits;
   }
 #pragma unroll
@@ -115,7 +115,7 @@ __global__ void __launch_bounds__(kPlanThreads)
   }
   int32_t *const before = words + kGroupPlanWords, *const first = before + groups + 1,
                  *const count = first + groups + 1;
-  const int tokens = group::tokens_of(kProductTiles[plan.tile]);
+  const int tokens = group::tokens_of(group::tile_number(plan.tile));
   int tiles = 0;
   for (int begin = 0; begin <= groups; begin += kPlanThreads) {
     const int g = begin + thread;
