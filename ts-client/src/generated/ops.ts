@@ -288,7 +288,7 @@ export interface GroupedGemmBf16Args {
   expert_first_row: TensorLike | null;
   /** [E] int32: masked: rows of each of the E groups; group g has rows from g * (R / E) on */
   masked_m: TensorLike | null;
-  /** [I] int32: with expert_first_row: row r of out is of row row_indices[r] of input; none: of row r */
+  /** [R] int32: with expert_first_row: row r of out is of row row_indices[r] of input; none: of row r */
   row_indices: TensorLike | null;
   /** [P] int32: what grouped_gemm_plan made of the same offsets or counts, used as it is; none: the op makes it first */
   plan: TensorLike | null;
@@ -315,7 +315,7 @@ export interface GroupedGemmFp8Args {
   expert_first_row: TensorLike | null;
   /** [E] int32: masked: rows of each of the E groups; group g has rows from g * (R / E) on */
   masked_m: TensorLike | null;
-  /** [I] int32: with expert_first_row: row r of out is of row row_indices[r] of input; none: of row r */
+  /** [R] int32: with expert_first_row: row r of out is of row row_indices[r] of input; none: of row r */
   row_indices: TensorLike | null;
   /** [P] int32: what grouped_gemm_plan made of the same offsets or counts, used as it is; none: the op makes it first */
   plan: TensorLike | null;
@@ -342,7 +342,7 @@ export interface GroupedGemmFp8Block128Args {
   expert_first_row: TensorLike | null;
   /** [E] int32: masked: rows of each of the E groups; group g has rows from g * (R / E) on */
   masked_m: TensorLike | null;
-  /** [I] int32: with expert_first_row: row r of out is of row row_indices[r] of input; none: of row r */
+  /** [R] int32: with expert_first_row: row r of out is of row row_indices[r] of input; none: of row r */
   row_indices: TensorLike | null;
   /** [P] int32: what grouped_gemm_plan made of the same offsets or counts, used as it is; none: the op makes it first */
   plan: TensorLike | null;
@@ -946,9 +946,9 @@ export const opFacts: { readonly [K in OpName]: OpFact } = {
   gelu_tanh_and_mul: { version: 1, hash: "2976c5b8e1a88a59", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}] },
   gemm_fp8_block128: { version: 2, hash: "dcd9803a3f08953e", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}, {"name": "input_scale", "kind": "tensor", "optional": true}, {"name": "weight", "kind": "tensor"}, {"name": "weight_scale", "kind": "tensor"}, {"name": "bias", "kind": "tensor", "optional": true}, {"name": "mn_major", "kind": "bool", "default": false}, {"name": "batch_invariant", "kind": "bool", "default": false}] },
   greedy_sample: { version: 1, hash: "fb544cd8a09e7f50", args: [{"name": "token_ids", "kind": "tensor", "writes": true}, {"name": "logits", "kind": "tensor"}] },
-  grouped_gemm_bf16: { version: 1, hash: "2ad7ffd8f258e85c", args: [{"name": "out", "kind": "tensor", "writes": true, "reads": true}, {"name": "input", "kind": "tensor"}, {"name": "weight", "kind": "tensor"}, {"name": "expert_first_row", "kind": "tensor", "optional": true}, {"name": "masked_m", "kind": "tensor", "optional": true}, {"name": "row_indices", "kind": "tensor", "optional": true}, {"name": "plan", "kind": "tensor", "optional": true}, {"name": "batch_invariant", "kind": "bool", "default": false}] },
-  grouped_gemm_fp8: { version: 1, hash: "731b3f2656018916", args: [{"name": "out", "kind": "tensor", "writes": true, "reads": true}, {"name": "input", "kind": "tensor"}, {"name": "input_scale", "kind": "tensor"}, {"name": "weight", "kind": "tensor"}, {"name": "weight_scale", "kind": "tensor"}, {"name": "expert_first_row", "kind": "tensor", "optional": true}, {"name": "masked_m", "kind": "tensor", "optional": true}, {"name": "row_indices", "kind": "tensor", "optional": true}, {"name": "plan", "kind": "tensor", "optional": true}, {"name": "batch_invariant", "kind": "bool", "default": false}] },
-  grouped_gemm_fp8_block128: { version: 1, hash: "b0b8ced8d3ad3c35", args: [{"name": "out", "kind": "tensor", "writes": true, "reads": true}, {"name": "input", "kind": "tensor"}, {"name": "input_scale", "kind": "tensor", "optional": true}, {"name": "weight", "kind": "tensor"}, {"name": "weight_scale", "kind": "tensor"}, {"name": "expert_first_row", "kind": "tensor", "optional": true}, {"name": "masked_m", "kind": "tensor", "optional": true}, {"name": "row_indices", "kind": "tensor", "optional": true}, {"name": "plan", "kind": "tensor", "optional": true}, {"name": "mn_major", "kind": "bool", "default": false}, {"name": "batch_invariant", "kind": "bool", "default": false}] },
+  grouped_gemm_bf16: { version: 1, hash: "134a046664e60915", args: [{"name": "out", "kind": "tensor", "writes": true, "reads": true}, {"name": "input", "kind": "tensor"}, {"name": "weight", "kind": "tensor"}, {"name": "expert_first_row", "kind": "tensor", "optional": true}, {"name": "masked_m", "kind": "tensor", "optional": true}, {"name": "row_indices", "kind": "tensor", "optional": true}, {"name": "plan", "kind": "tensor", "optional": true}, {"name": "batch_invariant", "kind": "bool", "default": false}] },
+  grouped_gemm_fp8: { version: 1, hash: "9b3db1eb4464e482", args: [{"name": "out", "kind": "tensor", "writes": true, "reads": true}, {"name": "input", "kind": "tensor"}, {"name": "input_scale", "kind": "tensor"}, {"name": "weight", "kind": "tensor"}, {"name": "weight_scale", "kind": "tensor"}, {"name": "expert_first_row", "kind": "tensor", "optional": true}, {"name": "masked_m", "kind": "tensor", "optional": true}, {"name": "row_indices", "kind": "tensor", "optional": true}, {"name": "plan", "kind": "tensor", "optional": true}, {"name": "batch_invariant", "kind": "bool", "default": false}] },
+  grouped_gemm_fp8_block128: { version: 1, hash: "b031db2a32f79458", args: [{"name": "out", "kind": "tensor", "writes": true, "reads": true}, {"name": "input", "kind": "tensor"}, {"name": "input_scale", "kind": "tensor", "optional": true}, {"name": "weight", "kind": "tensor"}, {"name": "weight_scale", "kind": "tensor"}, {"name": "expert_first_row", "kind": "tensor", "optional": true}, {"name": "masked_m", "kind": "tensor", "optional": true}, {"name": "row_indices", "kind": "tensor", "optional": true}, {"name": "plan", "kind": "tensor", "optional": true}, {"name": "mn_major", "kind": "bool", "default": false}, {"name": "batch_invariant", "kind": "bool", "default": false}] },
   grouped_gemm_plan: { version: 1, hash: "171d8ae1e900eb77", args: [{"name": "plan", "kind": "tensor", "writes": true}, {"name": "expert_first_row", "kind": "tensor", "optional": true}, {"name": "masked_m", "kind": "tensor", "optional": true}, {"name": "rows", "kind": "int"}, {"name": "n", "kind": "int"}, {"name": "k", "kind": "int"}, {"name": "element_bytes", "kind": "int", "default": 2}, {"name": "card", "kind": "int", "default": 0}, {"name": "batch_invariant", "kind": "bool", "default": false}] },
   grouped_topk: { version: 2, hash: "94aa383c44d950f6", args: [{"name": "topk_weights", "kind": "tensor", "writes": true}, {"name": "topk_ids", "kind": "tensor", "writes": true}, {"name": "gating_output", "kind": "tensor"}, {"name": "e_score_correction_bias", "kind": "tensor", "optional": true}, {"name": "input_tokens", "kind": "tensor", "optional": true}, {"name": "hash_indices_table", "kind": "tensor", "optional": true}, {"name": "num_expert_group", "kind": "int", "default": 1}, {"name": "topk_group", "kind": "int", "default": 1}, {"name": "use_sigmoid", "kind": "bool", "default": false}, {"name": "renormalize", "kind": "bool", "default": true}, {"name": "routed_scaling_factor", "kind": "float", "default": 1.0}, {"name": "use_sqrt_softplus", "kind": "bool", "default": false}] },
   gumbel_sample: { version: 1, hash: "b070974cfaa41cf8", args: [{"name": "token_ids", "kind": "tensor", "writes": true}, {"name": "logits", "kind": "tensor"}, {"name": "seeds", "kind": "tensor"}] },
