@@ -108,12 +108,13 @@ inline const char *group_refusal(const Args &a) {
 
 template <class Args>
 inline opswap_status encode_groups(GroupOperands &operands, const Args &a, sm90::MapType type) {
+  if (!a.R || !a.N || !a.G) return OPSWAP_OK;  // nothing is launched
   const int64_t shape[2] = {a.G * a.N, a.K}, stride[2] = {a.weight.stride[1], 1};
   Tensor weight = a.weight;
   weight.shape = shape, weight.stride = stride, weight.ndim = 2;
   const char *why = encode_rows(operands.weight, weight, type, 128);
   if (!why) why = encode_rows(operands.wide, weight, type, 256);
-  for (int i = 0; i < kProductTileCount && !why; ++i)
+  for (int i = 0; i < kProductTileCount && !why && !a.row_indices; ++i)
     why = encode_rows(operands.input[i], a.input, type, group::tokens_of(kProductTiles[i]));
   return why ? fail(OPSWAP_E_LAUNCH, "%s: needs input and weight that a tensor map describes, came %s", OPSWAP_OP, why)
              : opswap_status{OPSWAP_OK};
