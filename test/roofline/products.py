@@ -1,0 +1,122 @@
+"""The rows of matrix products: `npm run roofline -- products`. From plans and the emulator; nothing here is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from ops.rooms import Placed, Room, build, kernel_rooms
+from roofline.cards import DEVICES
+from roofline.count import Counted, summed
+from roofline.plans import KINDS, Figures, Kind, figures
+
+PRODUCTS = "products"
+#: What a room's kernels include where they multiply on the tensor cores.
+SHARED = "common/device/product_"
+#: N and K of weights: DeepSeek-V3's, those of its successor, and Qwen3-235B's.
+DENSE = {
+    "DeepSeek-V3": [(2112, 7168), (576, 7168), (24576, 1536), (32768, 512), (7168, 16384), (4096, 7168), (7168, 2048)],
+    "DeepSeek-V4": [(2048, 7168), (65536, 1536), (8192, 1536)],
+    "Qwen3-235B": [(9216, 4096), (4096, 8192)],
+}
+TOKENS = (8, 64, 1024, 4096)
+FEW = (1, 8, 16, 32, 64)
+#: What the table of the issue asks for: above these a row is named.
+MOST_IMBALANCE, MOST_TRAFFIC = 1.05, 1.1
+
+
+def product_rooms() -> list[Room]:
+    """Rooms whose kernels multiply matrices by the shared planner and ring."""
+    return [room for room in kernel_rooms() if any(SHARED in p.read_text() for p in sources(room))]
+
+
+def sources(room: Room) -> Iterator[Any]:
+    for pattern in ("*.cu", "*.h"):
+        yield from sorted(room.path.rglob(pattern))
+
+
+def useful(launches: list[dict]) -> float:
+    """Of what the tensor cores multiply, the share that is no padding."""
+    rows = summed(launches, "wgmma_useful_rows") / max(1, summed(launches, "wgmma_rows"))
+    return rows * summed(launches, "wgmma_useful_columns") / max(1, summed(launches, "wgmma_columns"))
+
+
+def useful_at(room: Room, counted: Counted, m: int) -> float | str:
+    """On the emulator, with `m` rows; the dtypes are the first that the kernels take."""
+    case, why = {"M": m, "N": 128, "K": 256}, "no dtypes that its kernels take"
+    for types in room.type_choices():
+        found = counted.launches(room, Placed(room, case, build(room, case, types)).values)
+        if not isinstance(found, str):
+            return useful(found)
+        why = found
+    return why
+
+
+def lined(rows: list[list[str]]) -> str:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return "\n".join("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+
+
+def useful_table(counted: Counted) -> str:
+    rows = [["useful share of wgmma", *(f"M {m}" for m in FEW)]]
+    for room in product_rooms():
+        found = [useful_at(room, counted, m) for m in FEW]
+        rows.append([room.name, *(f if isinstance(f, str) else f"{f:.3f}" for f in found)])
+    return lined(rows)
+
+
+def each_figure() -> Iterator[tuple[Kind, int, int, int, dict[str, Figures]]]:
+    for kind in KINDS:
+        for n, k in (shape for shapes in DENSE.values() for shape in shapes):
+            for m in TOKENS:
+                yield kind, m, n, k, {card: figures(kind, m, n, k, card) for card in DEVICES}
+
+
+def _tile(of: Figures) -> str:
+    plan = of.plan
+    return f"{plan.rows}x{plan.columns}{' swap' * plan.swap}{f' /{plan.split}' if plan.split > 1 else ''}"
+
+
+HEAD = ("of", "N x K", "M", "whole", "cut", "cut, memory", "L2", "memory", "memory's time", "tiles")
+LEGEND = f"""\
+{"/".join(DEVICES)}. Clocks of the slowest SM over the least that it can have, by bisection, with the fixed cost of each task:
+`whole` with tiles whole, `cut` with tiles cut anywhere along K, `cut, memory` where neither ends before memory has moved
+the least bytes. Bytes over the least: `L2` what blocks ask L2 for, `memory` what L2 asks memory for, if all blocks go at one
+pace and L2 keeps what was used last, half of its size. memory's time: of the slowest SM's, what memory takes for its
+bytes. tiles: of the last card; swap: its rows are weights; /n: K split over n blocks. Computed from the plan; nothing is
+measured."""
+
+
+def plan_table(figured: list[tuple[Kind, int, int, int, dict[str, Figures]]]) -> str:
+    def of(cards: dict[str, Figures], read: Callable[[Figures], float]) -> str:
+        return "/".join(f"{read(f):.2f}" for f in cards.values())
+
+    rows = [list(HEAD)]
+    for kind, m, n, k, cards in figured:
+        ratios = [of(cards, lambda f: f.whole), of(cards, lambda f: f.cut), of(cards, lambda f: f.time)]
+        bytes_ = [of(cards, lambda f: f.asked), of(cards, lambda f: f.memory), of(cards, lambda f: f.memory_share)]
+        rows.append([kind.name, f"{n} x {k}", str(m), *ratios, *bytes_, _tile(list(cards.values())[-1])])
+    return lined(rows)
+
+
+def summary(figured: list[tuple[Kind, int, int, int, dict[str, Figures]]]) -> str:
+    """How many plans are above what the table asks for, and whether memory is what they wait for."""
+    every = [f for *_, cards in figured for f in cards.values()]
+    above = {
+        "whole": sum(f.whole > MOST_IMBALANCE for f in every),
+        "cut": sum(f.cut > MOST_IMBALANCE for f in every),
+        "cut, memory": sum(f.time > MOST_IMBALANCE for f in every),
+    }
+    more = [f for f in every if f.memory > MOST_TRAFFIC]
+    waits = max((f.memory_share for f in more), default=0.0)
+    imbalance = ", ".join(f"{name} {count}" for name, count in above.items())
+    return (
+        f"of {len(every)} plans above {MOST_IMBALANCE}: {imbalance}; memory above {MOST_TRAFFIC}: {len(more)}, for which "
+        f"memory takes at most {waits:.2f} of the slowest SM's time"
+    )
+
+
+def shown(counted: Counted | None) -> str:
+    figured = list(each_figure())
+    tables = [useful_table(counted)] if counted else []
+    return "\n\n".join([*tables, plan_table(figured), f"{summary(figured)}\n{LEGEND}"])

@@ -1,0 +1,94 @@
+"""The rows of matrix products: balance and traffic of plans that a hand can count, and what the emulator says of them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from ops.rooms import ROOT, Placed, Room, build
+from roofline.balance import fits, least_payload
+from roofline.cards import delivered
+from roofline.count import SECTOR, Counted, summed
+from roofline.plans import KINDS, figures, least_bytes, planned
+from roofline.products import FEW, product_rooms, useful_at
+
+LIBRARY = os.environ.get("OPSWAP_EMULATED_LIBRARY", "")
+needs_emulator = pytest.mark.skipif(
+    not LIBRARY, reason="OPSWAP_EMULATED_LIBRARY names no library; npm test builds one"
+)
+BF16, FP8 = KINDS
+ALL_OF_IT = 1 << 40  # bytes of an L2 that forgets nothing
+
+
+def test_five_whole_tasks_on_two_parts_are_three_on_one() -> None:
+    assert least_payload([(5, 10)], 2, 1, cut=False) == 3 * 11
+
+
+def test_a_task_that_is_cut_pays_the_fixed_cost_twice() -> None:
+    """Five tasks of 10 are 50, and six pieces cost 1 each: 28 for either part."""
+    assert least_payload([(5, 10)], 2, 1, cut=True) == 28
+    assert not fits([(5, 10)], 2, 1, 27, cut=True)
+
+
+def test_a_task_is_cut_over_as_many_parts_as_it_takes() -> None:
+    assert least_payload([(1, 90)], 10, 1, cut=True) == 10
+    assert least_payload([(1, 90)], 10, 1, cut=False) == 91
+
+
+def test_runs_of_other_sizes_follow_each_other() -> None:
+    """3, 3 and 7 with a fixed cost of 1: 4 + 4 and 8."""
+    assert least_payload([(2, 3), (1, 7)], 2, 1, cut=False) == 8
+    assert least_payload([(0, 5), (2, 3)], 1, 0, cut=False) == 6
+
+
+def test_memory_gives_an_sm_what_the_issue_counts_with() -> None:
+    assert [round(delivered(name), 1) for name in ("H100", "H200", "H20")] == [14.5, 20.7, 25.9]
+
+
+def test_one_tile_moves_its_operands_once() -> None:
+    plan = planned(BF16, 1, 128, 64, 132, ALL_OF_IT)
+    assert (plan.tiles, plan.steps, plan.asked) == (1, 1, (128 + 1) * 128)
+    assert plan.missed == plan.asked
+
+
+def test_a_cache_that_holds_all_asks_memory_for_each_byte_once() -> None:
+    plan = planned(BF16, 4096, 7168, 2048, 132, ALL_OF_IT)
+    assert plan.missed == (4096 + 7168) * 2048 * 2
+    assert plan.asked == plan.tiles // (plan.down * plan.across) * 2048 * 2 * (plan.across * 4096 + plan.down * 7168)
+
+
+def test_a_cache_that_holds_nothing_asks_memory_for_every_step() -> None:
+    plan = planned(BF16, 300, 700, 256, 132, 0)
+    assert plan.missed == plan.asked
+
+
+def test_scales_of_tokens_move_with_them() -> None:
+    plan = planned(FP8, 8, 128, 256, 132, ALL_OF_IT)
+    assert plan.missed == 8 * (256 + 2 * 4) + 128 * 256
+    assert least_bytes(FP8, 8, 128, 256) == plan.missed + 8 * 128 * 2
+
+
+def test_with_whole_tiles_no_card_could_be_faster() -> None:
+    for card in ("H20", "H100", "H200"):
+        found = figures(BF16, 4096, 7168, 2048, card)
+        assert found.whole <= 1
+        assert 1 <= found.time <= found.cut
+
+
+@needs_emulator
+def test_the_plan_asks_for_what_the_emulator_counts() -> None:
+    """Rows that a tile has and the product has not are not asked for."""
+    room, case = Room(ROOT / "kernels/linear"), {"M": 130, "N": 300, "K": 136, "none": ["bias"]}
+    types = next(t for t in room.type_choices() if set(t.values()) == {"bfloat16"})
+    launches = Counted(Path(LIBRARY)).launches(room, Placed(room, case, build(room, case, types)).values)
+    assert not isinstance(launches, str), launches
+    plan = planned(BF16, 130, 300, 136, 132, ALL_OF_IT)
+    assert summed(launches, "load_sectors") * SECTOR == pytest.approx(plan.asked, rel=0.1)
+
+
+@needs_emulator
+@pytest.mark.parametrize("room", product_rooms(), ids=lambda room: room.name)
+def test_few_rows_leave_nothing_of_the_tensor_cores_unused(room: Room) -> None:
+    found = [useful_at(room, Counted(Path(LIBRARY)), m) for m in FEW]
+    assert found == [1 / 8, 1, 1, 1, 1]
