@@ -8,6 +8,7 @@ from typing import Any
 from ops.rooms import Placed, Room, build, kernel_rooms
 from roofline.cards import DEVICES
 from roofline.count import Counted, summed
+from roofline.error import BETWEEN, MODES, errors, has_codes
 from roofline.plans import KINDS, Figures, Kind, figures
 
 PRODUCTS = "products"
@@ -65,6 +66,13 @@ def useful_table(counted: Counted) -> str:
     return lined(rows)
 
 
+def error_table(counted: Counted) -> str:
+    rows = [["1 - 2<x,y>/(x.x + y.y)", *(f"{mode}, {fill}" for mode in MODES for fill in BETWEEN)]]
+    for room in filter(has_codes, product_rooms()):
+        rows.append([room.name, *(f"{error:.1e}" for error in errors(room, counted).values())])
+    return lined(rows)
+
+
 def each_figure() -> Iterator[tuple[Kind, int, int, int, dict[str, Figures]]]:
     for kind in KINDS:
         for n, k in (shape for shapes in DENSE.values() for shape in shapes):
@@ -118,5 +126,5 @@ def summary(figured: list[tuple[Kind, int, int, int, dict[str, Figures]]]) -> st
 
 def shown(counted: Counted | None) -> str:
     figured = list(each_figure())
-    tables = [useful_table(counted)] if counted else []
+    tables = [useful_table(counted), error_table(counted)] if counted else []
     return "\n\n".join([*tables, plan_table(figured), f"{summary(figured)}\n{LEGEND}"])
