@@ -1,5 +1,5 @@
-// What plans of matrix products (common/device/product_plan.h) come to, for test/roofline/plans.py: the plan itself, and
-// what its tiles ask L2 and memory for.
+// What plans of matrix products (common/device/product_plan.h) come to, for test/roofline/plans.py: the plan itself,
+// and what its tiles ask L2 and memory for.
 #include <algorithm>
 #include <list>
 #include <unordered_map>
@@ -84,7 +84,8 @@ extern "C" void opswap_plan_of(int64_t m, int64_t n, int64_t row_bytes, int64_t 
   const int64_t loaded = std::min<int64_t>(first, tile.rows) + std::min<int64_t>(second, tile.columns);
   const int64_t step = product::cycles(tile, loaded, 1, 1, 1, 1) - product::kFillCycles;
   const Moved bytes = moved(plan, {m, n, row_bytes, token_step_bytes}, l2_bytes);
-  const int64_t all[] = {tile.rows, tile.columns, tile.swap,     plan.down, plan.across,          plan.band,   plan.steps,
-                         plan.split, plan.clusters, step, product::kFillCycles, bytes.asked, bytes.missed};
+  const int64_t all[] = {tile.rows,   tile.columns, tile.swap,     plan.down, plan.across,          plan.band,
+                         plan.steps,  plan.split,   plan.clusters, step,      product::kFillCycles, bytes.asked,
+                         bytes.missed};
   std::copy(std::begin(all), std::end(all), found);
 }

@@ -23,7 +23,7 @@ def test_the_measure_of_equal_and_of_scaled_rows() -> None:
 
 
 @pytest.mark.skipif(not LIBRARY, reason="OPSWAP_EMULATED_LIBRARY names no library; npm test builds one")
-@pytest.mark.parametrize("room", filter(has_codes, product_rooms()), ids=lambda room: room.name)
+@pytest.mark.parametrize("room", list(filter(has_codes, product_rooms())), ids=lambda room: room.name)
 def test_sums_of_7168_are_near_float64(room: Room) -> None:
     found = errors(room, Counted(Path(LIBRARY)))
     assert all(error < MODES[mode] for (mode, _), error in found.items()), found

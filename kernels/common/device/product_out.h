@@ -127,7 +127,7 @@ OPSWAP_DEVICE void write_turned(Memory &s, const float (&d)[Memory::kHeld], cons
   __syncwarp();  // the tile before has been read
 #pragma unroll
   for (int piece = 0; piece < kPieces; ++piece) {
-    if ((piece & (split - 1)) != rank) continue;
+    if (piece % split != rank) continue;
     if (split > 1)
       put_piece<Memory, T>(s.out[warp], sum_of_parts(s, piece, split, thread).at, own++, lane);
     else

@@ -40,6 +40,10 @@ constexpr int64_t kL2Bytes = 5120 / 132;
 // Until a block's first stage has come: 700 ns of memory at 1.75 GHz. Once more where a cluster puts its sums together.
 // Assumed, until a card says otherwise.
 constexpr int64_t kFillCycles = 1225;
+// Of L2, what stays there until it is read again: each half of H100's 50 MB keeps its own copies, and some streams
+// through.
+constexpr int64_t kL2Keeps = 20 << 20;
+constexpr int kGpcSms = 16;
 constexpr int kSwapMost = 64;   // tokens up to which half of 128 rows would be padding
 constexpr int kMostSplit = 8;   // blocks of a cluster that every card takes
 constexpr int kLeastSteps = 4;  // of a block, where K is split
@@ -55,13 +59,26 @@ constexpr int64_t cycles(const ProductTile &t, int64_t loaded, int64_t tiles, in
   return up(tiles * split, sms) * (up(steps, split) * step + kFillCycles) + (split > 1 ? kFillCycles : 0);
 }
 
-// The band for which as many tiles as run at once read the fewest rows of both operands.
-constexpr int band_of(const ProductTile &t, int down, int64_t at_once) {
+// Blocks of a cluster share a GPC, which has 16 SMs or 18 on H100.
+constexpr int64_t clusters_at_once(int64_t sms, int64_t split) {
+  const int64_t found = sms / kGpcSms * (kGpcSms / split) + sms % kGpcSms / split;
+  return found > 1 ? found : 1;
+}
+
+// The band for which the whole product asks memory for the fewest rows of both operands; of equal ones that which
+// `at_once` tiles side by side read the fewest rows for. They ask for each of their rows once, and what is read again
+// by later ones is still in L2 where it is little enough.
+constexpr int band_of(const ProductTile &t, int down, int across, int64_t row_bytes, int64_t at_once) {
+  const int64_t first = int64_t(down) * t.rows, second = int64_t(across) * t.columns;
   int best = 1;
-  int64_t least = INT64_MAX;
+  int64_t least = INT64_MAX, least_at_once = INT64_MAX;
   for (int band = 1; band <= down && band <= at_once; ++band) {
-    const int64_t read = band * t.rows + up(at_once, band) * t.columns;
-    if (read < least) least = read, best = band;
+    const int64_t rows = int64_t(band) * t.rows, columns = up(at_once, band) * t.columns;
+    const int64_t times = rows * row_bytes <= kL2Keeps ? 1 : up(int64_t(band) * across, at_once);
+    const int64_t bands = (rows + second) * row_bytes <= kL2Keeps ? 1 : up(down, band);
+    const int64_t read = first * times + second * bands;
+    if (read > least || (read == least && rows + columns >= least_at_once)) continue;
+    least = read, least_at_once = rows + columns, best = band;
   }
   return best;
 }
@@ -81,13 +98,15 @@ constexpr ProductPlan plan_product(int64_t m, int64_t n, int64_t row_bytes, int6
     const int64_t first = t.swap ? n : m, second = t.swap ? m : n;
     const int64_t loaded = (first < t.rows ? first : t.rows) + (second < t.columns ? second : t.columns);
     const int64_t down = up(first, t.rows), across = up(second, t.columns), tiles = down * across;
-    for (int split = 1; split <= kMostSplit; split *= 2) {
-      if (split > 1 && (!t.swap || tiles * split > sms || steps < kLeastSteps * split)) break;
+    for (int split = 1; split <= kMostSplit; ++split) {
+      const int64_t most = clusters_at_once(sms, split);
+      if (split > 1 && (!t.swap || tiles > most || steps < kLeastSteps * split)) break;
       const int64_t taken = cycles(t, loaded, tiles, steps, split, sms);
       if (taken >= least) continue;
-      const int64_t most = sms / split > 1 ? sms / split : 1, clusters = tiles < most ? tiles : most;
+      const int64_t clusters = tiles < most ? tiles : most;
       least = taken;
-      best = {i, int(down), int(across), band_of(t, int(down), clusters), int(steps), split, int(clusters)};
+      best = {i,          int(down), int(across),  band_of(t, int(down), int(across), row_bytes, clusters),
+              int(steps), split,     int(clusters)};
     }
   }
   return best;
