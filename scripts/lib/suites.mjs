@@ -10,7 +10,7 @@ import { ensureEnv } from "./envs.mjs";
 import { ensureModel } from "./model.mjs";
 import { runModule } from "./modules.mjs";
 import { PACKAGES } from "./package/suite.mjs";
-import { buildDir, pythonDir, root } from "./paths.mjs";
+import { buildDir, nativeDir, pythonDir, root } from "./paths.mjs";
 import { engineObstacle } from "./python.mjs";
 import { pythonTests } from "./python-tests.mjs";
 import { total } from "./results.mjs";
@@ -60,7 +60,9 @@ function cmakeSuite(name, source, options, parallel) {
 
 /** @param {Workshop} workshop */
 function nativeOptions({ tools }) {
-  return [`OPSWAP_PYTHON=${join(tools, "bin/python")}`, `OPSWAP_PYTHONPATH=${pythonDir}`];
+  const library = join(nativeDir, "libopswap.so");
+  const python = join(tools, "bin/python");
+  return [`OPSWAP_PYTHON=${python}`, `OPSWAP_PYTHONPATH=${pythonDir}`, `OPSWAP_LIBRARY=${library}`];
 }
 
 /** Gates on the compiled CUDA kernels. @type {Suite} */
