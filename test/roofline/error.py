@@ -6,14 +6,15 @@ import os
 from typing import Any
 
 import numpy as np
-from ops.rooms import Placed, Room, build
+from ops.rooms import Room
+from roofline.cases import as_built, case_of, run
 from roofline.count import Counted
 
 #: How FP8 products are summed, and the most that the difference may be.
 MODES = {"hopper": 1e-3, "float": 1e-6}
 #: Inputs of both signs, whose sums stay small, and of one, whose sums lose what is added last.
 BETWEEN = ("both signs", "one sign")
-CASE = {"M": 8, "N": 128, "K": 7168, "none": ["bias"]}
+ROWS, FEATURES, K = 8, 128, 7168
 #: Finer than bf16, whose rounding of the result alone is 1e-6.
 OUT = ("float32", "float16")
 
@@ -22,10 +23,6 @@ def difference(x: np.ndarray, y: np.ndarray) -> float:
     """DeepGEMM's measure."""
     x, y = x.astype(np.float64), y.astype(np.float64)
     return float(1 - 2 * (x * y).sum() / ((x * x).sum() + (y * y).sum()))
-
-
-def has_codes(room: Room) -> bool:
-    return any("float8_e4m3fn" in dtypes for dtypes in room.spec["types"].values())
 
 
 def _types(room: Room) -> list[dict[str, str]]:
@@ -53,14 +50,9 @@ def errors(room: Room, counted: Counted) -> dict[tuple[str, str], float]:
 
 
 def _error(room: Room, counted: Counted, fill: str) -> float:
-    why = "no dtypes with a fine out"
-    for types in _types(room):
-        values = build(room, CASE, types)
-        values = _one_sign(values) if fill == "one sign" else values
-        placed = Placed(room, CASE, values)
-        ran = counted.launches(room, placed.values)
-        if not isinstance(ran, str):
-            ((name, expected),) = room.module.ref(**values).items()
-            return difference(placed.values[name], expected)
-        why = ran
-    raise ValueError(f"{room.name} has not run: {why}")
+    changed = _one_sign if fill == "one sign" else as_built
+    ran = run(room, counted, case_of(room, ROWS, FEATURES, K), _types(room), changed)
+    if isinstance(ran, str):
+        raise ValueError(f"{room.name} has not run: {ran}")
+    ((name, expected),) = ran.expected.items()
+    return difference(ran.values[name], expected)

@@ -1,19 +1,17 @@
-"""The rows of matrix products: `npm run roofline -- products`. From plans and the emulator; nothing here is measured."""
+"""The rows of matrix products, `npm run roofline -- products`: from plans and the emulator; nothing is measured."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
-from ops.rooms import Placed, Room, build, kernel_rooms
+from ops.rooms import Room
 from roofline.cards import DEVICES
+from roofline.cases import case_of, has_codes, product_rooms, run
 from roofline.count import Counted, summed
-from roofline.error import BETWEEN, MODES, errors, has_codes
+from roofline.error import BETWEEN, MODES, errors
 from roofline.plans import KINDS, Figures, Kind, figures
 
 PRODUCTS = "products"
-#: What a room's kernels include where they multiply on the tensor cores.
-SHARED = "common/device/product_"
 #: N and K of weights: DeepSeek-V3's, those of its successor, and Qwen3-235B's.
 DENSE = {
     "DeepSeek-V3": [(2112, 7168), (576, 7168), (24576, 1536), (32768, 512), (7168, 16384), (4096, 7168), (7168, 2048)],
@@ -26,16 +24,6 @@ FEW = (1, 8, 16, 32, 64)
 MOST_IMBALANCE, MOST_TRAFFIC = 1.05, 1.1
 
 
-def product_rooms() -> list[Room]:
-    """Rooms whose kernels multiply matrices by the shared planner and ring."""
-    return [room for room in kernel_rooms() if any(SHARED in p.read_text() for p in sources(room))]
-
-
-def sources(room: Room) -> Iterator[Any]:
-    for pattern in ("*.cu", "*.h"):
-        yield from sorted(room.path.rglob(pattern))
-
-
 def useful(launches: list[dict]) -> float:
     """Of what the tensor cores multiply, the share that is no padding."""
     rows = summed(launches, "wgmma_useful_rows") / max(1, summed(launches, "wgmma_rows"))
@@ -43,14 +31,9 @@ def useful(launches: list[dict]) -> float:
 
 
 def useful_at(room: Room, counted: Counted, m: int) -> float | str:
-    """On the emulator, with `m` rows; the dtypes are the first that the kernels take."""
-    case, why = {"M": m, "N": 128, "K": 256}, "no dtypes that its kernels take"
-    for types in room.type_choices():
-        found = counted.launches(room, Placed(room, case, build(room, case, types)).values)
-        if not isinstance(found, str):
-            return useful(found)
-        why = found
-    return why
+    """On the emulator, with `m` rows of each group; the dtypes are the first that the kernels take."""
+    ran = run(room, counted, case_of(room, m, 128, 256), room.type_choices())
+    return ran if isinstance(ran, str) else useful(ran.launches)
 
 
 def lined(rows: list[list[str]]) -> str:
@@ -87,12 +70,12 @@ def _tile(of: Figures) -> str:
 
 HEAD = ("of", "N x K", "M", "whole", "cut", "cut, memory", "L2", "memory", "memory's time", "tiles")
 LEGEND = f"""\
-{"/".join(DEVICES)}. Clocks of the slowest SM over the least that it can have, by bisection, with the fixed cost of each task:
-`whole` with tiles whole, `cut` with tiles cut anywhere along K, `cut, memory` where neither ends before memory has moved
-the least bytes. Bytes over the least: `L2` what blocks ask L2 for, `memory` what L2 asks memory for, if all blocks go at one
-pace and L2 keeps what was used last, half of its size. memory's time: of the slowest SM's, what memory takes for its
-bytes. tiles: of the last card; swap: its rows are weights; /n: K split over n blocks. Computed from the plan; nothing is
-measured."""
+{"/".join(DEVICES)}. Clocks of the slowest SM over the least that it can have, by bisection, with the fixed cost of each
+task: `whole` with tiles whole, `cut` with tiles cut anywhere along K, `cut, memory` where neither ends before memory
+has moved the least bytes. Bytes over the least: `L2` what blocks ask L2 for, `memory` what L2 asks memory for, if all
+blocks go at one pace and L2 keeps what was used last, half of its size. memory's time: of the slowest SM's, what memory
+takes for its bytes. tiles: of the last card; swap: its rows are weights; /n: K split over n blocks. Computed from the
+plan; nothing is measured."""
 
 
 def plan_table(figured: list[tuple[Kind, int, int, int, dict[str, Figures]]]) -> str:
@@ -119,8 +102,8 @@ def summary(figured: list[tuple[Kind, int, int, int, dict[str, Figures]]]) -> st
     waits = max((f.memory_share for f in more), default=0.0)
     imbalance = ", ".join(f"{name} {count}" for name, count in above.items())
     return (
-        f"of {len(every)} plans above {MOST_IMBALANCE}: {imbalance}; memory above {MOST_TRAFFIC}: {len(more)}, for which "
-        f"memory takes at most {waits:.2f} of the slowest SM's time"
+        f"of {len(every)} plans above {MOST_IMBALANCE}: {imbalance}; memory above {MOST_TRAFFIC}: {len(more)}, "
+        f"for which memory takes at most {waits:.2f} of the slowest SM's time"
     )
 
 

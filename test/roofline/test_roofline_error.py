@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ops.rooms import Room
+from roofline.cases import has_codes, product_rooms
 from roofline.count import Counted
-from roofline.error import MODES, difference, errors, has_codes
-from roofline.products import product_rooms
+from roofline.error import MODES, difference, errors
 
 LIBRARY = os.environ.get("OPSWAP_EMULATED_LIBRARY", "")
 

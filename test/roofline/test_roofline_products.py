@@ -1,4 +1,4 @@
-"""The rows of matrix products: balance and traffic of plans that a hand can count, and what the emulator says of them."""
+"""The rows of matrix products: balance and traffic that a hand can count, and what the emulator says of them."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ import os
 from pathlib import Path
 
 import pytest
-from ops.rooms import ROOT, Placed, Room, build
+from ops.rooms import ROOT, Room
 from roofline.balance import fits, least_payload
 from roofline.cards import delivered
+from roofline.cases import product_rooms, run
 from roofline.count import SECTOR, Counted, summed
 from roofline.plans import KINDS, figures, least_bytes, planned
-from roofline.products import FEW, product_rooms, useful_at
+from roofline.products import FEW, useful_at
 
 LIBRARY = os.environ.get("OPSWAP_EMULATED_LIBRARY", "")
-needs_emulator = pytest.mark.skipif(
-    not LIBRARY, reason="OPSWAP_EMULATED_LIBRARY names no library; npm test builds one"
-)
+needs_emulator = pytest.mark.skipif(not LIBRARY, reason="OPSWAP_EMULATED_LIBRARY names no library; npm test builds one")
 BF16, FP8 = KINDS
 ALL_OF_IT = 1 << 40  # bytes of an L2 that forgets nothing
 
@@ -80,11 +79,10 @@ def test_with_whole_tiles_no_card_could_be_faster() -> None:
 def test_the_plan_asks_for_what_the_emulator_counts() -> None:
     """Rows that a tile has and the product has not are not asked for."""
     room, case = Room(ROOT / "kernels/linear"), {"M": 130, "N": 300, "K": 136, "none": ["bias"]}
-    types = next(t for t in room.type_choices() if set(t.values()) == {"bfloat16"})
-    launches = Counted(Path(LIBRARY)).launches(room, Placed(room, case, build(room, case, types)).values)
-    assert not isinstance(launches, str), launches
+    ran = run(room, Counted(Path(LIBRARY)), case, [{"scalar": "bfloat16", "weight": "bfloat16"}])
+    assert not isinstance(ran, str), ran
     plan = planned(BF16, 130, 300, 136, 132, ALL_OF_IT)
-    assert summed(launches, "load_sectors") * SECTOR == pytest.approx(plan.asked, rel=0.1)
+    assert summed(ran.launches, "load_sectors") * SECTOR == pytest.approx(plan.asked, rel=0.1)
 
 
 @needs_emulator
@@ -92,3 +90,15 @@ def test_the_plan_asks_for_what_the_emulator_counts() -> None:
 def test_few_rows_leave_nothing_of_the_tensor_cores_unused(room: Room) -> None:
     found = [useful_at(room, Counted(Path(LIBRARY)), m) for m in FEW]
     assert found == [1 / 8, 1, 1, 1, 1]
+
+
+@needs_emulator
+@pytest.mark.parametrize("room", product_rooms(), ids=lambda room: room.name)
+def test_no_case_of_a_product_has_bank_conflicts(room: Room) -> None:
+    counted, conflicts, ran = Counted(Path(LIBRARY)), {}, 0
+    for number, case in enumerate(room.spec["cases"]):
+        found = run(room, counted, case, room.type_choices())
+        if not isinstance(found, str):
+            ran, conflicts[number] = ran + 1, summed(found.launches, "bank_conflicts")
+    assert ran > len(room.spec["cases"]) / 2
+    assert {number: count for number, count in conflicts.items() if count} == {}

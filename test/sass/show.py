@@ -34,9 +34,10 @@ group under way. BAR, SYNCS: named barriers, mbarrier operations. overlapped, al
 if all warpgroups overlap, if one fills another's gaps, if nothing overlaps. It brackets and compares, it does not
 predict: latency of memory and barriers, clocks, caches and launches are not in it."""
 LEGEND_WEIGHTS = f"""\
-Loops whose products have at most {weights.NARROW} columns: their rows are weights, their columns tokens. clocks: of a pass, of the
-tensor cores or of what is busier, all warpgroups together. bytes: of weights that it takes, and then for each clock and SM;
-{"/".join(DEVICES)}: that over what the card's memory delivers. Below 1 the loop is slower than memory."""
+Loops whose products have at most {weights.NARROW} columns: their rows are weights, their columns tokens. clocks: of a
+pass, of the tensor cores or of what is busier, all warpgroups together. bytes: of weights that it takes, and then for
+each clock and SM; {"/".join(DEVICES)}: that over what the card's memory delivers. Below 1 the loop is slower than
+memory."""
 
 
 def lined(rows: list[list[str]]) -> str:

@@ -20,7 +20,7 @@ SHARED = "R24, gdesc[UR12], R24, UP0"
 
 
 def test_shared_memory_bounds_a_narrow_loop() -> None:
-    """64 rows of 32 bytes of weights and 8 of tokens are 18 clocks at 128 bytes; two warpgroups take 4096 bytes in 36."""
+    """64 rows of 32 bytes and 8 more are 18 clocks at 128 bytes; two warpgroups take 4096 bytes in 36."""
     (one,) = weights.taken(loop("QGMMA.64x8x32.F32.E4M3.E4M3", SHARED, 4))
     assert (one.bytes, one.clocks) == (4096, 36)
     assert one.over()["H100"] == pytest.approx(4096 / 36 / delivered("H100"))

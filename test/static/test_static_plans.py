@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif("this build has no CUDA kernels" in STATUS, reas
 HEAD = """
 #include "common/device/product_plan.h"
 using namespace opswap;
-constexpr bool is(const ProductPlan &p, int rows, int columns, int down, int across, int band, int split, int clusters) {
+constexpr bool is(ProductPlan p, int rows, int columns, int down, int across, int band, int split, int clusters) {
   return kProductTiles[p.tile].rows == rows && kProductTiles[p.tile].columns == columns && p.down == down &&
          p.across == across && p.band == band && p.split == split && p.clusters == clusters;
 }
