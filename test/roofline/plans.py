@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import ctypes
-import os
-import subprocess
-import tempfile
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 
-from ops.rooms import ROOT
 from roofline.balance import least_payload
 from roofline.cards import DEVICES, delivered
+from roofline.library import compiled
 
-SOURCE = Path(__file__).with_name("plans.cpp")
 STEP = 128  # bytes of K of a stage
 #: Each half of Hopper's L2 keeps its own copy of what SMs of both halves read.
 L2_COPIES = 2
@@ -68,19 +62,10 @@ class Planned:
         return least_payload([(self.tiles, self.steps * self.step_clocks)], sms, self.fixed_clocks, cut)
 
 
-@cache
-def _library() -> ctypes.CDLL:
-    with tempfile.TemporaryDirectory(prefix="opswap-plans-") as folder:
-        built = Path(folder) / "plans.so"
-        flags = ["-std=c++20", "-O2", "-shared", "-fPIC", f"-I{ROOT / 'kernels'}"]
-        subprocess.run([os.environ.get("CXX", "g++"), *flags, str(SOURCE), "-o", str(built)], check=True)
-        return ctypes.CDLL(str(built))
-
-
 def planned(kind: Kind, m: int, n: int, k: int, sms: int, l2_bytes: int) -> Planned:
     numbers = (m, n, k * kind.bytes, kind.token_step_bytes, sms, kind.widest, l2_bytes)
     found = (ctypes.c_int64 * len(Planned.__dataclass_fields__))()
-    _library().opswap_plan_of(*map(ctypes.c_int64, numbers), found)
+    compiled("plans.cpp").opswap_plan_of(*map(ctypes.c_int64, numbers), found)
     return Planned(*found)
 
 

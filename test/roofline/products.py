@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from ops.rooms import Room
+from roofline import groups
 from roofline.cards import DEVICES
 from roofline.cases import case_of, has_codes, product_rooms, run
 from roofline.count import Counted, summed
@@ -74,8 +75,8 @@ LEGEND = f"""\
 task: `whole` with tiles whole, `cut` with tiles cut anywhere along K, `cut, memory` where neither ends before memory
 has moved the least bytes. Bytes over the least: `L2` what blocks ask L2 for, `memory` what L2 asks memory for, if all
 blocks go at one pace and L2 keeps what was used last, half of its size. memory's time: of the slowest SM's, what memory
-takes for its bytes. tiles: of the last card; swap: its rows are weights; /n: K split over n blocks. Computed from the
-plan; nothing is measured."""
+takes for its bytes. tiles: of the last card, of groups on each; swap: its rows are weights; /n: K split over n blocks.
+Rows of groups are uneven, by 0.7 to 1.3. Computed from the plan; nothing is measured."""
 
 
 def plan_table(figured: list[tuple[Kind, int, int, int, dict[str, Figures]]]) -> str:
@@ -87,6 +88,22 @@ def plan_table(figured: list[tuple[Kind, int, int, int, dict[str, Figures]]]) ->
         ratios = [of(cards, lambda f: f.whole), of(cards, lambda f: f.cut), of(cards, lambda f: f.time)]
         bytes_ = [of(cards, lambda f: f.asked), of(cards, lambda f: f.memory), of(cards, lambda f: f.memory_share)]
         rows.append([kind.name, f"{n} x {k}", str(m), *ratios, *bytes_, _tile(list(cards.values())[-1])])
+    return lined(rows)
+
+
+GROUP_HEAD = ("of", "groups x rows", "N x K", "whole", "cut", "tiles")
+
+
+def group_table(cases: list[groups.Case]) -> str:
+    rows = [list(GROUP_HEAD)]
+    for case in cases:
+        on = {card: (plan, DEVICES[card]["sms"]) for card, plan in case.plans.items()}
+        ratios = (
+            "/".join(f"{p.slowest(sms) / p.least(sms, cut):.2f}" for p, sms in on.values()) for cut in (False, True)
+        )
+        tiles = "/".join(f"{p.rows}x{p.columns}{' swap' * p.swap}" for p in case.plans.values())
+        of = f"{case.kind}, {case.elements}"
+        rows.append([of, f"{case.groups} x {case.rows}", f"{case.n} x {case.k}", *ratios, tiles])
     return lined(rows)
 
 
@@ -110,4 +127,5 @@ def summary(figured: list[tuple[Kind, int, int, int, dict[str, Figures]]]) -> st
 def shown(counted: Counted | None) -> str:
     figured = list(each_figure())
     tables = [useful_table(counted), error_table(counted)] if counted else []
-    return "\n\n".join([*tables, plan_table(figured), f"{summary(figured)}\n{LEGEND}"])
+    tables += [plan_table(figured), group_table(list(groups.each_case()))]
+    return "\n\n".join([*tables, f"{summary(figured)}\n{LEGEND}"])

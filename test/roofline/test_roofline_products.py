@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from ops.rooms import ROOT, Room
+from roofline import groups
 from roofline.balance import fits, least_payload
-from roofline.cards import delivered
+from roofline.cards import DEVICES, delivered
 from roofline.cases import product_rooms, run
 from roofline.count import SECTOR, Counted, summed
 from roofline.plans import KINDS, figures, least_bytes, planned
-from roofline.products import FEW, useful_at
+from roofline.products import FEW, MOST_IMBALANCE, useful_at
 
 LIBRARY = os.environ.get("OPSWAP_EMULATED_LIBRARY", "")
 needs_emulator = pytest.mark.skipif(not LIBRARY, reason="OPSWAP_EMULATED_LIBRARY names no library; npm test builds one")
@@ -102,3 +105,30 @@ def test_no_case_of_a_product_has_bank_conflicts(room: Room) -> None:
             ran, conflicts[number] = ran + 1, summed(found.launches, "bank_conflicts")
     assert ran > len(room.spec["cases"]) / 2
     assert {number: count for number, count in conflicts.items() if count} == {}
+
+
+def test_cards_of_plans_are_those_of_the_figures() -> None:
+    header = (ROOT / "kernels/common/device/product_card.h").read_text()
+    found = re.findall(r'\{"(\w+)", (\d+), (\d+), (\d+), \d+\}', header)
+    assert [name for name, *_ in found] == list(DEVICES)
+    for name, sms, memory, l2 in found:
+        assert (int(sms), int(l2)) == (DEVICES[name]["sms"], DEVICES[name]["l2_mb"])
+        assert int(memory) / 100 == pytest.approx(delivered(name), abs=0.01)
+
+
+def test_whole_tiles_of_groups_are_spread_as_evenly_as_they_can_be() -> None:
+    over = [
+        plan.slowest(DEVICES[card]["sms"]) / plan.least(DEVICES[card]["sms"], cut=False)
+        for case in groups.each_case()
+        for card, plan in case.plans.items()
+    ]
+    assert len(over) == 3 * 2 * 4 * 6
+    assert max(over) <= MOST_IMBALANCE
+
+
+def test_shares_of_grouped_tiles_are_near_what_cutting_anywhere_gives() -> None:
+    """Six groups of about 20 rows are 2 waves of tiles on an H100, and the last one to two are cut."""
+    plan = groups.planned("H100", np.full(6, 20), 6144, 7168, 2)
+    assert plan.whole < plan.tiles
+    assert plan.slowest(132) < 0.8 * plan.least(132, cut=False)
+    assert plan.slowest(132) < MOST_IMBALANCE * plan.least(132, cut=True)
