@@ -246,6 +246,7 @@ def gemm_fp8_block128(
     weight_scale: torch.Tensor,
     bias: torch.Tensor | None,
     mn_major: bool = False,
+    batch_invariant: bool = False,
 ) -> None:
     """out = (input * input_scale) @ (weight * weight_scale)^T + bias: FP8 weights with a scale per 128 x 128, input in
     FP8 with a scale per 128 columns or in 16 bits; sums in float32."""
@@ -257,6 +258,7 @@ def gemm_fp8_block128(
         weight_scale,
         bias,
         mn_major,
+        batch_invariant,
     )
 
 
@@ -448,6 +450,7 @@ def linear(
     input: torch.Tensor,
     weight: torch.Tensor,
     bias: torch.Tensor | None,
+    batch_invariant: bool = False,
 ) -> None:
     """out = input @ weight^T + bias, accumulated in float32."""
     torch.ops.opswap.linear(
@@ -455,6 +458,7 @@ def linear(
         input,
         weight,
         bias,
+        batch_invariant,
     )
 
 

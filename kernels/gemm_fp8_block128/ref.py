@@ -29,7 +29,7 @@ def spread(scale, rows, columns, shape):
     return whole[: shape[0], : shape[1]]
 
 
-def ref(out, input, input_scale, weight, weight_scale, bias, mn_major):
+def ref(out, input, input_scale, weight, weight_scale, bias, mn_major, batch_invariant):
     x, w = input.astype(np.float64), weight.astype(np.float64)
     if input_scale is not None:
         x = x * spread(input_scale.T if mn_major else input_scale, 1, BLOCK, x.shape)

@@ -258,6 +258,8 @@ export interface GemmFp8Block128Args {
   bias: TensorLike | null;
   /** true: input_scale is [ceil(K/128), M], as quantize_fp8 writes it for TMA */
   mn_major?: boolean;
+  /** true: a row of out has the same bits at every M and in every place */
+  batch_invariant?: boolean;
 }
 
 /**
@@ -449,6 +451,8 @@ export interface LinearArgs {
   weight: TensorLike;
   /** [N] float32 | bfloat16 | float16: added to every row */
   bias: TensorLike | null;
+  /** true: a row of out has the same bits at every M and in every place */
+  batch_invariant?: boolean;
 }
 
 /**
@@ -940,7 +944,7 @@ export const opFacts: { readonly [K in OpName]: OpFact } = {
   fused_add_rms_norm_quant_fp8: { version: 1, hash: "7291c82053494a75", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "scale", "kind": "tensor", "writes": true, "reads": "static_scale"}, {"name": "input", "kind": "tensor"}, {"name": "residual", "kind": "tensor", "writes": true, "reads": true}, {"name": "weight", "kind": "tensor"}, {"name": "epsilon", "kind": "float", "default": 1e-06}, {"name": "group_size", "kind": "int", "default": 0}, {"name": "static_scale", "kind": "bool", "default": false}, {"name": "mn_major", "kind": "bool", "default": false}] },
   gelu: { version: 1, hash: "d845f5292b7c0c5f", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}, {"name": "tanh", "kind": "bool", "default": false}] },
   gelu_tanh_and_mul: { version: 1, hash: "2976c5b8e1a88a59", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}] },
-  gemm_fp8_block128: { version: 1, hash: "8b82d3b710f0b7d0", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}, {"name": "input_scale", "kind": "tensor", "optional": true}, {"name": "weight", "kind": "tensor"}, {"name": "weight_scale", "kind": "tensor"}, {"name": "bias", "kind": "tensor", "optional": true}, {"name": "mn_major", "kind": "bool", "default": false}] },
+  gemm_fp8_block128: { version: 2, hash: "dcd9803a3f08953e", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}, {"name": "input_scale", "kind": "tensor", "optional": true}, {"name": "weight", "kind": "tensor"}, {"name": "weight_scale", "kind": "tensor"}, {"name": "bias", "kind": "tensor", "optional": true}, {"name": "mn_major", "kind": "bool", "default": false}, {"name": "batch_invariant", "kind": "bool", "default": false}] },
   greedy_sample: { version: 1, hash: "fb544cd8a09e7f50", args: [{"name": "token_ids", "kind": "tensor", "writes": true}, {"name": "logits", "kind": "tensor"}] },
   grouped_gemm_bf16: { version: 1, hash: "2ad7ffd8f258e85c", args: [{"name": "out", "kind": "tensor", "writes": true, "reads": true}, {"name": "input", "kind": "tensor"}, {"name": "weight", "kind": "tensor"}, {"name": "expert_first_row", "kind": "tensor", "optional": true}, {"name": "masked_m", "kind": "tensor", "optional": true}, {"name": "row_indices", "kind": "tensor", "optional": true}, {"name": "plan", "kind": "tensor", "optional": true}, {"name": "batch_invariant", "kind": "bool", "default": false}] },
   grouped_gemm_fp8: { version: 1, hash: "731b3f2656018916", args: [{"name": "out", "kind": "tensor", "writes": true, "reads": true}, {"name": "input", "kind": "tensor"}, {"name": "input_scale", "kind": "tensor"}, {"name": "weight", "kind": "tensor"}, {"name": "weight_scale", "kind": "tensor"}, {"name": "expert_first_row", "kind": "tensor", "optional": true}, {"name": "masked_m", "kind": "tensor", "optional": true}, {"name": "row_indices", "kind": "tensor", "optional": true}, {"name": "plan", "kind": "tensor", "optional": true}, {"name": "batch_invariant", "kind": "bool", "default": false}] },
@@ -949,7 +953,7 @@ export const opFacts: { readonly [K in OpName]: OpFact } = {
   grouped_topk: { version: 2, hash: "94aa383c44d950f6", args: [{"name": "topk_weights", "kind": "tensor", "writes": true}, {"name": "topk_ids", "kind": "tensor", "writes": true}, {"name": "gating_output", "kind": "tensor"}, {"name": "e_score_correction_bias", "kind": "tensor", "optional": true}, {"name": "input_tokens", "kind": "tensor", "optional": true}, {"name": "hash_indices_table", "kind": "tensor", "optional": true}, {"name": "num_expert_group", "kind": "int", "default": 1}, {"name": "topk_group", "kind": "int", "default": 1}, {"name": "use_sigmoid", "kind": "bool", "default": false}, {"name": "renormalize", "kind": "bool", "default": true}, {"name": "routed_scaling_factor", "kind": "float", "default": 1.0}, {"name": "use_sqrt_softplus", "kind": "bool", "default": false}] },
   gumbel_sample: { version: 1, hash: "b070974cfaa41cf8", args: [{"name": "token_ids", "kind": "tensor", "writes": true}, {"name": "logits", "kind": "tensor"}, {"name": "seeds", "kind": "tensor"}] },
   layer_norm: { version: 1, hash: "4bb07fd36eec4f2e", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}, {"name": "weight", "kind": "tensor"}, {"name": "bias", "kind": "tensor", "optional": true}, {"name": "epsilon", "kind": "float", "default": 1e-05}] },
-  linear: { version: 1, hash: "0c6d19d7fc87910b", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}, {"name": "weight", "kind": "tensor"}, {"name": "bias", "kind": "tensor", "optional": true}] },
+  linear: { version: 2, hash: "bf51855a72539769", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}, {"name": "weight", "kind": "tensor"}, {"name": "bias", "kind": "tensor", "optional": true}, {"name": "batch_invariant", "kind": "bool", "default": false}] },
   moe_combine: { version: 1, hash: "b2656def83deb159", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "rows", "kind": "tensor"}, {"name": "row_of", "kind": "tensor"}, {"name": "topk_weights", "kind": "tensor"}, {"name": "shared", "kind": "tensor", "optional": true}] },
   moe_permute: { version: 1, hash: "a0537518a47b7fd0", args: [{"name": "permuted", "kind": "tensor", "writes": true, "reads": true}, {"name": "expert_first_row", "kind": "tensor", "writes": true}, {"name": "row_of", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}, {"name": "topk_ids", "kind": "tensor"}, {"name": "alignment", "kind": "int", "default": 1}] },
   moe_permute_quant_fp8: { version: 2, hash: "29a31613fdc013b9", args: [{"name": "permuted", "kind": "tensor", "writes": true, "reads": true}, {"name": "scale", "kind": "tensor", "writes": true, "reads": true, "optional": true}, {"name": "expert_first_row", "kind": "tensor", "writes": true}, {"name": "row_of", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}, {"name": "topk_ids", "kind": "tensor"}, {"name": "pre_quant_scale", "kind": "tensor", "optional": true}, {"name": "static_scale", "kind": "tensor", "optional": true}, {"name": "alignment", "kind": "int", "default": 1}, {"name": "mn_major", "kind": "bool", "default": false}] },
