@@ -39,7 +39,7 @@ extern "C" void opswap_group_plan_of(int32_t card, int32_t groups, int32_t rows,
   const int64_t active = std::count_if(sizes, sizes + groups, [](int32_t m) { return m > 0; });
   const GroupPlan plan = group::plan_with(best.tile, best.cut, of, best.row_tiles);
   const int64_t step = group::step_cycles(tile, of_card, best.row_tiles, active);
-  const int64_t all[] = {tile.rows,  tile.columns, tile.swap, plan.steps, plan.tiles, plan.whole,
-                         plan.blocks, step,        group::kTaskCycles};
+  const int64_t all[] = {tile.rows,  tile.columns, tile.swap, plan.steps,        plan.tiles,
+                         plan.whole, plan.blocks,  step,      group::kTaskCycles};
   std::copy(std::begin(all), std::end(all), found);
 }

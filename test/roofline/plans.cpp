@@ -82,7 +82,8 @@ extern "C" void opswap_plan_of(int64_t m, int64_t n, int64_t row_bytes, int64_t 
   const ProductTile &tile = kProductTiles[plan.tile];
   const int64_t first = tile.swap ? n : m, second = tile.swap ? m : n;
   const int64_t loaded = std::min<int64_t>(first, tile.rows) + std::min<int64_t>(second, tile.columns);
-  const int64_t step = product::cycles(tile, loaded, 1, 1, 1, 1) - product::kFillCycles;
+  const int64_t step = product::cycles(tile, loaded, 1, 1, 1, 1, kProductCards[product_card(0, sms)].tensor_clocks) -
+                       product::kFillCycles;
   const Moved bytes = moved(plan, {m, n, row_bytes, token_step_bytes}, l2_bytes);
   const int64_t all[] = {tile.rows,   tile.columns, tile.swap,     plan.down, plan.across,          plan.band,
                          plan.steps,  plan.split,   plan.clusters, step,      product::kFillCycles, bytes.asked,

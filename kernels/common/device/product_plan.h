@@ -4,7 +4,7 @@
 // weight where there are few tokens, and tokens fill its columns, of which it may have 8.
 #pragma once
 
-#include <cstdint>
+#include "common/device/product_card.h"
 
 namespace opswap {
 
@@ -33,8 +33,12 @@ namespace product {
 
 constexpr int64_t kStepBytes = 128;  // of K, the width of the widest swizzle: a stage has so much of each row
 // An instruction has 32 bytes of K. Its 64 rows take N / 2 cycles of the tensor cores (4096 FLOP of 16 bits a clock and
-// SM: 989 TFLOP/s, 1830 MHz, 132 SMs), and 16 + N / 4 to read both operands at 128 bytes a clock.
-constexpr int64_t instruction_cycles(int64_t n) { return n / 2 > 16 + n / 4 ? n / 2 : 16 + n / 4; }
+// SM: 989 TFLOP/s, 1830 MHz, 132 SMs), `tensor_clocks` times as many on a card whose are slower, and 16 + N / 4 to read
+// both operands at 128 bytes a clock.
+constexpr int64_t instruction_cycles(int64_t n, int64_t tensor_clocks = 1) {
+  const int64_t tensor = n / 2 * tensor_clocks, read = 16 + n / 4;
+  return tensor > read ? tensor : read;
+}
 // From L2 to one SM: A100's 5120 bytes a clock (its white paper) over H100's SMs, since Hopper's are not published.
 constexpr int64_t kL2Bytes = 5120 / 132;
 // Until a block's first stage has come: 700 ns of memory at 1.75 GHz. Once more where a cluster puts its sums together.
@@ -50,13 +54,18 @@ constexpr int kLeastSteps = 4;  // of a block, where K is split
 
 constexpr int64_t up(int64_t n, int64_t step) { return (n + step - 1) / step; }
 
-// What the slowest SM takes, in clocks; a tile has at most `loaded` rows of both operands that are not padding.
-constexpr int64_t cycles(const ProductTile &t, int64_t loaded, int64_t tiles, int64_t steps, int64_t split,
-                         int64_t sms) {
-  const int64_t tensor = t.rows / 64 * (kStepBytes / 32) * instruction_cycles(t.columns);
+// The blocks of a cluster put their sums together in the ring's part for the first operand.
+constexpr bool splits(const ProductTile &t) { return t.columns * 4 <= t.stages * kStepBytes; }
+
+// What the slowest SM takes, in clocks; a tile has at most `loaded` rows of both operands that are not padding. Where a
+// cluster puts its sums together, each block reads as many as a tile has.
+constexpr int64_t cycles(const ProductTile &t, int64_t loaded, int64_t tiles, int64_t steps, int64_t split, int64_t sms,
+                         int tensor_clocks) {
+  const int64_t tensor = t.rows / 64 * (kStepBytes / 32) * instruction_cycles(t.columns, tensor_clocks);
   const int64_t loads = loaded * kStepBytes / kL2Bytes;
   const int64_t step = tensor > loads ? tensor : loads;
-  return up(tiles * split, sms) * (up(steps, split) * step + kFillCycles) + (split > 1 ? kFillCycles : 0);
+  const int64_t together = split > 1 ? kFillCycles + int64_t(t.rows) * t.columns * 4 / kL2Bytes : 0;
+  return up(tiles * split, sms) * (up(steps, split) * step + kFillCycles) + together;
 }
 
 // Blocks of a cluster share a GPC, which has 16 SMs or 18 on H100.
@@ -92,6 +101,7 @@ constexpr ProductPlan plan_product(int64_t m, int64_t n, int64_t row_bytes, int6
   ProductPlan best{};
   int64_t least = INT64_MAX;
   const int64_t steps = up(row_bytes, kStepBytes);
+  const int tensor_clocks = kProductCards[product_card(0, sms)].tensor_clocks;
   for (int i = 0; i < kProductTileCount; ++i) {
     const ProductTile &t = kProductTiles[i];
     if (t.columns > widest || (!t.swap && m <= kSwapMost)) continue;
@@ -100,8 +110,8 @@ constexpr ProductPlan plan_product(int64_t m, int64_t n, int64_t row_bytes, int6
     const int64_t down = up(first, t.rows), across = up(second, t.columns), tiles = down * across;
     for (int split = 1; split <= kMostSplit; ++split) {
       const int64_t most = clusters_at_once(sms, split);
-      if (split > 1 && (!t.swap || tiles > most || steps < kLeastSteps * split)) break;
-      const int64_t taken = cycles(t, loaded, tiles, steps, split, sms);
+      if (split > 1 && (!splits(t) || tiles > most || steps < kLeastSteps * split)) break;
+      const int64_t taken = cycles(t, loaded, tiles, steps, split, sms, tensor_clocks);
       if (taken >= least) continue;
       const int64_t clusters = tiles < most ? tiles : most;
       least = taken;
