@@ -60,9 +60,8 @@ function cmakeSuite(name, source, options, parallel) {
 
 /** @param {Workshop} workshop */
 function nativeOptions({ tools }) {
-  const library = join(nativeDir, "libopswap.so");
-  const python = join(tools, "bin/python");
-  return [`OPSWAP_PYTHON=${python}`, `OPSWAP_PYTHONPATH=${pythonDir}`, `OPSWAP_LIBRARY=${library}`];
+  const python = `OPSWAP_PYTHON=${join(tools, "bin/python")}`;
+  return [python, `OPSWAP_PYTHONPATH=${pythonDir}`, `OPSWAP_LIBRARY=${join(nativeDir, "libopswap.so")}`];
 }
 
 /** Gates on the compiled CUDA kernels. @type {Suite} */
