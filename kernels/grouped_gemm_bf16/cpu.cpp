@@ -5,7 +5,7 @@
 
 namespace opswap::OPSWAP_ISA {
 
-OPSWAP_CHECK(grouped_gemm_bf16) { return check_groups("grouped_gemm_bf16", a, 2); }
+OPSWAP_CHECK(grouped_gemm_bf16) { return check_groups("grouped_gemm_bf16", a); }
 
 template <class E>
 static void multiply_row(const grouped_gemm_bf16_args &a, int64_t g, int64_t r) {

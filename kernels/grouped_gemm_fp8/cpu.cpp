@@ -6,7 +6,7 @@
 
 namespace opswap::OPSWAP_ISA {
 
-OPSWAP_CHECK(grouped_gemm_fp8) { return check_groups("grouped_gemm_fp8", a, 1); }
+OPSWAP_CHECK(grouped_gemm_fp8) { return check_groups("grouped_gemm_fp8", a); }
 
 template <class E>
 static void multiply_row(const grouped_gemm_fp8_args &a, int64_t g, int64_t r) {

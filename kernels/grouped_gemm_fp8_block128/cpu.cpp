@@ -19,7 +19,7 @@ OPSWAP_CHECK(grouped_gemm_fp8_block128) {
     return fail(OPSWAP_E_SHAPE,
                 "grouped_gemm_fp8_block128: input_scale is [%lld, %lld], needs %lld rows and %lld blocks%s",
                 (long long)a.S0, (long long)a.S1, (long long)a.T, (long long)a.B1, a.mn_major ? ", exchanged" : "");
-  return check_groups("grouped_gemm_fp8_block128", a, 1);
+  return check_groups("grouped_gemm_fp8_block128", a);
 }
 
 // The scale of row t in columns [128 b, 128 b + 128).
