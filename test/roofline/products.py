@@ -76,7 +76,8 @@ task: `whole` with tiles whole, `cut` with tiles cut anywhere along K, `cut, mem
 has moved the least bytes. Bytes over the least: `L2` what blocks ask L2 for, `memory` what L2 asks memory for, if all
 blocks go at one pace and L2 keeps what was used last, half of its size. memory's time: of the slowest SM's, what memory
 takes for its bytes. tiles: of the last card, of groups on each; swap: its rows are weights; /n: K split over n blocks.
-Rows of groups are uneven, by 0.7 to 1.3. Computed from the plan; nothing is measured."""
+Rows of groups are uneven, by 0.7 to 1.3, or as tokens choose experts by chance. Computed from the plan; nothing is
+measured."""
 
 
 def plan_table(figured: list[tuple[Kind, int, int, int, dict[str, Figures]]]) -> str:
@@ -91,19 +92,18 @@ def plan_table(figured: list[tuple[Kind, int, int, int, dict[str, Figures]]]) ->
     return lined(rows)
 
 
-GROUP_HEAD = ("of", "groups x rows", "N x K", "whole", "cut", "tiles")
+GROUP_HEAD = ("of", "groups", "N x K", "whole", "cut", "L2", "memory", "tiles")
 
 
 def group_table(cases: list[groups.Case]) -> str:
     rows = [list(GROUP_HEAD)]
     for case in cases:
-        on = {card: (plan, DEVICES[card]["sms"]) for card, plan in case.plans.items()}
-        ratios = (
-            "/".join(f"{p.slowest(sms) / p.least(sms, cut):.2f}" for p, sms in on.values()) for cut in (False, True)
-        )
+        on = [(plan, DEVICES[card]["sms"]) for card, plan in case.plans.items()]
+        ratios = ["/".join(f"{p.slowest(sms) / p.least(sms, cut):.2f}" for p, sms in on) for cut in (False, True)]
+        moved = zip(*(case.traffic(card) for card in case.plans), strict=True)
+        ratios += ["/".join(f"{ratio:.2f}" for ratio in cards) for cards in moved]
         tiles = "/".join(f"{p.rows}x{p.columns}{' swap' * p.swap}" for p in case.plans.values())
-        of = f"{case.kind}, {case.elements}"
-        rows.append([of, f"{case.groups} x {case.rows}", f"{case.n} x {case.k}", *ratios, tiles])
+        rows.append([f"{case.kind}, {case.elements}", case.rows, f"{case.n} x {case.k}", *ratios, tiles])
     return lined(rows)
 
 
@@ -127,5 +127,5 @@ def summary(figured: list[tuple[Kind, int, int, int, dict[str, Figures]]]) -> st
 def shown(counted: Counted | None) -> str:
     figured = list(each_figure())
     tables = [useful_table(counted), error_table(counted)] if counted else []
-    tables += [plan_table(figured), group_table(list(groups.each_case()))]
+    tables += [plan_table(figured), group_table(list(groups.each_case(moves=True)))]
     return "\n\n".join([*tables, f"{summary(figured)}\n{LEGEND}"])
