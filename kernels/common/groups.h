@@ -8,35 +8,37 @@
 
 namespace opswap::OPSWAP_ISA {
 
-// Offsets or counts, and what they are held against.
+// Offsets or counts, and the rows that they are held against.
 struct GroupIndex {
   const int32_t *at;
-  GroupShape shape;
-  int next(int g) const { return shape.masked ? 0 : at[g + 1]; }
-  bool fits(int g) const { return group_fits(shape, at[g], next(g)); }
-  GroupRows of(int g) const { return group_rows(shape, g, at[g], next(g)); }
+  int32_t groups, rows, masked;
+  GroupShape shape() const { return {.masked = masked, .groups = groups, .rows = rows}; }
+  int next(int g) const { return masked ? 0 : at[g + 1]; }
+  bool fits(int g) const { return group_fits(shape(), at[g], next(g)); }
+  opswap::GroupRows of(int g) const { return group_rows(shape(), g, at[g], next(g)); }
 };
 template <class Args>
-inline GroupIndex index_of(const Args &a, const GroupShape &shape) {
-  return {(a.masked_m ? a.masked_m : a.expert_first_row).template as<const int32_t>(), shape};
+inline GroupIndex index_of(const Args &a, int64_t rows) {
+  const bool masked = bool(a.masked_m);
+  return {(masked ? a.masked_m : a.expert_first_row).template as<const int32_t>(), int32_t(masked ? a.E : a.F - 1),
+          int32_t(rows), masked};
 }
 // The shape of a product; of the card a plan says more.
 template <class Args>
-inline GroupShape shape_of(const Args &a) {
-  return {bool(a.masked_m), int32_t(a.G), int32_t(a.R), int32_t(a.N), int32_t(a.K),
-          int32_t(dtype_bytes(a.weight.dtype)), a.batch_invariant, 0, 0};
+inline GroupShape shape_of(const Args &a, int element_bytes) {
+  return {bool(a.masked_m), int32_t(a.G),  int32_t(a.R),      int32_t(a.N), int32_t(a.K),
+          element_bytes,    a.batch_invariant, 0, 0};
 }
 
 // Offsets or counts that do not fit are an error, which names the first of them.
 inline opswap_status check_index(const char *op, const GroupIndex &index) {
-  const GroupShape &of = index.shape;
-  for (int g = 0; g < of.groups; ++g) {
+  for (int g = 0; g < index.groups; ++g) {
     if (index.fits(g)) continue;
-    if (of.masked)
+    if (index.masked)
       return fail(OPSWAP_E_VALUE, "%s: masked_m[%d] is %d, needs 0 to %d rows", op, g, index.at[g],
-                  of.rows / of.groups);
+                  index.rows / index.groups);
     return fail(OPSWAP_E_VALUE, "%s: group %d has rows %d to %d, needs offsets that rise from 0 to at most %d", op, g,
-                index.at[g], index.next(g), of.rows);
+                index.at[g], index.next(g), index.rows);
   }
   return OPSWAP_OK;
 }
@@ -66,11 +68,11 @@ inline const char *plan_refusal(const GroupPlan &plan, const GroupShape &of) {
 }
 
 template <class Args>
-inline opswap_status check_plan_values(const char *op, const Args &a, const GroupIndex &index) {
+inline opswap_status check_plan_values(const char *op, const Args &a, const GroupIndex &index, const GroupShape &of) {
   GroupPlan plan;
   std::memcpy(&plan, a.plan.data, sizeof plan);
-  const char *why = plan_refusal(plan, index.shape);
-  const int32_t groups = index.shape.groups, *first = a.plan.template as<const int32_t>() + kGroupPlanWords + groups + 1;
+  const char *why = plan_refusal(plan, of);
+  const int32_t groups = index.groups, *first = a.plan.template as<const int32_t>() + kGroupPlanWords + groups + 1;
   for (int g = 0; g < groups && !why; ++g)
     if (first[g] != index.of(g).first || first[groups + 1 + g] != index.of(g).count)
       why = "was made of other offsets or counts";
@@ -80,16 +82,16 @@ inline opswap_status check_plan_values(const char *op, const Args &a, const Grou
 
 // What op.json cannot state of a grouped product; values only where the CPU can look at them.
 template <class Args>
-inline opswap_status check_groups(const char *op, const Args &a) {
+inline opswap_status check_groups(const char *op, const Args &a, int element_bytes) {
   if (opswap_status status = check_kind(op, a)) return status;
   if (a.plan && (a.P != group_plan_words(a.G) || a.plan.stride[0] != 1))
     return fail(OPSWAP_E_PLAN, "%s: the plan has %lld words, needs %lld for %lld groups, without gaps", op,
                 (long long)a.P, (long long)group_plan_words(a.G), (long long)a.G);
   if (a.device_type != kDLCPU) return OPSWAP_OK;
-  const GroupIndex index = index_of(a, shape_of(a));
+  const GroupIndex index = index_of(a, a.R);
   if (opswap_status status = check_index(op, index)) return status;
   if (a.plan)
-    if (opswap_status status = check_plan_values(op, a, index)) return status;
+    if (opswap_status status = check_plan_values(op, a, index, shape_of(a, element_bytes))) return status;
   for (int g = 0; g < a.G && a.row_indices; ++g)
     for (int r = index.of(g).first, end = r + index.of(g).count; r < end; ++r)
       if (const int32_t at = a.row_indices.template as<const int32_t>()[r]; at < 0 || at >= a.T)
@@ -106,8 +108,8 @@ inline int64_t input_row(const Args &a, int64_t r) {
 // Calls body(group, row) for each row that a group has.
 template <class Args, class Body>
 inline void each_row(const Args &a, Body &&body) {
-  const GroupIndex index = index_of(a, shape_of(a));
-  for (int g = 0; g < a.G; ++g)
+  const GroupIndex index = index_of(a, a.R);
+  for (int g = 0; g < index.groups; ++g)
     for (int r = index.of(g).first, end = r + index.of(g).count; r < end; ++r) body(g, int64_t(r));
 }
 

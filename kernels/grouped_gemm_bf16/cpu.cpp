@@ -1,11 +1,11 @@
 // grouped_gemm_bf16 on a CPU: each group's rows times the weights of the group, in 16 bits.
 #include "grouped_gemm_bf16.gen.h"
 
-#include "common/groups.h"
+#include "common/grouped_product.h"
 
 namespace opswap::OPSWAP_ISA {
 
-OPSWAP_CHECK(grouped_gemm_bf16) { return check_groups("grouped_gemm_bf16", a); }
+OPSWAP_CHECK(grouped_gemm_bf16) { return check_groups("grouped_gemm_bf16", a, 2); }
 
 template <class E>
 static void multiply_row(const grouped_gemm_bf16_args &a, int64_t g, int64_t r) {
@@ -27,6 +27,16 @@ static opswap_status multiply(const grouped_gemm_bf16_args &a) {
 
 OPSWAP_REF(grouped_gemm_bf16) { return multiply(a); }
 
-OPSWAP_CPU(grouped_gemm_bf16) { return multiply(a); }
+template <class E>
+struct Halves : GroupRows<grouped_gemm_bf16_args, E, E> {
+  static constexpr const char *kOp = "grouped_gemm_bf16";
+  static constexpr bool kFactors = false;
+  void write(int64_t m, int64_t n, const vf sums[], int64_t width) const { this->store_row(m, n, sums[0], width); }
+};
+
+OPSWAP_CPU(grouped_gemm_bf16) {
+  if (a.scalar_dtype == DType::float16) return each_group<Floats, Halves<fp16>>(a);
+  return with_math<bf16, bf16>([&]<class Math>(Math) { return each_group<Math, Halves<bf16>>(a); });
+}
 
 }  // namespace opswap::OPSWAP_ISA

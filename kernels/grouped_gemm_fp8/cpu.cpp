@@ -2,11 +2,11 @@
 // and channel.
 #include "grouped_gemm_fp8.gen.h"
 
-#include "common/groups.h"
+#include "common/grouped_product.h"
 
 namespace opswap::OPSWAP_ISA {
 
-OPSWAP_CHECK(grouped_gemm_fp8) { return check_groups("grouped_gemm_fp8", a); }
+OPSWAP_CHECK(grouped_gemm_fp8) { return check_groups("grouped_gemm_fp8", a, 1); }
 
 template <class E>
 static void multiply_row(const grouped_gemm_fp8_args &a, int64_t g, int64_t r) {
@@ -30,6 +30,18 @@ static opswap_status multiply(const grouped_gemm_fp8_args &a) {
 
 OPSWAP_REF(grouped_gemm_fp8) { return multiply(a); }
 
-OPSWAP_CPU(grouped_gemm_fp8) { return multiply(a); }
+struct Codes : GroupRows<grouped_gemm_fp8_args, e4m3, e4m3> {
+  static constexpr const char *kOp = "grouped_gemm_fp8";
+  static constexpr bool kFactors = false;
+  void write(int64_t m, int64_t n, const vf sums[], int64_t width) const {
+    const float token_scale = a.input_scale.as<float>()[a.A > 1 ? token(m) : 0], *channel = row<float>(a.weight_scale, g);
+    const vf scale = a.C == 1 ? splat(channel[0]) : width == kLanes ? load(channel + n) : load_tail(channel + n, width);
+    store_row(m, n, sums[0] * (scale * splat(token_scale)), width);
+  }
+};
+
+OPSWAP_CPU(grouped_gemm_fp8) {
+  return with_code_math<e4m3>([&]<class Math>(Math) { return each_group<Math, Codes>(a); });
+}
 
 }  // namespace opswap::OPSWAP_ISA

@@ -2,11 +2,9 @@
 // 128 x 128.
 #include "grouped_gemm_fp8_block128.gen.h"
 
-#include "common/groups.h"
+#include "common/grouped_product.h"
 
 namespace opswap::OPSWAP_ISA {
-
-constexpr int64_t kBlock = 128;
 
 OPSWAP_CHECK(grouped_gemm_fp8_block128) {
   const bool codes = a.input_dtype == DType::float8_e4m3fn;
@@ -19,7 +17,7 @@ OPSWAP_CHECK(grouped_gemm_fp8_block128) {
     return fail(OPSWAP_E_SHAPE,
                 "grouped_gemm_fp8_block128: input_scale is [%lld, %lld], needs %lld rows and %lld blocks%s",
                 (long long)a.S0, (long long)a.S1, (long long)a.T, (long long)a.B1, a.mn_major ? ", exchanged" : "");
-  return check_groups("grouped_gemm_fp8_block128", a);
+  return check_groups("grouped_gemm_fp8_block128", a, 1);
 }
 
 // The scale of row t in columns [128 b, 128 b + 128).
@@ -45,15 +43,8 @@ static void multiply_row(const grouped_gemm_fp8_block128_args &a, int64_t g, int
 
 template <class E>
 static void multiply_rows(const grouped_gemm_fp8_block128_args &a) {
-  each_row(a, [&](int64_t g, int64_t r) {
-    switch (a.input_dtype) {
-      case DType::bfloat16:
-        return multiply_row<E, bf16>(a, g, r);
-      case DType::float16:
-        return multiply_row<E, fp16>(a, g, r);
-      default:
-        return multiply_row<E, e4m3>(a, g, r);
-    }
+  with_half_or_code(a.input_dtype, [&]<class X>(X) {
+    each_row(a, [&](int64_t g, int64_t r) { multiply_row<E, X>(a, g, r); });
   });
 }
 
@@ -64,6 +55,20 @@ static opswap_status multiply(const grouped_gemm_fp8_block128_args &a) {
 
 OPSWAP_REF(grouped_gemm_fp8_block128) { return multiply(a); }
 
-OPSWAP_CPU(grouped_gemm_fp8_block128) { return multiply(a); }
+template <class X>
+struct Blocks : GroupRows<grouped_gemm_fp8_block128_args, X, e4m3> {
+  static constexpr const char *kOp = "grouped_gemm_fp8_block128";
+  static constexpr bool kFactors = true;
+  float factor(int64_t m, int64_t n, int64_t b) const {
+    return weight_row<float>(this->a.weight_scale, this->g, n / kBlock)[b] * input_scale_at(this->a, this->token(m), b);
+  }
+  void write(int64_t m, int64_t n, const vf sums[], int64_t width) const { this->store_row(m, n, sums[0], width); }
+};
+
+OPSWAP_CPU(grouped_gemm_fp8_block128) {
+  return with_half_or_code(a.input_dtype, [&]<class X>(X) {
+    return with_code_math<X>([&]<class Math>(Math) { return each_group<Math, Blocks<X>>(a); });
+  });
+}
 
 }  // namespace opswap::OPSWAP_ISA

@@ -21,36 +21,37 @@ OPSWAP_CHECK(grouped_gemm_plan) {
     return fail(OPSWAP_E_SHAPE, "grouped_gemm_plan: rows is %d, needs a multiple of the %d groups", of.rows, of.groups);
   if (!group_counts(of))
     return fail(OPSWAP_E_ARGUMENT, "grouped_gemm_plan: rows is %d and n %d, needs fewer than 2^31 tiles", of.rows, of.n);
-  return a.device_type == kDLCPU ? check_index("grouped_gemm_plan", index_of(a, of)) : opswap_status{OPSWAP_OK};
+  return a.device_type == kDLCPU ? check_index("grouped_gemm_plan", index_of(a, a.rows)) : opswap_status{OPSWAP_OK};
 }
 
 // Of equal times the first, which has the smaller tile.
-static GroupPlan best_plan(const GroupIndex &index) {
+static GroupPlan best_plan(const GroupShape &of, const GroupIndex &index) {
   GroupPlan best{};
   int64_t least = INT64_MAX;
   for (int i = 0; i < kProductTileCount; ++i) {
-    int64_t tiles = 0, active = 0;
-    for (int g = 0; g < index.shape.groups; ++g) {
-      tiles += product::up(index.of(g).count, group::tokens_of(kProductTiles[i]));
-      active += index.of(g).count > 0;
+    group::Counts counts{};
+    for (int g = 0; g < index.groups; ++g) {
+      const int64_t rows = index.of(g).count;
+      counts.active += rows > 0, counts.rows += rows;
+      counts.row_tiles += product::up(rows, group::tokens_of(kProductTiles[i]));
     }
-    const group::Cut cut = group::cut_with(i, index.shape, tiles, active);
+    const group::Cut cut = group::cut_with(i, of, counts);
     if (cut.time >= least) continue;
     least = cut.time;
-    best = group::plan_with(i, cut, index.shape, tiles);
+    best = group::plan_with(i, cut, of, counts.row_tiles);
   }
   return best;
 }
 
 static opswap_status make_plan(const grouped_gemm_plan_args &a) {
-  const GroupIndex index = index_of(a, shape_of_plan(a));
-  const GroupPlan plan = best_plan(index);
+  const GroupIndex index = index_of(a, a.rows);
+  const GroupPlan plan = best_plan(shape_of_plan(a), index);
   const int groups = plan.of.groups;
   int32_t *before = a.plan.as<int32_t>() + kGroupPlanWords, *first = before + groups + 1, *count = first + groups + 1,
           tiles = 0;
   std::memcpy(a.plan.data, &plan, sizeof plan);
   for (int g = 0; g <= groups; ++g) {
-    const GroupRows rows = g < groups ? index.of(g) : GroupRows{0, 0};
+    const opswap::GroupRows rows = g < groups ? index.of(g) : opswap::GroupRows{0, 0};
     before[g] = tiles, first[g] = rows.first, count[g] = rows.count;
     tiles += int32_t(product::up(rows.count, group::tokens_of(kProductTiles[plan.tile]))) * plan.across;
   }

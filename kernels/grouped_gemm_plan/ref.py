@@ -37,16 +37,18 @@ def time_of(tile, sizes, n, steps, card, splits):
     left = tiles - full * sms
     blocks = sms if full else min(sms, left * steps // LEAST)
     whole = -(-tiles // sms) * task, tiles, min(tiles, sms), step, tiles
-    if not (splits and swap and blocks):
+    if not (splits and steps >= 2 * LEAST and blocks):
         return whole
-    return min(whole, (full * task - (-left * task // blocks) + 2 * FILL, full * sms, blocks, step, tiles), key=lambda c: c[0])
+    cut = full * task - (-left * task // blocks) + 2 * FILL + 16 * rows * columns // L2
+    return min(whole, (cut, full * sms, blocks, step, tiles), key=lambda c: c[0])
 
 
 def ref(plan, expert_first_row, masked_m, rows, n, k, element_bytes, card, batch_invariant):
     card = card - 1 if card else 1
     of_groups = bounds(rows, expert_first_row, masked_m)
     sizes, steps = [end - begin for begin, end in of_groups], -(-k * element_bytes // 128)
-    tiles = [i for i, t in enumerate(TILES) if element_bytes > 1 or t[1] <= 128]
+    few = 0 < sum(sizes) <= 64 * np.count_nonzero(sizes)  # rows of a group: tiles with 128 would be padding
+    tiles = [i for i, t in enumerate(TILES) if (element_bytes > 1 or t[1] <= 128) and (t[2] or not few)]
     cuts = {i: time_of(TILES[i], sizes, n, steps, card, not batch_invariant) for i in tiles}
     best = min(tiles, key=lambda i: cuts[i][0])
     tokens, weights = TILES[best][1::-1] if TILES[best][2] else TILES[best][:2]

@@ -13,8 +13,8 @@ namespace opswap::OPSWAP_PASS {
 
 constexpr int kPlanThreads = 512, kPlanWarps = kPlanThreads / kWarp;
 
-// What the block counts: row tiles of each kind, groups that have rows, and groups that do not fit.
-constexpr int kActive = kProductTileCount, kUnfit = kActive + 1, kCounted = kUnfit + 1;
+// What the block counts: row tiles of each kind, groups that have rows, these rows, and groups that do not fit.
+constexpr int kActive = kProductTileCount, kRowCount = kActive + 1, kUnfit = kRowCount + 1, kCounted = kUnfit + 1;
 struct Planning {
   int32_t of_warp[kPlanWarps][kCounted], counted[kCounted];
   group::Cut cuts[kProductTileCount];
@@ -46,7 +46,7 @@ OPSWAP_DEVICE void count_groups(Planning &s, const GroupShape &of, const int32_t
 #pragma unroll
     for (int i = 0; i < kProductTileCount; ++i)
       counts[i] += int32_t(product::up(rows.count, group::tokens_of(kProductTiles[i])));
-    counts[kActive] += rows.count > 0, counts[kUnfit] += !fits;
+    counts[kActive] += rows.count > 0, counts[kRowCount] += rows.count, counts[kUnfit] += !fits;
   }
 #pragma unroll
   for (int i = 0; i < kCounted; ++i) {
@@ -64,15 +64,16 @@ OPSWAP_DEVICE void count_groups(Planning &s, const GroupShape &of, const int32_t
 
 // The header, in all threads: of equal times the first tile.
 OPSWAP_DEVICE GroupPlan choose(Planning &s, const GroupShape &of) {
-  const int thread = int(threadIdx.x), active = load_shared<1>(&s.counted[kActive])[0];
-  if (load_shared<1>(&s.counted[kUnfit])[0]) return group::refused_plan(of);
+  const int thread = int(threadIdx.x);
+  const auto counted = [&](int i) { return load_shared<1>(&s.counted[i])[0]; };
+  if (counted(kUnfit)) return group::refused_plan(of);
   if (thread < kProductTileCount)
-    s.cuts[thread] = group::cut_with(thread, of, load_shared<1>(&s.counted[thread])[0], active);
+    s.cuts[thread] = group::cut_with(thread, of, {counted(kActive), counted(kRowCount), counted(thread)});
   __syncthreads();
   int best = 0;
   for (int i = 1; i < kProductTileCount; ++i)
     if (s.cuts[i].time < s.cuts[best].time) best = i;
-  return group::plan_with(best, s.cuts[best], of, load_shared<1>(&s.counted[best])[0]);
+  return group::plan_with(best, s.cuts[best], of, counted(best));
 }
 
 // Sum of x over the threads before this one; `total` is that of the block.

@@ -1,5 +1,5 @@
-// e4m3 weights on their way into the matrix loops: codes become words (words.h), exactly, and the scales of their
-// blocks are applied to sums. NaN stays NaN, and subnormal codes are values like any other.
+// e4m3 on its way into the matrix loops: codes become words (words.h), exactly; their scales are applied to sums. NaN
+// stays NaN, and subnormal codes are values like any other.
 #pragma once
 
 #include "common/fp8.h"
@@ -7,9 +7,7 @@
 
 namespace opswap::OPSWAP_ISA {
 
-constexpr int64_t kBlock = 128;  // columns, and rows of weights, that share a scale
-template <class Math>
-constexpr int kBlockVectors = int(kBlock) / (kLanes * Math::kPerWord);
+constexpr int64_t kBlock = 128;  // elements of a row that are summed before a scale is applied
 
 inline float to_float(e4m3 x) {
   const uint32_t m = x.bits & 0x7f, sign = uint32_t(x.bits & 0x80) << 24;
@@ -51,42 +49,52 @@ inline vu pairs_of(__m256i codes) {
   constexpr int kSelect = 0xf8;  // a | (b & c)
   return (vu)_mm512_ternarylogic_epi32(value, wide, _mm512_set1_epi16(int16_t(0x8000)), kSelect);
 }
-inline bool all_normal(__m512i codes) {
-  const __m512i above = _mm512_sub_epi8(codes & _mm512_set1_epi8(0x7f), _mm512_set1_epi8(8));
-  return _mm512_cmplt_epu8_mask(above, _mm512_set1_epi8(0x77)) == ~__mmask64{};
-}
 #endif
 
-// A whole block of a row.
-template <class Math>
-inline void decode_block(vu words[], const e4m3 *p) {
-#if defined(__AVX512F__)
-  if constexpr (Math::kPerWord == 2) {
-    for (int half = 0; half < 2; ++half, words += 2, p += 64) {
-      const __m512i codes = _mm512_loadu_si512(p);
-      const __m256i low = _mm512_castsi512_si256(codes), high = _mm512_extracti64x4_epi64(codes, 1);
-      if (all_normal(codes)) [[likely]] {
-        words[0] = pairs_of<false>(low);
-        words[1] = pairs_of<false>(high);
-      } else {
-        words[0] = pairs_of<true>(low);
-        words[1] = pairs_of<true>(high);
-      }
-    }
-    return;
+// Whether all codes of a block are from 0x08 to 0x7e, whatever their sign: neither NaN nor zero nor subnormal.
+inline bool all_normal(const e4m3 *block) {
+  typedef uint8_t bytes __attribute__((vector_size(kLanes * 4)));
+  bytes most = {};
+  for (int64_t i = 0; i < kBlock; i += kLanes * 4) {
+    bytes codes;
+    std::memcpy(&codes, block + i, sizeof codes);
+    const bytes above = (codes & 0x7f) - 8;
+    most = most > above ? most : above;
   }
+#if defined(__AVX512F__)
+  return _mm512_cmpgt_epu8_mask((__m512i)most, _mm512_set1_epi8(0x76)) == 0;
+#elif defined(__AVX2__)
+  const __m256i limit = _mm256_set1_epi8(0x76), within = _mm256_cmpeq_epi8(_mm256_max_epu8((__m256i)most, limit), limit);
+  return _mm256_movemask_epi8(within) == -1;
+#else
+  bool normal = true;
+  for (int i = 0; i < kLanes * 4; ++i) normal &= most[i] <= 0x76;
+  return normal;
 #endif
-#pragma GCC unroll 8
-  for (int v = 0; v < kBlockVectors<Math>; ++v) words[v] = (vu)load(p + v * kLanes);
 }
 
-// The n codes that a row has left, then zeros.
-template <class Math>
-inline void decode_block(vu words[], const e4m3 *p, int64_t n) {
-  if (n >= kBlock) return decode_block<Math>(words, p);
-  e4m3 padded[kBlock] = {};
-  std::memcpy(padded, p, size_t(n));
-  decode_block<Math>(words, padded);
+// Calls body(X{}) with the type of values of 16 bits, or of codes.
+template <class Body>
+inline auto with_half_or_code(DType dtype, Body &&body) {
+  switch (dtype) {
+    case DType::bfloat16:
+      return body(bf16{});
+    case DType::float16:
+      return body(fp16{});
+    default:
+      return body(e4m3{});
+  }
+}
+
+// Calls body(Math{}) for such values times codes. bf16 holds every code, so pairs of it serve codes as well; fp16
+// needs float32.
+template <class X, class Body>
+inline auto with_code_math(Body &&body) {
+#if defined(__AVX512F__)
+  if constexpr (!std::is_same_v<X, fp16>)
+    if (bf16_usable()) return body(Bf16Pairs{});
+#endif
+  return body(Floats{});
 }
 
 }  // namespace opswap::OPSWAP_ISA
