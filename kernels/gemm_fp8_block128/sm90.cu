@@ -5,6 +5,7 @@
 
 #include "common/device/access.h"
 #include "common/device/product_out.h"
+#include "common/device/product_ways.h"
 #include "common/sm90/barrier.h"
 #include "common/sm90/cluster.h"
 #include "common/sm90/cp_async.h"
@@ -215,9 +216,15 @@ opswap_status start(const gemm_fp8_block128_args &a, const opswap_exec &exec, co
   }
 }
 
+ProductCall product_of(const gemm_fp8_block128_args &a) { return {a.scalar_dtype, a.M, a.N, a.K}; }
+using Ways = ProductWays<gemm_fp8_block128_args, product_of, ProductTraits{1, kWidest}>;
+
+OPSWAP_SM90_PLANS(gemm_fp8_block128) { return Ways::plans(); }
+
 OPSWAP_SM90(gemm_fp8_block128) {
   if (!a.M || !a.N) return OPSWAP_OK;
-  const ProductPlan plan = plan_product(a.M, a.N, a.K, sms_of(exec), kWidest);
+  ProductPlan plan;
+  if (opswap_status e = Ways::take(a, exec, plan)) return e;
   opswap_status status = OPSWAP_E_INTERNAL;
   [&]<int... Tile>(std::integer_sequence<int, Tile...>) {
     ((plan.tile == Tile && (status = start<Tile>(a, exec, plan), true)) || ...);

@@ -4,6 +4,7 @@
 
 #include "common/device/access.h"
 #include "common/device/product_out.h"
+#include "common/device/product_ways.h"
 #include "common/sm90/barrier.h"
 #include "common/sm90/cluster.h"
 #include "common/sm90/pdl.h"
@@ -126,9 +127,15 @@ opswap_status start(const linear_args &a, const opswap_exec &exec, const Product
                 product_out<Scalar>(a.out), first_map, second_map, a.bias ? a.bias.as<const Scalar>() : nullptr, plan);
 }
 
+ProductCall product_of(const linear_args &a) { return {a.scalar_dtype, a.M, a.N, a.K}; }
+using Ways = ProductWays<linear_args, product_of, ProductTraits{int(sizeof(Scalar)), 256}>;
+
+OPSWAP_SM90_PLANS(linear) { return Ways::plans(); }
+
 OPSWAP_SM90(linear) {
   if (!a.M || !a.N) return OPSWAP_OK;
-  const ProductPlan plan = plan_product(a.M, a.N, a.K * int64_t(sizeof(Scalar)), sms_of(exec));
+  ProductPlan plan;
+  if (opswap_status e = Ways::take(a, exec, plan)) return e;
   opswap_status status = OPSWAP_E_INTERNAL;
   [&]<int... Tile>(std::integer_sequence<int, Tile...>) {
     ((plan.tile == Tile && (status = start<Tile>(a, exec, plan), true)) || ...);

@@ -6,6 +6,8 @@
 
 #include <cstdint>
 
+#include "common/device/product_card.h"
+
 namespace opswap {
 
 // What there is a kernel for: rows of the first operand, of the second one, and stages of both that shared memory holds
@@ -20,6 +22,17 @@ inline constexpr ProductTile kProductTiles[] = {
 };
 inline constexpr int kProductTileCount = int(sizeof kProductTiles / sizeof *kProductTiles);
 
+// A product as its plan sees it.
+struct ProductShape {
+  int64_t m, n, row_bytes;  // bytes of K in a row
+  int widest = 256;         // columns of a tile; kernels that need registers for more than their sums take fewer
+};
+
+// What there is to choose of a plan: a tile of kProductTiles, and blocks that share its steps. The rest follows.
+struct ProductWay {
+  int tile, split;
+};
+
 struct ProductPlan {
   int tile;          // of kProductTiles
   int down, across;  // tiles along the first and the second operand
@@ -33,8 +46,11 @@ namespace product {
 
 constexpr int64_t kStepBytes = 128;  // of K, the width of the widest swizzle: a stage has so much of each row
 // An instruction has 32 bytes of K. Its 64 rows take N / 2 cycles of the tensor cores (4096 FLOP of 16 bits a clock and
-// SM: 989 TFLOP/s, 1830 MHz, 132 SMs), and 16 + N / 4 to read both operands at 128 bytes a clock.
-constexpr int64_t instruction_cycles(int64_t n) { return n / 2 > 16 + n / 4 ? n / 2 : 16 + n / 4; }
+// SM: 989 TFLOP/s, 1830 MHz, 132 SMs) of an H100, `clocks` times as many of other cards, and 16 + N / 4 to read both
+// operands at 128 bytes a clock.
+constexpr int64_t instruction_cycles(int64_t n, int64_t clocks) {
+  return clocks * n / 2 > 16 + n / 4 ? clocks * n / 2 : 16 + n / 4;
+}
 // From L2 to one SM: A100's 5120 bytes a clock (its white paper) over H100's SMs, since Hopper's are not published.
 constexpr int64_t kL2Bytes = 5120 / 132;
 // Until a block's first stage has come: 700 ns of memory at 1.75 GHz. Once more where a cluster puts its sums together.
@@ -48,8 +64,8 @@ constexpr int64_t up(int64_t n, int64_t step) { return (n + step - 1) / step; }
 
 // What the slowest SM takes, in clocks; a tile has at most `loaded` rows of both operands that are not padding.
 constexpr int64_t cycles(const ProductTile &t, int64_t loaded, int64_t tiles, int64_t steps, int64_t split,
-                         int64_t sms) {
-  const int64_t tensor = t.rows / 64 * (kStepBytes / 32) * instruction_cycles(t.columns);
+                         int64_t sms, int64_t tensor_clocks = 1) {
+  const int64_t tensor = t.rows / 64 * (kStepBytes / 32) * instruction_cycles(t.columns, tensor_clocks);
   const int64_t loads = loaded * kStepBytes / kL2Bytes;
   const int64_t step = tensor > loads ? tensor : loads;
   return up(tiles * split, sms) * (up(steps, split) * step + kFillCycles) + (split > 1 ? kFillCycles : 0);
@@ -66,31 +82,73 @@ constexpr int band_of(const ProductTile &t, int down, int64_t at_once) {
   return best;
 }
 
+// How a shape falls into a tile.
+struct Cut {
+  int64_t loaded, down, across, tiles, steps;
+};
+constexpr Cut cut_of(const ProductShape &s, const ProductTile &t) {
+  const int64_t first = t.swap ? s.n : s.m, second = t.swap ? s.m : s.n;
+  const int64_t loaded = (first < t.rows ? first : t.rows) + (second < t.columns ? second : t.columns);
+  const int64_t down = up(first, t.rows), across = up(second, t.columns);
+  return {loaded, down, across, down * across, up(s.row_bytes, kStepBytes)};
+}
+
+// Why M, N >= 1 cannot be planned in this way on `sms` SMs, or nullptr.
+constexpr const char *way_fault(const ProductShape &s, int64_t sms, ProductWay way) {
+  if (way.tile < 0 || way.tile >= kProductTileCount) return "names a tile that the kernels have not";
+  const ProductTile &t = kProductTiles[way.tile];
+  if (t.columns > s.widest) return "names a tile that is wider than this kernel's registers hold";
+  if (!t.swap && s.m <= kSwapMost) return "would leave half of a tile's rows to padding";
+  if (way.split == 1) return nullptr;
+  if (way.split != 2 && way.split != 4 && way.split != kMostSplit) return "splits K by another number than 2, 4 or 8";
+  if (!t.swap) return "splits K of a tile whose kernel does not";
+  const Cut cut = cut_of(s, t);
+  if (cut.tiles * way.split > sms) return "splits K over more blocks than the card has SMs";
+  return cut.steps < kLeastSteps * way.split ? "leaves a block fewer than 4 steps of K" : nullptr;
+}
+
+constexpr int64_t cycles_as(const ProductShape &s, const ProductCard &card, ProductWay way) {
+  const Cut cut = cut_of(s, kProductTiles[way.tile]);
+  return cycles(kProductTiles[way.tile], cut.loaded, cut.tiles, cut.steps, way.split, card.sms, card.tensor_clocks);
+}
+
+// The plan of a way that has no fault.
+constexpr ProductPlan plan_as(const ProductShape &s, int64_t sms, ProductWay way) {
+  const ProductTile &t = kProductTiles[way.tile];
+  const Cut cut = cut_of(s, t);
+  const int64_t most = sms / way.split > 1 ? sms / way.split : 1, clusters = cut.tiles < most ? cut.tiles : most;
+  const int down = int(cut.down);
+  return {way.tile, down, int(cut.across), band_of(t, down, clusters), int(cut.steps), way.split, int(clusters)};
+}
+
+// body(way) for each way to plan a shape on `sms` SMs, smaller tiles first.
+template <class Body>
+constexpr void each_way(const ProductShape &s, int64_t sms, Body &&body) {
+  for (int tile = 0; tile < kProductTileCount; ++tile)
+    for (int split = 1; split <= kMostSplit; split *= 2)
+      if (!way_fault(s, sms, {tile, split})) body(ProductWay{tile, split});
+}
+
 }  // namespace product
 
-// The plan of least cycles for M, N >= 1 on `sms` SMs; of equal ones the first, which has the smaller tile. Kernels
-// that need registers for more than their sums take tiles of at most `widest` columns.
-constexpr ProductPlan plan_product(int64_t m, int64_t n, int64_t row_bytes, int64_t sms, int widest = 256) {
-  using namespace product;
-  ProductPlan best{};
+// The way of least cycles for M, N >= 1; of equal ones the first.
+constexpr ProductWay best_way(const ProductShape &s, const ProductCard &card) {
+  ProductWay best{};
   int64_t least = INT64_MAX;
-  const int64_t steps = up(row_bytes, kStepBytes);
-  for (int i = 0; i < kProductTileCount; ++i) {
-    const ProductTile &t = kProductTiles[i];
-    if (t.columns > widest || (!t.swap && m <= kSwapMost)) continue;
-    const int64_t first = t.swap ? n : m, second = t.swap ? m : n;
-    const int64_t loaded = (first < t.rows ? first : t.rows) + (second < t.columns ? second : t.columns);
-    const int64_t down = up(first, t.rows), across = up(second, t.columns), tiles = down * across;
-    for (int split = 1; split <= kMostSplit; split *= 2) {
-      if (split > 1 && (!t.swap || tiles * split > sms || steps < kLeastSteps * split)) break;
-      const int64_t taken = cycles(t, loaded, tiles, steps, split, sms);
-      if (taken >= least) continue;
-      const int64_t most = sms / split > 1 ? sms / split : 1, clusters = tiles < most ? tiles : most;
-      least = taken;
-      best = {i, int(down), int(across), band_of(t, int(down), clusters), int(steps), split, int(clusters)};
-    }
-  }
+  product::each_way(s, card.sms, [&](ProductWay way) {
+    const int64_t taken = product::cycles_as(s, card, way);
+    if (taken < least) least = taken, best = way;
+  });
   return best;
+}
+
+constexpr ProductPlan plan_product(const ProductShape &s, const ProductCard &card) {
+  return product::plan_as(s, card.sms, best_way(s, card));
+}
+
+// The same by SMs alone, with an H100's tensor cores.
+constexpr ProductPlan plan_product(int64_t m, int64_t n, int64_t row_bytes, int64_t sms, int widest = 256) {
+  return plan_product({m, n, row_bytes, widest}, {"", int(sms), 0, 0, 1});
 }
 
 struct TileAt {
