@@ -6,11 +6,18 @@
 #include "emulator/emulator.h"
 #endif
 
+// Under a sanitizer the emulator's build leaves out instances that are another's code with another type of 16 bits.
+#ifdef OPSWAP_FEWER_INSTANCES
+#define OPSWAP_INSTANCE [[gnu::weak, gnu::visibility("hidden")]]
+#else
+#define OPSWAP_INSTANCE
+#endif
+
 namespace opswap {
 
 template <class Args>
 struct Sm90 {
-  opswap_status (*run)(const Args &, const opswap_exec &) = nullptr;
+  opswap_status (*run)(const Args &, const opswap_exec &) = nullptr;  // nullptr: the instance is not there
   const char *(*can)(const Args &) = nullptr;                        // nullptr: the room states none
   size_t (*workspace)(const Args &, const opswap_exec &) = nullptr;  // nullptr: none needed
   Sm90Plans<Args> (*plans)() = nullptr;                              // nullptr: there is one way to plan

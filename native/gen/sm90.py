@@ -39,7 +39,7 @@ def declare(op: Op, namespace: str) -> list[str]:
     optional = '[[gnu::weak, gnu::visibility("hidden")]]'
     return [
         f"namespace {scope(op, namespace)} {{",
-        f"opswap_status {op.name}_sm90({args}, const opswap_exec &);",
+        f"OPSWAP_INSTANCE opswap_status {op.name}_sm90({args}, const opswap_exec &);",
         f"{optional} const char *{op.name}_sm90_can({args});",
         f"{optional} size_t {op.name}_sm90_workspace({args}, const opswap_exec &);",
         f"{optional} Sm90Plans<{op.name}_args> {op.name}_sm90_plans();",

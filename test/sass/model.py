@@ -44,9 +44,14 @@ class Product:
         return self.columns // 2
 
     @property
+    def first_bytes(self) -> int:
+        """Of A, where it lies in shared memory: 64 rows of 32 bytes."""
+        return 0 if self.a_in_registers else 64 * 32
+
+    @property
     def shared_memory(self) -> int:
-        """Clocks of it: 2 KB of A where it lies there, and 32 bytes a column of B."""
-        return (0 if self.a_in_registers else 16) + self.columns // 4
+        """Clocks of it, 128 bytes each: A where it lies there, and 32 bytes a column of B."""
+        return self.first_bytes // 128 + self.columns // 4
 
     @property
     def cycles(self) -> int:

@@ -11,11 +11,13 @@ import opswap
 import pytest
 from gen.spec import kernel_files
 from ops.rooms import kernel_rooms
+from sass import weights
 from static import budget
 from static.compiled_kernels import Kernel, broken_claims, faults, read_cost, unlimited
 
 ROOT = Path(__file__).resolve().parents[2]
 STATUS = opswap.version()["device_status"]
+LEAST_OVER_MEMORY = 1.5
 MOST_MEGABYTES = 2048  # of one compilation: two at a time fit into a small machine
 pytestmark = pytest.mark.skipif("this build has no CUDA kernels" in STATUS, reason=STATUS)
 
@@ -45,6 +47,12 @@ def test_claims_are_met_and_products_have_limits() -> None:
         if texts := broken_claims(source, own) + unlimited(source, own):
             broken[f"{op}/{instance}"] = texts
     assert broken == {}
+
+
+def test_loops_for_few_tokens_take_weights_faster_than_any_card_delivers_them() -> None:
+    rates = {f"{k.op}/{k.instance}/{k.name}": one.over() for k in kernels() for one in weights.taken(k.compiled)}
+    assert rates, "no room has a loop whose columns are tokens"
+    assert {name: over for name, over in rates.items() if min(over.values()) < LEAST_OVER_MEMORY} == {}
 
 
 def test_the_committed_budget_is_what_was_compiled() -> None:

@@ -1,7 +1,7 @@
 // On the host: how a call of a product is planned. A plan that came with the call is checked and taken; else a plan file
 // of the user's decides (native/core/tuned.h), else the model of product_plan.h. And what the library asks of a room
 // whose plans can be chosen: a room says
-//   ProductCall product_of(const my_op_args &a) { return {a.scalar_dtype, a.M, a.N, a.K}; }
+//   ProductCall product_of(const my_op_args &a) { return {a.scalar_dtype, a.M, a.N, a.K, a.batch_invariant}; }
 //   OPSWAP_SM90_PLANS(my_op) { return ProductWays<my_op_args, product_of, kTraits>::plans(); }
 // and plans a call by ProductWays<...>::take.
 #pragma once
@@ -25,6 +25,7 @@ namespace opswap {
 struct ProductCall {
   DType dtype;
   int64_t m, n, k;
+  bool invariant = false;
 };
 struct ProductTraits {
   int bytes;   // of an element of K
@@ -32,7 +33,7 @@ struct ProductTraits {
 };
 
 inline ProductShape shape_of(const ProductCall &call, ProductTraits traits) {
-  return {call.m, call.n, call.k * traits.bytes, traits.widest};
+  return {call.m, call.n, call.k * traits.bytes, traits.widest, call.invariant};
 }
 
 // The card of this process's device, with the SMs that a call may use.
@@ -64,7 +65,7 @@ inline std::string name_of(ProductWay way) {
 // False: no tile and split have this name.
 inline bool way_named(std::string_view name, ProductWay &way) {
   for (way.tile = 0; way.tile < kProductTileCount; ++way.tile)
-    for (way.split = 1; way.split <= product::kMostSplit; way.split *= 2)
+    for (way.split = 1; way.split <= product::kMostSplit; ++way.split)
       if (name == name_of(way)) return true;
   return false;
 }
@@ -123,7 +124,7 @@ inline opswap_status open_product_plan(const char *op, const opswap_exec &exec, 
   const ProductWay way{record.plan.tile, record.plan.split};
   if (const char *why = product::way_fault(shape, sms, way))
     return fail(OPSWAP_E_PLAN, "%s: the plan %s; %s", op, why, kAgain);
-  plan = product::plan_as(shape, sms, way);
+  plan = product::plan_of(shape, sms, way);
   if (std::memcmp(&plan, &record.plan, sizeof plan))
     return fail(OPSWAP_E_PLAN, "%s: the plan cuts another product than the call's; %s", op, kAgain);
   return OPSWAP_OK;
@@ -131,9 +132,9 @@ inline opswap_status open_product_plan(const char *op, const opswap_exec &exec, 
 
 template <class Args, ProductCall (*product_of)(const Args &), ProductTraits kTraits>
 struct ProductWays {
-  // A plan file is for whole cards.
+  // A plan file is for whole cards, and what it says hangs on M.
   static ProductWay chosen(const opswap_exec &exec, const ProductCall &call, bool &tuned) {
-    const int64_t *number = exec.sm_budget > 0 ? nullptr : tuned_choice(OPSWAP_OP, "sm90", key_of(call));
+    const int64_t *number = exec.sm_budget > 0 || call.invariant ? nullptr : tuned_choice(OPSWAP_OP, "sm90", key_of(call));
     tuned = number != nullptr;
     return number ? way_of(*number) : best_way(shape_of(call, kTraits), card_of(exec));
   }
@@ -144,7 +145,7 @@ struct ProductWays {
     const ProductShape shape = shape_of(call, kTraits);
     if (exec.plan) return open_product_plan(OPSWAP_OP, exec, shape, plan);
     bool tuned;
-    plan = product::plan_as(shape, device::sms_of(exec), chosen(exec, call, tuned));
+    plan = product::plan_of(shape, device::sms_of(exec), chosen(exec, call, tuned));
     return OPSWAP_OK;
   }
 
@@ -156,8 +157,13 @@ struct ProductWays {
     if (device && !card) return "no such device is known; needs H20, H100 or H200";
     out.key = text_of(key_of(call));
     product::each_way(shape, here.sms, [&](ProductWay way) {
-      out.ways.push_back({name_of(way), product::cycles_as(shape, here, way)});
+      out.ways.push_back({name_of(way), product::cycles_of(shape, here, way)});
     });
+    if (call.invariant) {
+      ProductShape free = shape;
+      free.invariant = false;
+      out.free_cycles = product::cycles_of(free, here, best_way(free, here));
+    }
     out.taken = name_of(device ? best_way(shape, here) : chosen(exec, call, out.tuned));
     return nullptr;
   }
@@ -168,7 +174,7 @@ struct ProductWays {
     ProductWay way;
     if (!way_named(name, way)) return "the kernels have no way of this name";
     if (const char *why = product::way_fault(shape, sms, way)) return why;
-    const ProductPlanRecord record{ProductPlanRecord::kVersion, int32_t(sms), product::plan_as(shape, sms, way)};
+    const ProductPlanRecord record{ProductPlanRecord::kVersion, int32_t(sms), product::plan_of(shape, sms, way)};
     std::memcpy(plan, &record, sizeof record);
     return nullptr;
   }
