@@ -37,7 +37,9 @@ struct Asked {
     impl = planner(*op, given);
     if (!impl) return given && given->impl ? OPSWAP_E_NO_IMPL : refuse("no implementation of it can run here");
     hooks = plan_hooks_of(op->spec->name, impl->name);
-    if (!hooks) return refuse("it has one way to plan a call, so there is no choice");
+    if (!hooks)
+      return fail(OPSWAP_E_PLAN, "%s: implementation '%s' has one way to plan a call, so there is none to choose",
+                  name, impl->name);
     if (opswap_status e = bind(*op, args, nargs, bound)) return e;
     if (bound.base().device_type != impl->device_type) return refuse("the tensors are on another device");
     const char *why = impl->record->can ? impl->record->can(bound.args) : nullptr;

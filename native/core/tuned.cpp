@@ -137,8 +137,9 @@ std::vector<std::string> names_in(const std::string &folder, std::string &refusa
 Tuned read_folder() {
   Tuned all;
   try {
-    all.folder = user_folder("OPSWAP_TUNED_DIR", "tuned");
-    if (all.folder.empty()) return all;
+    const std::string state = user_folder("OPSWAP_STATE_DIR");
+    if (state.empty()) return all;
+    all.folder = state + "/tuned";
     std::string digests;
     for (const std::string &name : names_in(all.folder, all.refusal)) {
       const TunedFile &file = all.files.emplace_back(read_file(all.folder, name));
@@ -188,6 +189,22 @@ const int64_t *tuned_choice(const char *op, const char *implementation, const Pl
     if (part.op == op && part.implementation == implementation)
       if (const auto found = part.choices.find(key); found != part.choices.end()) return &found->second;
   return nullptr;
+}
+
+std::vector<std::string> tuned_remarks(const char *op, const char *implementation) {
+  std::vector<std::string> out;
+  for (const TunedFile &file : tuned().files) {
+    if (!file.refusal.empty()) out.push_back("plan file " + file.name + " is refused: " + file.refusal);
+    for (const TunedPart &part : file.parts) {
+      if (part.op != op || part.implementation != implementation) continue;
+      const std::string count = std::to_string(part.choices.size()) + " plans";
+      out.push_back("plan file " + file.name + ", " + file.digest.substr(0, 12) + ": " +
+                    (part.remark.empty() ? count + ", " + std::to_string(part.measured) + " measured"
+                                         : "void, " + part.remark));
+    }
+  }
+  for (std::string &remark : out) remark = shown(remark, 4 * kMostText);
+  return out;
 }
 
 }  // namespace opswap

@@ -4,6 +4,8 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
+#include <vector>
 
 #include "plan_hooks.h"
 
@@ -11,5 +13,8 @@ namespace opswap {
 
 // The way that a plan file of this device has for the call, or nullptr: the implementation goes by its model.
 const int64_t *tuned_choice(const char *op, const char *implementation, const PlanKey &key);
+
+// For `why`: a remark on each plan file that has something of an implementation, also where it is void.
+std::vector<std::string> tuned_remarks(const char *op, const char *implementation);
 
 }  // namespace opswap

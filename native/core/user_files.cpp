@@ -8,15 +8,16 @@
 
 namespace opswap {
 
-std::string user_folder(const char *variable, const char *name) {
+std::string user_folder(const char *variable, const std::string &name) {
   const auto set = [](const char *of) {
     const char *value = std::getenv(of);
     return std::string(value ? value : "");
   };
   if (std::string own = set(variable); !own.empty()) return own;
   const std::string state = set("XDG_STATE_HOME"), home = set("HOME");
-  if (!state.empty()) return state + "/opswap/" + name;
-  return home.empty() ? "" : home + "/.local/state/opswap/" + name;
+  const std::string own_folder = "/opswap" + (name.empty() ? "" : "/" + name);
+  if (!state.empty()) return state + own_folder;
+  return home.empty() ? "" : home + "/.local/state" + own_folder;
 }
 
 std::string read_user_file(const std::string &path, size_t most, std::string &text) {

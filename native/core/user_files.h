@@ -7,8 +7,9 @@
 
 namespace opswap {
 
-// What the environment variable says, else opswap/`name` in the user's state folder; "" where there is neither.
-std::string user_folder(const char *variable, const char *name);
+// What the environment variable says, else opswap in the user's state folder and `name` in that; "" where there is
+// neither.
+std::string user_folder(const char *variable, const std::string &name = "");
 
 // "" and the text, of which no more than most + 1 bytes are read; or why the file cannot be read.
 std::string read_user_file(const std::string &path, size_t most, std::string &text);
