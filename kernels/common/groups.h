@@ -8,22 +8,37 @@
 
 namespace opswap::OPSWAP_ISA {
 
+// Offsets or counts, and the rows that they are held against.
+struct GroupIndex {
+  const int32_t *at;
+  int32_t groups, rows, masked;
+  GroupShape shape() const { return {.masked = masked, .groups = groups, .rows = rows}; }
+  int next(int g) const { return masked ? 0 : at[g + 1]; }
+  bool fits(int g) const { return group_fits(shape(), at[g], next(g)); }
+  opswap::GroupRows of(int g) const { return group_rows(shape(), g, at[g], next(g)); }
+};
 template <class Args>
 inline GroupIndex index_of(const Args &a, int64_t rows) {
   const bool masked = bool(a.masked_m);
-  return {masked ? nullptr : a.expert_first_row.template as<const int32_t>(),
-          masked ? a.masked_m.template as<const int32_t>() : nullptr, int32_t(masked ? a.E : a.F - 1), int32_t(rows)};
+  return {(masked ? a.masked_m : a.expert_first_row).template as<const int32_t>(), int32_t(masked ? a.E : a.F - 1),
+          int32_t(rows), masked};
+}
+// The shape of a product; of the card a plan says more.
+template <class Args>
+inline GroupShape shape_of(const Args &a, int element_bytes) {
+  return {bool(a.masked_m), int32_t(a.G),  int32_t(a.R),      int32_t(a.N), int32_t(a.K),
+          element_bytes,    a.batch_invariant, 0, 0};
 }
 
 // Offsets or counts that do not fit are an error, which names the first of them.
 inline opswap_status check_index(const char *op, const GroupIndex &index) {
   for (int g = 0; g < index.groups; ++g) {
     if (index.fits(g)) continue;
-    if (!index.first_row)
-      return fail(OPSWAP_E_VALUE, "%s: masked_m[%d] is %d, needs 0 to %d rows", op, g, index.masked[g],
+    if (index.masked)
+      return fail(OPSWAP_E_VALUE, "%s: masked_m[%d] is %d, needs 0 to %d rows", op, g, index.at[g],
                   index.rows / index.groups);
     return fail(OPSWAP_E_VALUE, "%s: group %d has rows %d to %d, needs offsets that rise from 0 to at most %d", op, g,
-                index.first_row[g], index.first_row[g + 1], index.rows);
+                index.at[g], index.next(g), index.rows);
   }
   return OPSWAP_OK;
 }
@@ -57,9 +72,9 @@ inline opswap_status check_plan_values(const char *op, const Args &a, const Grou
   GroupPlan plan;
   std::memcpy(&plan, a.plan.data, sizeof plan);
   const char *why = plan_refusal(plan, of);
-  const int32_t *first = a.plan.template as<const int32_t>() + kGroupPlanWords + index.groups + 1;
-  for (int g = 0; g < index.groups && !why; ++g)
-    if (first[g] != index.of(g).first || first[index.groups + 1 + g] != index.of(g).count)
+  const int32_t groups = index.groups, *first = a.plan.template as<const int32_t>() + kGroupPlanWords + groups + 1;
+  for (int g = 0; g < groups && !why; ++g)
+    if (first[g] != index.of(g).first || first[groups + 1 + g] != index.of(g).count)
       why = "was made of other offsets or counts";
   return why ? fail(OPSWAP_E_PLAN, "%s: the plan %s; make another with grouped_gemm_plan", op, why)
              : opswap_status{OPSWAP_OK};
@@ -69,17 +84,15 @@ inline opswap_status check_plan_values(const char *op, const Args &a, const Grou
 template <class Args>
 inline opswap_status check_groups(const char *op, const Args &a, int element_bytes) {
   if (opswap_status status = check_kind(op, a)) return status;
-  if (a.plan && a.P != group_plan_words(a.G))
-    return fail(OPSWAP_E_PLAN, "%s: the plan has %lld words, needs %lld for %lld groups", op, (long long)a.P,
-                (long long)group_plan_words(a.G), (long long)a.G);
+  if (a.plan && (a.P != group_plan_words(a.G) || a.plan.stride[0] != 1))
+    return fail(OPSWAP_E_PLAN, "%s: the plan has %lld words, needs %lld for %lld groups, without gaps", op,
+                (long long)a.P, (long long)group_plan_words(a.G), (long long)a.G);
   if (a.device_type != kDLCPU) return OPSWAP_OK;
   const GroupIndex index = index_of(a, a.R);
   if (opswap_status status = check_index(op, index)) return status;
-  const GroupShape of{a.E > 0,       int32_t(a.G), int32_t(a.R), int32_t(a.N), int32_t(a.K), element_bytes,
-                      a.batch_invariant, 0,            0};
   if (a.plan)
-    if (opswap_status status = check_plan_values(op, a, index, of)) return status;
-  for (int g = 0; g < index.groups && a.row_indices; ++g)
+    if (opswap_status status = check_plan_values(op, a, index, shape_of(a, element_bytes))) return status;
+  for (int g = 0; g < a.G && a.row_indices; ++g)
     for (int r = index.of(g).first, end = r + index.of(g).count; r < end; ++r)
       if (const int32_t at = a.row_indices.template as<const int32_t>()[r]; at < 0 || at >= a.T)
         return fail(OPSWAP_E_VALUE, "%s: row_indices[%d] is %d, needs 0 to %lld", op, r, at, (long long)a.T - 1);

@@ -26,7 +26,8 @@ struct GroupPlan {
   int32_t tiles;    // of all groups
   int32_t whole;    // the first of them, handed out whole; what is left is cut into `blocks` shares of equal cost
   int32_t blocks;
-  int32_t unused[14];
+  int32_t step_cycles;  // what a step is taken to cost
+  int32_t unused[13];
 };
 constexpr int32_t kGroupPlanVersion = 1, kGroupPlanWords = int32_t(sizeof(GroupPlan) / 4);
 static_assert(kGroupPlanWords == 32);
@@ -45,17 +46,26 @@ constexpr int tokens_of(const ProductTile &t) { return t.swap ? t.columns : t.ro
 constexpr int weights_of(const ProductTile &t) { return t.swap ? t.rows : t.columns; }
 // Promotion takes registers for as many sums again, so codes have no tile of 256 columns.
 constexpr bool takes(const ProductTile &t, int element_bytes) { return element_bytes > 1 || t.columns <= 128; }
-// Parts of a tile go through memory: 32 KB of sums for each, where tokens are the columns.
-constexpr bool splits(const ProductTile &t, const GroupShape &of) { return t.swap && !of.batch_invariant; }
+
+// What the groups of a call come to: those that have rows, their rows, and the row tiles that one kind of tile makes.
+struct Counts {
+  int64_t active, rows, row_tiles;
+};
+// Clocks that cut tiles take beside their steps: a block's second start, the start of the kernel that adds parts up, and
+// the sums of two parts of a block to memory and back.
+constexpr int64_t part_bytes(const ProductTile &t) { return int64_t(t.rows) * t.columns * 4; }
+constexpr int64_t parts_cycles(const ProductTile &t) {
+  return 2 * kTaskCycles + 4 * part_bytes(t) / product::kL2Bytes;
+}
 
 constexpr int64_t steps_of(const GroupShape &of) { return up(int64_t(of.k) * of.element_bytes, product::kStepBytes); }
 
 // Clocks of a step: what tensor cores, L2 and memory take, whichever is most. Of the tiles of a group that have the
 // same weights one fetches them from memory.
-constexpr int64_t step_cycles(const ProductTile &t, const ProductCard &card, int64_t row_tiles, int64_t active) {
+constexpr int64_t step_cycles(const ProductTile &t, const ProductCard &card, const Counts &counts) {
   const int64_t tensor = t.rows / 64 * (product::kStepBytes / 32) * product::instruction_cycles(t.columns);
   const int64_t l2 = (t.rows + t.columns) * product::kStepBytes / product::kL2Bytes;
-  const int64_t memory = weights_of(t) * product::kStepBytes * 100 * active / (card.memory * row_tiles);
+  const int64_t memory = weights_of(t) * product::kStepBytes * 100 * counts.active / (card.memory * counts.row_tiles);
   const int64_t most = tensor * card.tensor_clocks > l2 ? tensor * card.tensor_clocks : l2;
   return most > memory ? most : memory;
 }
@@ -63,28 +73,31 @@ constexpr int64_t step_cycles(const ProductTile &t, const ProductCard &card, int
 constexpr int64_t task_cycles(int64_t steps, int64_t step) { return steps * step + kTaskCycles; }
 
 struct Cut {
-  int64_t time, whole, blocks;
+  int64_t time, whole, blocks, step;
 };
 
 // How `tiles` of one cost are handed out: whole ones, or the last one to two of each SM as shares of equal cost, which
-// take one more start each and a kernel that adds up what they have in common.
-constexpr Cut cut_of(int64_t tiles, int64_t steps, int64_t task, int64_t sms, bool splits) {
-  const Cut whole{up(tiles, sms) * task, tiles, tiles < sms ? tiles : sms};
+// take `parts` clocks more, if any such cut is wanted.
+constexpr Cut cut_of(int64_t tiles, int64_t steps, int64_t step, int64_t sms, int64_t parts) {
+  const int64_t task = task_cycles(steps, step);
+  const Cut whole{up(tiles, sms) * task, tiles, tiles < sms ? tiles : sms, step};
   const int64_t full = tiles / sms > 1 ? tiles / sms - 1 : 0, left = tiles - full * sms;
   const int64_t most = left * steps / kLeastSteps, blocks = full || most > sms ? sms : most;
-  if (!splits || blocks < 1) return whole;
-  const int64_t time = full * task + up(left * task, blocks) + 2 * kTaskCycles;
-  return time < whole.time ? Cut{time, full * sms, blocks} : whole;
+  if (parts < 0 || steps < 2 * kLeastSteps || blocks < 1) return whole;
+  const int64_t time = full * task + up(left * task, blocks) + parts;
+  return time < whole.time ? Cut{time, full * sms, blocks, step} : whole;
 }
 
-// With kProductTiles[i], of which the groups' rows take `row_tiles`; no time where the product has no such tiles.
-constexpr Cut cut_with(int i, const GroupShape &of, int64_t row_tiles, int64_t active) {
+// With kProductTiles[i]; no time where the product has no such tiles, or groups so few rows that most of one with 128
+// would be padding.
+constexpr Cut cut_with(int i, const GroupShape &of, const Counts &counts) {
   const ProductTile &t = kProductTiles[i];
-  if (!takes(t, of.element_bytes)) return {INT64_MAX, 0, 0};
-  const int64_t tiles = row_tiles * up(of.n, weights_of(t)), steps = steps_of(of);
+  const bool padded = !t.swap && counts.rows <= product::kSwapMost * counts.active;
+  if (!takes(t, of.element_bytes) || (padded && counts.active)) return {INT64_MAX, 0, 0, 0};
+  const int64_t tiles = counts.row_tiles * up(of.n, weights_of(t));
   if (!tiles) return {};
-  const int64_t task = task_cycles(steps, step_cycles(t, kProductCards[of.card], row_tiles, active));
-  return cut_of(tiles, steps, task, of.sms, splits(t, of));
+  return cut_of(tiles, steps_of(of), step_cycles(t, kProductCards[of.card], counts), of.sms,
+                of.batch_invariant ? -1 : parts_cycles(t));
 }
 
 // Row tiles that stay in L2 while the weights pass, a third of it; or as many as make what runs at once about square.
@@ -109,6 +122,7 @@ constexpr GroupPlan plan_with(int i, const Cut &cut, const GroupShape &of, int64
           .tiles = int32_t(row_tiles * across),
           .whole = int32_t(cut.whole),
           .blocks = int32_t(cut.blocks),
+          .step_cycles = int32_t(cut.step),
           .unused = {}};
 }
 constexpr GroupPlan refused_plan(const GroupShape &of) {
@@ -119,25 +133,31 @@ constexpr GroupPlan refused_plan(const GroupShape &of) {
 
 }  // namespace group
 
-// Rows that group g has.
+// Rows that a group has: of offsets its own and the next one's, of counts its own.
 struct GroupRows {
   int first, count;
 };
+constexpr bool group_fits(const GroupShape &of, int own, int next) {
+  return own >= 0 && (of.masked ? own <= of.rows / of.groups : own <= next && next <= of.rows);
+}
+constexpr GroupRows group_rows(const GroupShape &of, int g, int own, int next) {
+  return of.masked ? GroupRows{g * (of.rows / of.groups), own} : GroupRows{own, next - own};
+}
 
-// Offsets or counts as they were given; they may be anything.
-struct GroupIndex {
-  const int32_t *first_row;  // [groups + 1] or nullptr
-  const int32_t *masked;     // [groups]
-  int32_t groups, rows;
+// Whether tiles are counted in 32 bits, whatever the groups have.
+constexpr bool group_counts(const GroupShape &of) {
+  const int64_t most = int64_t(of.rows) / 8 + of.groups;
+  return most * product::up(of.n, 128) <= INT32_MAX;
+}
 
-  constexpr bool fits(int g) const {
-    if (!first_row) return masked[g] >= 0 && masked[g] <= rows / groups;
-    return first_row[g] >= 0 && first_row[g] <= first_row[g + 1] && first_row[g + 1] <= rows;
-  }
-  constexpr GroupRows of(int g) const {
-    if (!first_row) return {g * (rows / groups), masked[g]};
-    return {first_row[g], first_row[g + 1] - first_row[g]};
-  }
-};
+// The step of the cut tiles with which share `b` begins: all of them are one line, on which each tile costs its start
+// and its steps, and shares are equal pieces of it. A share has parts of at most kShareTiles tiles.
+constexpr int kShareTiles = 3;
+constexpr int64_t share_begin(const GroupPlan &plan, int b) {
+  const int64_t steps = plan.steps, step = plan.step_cycles, task = group::task_cycles(steps, step);
+  const int64_t at = (plan.tiles - plan.whole) * task * b / plan.blocks, in = at % task - group::kTaskCycles;
+  const int64_t done = in <= 0 ? 0 : (in + step / 2) / step;
+  return at / task * steps + (done < steps ? done : steps);
+}
 
 }  // namespace opswap
