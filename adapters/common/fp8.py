@@ -1,4 +1,8 @@
-"""Linear layers in FP8 by the op gemm_fp8_block128: the input stays in 16 bits, the weight has the scales."""
+"""Linear layers in FP8 by the op gemm_fp8_block128, whose weight has the scales.
+
+On a CPU the input stays in 16 bits: without FP8 arithmetic, quantising it would cost accuracy and gain nothing. On a
+CUDA device the kernels multiply codes with codes.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +13,35 @@ BLOCK = 128
 
 
 def fp8_linear(
-    x: torch.Tensor, weight: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None, dtype: torch.dtype
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    scale: torch.Tensor,
+    bias: torch.Tensor | None,
+    dtype: torch.dtype,
+    batch_invariant: bool = False,
 ) -> torch.Tensor:
     """x [..., K] times the dequantised weight [N, K] transposed, as `dtype`."""
     rows = x.reshape(-1, x.shape[-1])
     out = torch.empty((rows.shape[0], weight.shape[0]), dtype=dtype, device=x.device)
-    ops.gemm_fp8_block128(out, rows, None, weight, scale, bias)
+    codes, scales = quantised_rows(rows) if wants_codes(x) else (rows, None)
+    ops.gemm_fp8_block128(out, codes, scales, weight, scale, bias, scales is not None, batch_invariant)
     return out.view(*x.shape[:-1], weight.shape[0])
+
+
+def wants_codes(x: torch.Tensor) -> bool:
+    """Whether the kernels of the device where x lies multiply codes with codes."""
+    return x.device.type != "cpu"
+
+
+def quantised_rows(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Codes of rows [M, K], and their scales per 128 columns, [ceil(K/128), M], whose rows start 16 bytes apart or a
+    multiple of that, as TMA wants them."""
+    count, columns = rows.shape
+    codes = torch.empty(rows.shape, dtype=torch.float8_e4m3fn, device=rows.device)
+    room = torch.empty((-(-columns // BLOCK), -(-count // 4) * 4), dtype=torch.float32, device=rows.device)
+    scales = room[:, :count]
+    ops.quantize_fp8(codes, scales, rows, 1, BLOCK, False, True)
+    return codes, scales
 
 
 def blocks_of_channels(scale: torch.Tensor, shape: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor | None]:

@@ -52,12 +52,12 @@ SEAMS: tuple[Seam, ...] = (
     ),
     Seam(
         "fp8_linear",
-        ("gemm_fp8_block128",),
-        "linear layers in FP8 with a scale per 128 x 128, per output channel or per weight (layouts fp8_*, ct_fp8_*)",
-        "register_linear_kernel('fp8_block' and 'fp8'); the last of vLLM's choices, before torch's own",
-        "--dtype bfloat16 or float16; VLLM_DISABLED_KERNELS for kernels of vLLM's that are usable here",
+        ("gemm_fp8_block128", "quantize_fp8"),
+        "linear layers in FP8 with a scale per 128 x 128; on a CPU per output channel or per weight too",
+        "register_linear_kernel('fp8_block' and 'fp8'); on a CPU the last of vLLM's choices before torch's own, on Hopper "
+        "the first",
+        "--dtype bfloat16 or float16; VLLM_DISABLED_KERNELS for kernels that shall step back, ours among them",
         "fp8_linear:install",
-        cpu_only=True,
         kernels=("OpswapFp8BlockKernel", "OpswapFp8Kernel"),
     ),
     Seam(

@@ -1,9 +1,9 @@
-"""Linear layers of FP8 checkpoints on a CPU: a scale per 128 x 128, per output channel, or one per weight.
+"""Linear layers of FP8 checkpoints: a scale per 128 x 128, and on a CPU also per output channel, or one per weight.
 
-The seam is vLLM's tables of linear kernels. `register_linear_kernel` only appends, so ours come after those that need
-AMX or a CPU wheel; where these are usable, `VLLM_DISABLED_KERNELS` names what is to step back. Torch's own kernels for
-channels and tensors are usable on any CPU and so slow that an engine does not come up: ours is put before them. The
-input stays in 16 bits: without FP8 arithmetic, quantising it would cost accuracy and gain nothing.
+The seam is vLLM's tables of linear kernels. `register_linear_kernel` only appends, so on a CPU ours come after those
+that need AMX or a CPU wheel; where these are usable, `VLLM_DISABLED_KERNELS` names what is to step back. Torch's own
+kernels for channels and tensors are usable on any CPU and so slow that an engine does not come up: ours is put before
+them. On Hopper ours comes first, and the kernel that vLLM had chosen is the implementation `framework` of its op.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from __future__ import annotations
 import torch
 from opswap.adapters.common.fp8 import BLOCK, blocks_of_channels, fp8_linear
 from opswap.adapters.common.functional import plain_alias
+from opswap.adapters.vllm.layers import stock_fp8
 
+from vllm import envs
 from vllm.model_executor.kernels import linear as tables
 from vllm.model_executor.kernels.linear import (
     Fp8BlockScaledMMLinearKernel,
@@ -20,6 +22,8 @@ from vllm.model_executor.kernels.linear import (
 )
 from vllm.model_executor.kernels.linear.scaled_mm.pytorch import TorchFP8ScaledMMLinearKernel
 from vllm.platforms import PlatformEnum, current_platform
+
+HOPPER = 90
 
 
 def refusal(weight_group: tuple[int, int], out_dtype: torch.dtype) -> str | None:
@@ -33,6 +37,11 @@ def refusal_of_dtype(out_dtype: torch.dtype) -> str | None:
     if out_dtype not in (torch.bfloat16, torch.float16):
         return f"writes bfloat16 or float16, got {out_dtype}: pass --dtype bfloat16"
     return None
+
+
+def refusal_of_columns(columns: int) -> str | None:
+    """vLLM's kernels for the input's scales, which run where ours are not named, need whole groups."""
+    return f"needs a multiple of {BLOCK} columns on a CUDA device, got {columns}" if columns % BLOCK else None
 
 
 def check_parts(name: str, parts: list[int]) -> None:
@@ -82,16 +91,22 @@ class OpswapFp8Kernel(FP8ScaledMMLinearKernel):
 class OpswapFp8BlockKernel(Fp8BlockScaledMMLinearKernel):
     """What vLLM picks for a layer of FP8 with weight_block_size [128, 128]."""
 
-    apply_input_quant = False
+    apply_input_quant = False  # the ops quantise, where their kernels want codes
 
     @classmethod
     def is_supported(cls, compute_capability: int | None = None) -> tuple[bool, str | None]:
-        return (True, None) if current_platform.is_cpu() else (False, "serves the CPU")
+        if current_platform.is_cpu():
+            return True, None
+        if current_platform.is_cuda() and compute_capability == HOPPER:
+            return True, None
+        return False, "serves the CPU, and CUDA devices of compute capability 9.0"
 
     @classmethod
     def can_implement(cls, config) -> tuple[bool, str | None]:
         group = config.weight_quant_key.scale.group_shape
         reason = refusal((group.row, group.col), config.out_dtype)
+        if reason is None and not current_platform.is_cpu():
+            reason = refusal_of_columns(config.weight_shape[1]) or stock_fp8.choose(config)
         return reason is None, reason
 
     def process_weights_after_loading(self, layer: torch.nn.Module) -> None:
@@ -100,11 +115,13 @@ class OpswapFp8BlockKernel(Fp8BlockScaledMMLinearKernel):
         # As in layers/linear.py: plain aliases, because vLLM's parameter classes hook every torch call.
         layer.opswap_weight = plain_alias(params.weight)
         layer.opswap_scale = plain_alias(params.block_scale).float()
+        layer.opswap_invariant = envs.VLLM_BATCH_INVARIANT
 
     def apply_weights(
         self, layer: torch.nn.Module, x: torch.Tensor, bias: torch.Tensor | None = None, **_
     ) -> torch.Tensor:
-        return fp8_linear(x, layer.opswap_weight, layer.opswap_scale, bias, self.config.out_dtype)
+        dtype = self.config.out_dtype
+        return fp8_linear(x, layer.opswap_weight, layer.opswap_scale, bias, dtype, layer.opswap_invariant)
 
     def apply_block_scaled_mm(self, A, B, As, Bs) -> torch.Tensor:
         raise NotImplementedError("apply_weights of this class does not call it")
@@ -117,7 +134,12 @@ def before_torch(kernels: list[type]) -> None:
         kernels.insert(first, kernels.pop())
 
 
-def install(_context) -> None:
+def install(context) -> None:
+    if not context.on_cpu:
+        register_linear_kernel(OpswapFp8BlockKernel, PlatformEnum.CUDA, "fp8_block")
+        kernels = tables._POSSIBLE_FP8_BLOCK_KERNELS[PlatformEnum.CUDA]
+        kernels.insert(0, kernels.pop())
+        return
     register_linear_kernel(OpswapFp8BlockKernel, PlatformEnum.CPU, "fp8_block")
     register_linear_kernel(OpswapFp8Kernel, PlatformEnum.CPU, "fp8")
     before_torch(tables._POSSIBLE_FP8_KERNELS[PlatformEnum.CPU])
