@@ -15,7 +15,7 @@ def kernels_of(adapter: Adapter) -> dict[str, Found]:
     """Per op the engine's kernel on this machine, or the reason why there is none.
 
     The adapter's module holds KERNELS (a callable on the op's arguments by op, which writes the written ones) and
-    ABSENT (the reason by op); a function `here(on_cpu)` of it, where it has one, says what is otherwise on this machine.
+    ABSENT (the reason by op); where it has a function `here(on_cpu)`, that says what is otherwise on this machine.
     """
     module = importlib.import_module(adapter.framework)
     here = getattr(module, "here", None)

@@ -127,7 +127,7 @@ def paged_attention(
 def linear(
     x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None, batch_invariant: bool = False
 ) -> torch.Tensor:
-    """x [..., K] times weight [N, K] transposed; where it is batch-invariant, a row has the same bits in every batch."""
+    """x [..., K] times weight [N, K] transposed; batch-invariant: a row has the same bits in every batch."""
     if x.dim() == 2:
         out = torch.empty((x.shape[0], weight.shape[0]), dtype=x.dtype, device=x.device)
         ops.linear(out, x, weight, bias, batch_invariant)

@@ -11,8 +11,9 @@ from opswap.adapters.common.seams import InstallContext
 
 
 def activate(adapter: Adapter) -> None:
-    """Registers the ops and installs the seams; on a CUDA device the engine's own kernels run what has no evidence. Safe
-    to call again; raises when opswap cannot work here.
+    """Registers the ops and installs the seams; on a CUDA device the engine's own kernels run what has no evidence.
+
+    Safe to call again; raises when opswap cannot work here.
 
     What goes wrong is noted too, because an engine may swallow it.
     """

@@ -1,4 +1,4 @@
-"""vLLM's own CUDA kernels as implementations `framework`: what its layers call on a card, into the tensors of the op."""
+"""vLLM's own CUDA kernels as implementations `framework`: what its layers call, into the tensors of the op."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def quantize_fp8(
 
 
 def gemm_fp8_block128(out, x, input_scale, weight, weight_scale, bias, mn_major=False, batch_invariant=False) -> None:
-    """The kernel that vLLM chose when the layer was built; whether a row depends on its batch is that kernel's matter."""
+    """The kernel that vLLM chose when the layer was built, which it uses in its batch-invariant mode too."""
     from opswap.adapters.vllm.layers.stock_fp8 import product
 
     if input_scale is None:

@@ -54,8 +54,7 @@ SEAMS: tuple[Seam, ...] = (
         "fp8_linear",
         ("gemm_fp8_block128", "quantize_fp8"),
         "linear layers in FP8 with a scale per 128 x 128; on a CPU per output channel or per weight too",
-        "register_linear_kernel('fp8_block' and 'fp8'); on a CPU the last of vLLM's choices before torch's own, on Hopper "
-        "the first",
+        "register_linear_kernel('fp8_block' and 'fp8'); first on Hopper, on a CPU the last before torch's own",
         "--dtype bfloat16 or float16; VLLM_DISABLED_KERNELS for kernels that shall step back, ours among them",
         "fp8_linear:install",
         kernels=("OpswapFp8BlockKernel", "OpswapFp8Kernel"),

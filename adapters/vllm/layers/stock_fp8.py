@@ -42,10 +42,10 @@ def choose(config: Any) -> str | None:
 
 
 def product(out, codes, scales, weight, weight_scale) -> None:
-    """codes [M, K] with scales [M, K / 128] times weight [N, K] transposed, with scales [N / 128, K / 128], into out."""
+    """codes [M, K] with scales [M, K/128] times weight [N, K] transposed, with scales [N/128, K/128], into out."""
     kernel = _chosen.get((out.dtype, tuple(weight.shape)))
     if kernel is None:
-        raise NotImplementedError("opswap: vLLM chooses its block FP8 kernel when it builds a layer, and built none such")
+        raise NotImplementedError("opswap: vLLM chooses its block FP8 kernel with a layer, and built none such")
     # Where a kernel wants columns of scales, it wants them one behind the other.
     dense = scales.t().contiguous().t() if scales.stride(0) == 1 else scales
     out.copy_(kernel.apply_block_scaled_mm(A=codes, B=weight, As=dense, Bs=weight_scale))
