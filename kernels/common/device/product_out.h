@@ -1,5 +1,12 @@
 // The way out of a product's sums, from a warp's registers to rows of out: by way of shared memory of its own, so that
-// what a warp writes of a row is one piece. Of D a warp has 16 rows; with Swap those are 16 columns of out.
+// what a warp writes of a row is one piece. Of D a warp has 16 rows; with Swap those are 16 features of out.
+//
+// A room's way out is a struct with
+//   T, to                         what out holds, and where: 16 bits, or float32, whose values go straight to memory
+//   kOf                           rows of weight of a column of out: 1, or 2 whose rows alternate by eights in a tile
+//   begin(column, row)            what the sums of a column begin with; row is 1 in the second of two rows
+//   finish(sum, token, column)    the value of a sum; where kOf is 2, finish(first, second, token, column)
+// A column may lie outside of out there, and a token too; what is made of them is not written.
 #pragma once
 
 #include "common/device/layout.h"
@@ -15,55 +22,154 @@ template <class T>
 struct ProductOut {
   T *data;         // [M, N]
   int64_t stride;  // elements from row to row
-  int m, n;
+  int n;
   bool wide;  // rows start at multiples of 16 bytes
 };
 
 template <class T>
 inline ProductOut<T> product_out(const Tensor &out) {
   const int64_t stride = out.shape[0] > 1 ? out.stride[0] : 0, bytes = stride * int64_t(sizeof(T));
-  return {out.as<T>(), stride, int(out.shape[0]), int(out.shape[1]),
-          (reinterpret_cast<uintptr_t>(out.data) | uintptr_t(bytes)) % 16 == 0};
+  return {out.as<T>(), stride, int(out.shape[1]), (reinterpret_cast<uintptr_t>(out.data) | uintptr_t(bytes)) % 16 == 0};
 }
 
-// What the sums start as: the bias of the columns of out, or 0.
-template <class Memory, class T>
-OPSWAP_DEVICE void product_begin(float (&d)[Memory::kHeld], const T *bias, TileAt tile, int n, int thread) {
-  using Held = Accumulator<Memory::kColumns>;
-  const int base =
-      Memory::kSwap ? tile.down * Memory::kRows + thread / device::kWarpgroup * 64 : tile.across * Memory::kColumns;
-  const int in_group = thread % device::kWarpgroup;
-#pragma unroll
-  for (int i = 0; i < Memory::kHeld; ++i) {
-    const int column = base + (Memory::kSwap ? Held::row(in_group, i) : Held::column(in_group, i));
-    d[i] = bias && column < n ? to_float(load<1>(bias + column)[0]) : 0.0f;
+// Sums as they are, begun with the bias of their columns or 0.
+template <class Out, class Bias = Out>
+struct BiasedRows {
+  using T = Out;
+  static constexpr int kOf = 1;
+  ProductOut<T> to;
+  const Bias *bias;  // [N] or nullptr
+  OPSWAP_DEVICE float begin(int column, int) const {
+    return bias && column < to.n ? to_float(load<1>(bias + column)[0]) : 0.0f;
   }
+  OPSWAP_DEVICE float finish(float sum, int, int) const { return sum; }
+};
+
+// Which token and which column of out a thread's value i of D belongs to; a column has `Of` rows of weight.
+template <class Memory, int Of>
+struct PlaceOf {
+  int token, column, in_group;
+  OPSWAP_DEVICE PlaceOf(const ProductTask &task, int thread)
+      : token(task.token), column(task.column), in_group(thread % device::kWarpgroup) {
+    const int base = thread / device::kWarpgroup * 64;
+    (Memory::kSwap ? column : token) += Memory::kSwap ? base / Of : base;
+  }
+  OPSWAP_DEVICE int token_of(int i) const {
+    return token + (Memory::kSwap ? Held::column(in_group, i) : Held::row(in_group, i));
+  }
+  OPSWAP_DEVICE int feature(int i) const {
+    return Memory::kSwap ? Held::row(in_group, i) : Held::column(in_group, i);
+  }
+  OPSWAP_DEVICE int column_of(int i) const {
+    return column + (Of == 1 ? feature(i) : feature(i) / 16 * 8 + feature(i) % 8);
+  }
+
+ private:
+  using Held = Accumulator<Memory::kColumns>;
+};
+
+// What the sums of a task start as: of the parts that share it, one begins with what the way out says.
+template <class Memory, class Out>
+OPSWAP_DEVICE void begin_sums(float (&d)[Memory::kHeld], const Out &out, const ProductTask &task, int thread) {
+  const PlaceOf<Memory, Out::kOf> place(task, thread);
+#pragma unroll
+  for (int i = 0; i < Memory::kHeld; ++i)
+    d[i] = task.begin ? 0.0f : out.begin(place.column_of(i), Out::kOf == 2 ? place.feature(i) / 8 % 2 : 0);
 }
+
+// This block's sums where the others of its cluster find them: in the ring, once nobody of the block reads it.
+template <class Memory>
+inline constexpr bool kSumsFit = sizeof(float) * Memory::kRows * Memory::kColumns <=
+                                 size_t(Memory::kStages) * Memory::kRows *Memory::kStepBytes;
+template <class Memory>
+OPSWAP_DEVICE Vec<float, 4> *sums_of(Memory &s) {
+  static_assert(kSumsFit<Memory>, "the sums have room in the ring");
+  return reinterpret_cast<Vec<float, 4> *>(s.first);
+}
+template <class Memory>
+OPSWAP_DEVICE void share_sums(Memory &s, const float (&d)[Memory::kHeld], int thread) {
+#pragma unroll
+  for (int i = 0; i < Memory::kHeld; i += 4)
+    store_shared(sums_of(s)[i / 4 * kProductMultiplying + thread].at,
+                 Vec<float, 4>{d[i], d[i + 1], d[i + 2], d[i + 3]});
+}
+
+// The four sums of a piece, eight columns of D, that a thread has: its own, or where a cluster has split K those of
+// all parts, in the order of the ranks.
+template <class Memory>
+OPSWAP_DEVICE Vec<float, 4> sums_of_piece(Memory &s, const float (&d)[Memory::kHeld], int piece, int split,
+                                          int thread) {
+  const float *const own = d + piece * 4;
+  Vec<float, 4> sum{own[0], own[1], own[2], own[3]};
+  if constexpr (kSumsFit<Memory>) {
+    if (split == 1) return sum;
+    sum = {};
+    for (int part = 0; part < split; ++part) {
+      const auto of = sm90::cluster_load(sm90::map_shared(sums_of(s) + piece * kProductMultiplying + thread, part));
+#pragma unroll
+      for (int i = 0; i < 4; ++i) sum[i] += of[i];
+    }
+  }
+  return sum;
+}
+
+// Values of out that a thread has of piece `number` of a way out: four, or two where they are made of two rows of D.
+template <class Memory, class Out>
+struct OutPieces {
+  static constexpr bool kHalves = Memory::kSwap && Out::kOf == 2;  // both rows are in one piece of D
+  static constexpr int kOfPieces = Memory::kSwap ? 1 : Out::kOf, kCount = Memory::kColumns / 8 / kOfPieces,
+                       kValues = kHalves ? 2 : 4;
+  // Which block of a cluster puts a piece out.
+  static OPSWAP_DEVICE int owner(int number, int split) { return number * split / kCount; }
+  static OPSWAP_DEVICE int first(int rank, int split) { return (rank * kCount + split - 1) / split; }
+
+  static OPSWAP_DEVICE Vec<float, kValues> values(Memory &s, const float (&d)[Memory::kHeld], const Out &out,
+                                                  const PlaceOf<Memory, Out::kOf> &place, int number, int split,
+                                                  int thread) {
+    Vec<float, kValues> v;
+    const int piece = number * kOfPieces;
+    const auto sums = sums_of_piece<Memory>(s, d, piece, split, thread);
+    const auto others = kOfPieces == 2 ? sums_of_piece<Memory>(s, d, piece + 1, split, thread) : sums;
+#pragma unroll
+    for (int i = 0; i < kValues; ++i) {
+      const int token = place.token_of(piece * 4 + i), column = place.column_of(piece * 4 + i);
+      if constexpr (Out::kOf == 1)
+        v[i] = out.finish(sums[i], token, column);
+      else
+        v[i] = out.finish(sums[i], kHalves ? sums[i + 2] : others[i], token, column);
+    }
+    return v;
+  }
+};
 
 template <class T>
 OPSWAP_DEVICE uint32_t pair_of(float low, float high) {
   return from_float<T>(low).bits | uint32_t(from_float<T>(high).bits) << 16;
 }
 
-// Eight columns of D, in `d` of each lane, as piece `number` of what the warp puts out.
-template <class Memory, class T>
-OPSWAP_DEVICE void put_piece(unsigned char *out, const float *d, int number, int lane) {
-  const uint32_t r[2] = {pair_of<T>(d[0], d[1]), pair_of<T>(d[2], d[3])};
-  const int row = Memory::kSwap ? number * 8 + lane % 8 : lane % 16, chunk = Memory::kSwap ? lane / 8 % 2 : number;
-  sm90::stmatrix<Memory::kSwap>(out + Swizzle<Memory::kOutRowBytes>::of(row * Memory::kOutRowBytes + chunk * 16), r);
+// A piece as 8x8 matrices of 16 bits: piece `at` of rows of `Bytes` in the warp's shared memory, turned by eights of
+// rows. Two matrices are 16 rows of D; one is made of them where two rows of D are one of out.
+template <int Bytes, bool Turned, class T, int Values>
+OPSWAP_DEVICE void put_piece(unsigned char *staged, const Vec<float, Values> &v, int at, int lane) {
+  uint32_t r[Values / 2];
+#pragma unroll
+  for (int i = 0; i < Values / 2; ++i) r[i] = pair_of<T>(v[2 * i], v[2 * i + 1]);
+  const int row = Turned ? at * 8 + lane % 8 : lane % 16, chunk = Turned ? lane / 8 % (Values / 2) : at;
+  sm90::stmatrix<Turned>(staged + Swizzle<Bytes>::of(row * Bytes + chunk * 16), r);
 }
 
-// Rows of the warp's shared memory to out: staged row r is row row_of(r) of out, and begins at `column`.
-template <class Memory, class T, class RowOf>
+// Rows of the warp's shared memory to out. Chunks of 16 bytes are eight columns; row_of(r, chunk) says where chunk
+// `chunk` of staged row r goes, or -1.
+template <int Bytes, class T, class RowOf>
 OPSWAP_DEVICE void write_rows(const ProductOut<T> &out, const unsigned char *staged, int rows, int column, int lane,
                               RowOf &&row_of) {
-  constexpr int kBytes = Memory::kOutRowBytes, kAcross = kBytes / 16, kElements = 16 / int(sizeof(T));
+  constexpr int kAcross = Bytes / 16, kElements = 16 / int(sizeof(T));
   const int chunk = lane % kAcross, at = column + chunk * kElements;
   for (int r = lane / kAcross; r < rows; r += device::kWarp / kAcross) {
-    const int row = row_of(r);
-    if (row >= out.m || at >= out.n) continue;
+    const int row = row_of(r, chunk);
+    if (row < 0 || at >= out.n) continue;
     const auto v =
-        load_shared<kElements>(reinterpret_cast<const T *>(staged + Swizzle<kBytes>::of(r * kBytes + chunk * 16)));
+        load_shared<kElements>(reinterpret_cast<const T *>(staged + Swizzle<Bytes>::of(r * Bytes + chunk * 16)));
     T *const to = out.data + row * out.stride + at;
     if (out.wide && at + kElements <= out.n) {
       store(to, v);
@@ -75,67 +181,84 @@ OPSWAP_DEVICE void write_rows(const ProductOut<T> &out, const unsigned char *sta
   }
 }
 
-// D of two warpgroups as it lies: 64 columns at a time.
-template <class Memory, class T>
-OPSWAP_DEVICE void write_product(Memory &s, const float (&d)[Memory::kHeld], const ProductOut<T> &out, TileAt tile,
-                                 int thread) {
+// D of two warpgroups as it lies: 64 columns of out at a time.
+template <class Memory, class Out>
+OPSWAP_DEVICE void write_product(Memory &s, const float (&d)[Memory::kHeld], const Out &out, const ProductTask &task,
+                                 int split, int thread) {
+  using Pieces = OutPieces<Memory, Out>;
+  constexpr int kBytes = 128, kAtOnce = kBytes / 16;
+  static_assert(Pieces::kCount % kAtOnce == 0, "64 columns of out at a time");
   const int lane = thread % device::kWarp, warp = thread / device::kWarp;
-  const int row = tile.down * Memory::kRows + warp * 16;
+  const int rank = split > 1 ? int(sm90::cluster_rank()) : 0, row = task.token + warp * 16;
+  const PlaceOf<Memory, Out::kOf> place(task, thread);
 #pragma unroll
-  for (int c = 0; c < Memory::kColumns; c += 64) {
+  for (int number = 0; number < Pieces::kCount; number += kAtOnce) {
     __syncwarp();  // the columns before have been read
 #pragma unroll
-    for (int piece = 0; piece < 8; ++piece) put_piece<Memory, T>(s.out[warp], d + (c + piece * 8) / 2, piece, lane);
+    for (int i = 0; i < kAtOnce; ++i)
+      if (Pieces::owner(number + i, split) == rank)
+        put_piece<kBytes, false, typename Out::T>(
+            s.out[warp], Pieces::values(s, d, out, place, number + i, split, thread), i, lane);
     __syncwarp();
-    write_rows<Memory>(out, s.out[warp], 16, tile.across * Memory::kColumns + c, lane, [&](int r) { return row + r; });
+    write_rows<kBytes>(out.to, s.out[warp], 16, task.column + number * 8, lane, [&](int r, int chunk) {
+      return row + r < task.token_end && Pieces::owner(number + chunk, split) == rank ? row + r : -1;
+    });
   }
 }
 
-// This block's sums where the others of its cluster find them: in the ring, once nobody of the block reads it.
-template <class Memory>
-OPSWAP_DEVICE Vec<float, 4> *sums_of(Memory &s) {
-  static_assert(sizeof(float) * Memory::kRows * Memory::kColumns <= sizeof s.first, "the sums have room in the ring");
-  return reinterpret_cast<Vec<float, 4> *>(s.first);
-}
-template <class Memory>
-OPSWAP_DEVICE void share_sums(Memory &s, const float (&d)[Memory::kHeld], int thread) {
-#pragma unroll
-  for (int i = 0; i < Memory::kHeld; i += 4)
-    store_shared(sums_of(s)[i / 4 * kProductMultiplying + thread].at,
-                 Vec<float, 4>{d[i], d[i + 1], d[i + 2], d[i + 3]});
-}
-template <class Memory>
-OPSWAP_DEVICE Vec<float, 4> sum_of_parts(Memory &s, int piece, int split, int thread) {
-  Vec<float, 4> sum{};
-  for (int part = 0; part < split; ++part) {
-    const auto of = sm90::cluster_load(sm90::map_shared(sums_of(s) + piece * kProductMultiplying + thread, part));
-#pragma unroll
-    for (int i = 0; i < 4; ++i) sum[i] += of[i];
-  }
-  return sum;
-}
-
-// D turned. Where a cluster has split K, each block puts together and writes the pieces whose number is its rank,
-// modulo the split; sums of all parts are added in the order of the ranks.
-template <class Memory, class T>
-OPSWAP_DEVICE void write_turned(Memory &s, const float (&d)[Memory::kHeld], const ProductOut<T> &out, TileAt tile,
+// D turned: each piece is eight tokens. Where a cluster has split K, each block puts some of them out.
+template <class Memory, class Out>
+OPSWAP_DEVICE void write_turned(Memory &s, const float (&d)[Memory::kHeld], const Out &out, const ProductTask &task,
                                 int split, int thread) {
-  constexpr int kPieces = Memory::kColumns / 8;
+  using Pieces = OutPieces<Memory, Out>;
+  constexpr int kBytes = 32 / Out::kOf;
   const int lane = thread % device::kWarp, warp = thread / device::kWarp;
-  const int rank = split > 1 ? int(sm90::cluster_rank()) : 0;
+  const int rank = split > 1 ? int(sm90::cluster_rank()) : 0, first = Pieces::first(rank, split);
+  const PlaceOf<Memory, Out::kOf> place(task, thread);
   int own = 0;
   __syncwarp();  // the tile before has been read
 #pragma unroll
-  for (int piece = 0; piece < kPieces; ++piece) {
-    if ((piece & (split - 1)) != rank) continue;
-    if (split > 1)
-      put_piece<Memory, T>(s.out[warp], sum_of_parts(s, piece, split, thread).at, own++, lane);
-    else
-      put_piece<Memory, T>(s.out[warp], d + piece * 4, own++, lane);
-  }
+  for (int number = 0; number < Pieces::kCount; ++number)
+    if (Pieces::owner(number, split) == rank)
+      put_piece<kBytes, true, typename Out::T>(s.out[warp], Pieces::values(s, d, out, place, number, split, thread),
+                                               own++, lane);
   __syncwarp();
-  write_rows<Memory>(out, s.out[warp], own * 8, tile.down * Memory::kRows + warp * 16, lane,
-                     [&](int r) { return tile.across * Memory::kColumns + (rank + r / 8 * split) * 8 + r % 8; });
+  write_rows<kBytes>(out.to, s.out[warp], own * 8, task.column + warp * 16 / Out::kOf, lane, [&](int r, int) {
+    const int token = task.token + first * 8 + r;
+    return token < task.token_end ? token : -1;
+  });
+}
+
+// float32 straight to memory: a warp's access is whole sectors as D lies.
+template <class Memory, class Out>
+OPSWAP_DEVICE void write_floats(Memory &s, const float (&d)[Memory::kHeld], const Out &out, const ProductTask &task,
+                                int split, int thread) {
+  using Pieces = OutPieces<Memory, Out>;
+  const int rank = split > 1 ? int(sm90::cluster_rank()) : 0;
+  const PlaceOf<Memory, Out::kOf> place(task, thread);
+#pragma unroll
+  for (int number = 0; number < Pieces::kCount; ++number) {
+    if (Pieces::owner(number, split) != rank) continue;
+    const auto v = Pieces::values(s, d, out, place, number, split, thread);
+#pragma unroll
+    for (int i = 0; i < Pieces::kValues; ++i) {
+      const int value = number * Pieces::kOfPieces * 4 + i, token = place.token_of(value),
+                column = place.column_of(value);
+      if (token < task.token_end && column < out.to.n)
+        store(out.to.data + token * out.to.stride + column, Vec<float, 1>{v[i]});
+    }
+  }
+}
+
+template <class Memory, class Out>
+OPSWAP_DEVICE void write_out(Memory &s, const float (&d)[Memory::kHeld], const Out &out, const ProductTask &task,
+                             int split, int thread) {
+  if constexpr (std::is_same_v<typename Out::T, float>)
+    write_floats(s, d, out, task, split, thread);
+  else if constexpr (Memory::kSwap)
+    write_turned(s, d, out, task, split, thread);
+  else
+    write_product(s, d, out, task, split, thread);
 }
 
 }  // namespace opswap

@@ -1,8 +1,8 @@
-// A ring of stages between one warp that loads by TMA and two warpgroups that multiply, for products whose operands are
+// A ring of stages between a warpgroup that loads and two warpgroups that multiply, for products whose operands are
 // rows of K. A stage has 128 bytes of each row, with the swizzle of that width.
 #pragma once
 
-#include "common/device/product_plan.h"
+#include "common/device/product_tasks.h"
 #include "common/device/scalar.h"
 #include "common/sm90/elect.h"
 #include "common/sm90/tma.h"
@@ -20,6 +20,7 @@ struct ProductMemory {
   static constexpr bool kSwap = Swap;
   static constexpr int kStepBytes = int(product::kStepBytes), kStageBytes = (Rows + Columns) * kStepBytes;
   static constexpr int kHeld = Rows / 128 * Columns / 2;  // sums that a thread has
+  static constexpr int kTokens = Swap ? Columns : Rows, kFeatures = Swap ? Rows : Columns;
   // What a warp puts out at once: 16 rows of D by 64 columns, or with Swap, which turns them, 16 columns of out.
   static constexpr int kOutRowBytes = Swap ? 32 : 128, kOutRows = Swap ? Columns : 16;
   alignas(1024) unsigned char first[Stages][Rows * kStepBytes];
@@ -38,11 +39,11 @@ struct RingAt {
   }
 };
 
-// A stage is full after TMA's one arrival and `more`, and empty after `readers` of those who multiply have said so.
+// A stage is full after so many arrivals of those who load, and empty after so many of those who multiply.
 template <class Memory>
-OPSWAP_DEVICE void ring_init(Memory &s, int readers, int more = 0) {
+OPSWAP_DEVICE void ring_init(Memory &s, int loads, int readers) {
   for (int i = 0; i < Memory::kStages; ++i)
-    sm90::mbarrier_init(s.full[i], 1 + more), sm90::mbarrier_init(s.empty[i], readers);
+    sm90::mbarrier_init(s.full[i], loads), sm90::mbarrier_init(s.empty[i], readers);
   sm90::fence_mbarrier_init();
 }
 
@@ -70,42 +71,44 @@ struct RingOperands {
   }
 };
 
-// What this block does of the plan: tiles `tile`, `tile` + clusters, ..., and of each the steps [begin, end).
-struct ProductShare {
-  int tile, begin, end;
-};
-OPSWAP_DEVICE ProductShare share_of(const ProductPlan &plan) {
-  const int rank = int(blockIdx.x) % plan.split;
-  return {int(blockIdx.x) / plan.split, first_step(plan, rank), first_step(plan, rank + 1)};
-}
-
-// The warp that loads, one thread of it. `step` is what a stage has of K in elements.
-template <class Memory>
-OPSWAP_DEVICE void ring_load(Memory &s, const sm90::TensorMap &first,  // [rows of the first operand, K]
-                             const sm90::TensorMap &second,            // [rows of the second one, K]
-                             const ProductPlan &plan, ProductShare share, int step) {
+// body(task, k, stage) for each step of each task of this block, once its stage may be filled. All who load walk
+// through the same stages.
+template <class Memory, class Tasks, class Body>
+OPSWAP_DEVICE void each_stage(Memory &s, const Tasks &tasks, Body &&body) {
   RingAt<Memory::kStages> at;
-  for (int tile = share.tile; tile < plan.down * plan.across; tile += plan.clusters) {
-    const auto [down, across] = tile_at(plan, tile);
-    for (int k = share.begin; k < share.end; ++k, at.next()) {
+  for (int number = tasks.first(); number < tasks.end(); number += tasks.step()) {
+    const ProductTask task = tasks.at(number);
+    for (int k = task.begin; k < task.end; ++k, at.next()) {
       sm90::mbarrier_wait(s.empty[at.stage], at.phase ^ 1);
-      sm90::mbarrier_arrive_expect(s.full[at.stage], Memory::kStageBytes);
-      sm90::tma_load(s.first[at.stage], &first, s.full[at.stage], k * step, down * Memory::kRows);
-      sm90::tma_load(s.second[at.stage], &second, s.full[at.stage], k * step, across * Memory::kColumns);
+      body(task, k, at.stage);
     }
   }
 }
 
-// Asks L2 for the weights of this block's first stages, which no kernel in front writes.
-template <class Memory>
-OPSWAP_DEVICE void ring_prefetch(const sm90::TensorMap &weight, const ProductPlan &plan, ProductShare share, int step) {
-  const auto [down, across] = tile_at(plan, share.tile);
-  const int row = Memory::kSwap ? down * Memory::kRows : across * Memory::kColumns;
-  for (int k = share.begin; k < share.end && k < share.begin + Memory::kStages; ++k)
-    sm90::tma_prefetch_l2(&weight, k * step, row);
-}
+// What brings both operands by TMA, as boxes of rows of [rows, K]; `Step` elements of K are a stage.
+template <int Step>
+struct TmaRows {
+  const sm90::TensorMap &first, &second;  // input and weight, or with swap weight and input
+  static constexpr int kArrivals = 1, kRegisters = 40;
 
-// Why TMA cannot read the rows of a matrix, or nullptr. One row has no stride, no element no address.
+  template <class Memory, class Tasks>
+  OPSWAP_DEVICE void load(Memory &s, const Tasks &tasks, int thread) const {
+    if (thread / device::kWarp != 0 || !sm90::elect_one()) return;
+    each_stage(s, tasks, [&](const ProductTask &task, int k, int stage) {
+      sm90::mbarrier_arrive_expect(s.full[stage], Memory::kStageBytes);
+      sm90::tma_load(s.first[stage], &first, s.full[stage], k * Step, Memory::kSwap ? task.weight : task.token);
+      sm90::tma_load(s.second[stage], &second, s.full[stage], k * Step, Memory::kSwap ? task.token : task.weight);
+    });
+  }
+  // Asks L2 for the weights of a task's first stages, which no kernel in front writes.
+  template <class Memory>
+  OPSWAP_DEVICE void prefetch(const ProductTask &task) const {
+    for (int k = task.begin; k < task.end && k < task.begin + Memory::kStages; ++k)
+      sm90::tma_prefetch_l2(Memory::kSwap ? &first : &second, k * Step, task.weight);
+  }
+};
+
+// Whether TMA can read the rows of a matrix. One row has no stride, no element no address.
 inline bool tma_reads(const Tensor &t) {
   if (!t.shape[0] || !t.shape[1]) return true;
   const int64_t bytes = t.stride[0] * dtype_bytes(t.dtype);

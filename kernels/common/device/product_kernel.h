@@ -1,0 +1,111 @@
+// The body that all matrix products on sm_90a share: a warpgroup loads a ring of stages, two others multiply 64 rows of
+// the first operand each and write. A room's sm90.cu chooses five parts, each a struct, and has a kernel of its own name:
+//
+//   template <int Rows, int Columns, int Stages, bool Swap>
+//   __global__ void __launch_bounds__(kProductThreads, 1)
+//       my_kernel(const __grid_constant__ TensorMap first, const __grid_constant__ TensorMap second, ..., ProductPlan p) {
+//     using Memory = ProductMemory<Rows, Columns, Stages, Swap>;
+//     OPSWAP_SMEM(Memory, s);
+//     run_product(s, Accumulate<kType>{}, TmaRows<kStep>{first, second}, DenseTasks<Memory>{p, m}, out);
+//   }
+//
+//   memory      ProductMemory, or one that inherits it and has more with each stage (product_scales.h)
+//   arithmetic  Accumulate or Promote of product_sums.h, or the room's: kReaders and sum()
+//   loads       TmaRows of product_ring.h, or the room's: kArrivals at a stage, kRegisters, load(), prefetch(); each_stage()
+//               there walks through the stages
+//   tasks       DenseTasks of product_tasks.h, which says what a source of tasks has
+//   out         BiasedRows of product_out.h, which says what a way out has
+//
+// On the host: product_refusal() in the room's CAN, encode_operands(), and launch_product() of the tile that the plan
+// chose, by with_product_tile().
+#pragma once
+
+#include "common/device/product_out.h"
+#include "common/device/product_sums.h"
+#include "common/sm90/barrier.h"
+#include "common/sm90/cluster.h"
+#include "common/sm90/pdl.h"
+#include "common/sm90/room.h"
+
+namespace opswap {
+
+template <class Memory, class Arithmetic, class Loads, class Tasks, class Out>
+OPSWAP_DEVICE void run_product(Memory &s, const Arithmetic &arithmetic, const Loads &loads, const Tasks &tasks,
+                               const Out &out) {
+  // Those who load leave registers to those who multiply; a block is launched with 168 for each thread.
+  constexpr int kRegisters = (168 * 3 - Loads::kRegisters) / 2;
+  const int thread = int(threadIdx.x);
+  if (thread / device::kWarp == kProductMultiplying / device::kWarp && sm90::elect_one()) {
+    ring_init(s, Loads::kArrivals, Arithmetic::kReaders);
+    if constexpr (Tasks::kEarly) loads.template prefetch<Memory>(tasks.at(tasks.first()));
+  }
+  __syncthreads();
+  sm90::dependency_wait();
+  sm90::dependency_trigger();
+  if (thread >= kProductMultiplying) {
+    sm90::registers_shrink<Loads::kRegisters>();
+    loads.load(s, tasks, thread - kProductMultiplying);
+    return;
+  }
+  sm90::registers_grow<kRegisters>();
+  float sums[Memory::kHeld];
+  RingAt<Memory::kStages> at;
+  for (int number = tasks.first(); number < tasks.end(); number += tasks.step()) {
+    const ProductTask task = tasks.at(number);
+    begin_sums<Memory>(sums, out, task, thread);
+    arithmetic.sum(s, sums, at, task.begin, task.end, thread);
+    if constexpr (kSumsFit<Memory>) {
+      if (tasks.split() > 1) {
+        sm90::barrier_sync(1, kProductMultiplying);  // neither warpgroup reads the ring any more
+        share_sums(s, sums, thread);
+        sm90::cluster_sync();
+      }
+    }
+    write_out(s, sums, out, task, tasks.split(), thread);
+  }
+  if (tasks.split() > 1) sm90::cluster_sync();  // the peers have read this block's sums
+}
+
+// Why the operands of a product cannot be read, or nullptr.
+inline const char *product_refusal(const Tensor &input, const Tensor &weight, int64_t m, int64_t n, int64_t k) {
+  if (m > INT32_MAX || n > INT32_MAX || k > INT32_MAX)
+    return "M, N or K is 2^31 or more, and TMA counts in 32 bits";
+  if (!tma_reads(input)) return "TMA needs the address and the row stride of input to be multiples of 16 bytes";
+  if (!tma_reads(weight)) return "TMA needs the address and the row stride of weight to be multiples of 16 bytes";
+  return nullptr;
+}
+
+// Both operands as boxes of a tile's rows: OPSWAP_OK, or why not.
+inline opswap_status encode_operands(sm90::TensorMap &first, sm90::TensorMap &second, const ProductTile &tile,
+                                     const Tensor &input, const Tensor &weight, sm90::MapType type) {
+  const char *why = encode_rows(first, tile.swap ? weight : input, type, tile.rows);
+  if (!why) why = encode_rows(second, tile.swap ? input : weight, type, tile.columns);
+  if (!why) return OPSWAP_OK;
+  return fail(OPSWAP_E_LAUNCH, "%s: needs input and weight that a tensor map describes, came %s", OPSWAP_OP, why);
+}
+
+// body<Tile>() for the plan's tile, if it is one of at most `Widest` columns.
+template <int Widest = 256, class Body>
+static opswap_status with_product_tile(const ProductPlan &plan, Body &&body) {
+  opswap_status status = OPSWAP_E_INTERNAL;
+  const auto one = [&]<int Tile>() {
+    if constexpr (kProductTiles[Tile].columns <= Widest) status = body.template operator()<kProductTiles[Tile]>();
+  };
+  [&]<int... Tile>(std::integer_sequence<int, Tile...>) {
+    ((plan.tile == Tile && (one.template operator()<Tile>(), true)) || ...);
+  }(std::make_integer_sequence<int, kProductTileCount>());
+  return status;
+}
+
+template <class Memory, class... P, class... A>
+static opswap_status launch_product(const opswap_exec &exec, const char *name, void (*kernel)(P...),
+                                    const ProductPlan &plan, A &&...args) {
+  const Geometry geometry{.grid = {int64_t(plan.clusters) * plan.split},
+                          .block = {kProductThreads},
+                          .smem = sizeof(Memory),
+                          .cluster = {plan.split},
+                          .pdl = true};
+  return launch(exec, name, kernel, geometry, std::forward<A>(args)...);
+}
+
+}  // namespace opswap

@@ -1,0 +1,41 @@
+// Tasks of a product: a tile of out and the steps of K that a block multiplies for it. A source of tasks has
+//   kEarly                  whether they are known before a kernel in front has ended
+//   first(), end(), step()  the numbers of this block's tasks
+//   at(number)              a task
+//   split()                 blocks of a cluster that each have a part of a tile's steps
+#pragma once
+
+#include "common/device/product_plan.h"
+#include "common/sm90/platform.h"
+
+namespace opswap {
+
+struct ProductTask {
+  int token, token_end;  // rows of out: the tile's first one, and the end of those that are written
+  int column;            // of out, the tile's first one
+  int weight;            // row of the weight's tensor map with which the tile begins
+  int group;             // of the weights
+  int begin, end;        // steps of K
+};
+
+// The tiles of a plan; `Of` rows of weight are a column of out.
+template <class Memory, int Of = 1>
+struct DenseTasks {
+  static constexpr bool kEarly = true;
+  ProductPlan plan;
+  int m;  // rows of out
+
+  OPSWAP_DEVICE int first() const { return int(blockIdx.x) / plan.split; }
+  OPSWAP_DEVICE int end() const { return plan.down * plan.across; }
+  OPSWAP_DEVICE int step() const { return plan.clusters; }
+  OPSWAP_DEVICE int split() const { return plan.split; }
+  OPSWAP_DEVICE ProductTask at(int number) const {
+    const auto [down, across] = tile_at(plan, number);
+    const int rank = int(blockIdx.x) % plan.split;
+    const int token = (Memory::kSwap ? across : down) * Memory::kTokens;
+    const int feature = (Memory::kSwap ? down : across) * Memory::kFeatures;
+    return {token, m, feature / Of, feature, 0, first_step(plan, rank), first_step(plan, rank + 1)};
+  }
+};
+
+}  // namespace opswap
