@@ -318,6 +318,114 @@ def greedy_sample(
     )
 
 
+def grouped_gemm_bf16(
+    out: torch.Tensor,
+    input: torch.Tensor,
+    weight: torch.Tensor,
+    expert_first_row: torch.Tensor | None,
+    masked_m: torch.Tensor | None,
+    row_indices: torch.Tensor | None,
+    plan: torch.Tensor | None,
+    batch_invariant: bool = False,
+) -> None:
+    """Rows of groups times the weights of their group, in BF16 or FP16, summed in float32; groups one behind the other,
+    with room between them, or of rows that lie anywhere."""
+    torch.ops.opswap.grouped_gemm_bf16(
+        out,
+        input,
+        weight,
+        expert_first_row,
+        masked_m,
+        row_indices,
+        plan,
+        batch_invariant,
+    )
+
+
+def grouped_gemm_fp8(
+    out: torch.Tensor,
+    input: torch.Tensor,
+    input_scale: torch.Tensor,
+    weight: torch.Tensor,
+    weight_scale: torch.Tensor,
+    expert_first_row: torch.Tensor | None,
+    masked_m: torch.Tensor | None,
+    row_indices: torch.Tensor | None,
+    plan: torch.Tensor | None,
+    batch_invariant: bool = False,
+) -> None:
+    """Rows of groups times the FP8 weights of their group: codes times codes with a scale per tensor, or per token and
+    per channel; sums in float32."""
+    torch.ops.opswap.grouped_gemm_fp8(
+        out,
+        input,
+        input_scale,
+        weight,
+        weight_scale,
+        expert_first_row,
+        masked_m,
+        row_indices,
+        plan,
+        batch_invariant,
+    )
+
+
+def grouped_gemm_fp8_block128(
+    out: torch.Tensor,
+    input: torch.Tensor,
+    input_scale: torch.Tensor | None,
+    weight: torch.Tensor,
+    weight_scale: torch.Tensor,
+    expert_first_row: torch.Tensor | None,
+    masked_m: torch.Tensor | None,
+    row_indices: torch.Tensor | None,
+    plan: torch.Tensor | None,
+    mn_major: bool = False,
+    batch_invariant: bool = False,
+) -> None:
+    """Rows of groups times the FP8 weights of their group, which have a scale per 128 x 128; input in FP8 with a scale
+    per 128 columns or in 16 bits; sums in float32."""
+    torch.ops.opswap.grouped_gemm_fp8_block128(
+        out,
+        input,
+        input_scale,
+        weight,
+        weight_scale,
+        expert_first_row,
+        masked_m,
+        row_indices,
+        plan,
+        mn_major,
+        batch_invariant,
+    )
+
+
+def grouped_gemm_plan(
+    plan: torch.Tensor,
+    expert_first_row: torch.Tensor | None,
+    masked_m: torch.Tensor | None,
+    rows: int,
+    n: int,
+    k: int,
+    element_bytes: int = 2,
+    card: int = 0,
+    batch_invariant: bool = False,
+) -> None:
+    """How a grouped product is cut into tiles for the SMs of a card, from the rows that its groups have: worked out
+    once, and used by each product of these rows."""
+    torch.ops.opswap.grouped_gemm_plan(
+        plan,
+        expert_first_row,
+        masked_m,
+        rows,
+        n,
+        k,
+        element_bytes,
+        card,
+        batch_invariant,
+    )
+
+
 def grouped_topk(
     topk_weights: torch.Tensor,
     topk_ids: torch.Tensor,

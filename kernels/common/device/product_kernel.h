@@ -52,8 +52,15 @@ OPSWAP_DEVICE void run_product(Memory &s, const Arithmetic &arithmetic, const Lo
   RingAt<Memory::kStages> at;
   for (int number = tasks.first(); number < tasks.end(); number += tasks.step()) {
     const ProductTask task = tasks.at(number);
+    if (Tasks::kParts && task.part == kNoTile) continue;
     begin_sums<Memory>(sums, out, task, thread);
     arithmetic.sum(s, sums, at, task.begin, task.end, thread);
+    if constexpr (Tasks::kParts) {
+      if (task.part != kWholeTile) {
+        tasks.keep(sums, task, thread);
+        continue;
+      }
+    }
     if constexpr (kSumsFit<Memory>) {
       if (tasks.split() > 1) {
         sm90::barrier_sync(1, kProductMultiplying);  // neither warpgroup reads the ring any more
@@ -61,7 +68,7 @@ OPSWAP_DEVICE void run_product(Memory &s, const Arithmetic &arithmetic, const Lo
         sm90::cluster_sync();
       }
     }
-    write_out(s, sums, out, task, tasks.split(), thread);
+    write_out(s, sums, out_of(out, task), task, tasks.split(), thread);
   }
   if (tasks.split() > 1) sm90::cluster_sync();  // the peers have read this block's sums
 }

@@ -6,7 +6,8 @@
 //   kOf                           rows of weight of a column of out: 1, or 2 whose rows alternate by eights in a tile
 //   begin(column, row)            what the sums of a column begin with; row is 1 in the second of two rows
 //   finish(sum, token, column)    the value of a sum; where kOf is 2, finish(first, second, token, column)
-// A column may lie outside of out there, and a token too; what is made of them is not written.
+// A column may lie outside of out there, and a token too; what is made of them is not written. A way out that differs
+// from group to group has at(task), which makes the task's.
 #pragma once
 
 #include "common/device/layout.h"
@@ -67,6 +68,14 @@ struct PlaceOf {
  private:
   using Held = Accumulator<Memory::kColumns>;
 };
+
+template <class Out>
+OPSWAP_DEVICE auto out_of(const Out &out, const ProductTask &task) {
+  if constexpr (requires { out.at(task); })
+    return out.at(task);
+  else
+    return out;
+}
 
 // What the sums of a task start as: of the parts that share it, one begins with what the way out says.
 template <class Memory, class Out>

@@ -22,6 +22,12 @@ struct ProductScales {
   const float *weight;  // [ceil(N / 128), groups], of each group of weights
   int64_t input_row, input_step, weight_row, weight_group;
   int tokens;
+  const int32_t *rows = nullptr;  // which row of input a row of out is of, if it is another one
+
+  // The row of input of row `token` of a task, or one outside.
+  OPSWAP_DEVICE int row_of(const ProductTask &task, int token) const {
+    return !rows ? token : token < task.token_end ? load<1>(rows + token)[0] : -1;
+  }
 };
 
 // `Loads`, and the scales beside them, which TMA cannot bring: their rows start anywhere.
@@ -46,8 +52,9 @@ struct WithScales {
   OPSWAP_DEVICE void load_scales(Memory &s, const Tasks &tasks, int lane) const {
     each_stage(s, tasks, [&](const ProductTask &task, int k, int stage) {
       for (int i = lane; i < Memory::kTokens; i += device::kWarp) {
-        const bool inside = task.token + i < scales.tokens;
-        const int64_t from = (inside ? task.token + i : 0) * scales.input_row + k * scales.input_step;
+        const int row = scales.row_of(task, task.token + i);
+        const bool inside = uint32_t(row) < uint32_t(scales.tokens);
+        const int64_t from = (inside ? row : 0) * scales.input_row + k * scales.input_step;
         sm90::cp_async<4>(&s.token[stage][i], scales.input + from, inside ? 4 : 0);
       }
       const int64_t row = task.group * scales.weight_group + task.column / Memory::kBlock * scales.weight_row;

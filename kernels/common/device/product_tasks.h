@@ -3,6 +3,7 @@
 //   first(), end(), step()  the numbers of this block's tasks
 //   at(number)              a task
 //   split()                 blocks of a cluster that each have a part of a tile's steps
+//   kParts, keep()          whether tasks may have a part, and what becomes of its sums; a task of kNoTile is none
 #pragma once
 
 #include "common/device/product_plan.h"
@@ -10,18 +11,22 @@
 
 namespace opswap {
 
+// In the place of a part.
+inline constexpr int kWholeTile = -1, kNoTile = -2;
+
 struct ProductTask {
   int token, token_end;  // rows of out: the tile's first one, and the end of those that are written
   int column;            // of out, the tile's first one
   int weight;            // row of the weight's tensor map with which the tile begins
   int group;             // of the weights
   int begin, end;        // steps of K
+  int part = kWholeTile;  // where sums are kept that are of a part of K, if the source cuts tiles so
 };
 
 // The tiles of a plan; `Of` rows of weight are a column of out.
 template <class Memory, int Of = 1>
 struct DenseTasks {
-  static constexpr bool kEarly = true;
+  static constexpr bool kEarly = true, kParts = false;
   ProductPlan plan;
   int m;  // rows of out
 

@@ -316,6 +316,110 @@ export interface GreedySampleArgs {
 }
 
 /**
+ * Rows of groups times the weights of their group, in BF16 or FP16, summed in float32; groups one behind the other, with room between them, or of rows that lie anywhere.
+ * Source: DeepGEMM m_grouped_bf16_gemm_nt_contiguous and _masked; vLLM 0.33.0 fused_moe.
+ */
+export interface GroupedGemmBf16Args {
+  /** [R, N] bfloat16 | float16, written in place: projected rows; a row that no group has keeps its old values */
+  out: TensorLike;
+  /** [T, K] bfloat16 | float16: rows of K features */
+  input: TensorLike;
+  /** [G, N, K] bfloat16 | float16: a matrix for each group, one row per output feature */
+  weight: TensorLike;
+  /** [F] int32: contiguous: first row of each of the F - 1 groups, and the end of the last, as moe_permute writes it; or masked_m */
+  expert_first_row: TensorLike | null;
+  /** [E] int32: masked: rows of each of the E groups; group g has rows from g * (R / E) on */
+  masked_m: TensorLike | null;
+  /** [I] int32: with expert_first_row: row r of out is of row row_indices[r] of input; none: of row r */
+  row_indices: TensorLike | null;
+  /** [P] int32: what grouped_gemm_plan made of the same offsets or counts, used as it is; none: the op makes it first */
+  plan: TensorLike | null;
+  /** a row's result has the same bits at every batch size and position */
+  batch_invariant?: boolean;
+}
+
+/**
+ * Rows of groups times the FP8 weights of their group: codes times codes with a scale per tensor, or per token and per channel; sums in float32.
+ * Source: torch._scaled_grouped_mm; vLLM 0.33.0 cutlass_moe_fp8.
+ */
+export interface GroupedGemmFp8Args {
+  /** [R, N] bfloat16 | float16, written in place: projected rows; a row that no group has keeps its old values */
+  out: TensorLike;
+  /** [T, K] float8_e4m3fn: rows of K codes */
+  input: TensorLike;
+  /** [A] float32: a scale for each row of input, or one for all */
+  input_scale: TensorLike;
+  /** [G, N, K] float8_e4m3fn: a matrix of codes for each group, one row per output feature */
+  weight: TensorLike;
+  /** [G, C] float32: for each group a scale for each output feature, or one for all */
+  weight_scale: TensorLike;
+  /** [F] int32: contiguous: first row of each of the F - 1 groups, and the end of the last, as moe_permute writes it; or masked_m */
+  expert_first_row: TensorLike | null;
+  /** [E] int32: masked: rows of each of the E groups; group g has rows from g * (R / E) on */
+  masked_m: TensorLike | null;
+  /** [I] int32: with expert_first_row: row r of out is of row row_indices[r] of input; none: of row r */
+  row_indices: TensorLike | null;
+  /** [P] int32: what grouped_gemm_plan made of the same offsets or counts, used as it is; none: the op makes it first */
+  plan: TensorLike | null;
+  /** a row's result has the same bits at every batch size and position */
+  batch_invariant?: boolean;
+}
+
+/**
+ * Rows of groups times the FP8 weights of their group, which have a scale per 128 x 128; input in FP8 with a scale per 128 columns or in 16 bits; sums in float32.
+ * Source: DeepGEMM m_grouped_fp8_gemm_nt_contiguous and _masked; DeepSeek-V3, arXiv:2412.19437, section 3.3.2.
+ */
+export interface GroupedGemmFp8Block128Args {
+  /** [R, N] bfloat16 | float16, written in place: projected rows; a row that no group has keeps its old values */
+  out: TensorLike;
+  /** [T, K] bfloat16 | float16 | float8_e4m3fn: rows of K features: codes with input_scale, or values of 16 bits without */
+  input: TensorLike;
+  /** [S0, S1] float32: given with codes only: one scale per row of input and 128 columns, [T, ceil(K/128)], exchanged when mn_major */
+  input_scale: TensorLike | null;
+  /** [G, N, K] float8_e4m3fn: a matrix of codes for each group, one row per output feature */
+  weight: TensorLike;
+  /** [G, B0, B1] float32: one scale per 128 x 128 of each matrix */
+  weight_scale: TensorLike;
+  /** [F] int32: contiguous: first row of each of the F - 1 groups, and the end of the last, as moe_permute writes it; or masked_m */
+  expert_first_row: TensorLike | null;
+  /** [E] int32: masked: rows of each of the E groups; group g has rows from g * (R / E) on */
+  masked_m: TensorLike | null;
+  /** [I] int32: with expert_first_row: row r of out is of row row_indices[r] of input; none: of row r */
+  row_indices: TensorLike | null;
+  /** [P] int32: what grouped_gemm_plan made of the same offsets or counts, used as it is; none: the op makes it first */
+  plan: TensorLike | null;
+  /** true: input_scale is [ceil(K/128), T], as quantize_fp8 writes it for TMA */
+  mn_major?: boolean;
+  /** a row's result has the same bits at every batch size and position */
+  batch_invariant?: boolean;
+}
+
+/**
+ * How a grouped product is cut into tiles for the SMs of a card, from the rows that its groups have: worked out once, and used by each product of these rows.
+ * Source: Tencent hpc-ops assign_attention_decode_task.
+ */
+export interface GroupedGemmPlanArgs {
+  /** [P] int32, written: 32 words and 3 for each group and one more: the record of kernels/grouped_gemm_plan/README.md */
+  plan: TensorLike;
+  /** [F] int32: contiguous: first row of each of the F - 1 groups, and the end of the last, as moe_permute writes it; or masked_m */
+  expert_first_row: TensorLike | null;
+  /** [E] int32: masked: rows of each of the E groups; group g has rows from g * (R / E) on */
+  masked_m: TensorLike | null;
+  /** rows of out, R of the product */
+  rows: number | bigint;
+  /** output features of each group, N of the product */
+  n: number | bigint;
+  /** features of a row, K of the product */
+  k: number | bigint;
+  /** bytes of an element of the weights: 2, or 1 for codes */
+  element_bytes?: number | bigint;
+  /** the card that the plan is for: 0 this device, on a CPU an H100; 1 H20, 2 H100, 3 H200 */
+  card?: number | bigint;
+  /** for a product with batch_invariant */
+  batch_invariant?: boolean;
+}
+
+/**
  * Experts of each token: the K best of the best groups, or those that a table has for the token's id, and their weights; ties go to the lower index, NaN counts as largest.
  * Source: DeepSeek-V3, arXiv:2412.19437, section 2.1.2; argument names of vLLM 0.33.0 grouped_topk; sqrt(softplus) and tables (tid2eid) of DeepSeek-V4, inference/model.py of its checkpoint, argument names of vLLM's topk_hash_softplus_sqrt.
  */
@@ -841,6 +945,10 @@ export interface OpArgs {
   gemm_fp8: GemmFp8Args;
   gemm_fp8_block128: GemmFp8Block128Args;
   greedy_sample: GreedySampleArgs;
+  grouped_gemm_bf16: GroupedGemmBf16Args;
+  grouped_gemm_fp8: GroupedGemmFp8Args;
+  grouped_gemm_fp8_block128: GroupedGemmFp8Block128Args;
+  grouped_gemm_plan: GroupedGemmPlanArgs;
   grouped_topk: GroupedTopkArgs;
   gumbel_sample: GumbelSampleArgs;
   layer_norm: LayerNormArgs;
@@ -902,6 +1010,10 @@ export const opFacts: { readonly [K in OpName]: OpFact } = {
   gemm_fp8: { version: 1, hash: "1a922513be720296", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}, {"name": "input_scale", "kind": "tensor", "optional": true}, {"name": "weight", "kind": "tensor"}, {"name": "weight_scale", "kind": "tensor"}, {"name": "bias", "kind": "tensor", "optional": true}, {"name": "batch_invariant", "kind": "bool", "default": false}] },
   gemm_fp8_block128: { version: 2, hash: "dcd9803a3f08953e", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}, {"name": "input_scale", "kind": "tensor", "optional": true}, {"name": "weight", "kind": "tensor"}, {"name": "weight_scale", "kind": "tensor"}, {"name": "bias", "kind": "tensor", "optional": true}, {"name": "mn_major", "kind": "bool", "default": false}, {"name": "batch_invariant", "kind": "bool", "default": false}] },
   greedy_sample: { version: 1, hash: "fb544cd8a09e7f50", args: [{"name": "token_ids", "kind": "tensor", "writes": true}, {"name": "logits", "kind": "tensor"}] },
+  grouped_gemm_bf16: { version: 1, hash: "2ad7ffd8f258e85c", args: [{"name": "out", "kind": "tensor", "writes": true, "reads": true}, {"name": "input", "kind": "tensor"}, {"name": "weight", "kind": "tensor"}, {"name": "expert_first_row", "kind": "tensor", "optional": true}, {"name": "masked_m", "kind": "tensor", "optional": true}, {"name": "row_indices", "kind": "tensor", "optional": true}, {"name": "plan", "kind": "tensor", "optional": true}, {"name": "batch_invariant", "kind": "bool", "default": false}] },
+  grouped_gemm_fp8: { version: 1, hash: "731b3f2656018916", args: [{"name": "out", "kind": "tensor", "writes": true, "reads": true}, {"name": "input", "kind": "tensor"}, {"name": "input_scale", "kind": "tensor"}, {"name": "weight", "kind": "tensor"}, {"name": "weight_scale", "kind": "tensor"}, {"name": "expert_first_row", "kind": "tensor", "optional": true}, {"name": "masked_m", "kind": "tensor", "optional": true}, {"name": "row_indices", "kind": "tensor", "optional": true}, {"name": "plan", "kind": "tensor", "optional": true}, {"name": "batch_invariant", "kind": "bool", "default": false}] },
+  grouped_gemm_fp8_block128: { version: 1, hash: "b0b8ced8d3ad3c35", args: [{"name": "out", "kind": "tensor", "writes": true, "reads": true}, {"name": "input", "kind": "tensor"}, {"name": "input_scale", "kind": "tensor", "optional": true}, {"name": "weight", "kind": "tensor"}, {"name": "weight_scale", "kind": "tensor"}, {"name": "expert_first_row", "kind": "tensor", "optional": true}, {"name": "masked_m", "kind": "tensor", "optional": true}, {"name": "row_indices", "kind": "tensor", "optional": true}, {"name": "plan", "kind": "tensor", "optional": true}, {"name": "mn_major", "kind": "bool", "default": false}, {"name": "batch_invariant", "kind": "bool", "default": false}] },
+  grouped_gemm_plan: { version: 1, hash: "171d8ae1e900eb77", args: [{"name": "plan", "kind": "tensor", "writes": true}, {"name": "expert_first_row", "kind": "tensor", "optional": true}, {"name": "masked_m", "kind": "tensor", "optional": true}, {"name": "rows", "kind": "int"}, {"name": "n", "kind": "int"}, {"name": "k", "kind": "int"}, {"name": "element_bytes", "kind": "int", "default": 2}, {"name": "card", "kind": "int", "default": 0}, {"name": "batch_invariant", "kind": "bool", "default": false}] },
   grouped_topk: { version: 2, hash: "94aa383c44d950f6", args: [{"name": "topk_weights", "kind": "tensor", "writes": true}, {"name": "topk_ids", "kind": "tensor", "writes": true}, {"name": "gating_output", "kind": "tensor"}, {"name": "e_score_correction_bias", "kind": "tensor", "optional": true}, {"name": "input_tokens", "kind": "tensor", "optional": true}, {"name": "hash_indices_table", "kind": "tensor", "optional": true}, {"name": "num_expert_group", "kind": "int", "default": 1}, {"name": "topk_group", "kind": "int", "default": 1}, {"name": "use_sigmoid", "kind": "bool", "default": false}, {"name": "renormalize", "kind": "bool", "default": true}, {"name": "routed_scaling_factor", "kind": "float", "default": 1.0}, {"name": "use_sqrt_softplus", "kind": "bool", "default": false}] },
   gumbel_sample: { version: 1, hash: "b070974cfaa41cf8", args: [{"name": "token_ids", "kind": "tensor", "writes": true}, {"name": "logits", "kind": "tensor"}, {"name": "seeds", "kind": "tensor"}] },
   layer_norm: { version: 1, hash: "4bb07fd36eec4f2e", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}, {"name": "weight", "kind": "tensor"}, {"name": "bias", "kind": "tensor", "optional": true}, {"name": "epsilon", "kind": "float", "default": 1e-05}] },
