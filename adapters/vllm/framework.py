@@ -71,6 +71,7 @@ ABSENT: dict[str, str] = {
     "attention_prefill": _NO_ATTENTION,
     "attention_decode": _NO_ATTENTION,
     "gemm_fp8_block128": "vLLM's kernels for block FP8 on a CPU need AMX and a CPU wheel",
+    "gemm_fp8": "on a CPU the input stays in 16 bits, and vLLM's kernels for that need a CPU wheel",
     "quantize_fp8": "vLLM's kernels that quantise to FP8 are CUDA's",
     "gumbel_sample": "vLLM's own sampler draws from torch generators, not from the seeds that the op takes",
 }

@@ -78,6 +78,14 @@ def gemm_fp8_block128(out, x, input_scale, weight, weight_scale, bias, mn_major=
         out.add_(bias)
 
 
+def gemm_fp8(out, x, input_scale, weight, weight_scale, bias=None, batch_invariant=False) -> None:
+    """CUTLASS's, or Triton's where a side is no multiple of 16; vLLM takes both for batch-invariant."""
+    if input_scale is None:
+        raise NotImplementedError("opswap: vLLM's FP8 kernels multiply codes with codes")
+    scales = input_scale.view(-1, 1), weight_scale.view(-1, 1)
+    out.copy_(kernels.cutlass_scaled_mm(x, weight.t(), *scales, out.dtype, bias))
+
+
 KERNELS: dict[str, Callable[..., None]] = {
     "rms_norm": rms_norm,
     "fused_add_rms_norm": fused_add_rms_norm,
@@ -87,4 +95,5 @@ KERNELS: dict[str, Callable[..., None]] = {
     "linear": linear,
     "quantize_fp8": quantize_fp8,
     "gemm_fp8_block128": gemm_fp8_block128,
+    "gemm_fp8": gemm_fp8,
 }

@@ -56,6 +56,9 @@ NEEDS: dict[str, tuple[Need, ...]] = {
         Need(f"{_KERNELS}:Fp8BlockScaledMMLinearKernel.can_implement", ("config",)),
         Need(f"{_KERNELS}:Fp8BlockScaledMMLinearKernel.apply_block_scaled_mm", ("A", "B", "As", "Bs")),
         Need(f"{_KERNELS}:Fp8BlockScaledMMLinearKernel.apply_input_quant"),
+        Need(f"{_KERNELS}:TritonFP8ScaledMMLinearKernel.apply_weights", ("layer", "x", "bias")),
+        Need(f"{_KERNELS}:fp8_scaled_mm_is_batch_invariant", ("kernel",)),
+        Need("vllm._custom_ops:cutlass_scaled_mm", ("a", "b", "scale_a", "scale_b", "out_dtype", "bias")),
         Need(
             f"{_KERNELS}:choose_scaled_mm_linear_kernel",
             ("config", "possible_kernels", "quantization"),

@@ -1,4 +1,4 @@
-"""Linear layers of FP8 checkpoints: a scale per 128 x 128, and on a CPU also per output channel, or one per weight.
+"""Linear layers of FP8 checkpoints: a scale per 128 x 128, per output channel, or one per weight.
 
 The seam is vLLM's tables of linear kernels. `register_linear_kernel` only appends, so on a CPU ours come after those
 that need AMX or a CPU wheel; where these are usable, `VLLM_DISABLED_KERNELS` names what is to step back. Torch's own
@@ -9,7 +9,7 @@ them. On Hopper ours comes first, and the kernel that vLLM had chosen is the imp
 from __future__ import annotations
 
 import torch
-from opswap.adapters.common.fp8 import BLOCK, blocks_of_channels, fp8_linear
+from opswap.adapters.common.fp8 import BLOCK, fp8_linear, fp8_scaled_linear
 from opswap.adapters.common.functional import plain_alias
 from opswap.adapters.vllm.layers import stock_fp8
 
@@ -17,7 +17,7 @@ from vllm import envs
 from vllm.model_executor.kernels import linear as tables
 from vllm.model_executor.kernels.linear import (
     Fp8BlockScaledMMLinearKernel,
-    FP8ScaledMMLinearKernel,
+    TritonFP8ScaledMMLinearKernel,
     register_linear_kernel,
 )
 from vllm.model_executor.kernels.linear.scaled_mm.pytorch import TorchFP8ScaledMMLinearKernel
@@ -56,36 +56,60 @@ def check_parts(name: str, parts: list[int]) -> None:
         )
 
 
-class OpswapFp8Kernel(FP8ScaledMMLinearKernel):
-    """What vLLM picks for a layer of FP8 with a scale per output channel or one for the weight."""
+def supported(compute_capability: int | None) -> tuple[bool, str | None]:
+    """Whether the kernels below serve this device; vLLM may leave out what it is."""
+    if current_platform.is_cpu():
+        return True, None
+    device = current_platform.get_device_capability() if compute_capability is None else None
+    capability = device.to_int() if device else compute_capability
+    if current_platform.is_cuda() and capability == HOPPER:
+        return True, None
+    return False, "serves the CPU, and CUDA devices of compute capability 9.0"
+
+
+class OpswapFp8Kernel(TritonFP8ScaledMMLinearKernel):
+    """What vLLM picks for a layer of FP8 with a scale per output channel or one for the weight.
+
+    It extends one of the two classes that vLLM calls in its batch-invariant mode; weights of others it dequantises.
+    """
 
     @classmethod
     def is_supported(cls, compute_capability: int | None = None) -> tuple[bool, str | None]:
-        return (True, None) if current_platform.is_cpu() else (False, "serves the CPU")
+        return supported(compute_capability)
 
     @classmethod
     def can_implement(cls, c) -> tuple[bool, str | None]:
         group = c.weight_quant_key.scale.group_shape
         if not (group.is_per_tensor() or group.is_per_channel() or group.is_per_token()):  # vLLM says both of a channel
             return False, f"serves one scale per weight or per output channel, got groups of {group.row} x {group.col}"
+        group = c.activation_quant_key.scale.group_shape
+        if not (group.is_per_tensor() or group.is_per_token()):
+            return False, f"serves one scale per token or input, got groups of {group.row} x {group.col}"
         reason = refusal_of_dtype(c.out_dtype)
         return reason is None, reason
 
     def process_weights_after_loading(self, layer: torch.nn.Module) -> None:
-        weight, scale = self._get_layer_params(layer)[:2]
+        weight, scale, input_scale, upper_bound = self._get_layer_params(layer)
+        if upper_bound is not None and not current_platform.is_cpu():
+            name = type(self).__name__
+            raise ValueError(f"opswap: {name} takes no upper bound of the input's scale: VLLM_DISABLED_KERNELS={name}")
         # vLLM hands over [K, N], a view of the checkpoint's [N, K].
         layer.opswap_weight = plain_alias(weight).t()
-        layer.opswap_scale, layer.opswap_rest = blocks_of_channels(plain_alias(scale), tuple(layer.opswap_weight.shape))
+        layer.opswap_scale = plain_alias(scale).float().reshape(-1)
+        layer.opswap_input_scale = None if input_scale is None else plain_alias(input_scale).float()
+        layer.opswap_invariant = envs.VLLM_BATCH_INVARIANT
 
     def apply_weights(self, layer: torch.nn.Module, x: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
-        dtype = self.config.out_dtype
-        if layer.opswap_rest is None:
-            return fp8_linear(x, layer.opswap_weight, layer.opswap_scale, bias, dtype)
-        out = fp8_linear(x, layer.opswap_weight, layer.opswap_scale, None, dtype).float() * layer.opswap_rest
-        return (out if bias is None else out + bias).to(dtype)
-
-    def apply_scaled_mm(self, **_) -> torch.Tensor:
-        raise NotImplementedError("apply_weights of this class does not call it")
+        return fp8_scaled_linear(
+            x,
+            layer.opswap_weight,
+            layer.opswap_scale,
+            bias,
+            self.config.out_dtype,
+            layer.opswap_input_scale,
+            self.config.activation_quant_key.scale.group_shape.is_per_token(),
+            layer.opswap_invariant,
+        )
 
 
 class OpswapFp8BlockKernel(Fp8BlockScaledMMLinearKernel):
@@ -95,11 +119,7 @@ class OpswapFp8BlockKernel(Fp8BlockScaledMMLinearKernel):
 
     @classmethod
     def is_supported(cls, compute_capability: int | None = None) -> tuple[bool, str | None]:
-        if current_platform.is_cpu():
-            return True, None
-        if current_platform.is_cuda() and compute_capability == HOPPER:
-            return True, None
-        return False, "serves the CPU, and CUDA devices of compute capability 9.0"
+        return supported(compute_capability)
 
     @classmethod
     def can_implement(cls, config) -> tuple[bool, str | None]:
@@ -135,11 +155,11 @@ def before_torch(kernels: list[type]) -> None:
 
 
 def install(context) -> None:
-    if not context.on_cpu:
-        register_linear_kernel(OpswapFp8BlockKernel, PlatformEnum.CUDA, "fp8_block")
-        kernels = tables._POSSIBLE_FP8_BLOCK_KERNELS[PlatformEnum.CUDA]
-        kernels.insert(0, kernels.pop())
+    platform = PlatformEnum.CPU if context.on_cpu else PlatformEnum.CUDA
+    register_linear_kernel(OpswapFp8BlockKernel, platform, "fp8_block")
+    register_linear_kernel(OpswapFp8Kernel, platform, "fp8")
+    if context.on_cpu:
+        before_torch(tables._POSSIBLE_FP8_KERNELS[platform])
         return
-    register_linear_kernel(OpswapFp8BlockKernel, PlatformEnum.CPU, "fp8_block")
-    register_linear_kernel(OpswapFp8Kernel, PlatformEnum.CPU, "fp8")
-    before_torch(tables._POSSIBLE_FP8_KERNELS[PlatformEnum.CPU])
+    for table in (tables._POSSIBLE_FP8_BLOCK_KERNELS, tables._POSSIBLE_FP8_KERNELS):
+        table[platform].insert(0, table[platform].pop())

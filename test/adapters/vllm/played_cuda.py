@@ -96,9 +96,19 @@ def per_token_group_fp8_quant(input, output_q, output_s, group, eps, low, high, 
 
 
 @stands_for
+def dynamic_per_token_scaled_fp8_quant(result, input, scale, upper) -> None:
+    assert upper is None
+    scale.copy_(input.float().abs().amax(-1, keepdim=True) / 448)
+    result.copy_((input.float() / scale).clamp(-448, 448).to(result.dtype))
+
+
+@stands_for
 def cutlass_scaled_mm(out, a, b, a_scales, b_scales, bias) -> None:
     """As CUTLASS reads block scales: those of a row lie M apart, whatever the strides say."""
     tokens, columns = a.shape
+    if a_scales.shape == (tokens, 1):
+        out.copy_((a.double() @ b.double()) * a_scales * b_scales.view(-1) + bias)
+        return
     assert a_scales.shape == (tokens, columns // 128) and a_scales.stride() == (1, tokens)
     assert bias is None and b.stride(0) == 1
     x = a.double() * a_scales.double().repeat_interleave(128, dim=1)
@@ -143,12 +153,36 @@ def small_ops() -> dict[str, float]:
 WEIGHT = normal(208, 256)
 
 
-def block_layer() -> tuple[object, torch.Tensor]:
-    """A layer as vLLM builds one of a checkpoint in block FP8, and its weight in float64."""
+def kernel_of(act: tuple[int, int], weight: tuple[int, int]) -> object:
+    """What vLLM chooses for a layer whose scales are per so many rows and columns; -1: all."""
     from vllm.config import VllmConfig, set_current_vllm_config
     from vllm.model_executor.kernels.linear import init_fp8_linear_kernel
     from vllm.model_executor.layers.quantization.utils.quant_utils import GroupShape, create_fp8_quant_key
 
+    with set_current_vllm_config(VllmConfig()):
+        return init_fp8_linear_kernel(
+            activation_quant_key=create_fp8_quant_key(static=False, group_shape=GroupShape(*act)),
+            weight_quant_key=create_fp8_quant_key(static=True, group_shape=GroupShape(*weight)),
+            weight_shape=WEIGHT.shape,
+            input_dtype=torch.bfloat16,
+            out_dtype=torch.bfloat16,
+        )
+
+
+def channel_layer() -> tuple[object, torch.Tensor]:
+    """A layer as vLLM builds one of a checkpoint with a scale per output channel, and its weight in float64."""
+    layer = torch.nn.Module()
+    codes, scale = (WEIGHT * 20).to(torch.float8_e4m3fn), torch.rand(len(WEIGHT), 1, generator=GENERATOR)
+    layer.weight = torch.nn.Parameter(codes.t(), requires_grad=False)
+    layer.weight_scale = torch.nn.Parameter(scale, requires_grad=False)
+    layer.input_scale = None
+    layer.kernel = kernel_of((1, -1), (-1, 1))
+    layer.kernel.process_weights_after_loading(layer)
+    return layer, codes.double() * scale.double()
+
+
+def block_layer() -> tuple[object, torch.Tensor]:
+    """A layer as vLLM builds one of a checkpoint in block FP8, and its weight in float64."""
     rows, columns = WEIGHT.shape
     scale = torch.rand(2, 2, generator=GENERATOR) * 0.01 + 0.001
     codes = (normal(rows, columns) * 20).to(torch.float8_e4m3fn)
@@ -156,29 +190,23 @@ def block_layer() -> tuple[object, torch.Tensor]:
     layer.weight = torch.nn.Parameter(codes, requires_grad=False)
     layer.weight_scale_inv = torch.nn.Parameter(scale, requires_grad=False)
     layer.logical_widths, layer.weight_block_size = [128, 80], [128, 128]
-    with set_current_vllm_config(VllmConfig()):
-        layer.kernel = init_fp8_linear_kernel(
-            activation_quant_key=create_fp8_quant_key(static=False, group_shape=GroupShape(1, 128)),
-            weight_quant_key=create_fp8_quant_key(static=True, group_shape=GroupShape(128, 128)),
-            weight_shape=codes.shape,
-            input_dtype=torch.bfloat16,
-            out_dtype=torch.bfloat16,
-        )
+    layer.kernel = kernel_of((1, 128), (128, 128))
     layer.kernel.process_weights_after_loading(layer)
     each = scale.double().repeat_interleave(128, dim=0).repeat_interleave(128, dim=1)[:rows, :columns]
     return layer, codes.double() * each
 
 
-def block_products() -> dict[str, object]:
+def products(op: str, layer, weight) -> dict[str, object]:
     """The layer on opswap's ops as they are on a card: by default, and with each implementation named."""
-    fp8.wants_codes = lambda _: True  # of tensors that lie in host memory here
-    layer, weight = block_layer()
-    found: dict[str, object] = {"kernel": type(layer.kernel).__name__}
+    from vllm.model_executor.kernels.linear import fp8_scaled_mm_is_batch_invariant
+
+    kernel = layer.kernel
+    found: dict[str, object] = {"kernel": type(kernel).__name__, "invariant": fp8_scaled_mm_is_batch_invariant(kernel)}
     for name, tokens in (("framework", 6), ("cpu", 6), ("ref", 8)):
         opswap.use("quantize_fp8", name)
-        opswap.use("gemm_fp8_block128", name)
+        opswap.use(op, name)
         x, bias = normal(tokens, WEIGHT.shape[1]), normal(WEIGHT.shape[0])
-        found[name] = error(layer.kernel.apply_weights(layer, x, bias), x.double() @ weight.T + bias.double())
+        found[name] = error(kernel.apply_weights(layer, x, bias), x.double() @ weight.T + bias.double())
     return found
 
 
@@ -188,8 +216,11 @@ def main() -> None:
     activate(ADAPTER)
     active = {op["op"]: opswap.active(op["op"]) for op in opswap.manifest()["ops"]}
     with torch.inference_mode():
-        told: dict[str, object] = {"active": active, "small": small_ops(), "block": block_products()}
-    counted = report.of_rank(ADAPTER, 0) | {"step": 1, "kernels": {"OpswapFp8BlockKernel": 1}}
+        told: dict[str, object] = {"active": active, "small": small_ops()}
+        fp8.wants_codes = lambda _: True  # of tensors that lie in host memory here
+        told["block"] = products("gemm_fp8_block128", *block_layer())
+        told["channel"] = products("gemm_fp8", *channel_layer())
+    counted = report.of_rank(ADAPTER, 0) | {"step": 1, "kernels": {"OpswapFp8BlockKernel": 1, "OpswapFp8Kernel": 1}}
     told |= {"called": sorted(set(CALLED)), "checks": checks.engine_checks(ADAPTER, [counted])}
     told["why"] = opswap.why("gemm_fp8_block128")["impls"]
     json.dump(told, sys.stdout)

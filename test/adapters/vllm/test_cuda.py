@@ -16,7 +16,8 @@ from adapters_here import by_name
 QUANTISED = 2e-3
 ROUNDED = 1e-5  # to bfloat16
 OWN = {"silu_and_mul", "gelu_tanh_and_mul", "rms_norm", "fused_add_rms_norm", "rotary_embedding", "linear"}
-FP8 = {"quantize_fp8", "gemm_fp8_block128"}
+FP8 = {"quantize_fp8", "gemm_fp8_block128", "gemm_fp8"}
+QUANTISERS = {"per_token_group_fp8_quant", "dynamic_per_token_scaled_fp8_quant"}
 
 
 def empty_driver(folder: Path) -> Path:
@@ -54,7 +55,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict:
 
 def test_vllms_own_kernels_run_by_default_where_no_card_has_shown_ours(told):
     assert {op for op, impl in told["active"].items() if impl == "framework"} == OWN | FP8 | {"greedy_sample"}
-    assert set(told["called"]) == (OWN - {"linear"}) | {"per_token_group_fp8_quant", "cutlass_scaled_mm"}
+    assert set(told["called"]) == (OWN - {"linear"}) | QUANTISERS | {"cutlass_scaled_mm"}
 
 
 def test_they_take_the_arguments_of_the_ops_as_vllms_operators_are_declared(told):
@@ -62,11 +63,17 @@ def test_they_take_the_arguments_of_the_ops_as_vllms_operators_are_declared(told
     assert max(told["small"].values()) < ROUNDED, told["small"]
 
 
-def test_a_block_fp8_layer_is_two_ops_and_each_implementation_gives_what_its_weights_say(told):
-    block = told["block"]
-    assert block.pop("kernel") == "OpswapFp8BlockKernel"
-    assert block.keys() == {"framework", "cpu", "ref"}
-    assert 0 < max(block.values()) < QUANTISED, block
+@pytest.mark.parametrize(("layer", "kernel"), [("block", "OpswapFp8BlockKernel"), ("channel", "OpswapFp8Kernel")])
+def test_an_fp8_layer_is_two_ops_and_each_implementation_gives_what_its_weights_say(told, layer, kernel):
+    found = told[layer]
+    assert found["kernel"] == kernel
+    errors = {name: found[name] for name in ("framework", "cpu", "ref")}
+    assert 0 < min(errors.values()) and max(errors.values()) < QUANTISED, errors
+
+
+def test_vllms_batch_invariant_mode_calls_the_kernel_of_channels_for_what_it_is(told):
+    """It dequantises the weights of a class that it does not know."""
+    assert told["channel"]["invariant"]
 
 
 def test_the_doctors_table(told):
