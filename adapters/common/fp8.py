@@ -65,9 +65,7 @@ def fp8_scaled_linear(
     return out.view(*x.shape[:-1], weight.shape[0])
 
 
-def scaled_rows(
-    rows: torch.Tensor, static: torch.Tensor | None, per_token: bool
-) -> tuple[torch.Tensor, torch.Tensor]:
+def scaled_rows(rows: torch.Tensor, static: torch.Tensor | None, per_token: bool) -> tuple[torch.Tensor, torch.Tensor]:
     """Codes of rows [M, K] by a scale that is given, or with one per row or one for all; and that, [1] or [M]."""
     codes = torch.empty(rows.shape, dtype=torch.float8_e4m3fn, device=rows.device)
     if static is not None:

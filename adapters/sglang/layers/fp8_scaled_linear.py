@@ -16,9 +16,7 @@ from opswap.adapters.sglang.layers.hooks import around
 from opswap.adapters.sglang.layers.linear import batch_invariant
 
 METHOD = "sglang.srt.layers.quantization.fp8.Fp8LinearMethod"
-COMPRESSED = (
-    "sglang.srt.layers.quantization.compressed_tensors.schemes.compressed_tensors_w8a8_fp8.apply_fp8_linear"
-)
+COMPRESSED = "sglang.srt.layers.quantization.compressed_tensors.schemes.compressed_tensors_w8a8_fp8.apply_fp8_linear"
 #: What a scale of SGLang's holds before one is loaded.
 UNLOADED = torch.finfo(torch.float32).min
 

@@ -10,10 +10,9 @@ from __future__ import annotations
 import json
 import os
 import sys
-from types import SimpleNamespace
 
-os.environ |= {"VLLM_PLUGINS": "opswap", "VLLM_USE_DEEP_GEMM": "0", "OPSWAP_VLLM_SKIP": "attention"}
-STATUS = "cuda: device 0 is NVIDIA H100 80GB HBM3 (sm_90, 132 SMs); driver for CUDA 13.0"
+os.environ["VLLM_USE_DEEP_GEMM"] = "0"
+os.environ["OPSWAP_VLLM_SKIP"] = "attention"
 
 import torch
 import vllm.platforms
@@ -29,11 +28,12 @@ class PlayedCuda(cuda.NonNvmlCudaPlatform):
 
 vllm.platforms._current_platform = PlayedCuda()
 
-import opswap
-from opswap.adapters.common import checks, fp8, ops, report
-from opswap.adapters.common.plugin import activate
-from opswap.adapters.vllm.adapter import ADAPTER
+import opswap  # noqa: E402  behind the platform, as are those below
+from opswap.adapters.common import checks, fp8, ops, report  # noqa: E402
+from opswap.adapters.common.plugin import activate  # noqa: E402
+from opswap.adapters.vllm.adapter import ADAPTER  # noqa: E402
 
+STATUS = "cuda: device 0 is NVIDIA H100 80GB HBM3 (sm_90, 132 SMs); driver for CUDA 13.0"
 CALLED: list[str] = []
 KERNELS = torch.library.Library("_C", "IMPL")
 GENERATOR = torch.Generator().manual_seed(7)

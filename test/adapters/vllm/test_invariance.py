@@ -42,8 +42,8 @@ def test_linear_layers_and_the_head(invariant, asked):
     import torch
     from opswap.adapters.vllm.layers import linear
 
-    for method in linear.REPLACEMENTS.values():
-        layer, method = layer_of("bfloat16"), method.__new__(method)
+    for kind in linear.REPLACEMENTS.values():
+        layer, method = layer_of("bfloat16"), kind.__new__(kind)
         method.process_weights_after_loading(layer)
         method.apply(layer, torch.ones(3, 32, dtype=torch.bfloat16))
         layer.cpu_linear(torch.ones(3, 32, dtype=torch.bfloat16), layer.opswap_weight)
