@@ -23,7 +23,7 @@ SEAMS: tuple[Seam, ...] = (
     ),
     Seam(
         "linear",
-        ("linear", "gemm_fp8_block128"),
+        ("linear", "gemm_fp8_block128", "quantize_fp8"),
         "Linear.quant_method, unquantised or FP8 with a scale per 128 x 128",
         "the method of each layer is replaced after the model is built (register_auto_model)",
         "--custom_module_dirs",
