@@ -9,6 +9,7 @@
 #include <cstring>
 #include <string>
 
+#include "device.h"
 #include "error.h"
 
 #ifdef OPSWAP_EMULATE
@@ -131,6 +132,11 @@ std::string no_such_device() {
 int64_t device_sms() {
   const emu::Device *device = emulated_device();
   return device ? device->sms : 1;
+}
+
+const char *played_model() {
+  const emu::Device *device = emulated_device();
+  return device ? device->name : "";
 }
 
 // OPSWAP_EMULATE_SEED picks the order of threads and of asynchronous work, for each launch anew; OPSWAP_EMULATE_FP8 how

@@ -20,6 +20,18 @@ inline constexpr ProductTile kProductTiles[] = {
 };
 inline constexpr int kProductTileCount = int(sizeof kProductTiles / sizeof *kProductTiles);
 
+// A product as its plan sees it.
+struct ProductShape {
+  int64_t m, n, row_bytes;  // bytes of K in a row
+  int widest = 256;         // columns of a tile; kernels that need registers for more than their sums take fewer
+  bool invariant = false;   // no sum may hang on M, so K is never split
+};
+
+// What there is to choose of a plan: a tile of kProductTiles, and blocks that share its steps. The rest follows.
+struct ProductWay {
+  int tile, split;
+};
+
 struct ProductPlan {
   int tile;          // of kProductTiles
   int down, across;  // tiles along the first and the second operand
@@ -92,34 +104,78 @@ constexpr int band_of(const ProductTile &t, int down, int across, int64_t row_by
   return best;
 }
 
+// How a shape falls into a tile.
+struct Cut {
+  int64_t loaded, down, across, tiles, steps;
+};
+constexpr Cut cut_of(const ProductShape &s, const ProductTile &t) {
+  const int64_t first = t.swap ? s.n : s.m, second = t.swap ? s.m : s.n;
+  const int64_t loaded = (first < t.rows ? first : t.rows) + (second < t.columns ? second : t.columns);
+  const int64_t down = up(first, t.rows), across = up(second, t.columns);
+  return {loaded, down, across, down * across, up(s.row_bytes, kStepBytes)};
+}
+
+// Why M, N >= 1 cannot be planned in this way on `sms` SMs, or nullptr.
+constexpr const char *way_fault(const ProductShape &s, int64_t sms, ProductWay way) {
+  if (way.tile < 0 || way.tile >= kProductTileCount) return "names a tile that the kernels have not";
+  const ProductTile &t = kProductTiles[way.tile];
+  if (t.columns > s.widest) return "names a tile that is wider than this kernel's registers hold";
+  if (!t.swap && s.m <= kSwapMost) return "would leave half of a tile's rows to padding";
+  if (way.split == 1) return nullptr;
+  if (way.split < 1 || way.split > kMostSplit) return "splits K by another number than 1 to 8";
+  if (s.invariant) return "splits K, and batch_invariant asks for sums that do not hang on M";
+  if (!splits(t)) return "splits K of a tile whose sums do not fit where a cluster puts them together";
+  const Cut cut = cut_of(s, t);
+  if (cut.tiles > clusters_at_once(sms, way.split)) return "splits K over more blocks than the card runs at once";
+  return cut.steps < kLeastSteps * way.split ? "leaves a block fewer than 4 steps of K" : nullptr;
+}
+
+constexpr int64_t cycles_of(const ProductShape &s, const ProductCard &card, ProductWay way) {
+  const ProductTile &t = kProductTiles[way.tile];
+  const Cut cut = cut_of(s, t);
+  return cycles(t, cut.loaded, cut.tiles, cut.steps, way.split, card.sms, card.tensor_clocks);
+}
+
+// The plan of a way that has no fault.
+constexpr ProductPlan plan_of(const ProductShape &s, int64_t sms, ProductWay way) {
+  const ProductTile &t = kProductTiles[way.tile];
+  const Cut cut = cut_of(s, t);
+  const int64_t most = clusters_at_once(sms, way.split), clusters = cut.tiles < most ? cut.tiles : most;
+  const int down = int(cut.down), across = int(cut.across);
+  return {way.tile,       down,      across,       band_of(t, down, across, s.row_bytes, clusters),
+          int(cut.steps), way.split, int(clusters)};
+}
+
+// body(way) for each way to plan a shape on `sms` SMs, smaller tiles first.
+template <class Body>
+constexpr void each_way(const ProductShape &s, int64_t sms, Body &&body) {
+  for (int tile = 0; tile < kProductTileCount; ++tile)
+    for (int split = 1; split <= kMostSplit; ++split)
+      if (!way_fault(s, sms, {tile, split})) body(ProductWay{tile, split});
+}
+
 }  // namespace product
 
-// The plan of least cycles for M, N >= 1 on `sms` SMs; of equal ones the first, which has the smaller tile. Kernels
-// that need registers for more than their sums take tiles of at most `widest` columns.
-constexpr ProductPlan plan_product(int64_t m, int64_t n, int64_t row_bytes, int64_t sms, int widest = 256) {
-  using namespace product;
-  ProductPlan best{};
+// The way of least cycles for M, N >= 1; of equal ones the first.
+constexpr ProductWay best_way(const ProductShape &s, const ProductCard &card) {
+  ProductWay best{};
   int64_t least = INT64_MAX;
-  const int64_t steps = up(row_bytes, kStepBytes);
-  const int tensor_clocks = kProductCards[product_card(0, sms)].tensor_clocks;
-  for (int i = 0; i < kProductTileCount; ++i) {
-    const ProductTile &t = kProductTiles[i];
-    if (t.columns > widest || (!t.swap && m <= kSwapMost)) continue;
-    const int64_t first = t.swap ? n : m, second = t.swap ? m : n;
-    const int64_t loaded = (first < t.rows ? first : t.rows) + (second < t.columns ? second : t.columns);
-    const int64_t down = up(first, t.rows), across = up(second, t.columns), tiles = down * across;
-    for (int split = 1; split <= kMostSplit; ++split) {
-      const int64_t most = clusters_at_once(sms, split);
-      if (split > 1 && (!splits(t) || tiles > most || steps < kLeastSteps * split)) break;
-      const int64_t taken = cycles(t, loaded, tiles, steps, split, sms, tensor_clocks);
-      if (taken >= least) continue;
-      const int64_t clusters = tiles < most ? tiles : most;
-      least = taken;
-      best = {i,          int(down), int(across),  band_of(t, int(down), int(across), row_bytes, clusters),
-              int(steps), split,     int(clusters)};
-    }
-  }
+  product::each_way(s, card.sms, [&](ProductWay way) {
+    const int64_t taken = product::cycles_of(s, card, way);
+    if (taken < least) least = taken, best = way;
+  });
   return best;
+}
+
+constexpr ProductPlan plan_product(const ProductShape &s, const ProductCard &card) {
+  return product::plan_of(s, card.sms, best_way(s, card));
+}
+
+// The same by SMs alone, which tell an H20 from the others.
+constexpr ProductPlan plan_product(int64_t m, int64_t n, int64_t row_bytes, int64_t sms, int widest = 256) {
+  ProductCard card = kProductCards[product_card(0, sms)];
+  card.sms = int(sms);
+  return plan_product({m, n, row_bytes, widest}, card);
 }
 
 struct TileAt {
