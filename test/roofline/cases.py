@@ -42,7 +42,7 @@ def case_of(room: Room, m: int, n: int, k: int) -> dict[str, Any]:
     """`m` rows, of each group where there are groups; symbols beyond those are 1, as of a scale for all."""
     names = [a["name"] for a in room.args]
     symbols = {s for a in room.args for d in a.get("shape", []) for s in _SYMBOL.findall(d)}
-    case: dict[str, Any] = {**dict.fromkeys(sorted(symbols), 1), "M": m, "N": n, "K": k}
+    case: dict[str, Any] = {**dict.fromkeys(sorted(symbols), 1), "M": m, "N": n, "I": n, "K": k}
     case["none"] = [name for name in _LEFT_OUT if name in names]
     if "expert_first_row" in names:
         rows = GROUPS * m

@@ -1,6 +1,7 @@
 // What plans of grouped products (common/device/group_plan.h) come to, for test/roofline/groups.py.
 #include <algorithm>
 #include <iterator>
+#include <numeric>
 
 #include "cache.h"
 #include "common/device/group_plan.h"
@@ -10,21 +11,16 @@ namespace {
 using namespace opswap;
 using namespace opswap::roofline;
 
-struct Best {
-  int tile;
-  group::Cut cut;
-  int64_t row_tiles;
-};
-
-Best best_of(const GroupShape &of, const int32_t *sizes) {
+GroupPlan plan_of(const GroupShape &of, const int32_t *sizes) {
   const int64_t active = std::count_if(sizes, sizes + of.groups, [](int32_t n) { return n > 0; });
-  Best best{};
-  best.cut.time = INT64_MAX;
+  int64_t least = INT64_MAX;
+  GroupPlan best{};
   for (int i = 0; i < kProductTileCount; ++i) {
     int64_t row_tiles = 0;
     for (int g = 0; g < of.groups; ++g) row_tiles += product::up(sizes[g], group::tokens_of(kProductTiles[i]));
-    const group::Cut cut = group::cut_with(i, of, row_tiles, active);
-    if (cut.time < best.cut.time) best = {i, cut, row_tiles};
+    const group::Cut cut =
+        group::cut_with(i, of, {active, std::accumulate(sizes, sizes + of.groups, int64_t{0}), row_tiles});
+    if (cut.time < least) least = cut.time, best = group::plan_with(i, cut, of, row_tiles);
   }
   return best;
 }
@@ -70,16 +66,17 @@ Moved moved(const GroupPlan &plan, const int32_t *sizes, int64_t blocks, int64_t
 }  // namespace
 
 // Writes rows, columns and swap of the tile, steps, tiles, whole, blocks; the clocks of a step and those that a task
-// costs beyond its steps; of an L2 that has bytes, those that are asked of it and of memory.
+// costs beyond its steps, and those that an SM's share of cut tiles does; of an L2 that has bytes, those that are asked
+// of it and of memory.
 extern "C" void opswap_group_plan_of(int32_t card, int32_t groups, int32_t rows, int32_t n, int32_t k,
                                      int32_t element_bytes, const int32_t *sizes, int64_t l2_bytes, int64_t *found) {
   const ProductCard &of_card = kProductCards[card];
   const GroupShape of{0, groups, rows, n, k, element_bytes, 0, card, of_card.sms};
-  const Best best = best_of(of, sizes);
-  const ProductTile &tile = kProductTiles[best.tile];
-  const GroupPlan plan = group::plan_with(best.tile, best.cut, of, best.row_tiles);
+  const GroupPlan plan = plan_of(of, sizes);
+  const ProductTile &tile = kProductTiles[plan.tile];
   const Moved bytes = !l2_bytes ? Moved{} : moved(plan, sizes, std::min<int64_t>(of_card.sms, plan.tiles), l2_bytes);
-  const int64_t all[] = {tile.rows,   tile.columns,     tile.swap,          plan.steps,  plan.tiles,  plan.whole,
-                         plan.blocks, plan.step_cycles, group::kTaskCycles, bytes.asked, bytes.missed};
+  const int64_t all[] = {tile.rows,   tile.columns, tile.swap,        plan.steps,         plan.tiles,
+                         plan.whole,  plan.blocks,  plan.step_cycles, group::kTaskCycles, group::parts_cycles(tile),
+                         bytes.asked, bytes.missed};
   std::copy(std::begin(all), std::end(all), found);
 }

@@ -37,6 +37,7 @@ class Grouped:
     blocks: int
     step_clocks: int
     fixed_clocks: int
+    share_clocks: int
     asked: int  # bytes that L2 serves
     missed: int  # of them those that memory serves
 
@@ -45,12 +46,12 @@ class Grouped:
         return self.steps * self.step_clocks + self.fixed_clocks
 
     def slowest(self, sms: int) -> int:
-        """Clocks of the SM that has most: whole tiles, then a share of the tiles that are cut, which takes one start
-        more, and a kernel that adds up what shares have in common."""
+        """Clocks of the SM that has most: whole tiles, then a share of the tiles that are cut, which costs a start, a
+        kernel that adds up what shares have in common, and their way through memory."""
         if self.whole == self.tiles:
             return -(-self.tiles // sms) * self.task
         share = -(-(self.tiles - self.whole) * self.task // self.blocks)
-        return self.whole // sms * self.task + share + 2 * self.fixed_clocks
+        return self.whole // sms * self.task + share + self.share_clocks
 
     def least(self, sms: int, cut: bool) -> int:
         return least_payload([(self.tiles, self.steps * self.step_clocks)], sms, self.fixed_clocks, cut)

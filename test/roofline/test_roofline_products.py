@@ -11,7 +11,7 @@ import pytest
 from ops.rooms import ROOT, Room
 from roofline import groups
 from roofline.balance import fits, least_payload
-from roofline.cards import DEVICES, delivered
+from roofline.cards import DEVICES, TENSOR_CLOCKS, delivered
 from roofline.cases import product_rooms, run
 from roofline.count import SECTOR, Counted, summed
 from roofline.plans import KINDS, figures, least_bytes, planned
@@ -109,10 +109,11 @@ def test_no_case_of_a_product_has_bank_conflicts(room: Room) -> None:
 
 def test_cards_of_plans_are_those_of_the_figures() -> None:
     header = (ROOT / "kernels/common/device/product_card.h").read_text()
-    found = re.findall(r'\{"(\w+)", (\d+), (\d+), (\d+), \d+\}', header)
+    found = re.findall(r'\{"(\w+)", (\d+), (\d+), (\d+), (\d+)\}', header)
     assert [name for name, *_ in found] == list(DEVICES)
-    for name, sms, memory, l2 in found:
+    for name, sms, memory, l2, tensor_clocks in found:
         assert (int(sms), int(l2)) == (DEVICES[name]["sms"], DEVICES[name]["l2_mb"])
+        assert int(tensor_clocks) == TENSOR_CLOCKS[name]
         assert int(memory) / 100 == pytest.approx(delivered(name), abs=0.01)
 
 

@@ -55,7 +55,12 @@ class Product:
 
     @property
     def cycles(self) -> int:
-        return self.ideal if self.a_in_registers else max(self.ideal, self.shared_memory)
+        return self.cycles_on(1)
+
+    def cycles_on(self, tensor_clocks: int) -> int:
+        """Of a card whose tensor cores take so many clocks for one of an H100's."""
+        ideal = self.ideal * tensor_clocks
+        return ideal if self.a_in_registers else max(ideal, self.shared_memory)
 
 
 def product(i: Instruction) -> Product | None:

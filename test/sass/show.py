@@ -19,7 +19,7 @@ PRODUCTS = (
     "of; kernel; regs; stack; loop; WGs; tensor; issue; /100; mufu; shared; waits; BAR; SYNCS; "
     "overlapped; alternating; alone; busiest"
 )
-WEIGHTS = "of; kernel; loop; clocks; bytes; a clock"
+WEIGHTS = "of; kernel; loop; bytes; clocks"
 LEGEND_LOADS = f"""\
 threads: of a block, on SM: that an SM holds by registers and static shared memory, and what limits them. part: a loop
 without the loops in it, that which loads most first; what is outside of loops; or the whole kernel. issue: its
@@ -34,10 +34,10 @@ group under way. BAR, SYNCS: named barriers, mbarrier operations. overlapped, al
 if all warpgroups overlap, if one fills another's gaps, if nothing overlaps. It brackets and compares, it does not
 predict: latency of memory and barriers, clocks, caches and launches are not in it."""
 LEGEND_WEIGHTS = f"""\
-Loops whose products have at most {weights.NARROW} columns: their rows are weights, their columns tokens. clocks: of a
-pass, of the tensor cores or of what is busier, all warpgroups together. bytes: of weights that it takes, and then for
-each clock and SM; {"/".join(DEVICES)}: that over what the card's memory delivers. Below 1 the loop is slower than
-memory."""
+Loops whose products have at most {weights.NARROW} columns: their rows are weights, their columns tokens. bytes: of
+weights that a pass takes, all warpgroups together. clocks: of the tensor cores of {"/".join(DEVICES)}, or of what is
+busier; then bytes for each clock over what the card's memory delivers to an SM. Below 1 the loop is slower than memory:
+an H20's tensor cores are, from 48 columns on."""
 
 
 def lined(rows: list[list[str]]) -> str:
@@ -83,8 +83,9 @@ def product_rows(of: str, kernel: CompiledKernel) -> list[list[str]]:
 def weight_rows(of: str, kernel: CompiledKernel) -> list[list[str]]:
     rows = []
     for one in weights.taken(kernel):
-        what = [of, kernel.short, _shapes(one.number, one.loop.shapes), str(one.clocks), str(one.bytes)]
-        rows.append([*what, f"{one.a_clock:.1f}", *(f"{over:.2f}" for over in one.over().values())])
+        what = [of, kernel.short, _shapes(one.number, one.loop.shapes), str(one.bytes)]
+        clocks = "/".join(str(one.clocks(card)) for card in DEVICES)
+        rows.append([*what, clocks, *(f"{one.over(card):.2f}" for card in DEVICES)])
     return rows
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from roofline.cards import DEVICES, delivered
+from roofline.cards import DEVICES, TENSOR_CLOCKS, delivered
 from sass.compiled import CompiledKernel
+from sass.model import Product
 from sass.products import MainLoop, main_loops, together
 
 #: Columns up to which a product's rows are weights.
@@ -18,22 +19,50 @@ class Taken:
 
     number: int
     loop: MainLoop
-    clocks: int  # of the tensor cores, or of what is busier
-    bytes: int  # of weights
+    groups: int  # warpgroups
 
     @property
-    def a_clock(self) -> float:
-        return self.bytes / self.clocks
+    def bytes(self) -> int:
+        """Of weights."""
+        return self.groups * self.loop.first_bytes
 
-    def over(self) -> dict[str, float]:
-        return {name: self.a_clock / delivered(name) for name in DEVICES}
+    def clocks(self, card: str) -> int:
+        """Of the tensor cores, or of what is busier."""
+        all_groups = together([(self.loop, self.groups)])
+        busiest = round(all_groups.tensor * all_groups.busiest_share)
+        return max(busiest, self.groups * _tensor(self.loop, TENSOR_CLOCKS[card]))
+
+    def over(self, card: str) -> float:
+        return self.bytes / self.clocks(card) / delivered(card)
+
+    def waits_for_memory(self, card: str) -> bool:
+        """Whether the card's tensor cores alone would let a loop of so many tokens take enough."""
+        ideal = self.groups * self.loop.ideal * TENSOR_CLOCKS[card]
+        return self.bytes / ideal / delivered(card) >= LEAST
+
+
+#: What the table of the issue asks for.
+LEAST = 1.5
+
+
+def _tensor(loop: MainLoop, tensor_clocks: int) -> int:
+    return sum(n * _product(shape).cycles_on(tensor_clocks) for shape, n in loop.shapes.items())
+
+
+def _product(shape: str) -> Product:
+    return Product(shape, int(shape.split("x")[1]), shape.endswith("RS"))
 
 
 def taken(kernel: CompiledKernel) -> list[Taken]:
-    found, groups = [], kernel.math_warpgroups
-    for number, loop in enumerate(main_loops(kernel.graph)):
-        if loop.widest <= NARROW and loop.first_bytes:
-            all_groups = together([(loop, groups)])
-            clocks = round(all_groups.tensor * max(1.0, all_groups.busiest_share))
-            found.append(Taken(number, loop, clocks, groups * loop.first_bytes))
-    return found
+    loops = enumerate(main_loops(kernel.graph))
+    return [Taken(n, loop, kernel.math_warpgroups) for n, loop in loops if loop.widest <= NARROW and loop.first_bytes]
+
+
+def short_of_memory(kernel: CompiledKernel) -> dict[str, float]:
+    """Cards on which a loop takes too little, though the card's tensor cores would let it take enough."""
+    return {
+        f"{card}, loop {one.number}": one.over(card)
+        for one in taken(kernel)
+        for card in DEVICES
+        if one.waits_for_memory(card) and one.over(card) < LEAST
+    }
