@@ -32,8 +32,8 @@ struct SplitRows {
     if (thread / kWarp != 0 || !elect_one()) return;
     each_stage(s, tasks, [&](const ProductTask &task, int k, int stage) {
       mbarrier_arrive_expect(s.full[stage], Memory::kStageBytes);
-      const auto of_input = Memory::kSwap ? s.second[stage] : s.first[stage];
-      const auto of_weight = Memory::kSwap ? s.first[stage] : s.second[stage];
+      unsigned char *const of_input = Memory::kSwap ? s.second[stage] : s.first[stage];
+      unsigned char *const of_weight = Memory::kSwap ? s.first[stage] : s.second[stage];
       tma_load(of_input, &input, s.full[stage], at(k), task.token);
       tma_load(of_weight, k < each ? &low : &high, s.full[stage], at(k), task.weight);
     });

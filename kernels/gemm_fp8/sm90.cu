@@ -1,5 +1,5 @@
-// gemm_fp8 on sm_90a: codes times codes, summed in float32 over 128 of K at a time; both scales are applied to whole sums
-// on their way out. The body that products share is common/device/product_kernel.h.
+// gemm_fp8 on sm_90a: codes times codes, summed in float32 over 128 of K at a time; both scales are applied to whole
+// sums on their way out. The body that products share is common/device/product_kernel.h.
 #include "gemm_fp8.gen.h"
 
 #include "common/device/access.h"

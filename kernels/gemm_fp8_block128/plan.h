@@ -23,7 +23,8 @@ inline GemmPlan gemm_plan(const gemm_fp8_block128_args &a) {
 // Why a plan that came with a call cannot be used, or nullptr.
 inline const char *gemm_plan_refusal(const GemmPlan &plan, const gemm_fp8_block128_args &a) {
   if (plan.version != GemmPlan::kVersion) return "is of another version";
-  if (plan.few > 1 || (plan.few && (a.M > kFewMost || a.batch_invariant))) return "takes the path for few rows, which this call has not";
+  if (plan.few > 1 || (plan.few && (a.M > kFewMost || a.batch_invariant)))
+    return "takes the path for few rows, which this call has not";
   return plan.grain < 1 || plan.grain > kMostGrain ? "has a grain out of range" : nullptr;
 }
 
