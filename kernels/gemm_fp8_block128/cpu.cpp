@@ -1,9 +1,8 @@
 // gemm_fp8_block128 on a CPU: products with FP8 weights that have a scale per 128 x 128. Checks, the plain loop, and
-// the choice between few_rows.h and many_rows.h, which a plan keeps.
+// the choice between few rows and many (common/product.h), which a plan keeps.
 #include "gemm_fp8_block128.gen.h"
 
-#include "few_rows.h"
-#include "many_rows.h"
+#include "plan.h"
 
 namespace opswap::OPSWAP_ISA {
 
@@ -34,27 +33,21 @@ static void multiply_plain(const gemm_fp8_block128_args &a) {
 }
 
 OPSWAP_REF(gemm_fp8_block128) {
-  with_output(a, [&]<class E>(E) { with_input(a, [&]<class X>(X) { multiply_plain<E, X>(a); }); });
+  const bool wide = a.scalar_dtype == DType::bfloat16;
+  with_half_or_code(a.input_dtype, [&]<class X>(X) { wide ? multiply_plain<bf16, X>(a) : multiply_plain<fp16, X>(a); });
   return OPSWAP_OK;
 }
 
-template <class Math, class X>
-static opswap_status run(const gemm_fp8_block128_args &a, const GemmPlan &plan) {
-  return plan.few ? few<Math, X>(a, plan.grain) : many<Math, X>(a, plan.grain);
-}
-
-// bf16 holds every code, so pairs of it serve codes as well; fp16 needs float32.
 OPSWAP_CPU(gemm_fp8_block128) {
   GemmPlan plan = gemm_plan(a);
   if (planned(exec, plan))
     if (const char *why = gemm_plan_refusal(plan, a))
       return fail(OPSWAP_E_PLAN, "gemm_fp8_block128: the plan %s; make another with opswap_plan", why);
-  return with_input(a, [&]<class X>(X) {
-#if defined(__AVX512F__)
-    if constexpr (!std::is_same_v<X, fp16>)
-      if (bf16_usable()) return run<Bf16Pairs, X>(a, plan);
-#endif
-    return run<Floats, X>(a, plan);
+  return with_half_or_code(a.input_dtype, [&]<class X>(X) {
+    return with_code_math<X>([&]<class Math>(Math) {
+      const Block128<X> job{a};
+      return plan.few ? product_few<Math>(job, plan.grain) : product_many<Math>(job, plan.grain);
+    });
   });
 }
 

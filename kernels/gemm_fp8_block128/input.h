@@ -1,9 +1,7 @@
-// Reads input rows of gemm_fp8_block128, in FP8 or 16 bits, as words for the matrix loops, and their scales.
+// What a product of gemm_fp8_block128 is made of (common/product.h).
 #pragma once
 
-#include "common/op.h"
-#include "common/rows.h"
-#include "decode.h"
+#include "common/product.h"
 #include "gemm_fp8_block128.gen.h"
 
 namespace opswap::OPSWAP_ISA {
@@ -15,42 +13,28 @@ inline float input_scale_at(const gemm_fp8_block128_args &a, int64_t m, int64_t 
   return a.input_scale.as<float>()[a.mn_major ? b * along + m : m * along + b];
 }
 
-// Calls body(E{}) with the type of the output.
-template <class Body>
-inline auto with_output(const gemm_fp8_block128_args &a, Body &&body) {
-  return a.scalar_dtype == DType::bfloat16 ? body(bf16{}) : body(fp16{});
-}
+template <class X>
+struct Block128 {
+  static constexpr const char *kOp = "gemm_fp8_block128";
+  static constexpr int kParts = 1;
+  const gemm_fp8_block128_args &a;
+  int64_t M = a.M, N = a.N, K = a.K, blocks = a.B1;
 
-// Calls body(X{}) with the type of the input.
-template <class Body>
-inline auto with_input(const gemm_fp8_block128_args &a, Body &&body) {
-  switch (a.input_dtype) {
-    case DType::bfloat16:
-      return body(bf16{});
-    case DType::float16:
-      return body(fp16{});
-    default:
-      return body(e4m3{});
+  const X *input(int64_t m) const { return row<X>(a.input, m); }
+  int64_t input_block(int64_t b) const { return b; }
+  template <class Math>
+  void weight(vu words[], int, int64_t n, int64_t b) const {
+    decode_block<Math>(words, row<e4m3>(a.weight, n) + b * kBlock, K - b * kBlock);
   }
-}
-
-constexpr int64_t padded(int64_t k) { return round_up(k, kBlock); }
-
-// to[0..padded(n)) = x in words, filled up with zeros.
-template <class Math, class X>
-inline void widen_row(uint32_t *to, const X *x, int64_t n) {
-  constexpr int64_t kWords = kBlock / Math::kPerWord;
-  for (int64_t i = 0; i < n; i += kBlock, to += kWords) {
-    const int64_t left = n - i < kBlock ? n - i : kBlock;
-    if constexpr (std::is_same_v<X, e4m3>) {
-      vu words[kBlockVectors<Math>];
-      decode_block<Math>(words, x + i, left);
-      std::memcpy(to, words, sizeof words);
-    } else {
-      if (left < kBlock) std::memset(to, 0, kWords * 4);
-      copy_words<Math>(to, x + i, left);
-    }
+  float factor(int64_t m, int64_t n, int64_t b) const {
+    return row<float>(a.weight_scale, n / kBlock)[b] * input_scale_at(a, m, b);
   }
-}
+  void write(int64_t m, int64_t n, const vf sums[], int64_t width) const {
+    const auto as = [&]<class E>(E) {
+      store_outputs(row<E>(a.out, m) + n, sums[0], a.bias ? a.bias.as<E>() + n : nullptr, width);
+    };
+    a.scalar_dtype == DType::bfloat16 ? as(bf16{}) : as(fp16{});
+  }
+};
 
 }  // namespace opswap::OPSWAP_ISA

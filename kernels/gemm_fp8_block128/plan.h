@@ -6,11 +6,6 @@
 
 namespace opswap::OPSWAP_ISA {
 
-constexpr int kFewMost = 8;          // rows of the input; more are faster as a matrix product
-constexpr int64_t kFewOutputs = 64;  // outputs of one task of few rows; they share their blocks' scales
-constexpr int64_t kTaskN = 64;       // rows of weights of one task of many rows: half a block
-constexpr int64_t kTaskM = 256;      // rows of the input whose sums one such task keeps
-
 constexpr int64_t kMostGrain = int64_t{1} << 20;
 
 struct GemmPlan {
@@ -21,14 +16,15 @@ struct GemmPlan {
 };
 
 inline GemmPlan gemm_plan(const gemm_fp8_block128_args &a) {
-  if (a.M > kFewMost) return {.few = 0, .grain = 1};
-  return {.few = 1, .grain = 1 + 32768 / (kFewOutputs * (a.K + 1))};
+  if (a.M > kFewMost || a.batch_invariant) return {.few = 0, .grain = 1};
+  return {.few = 1, .grain = few_grain(a.K)};
 }
 
 // Why a plan that came with a call cannot be used, or nullptr.
 inline const char *gemm_plan_refusal(const GemmPlan &plan, const gemm_fp8_block128_args &a) {
   if (plan.version != GemmPlan::kVersion) return "is of another version";
-  if (plan.few > 1 || (plan.few && a.M > kFewMost)) return "takes the path for few rows, which this call has not";
+  if (plan.few > 1 || (plan.few && (a.M > kFewMost || a.batch_invariant)))
+    return "takes the path for few rows, which this call has not";
   return plan.grain < 1 || plan.grain > kMostGrain ? "has a grain out of range" : nullptr;
 }
 

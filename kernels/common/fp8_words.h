@@ -1,5 +1,5 @@
-// e4m3 weights on their way into the matrix loops: codes become words (words.h), exactly, and the scales of their
-// blocks are applied to sums. NaN stays NaN, and subnormal codes are values like any other.
+// e4m3 on its way into the matrix loops: codes become words (words.h), exactly; their scales are applied to sums. NaN
+// stays NaN, and subnormal codes are values like any other. Rows are words by blocks of 128, filled up with zeros.
 #pragma once
 
 #include "common/fp8.h"
@@ -7,7 +7,7 @@
 
 namespace opswap::OPSWAP_ISA {
 
-constexpr int64_t kBlock = 128;  // columns, and rows of weights, that share a scale
+constexpr int64_t kBlock = 128;  // elements of a row that are summed before a scale is applied
 template <class Math>
 constexpr int kBlockVectors = int(kBlock) / (kLanes * Math::kPerWord);
 
@@ -87,6 +87,51 @@ inline void decode_block(vu words[], const e4m3 *p, int64_t n) {
   e4m3 padded[kBlock] = {};
   std::memcpy(padded, p, size_t(n));
   decode_block<Math>(words, padded);
+}
+
+// The n elements of 16 or 32 bits that a row has left of a block, then zeros.
+template <class Math, class T>
+inline void decode_block(vu words[], const T *p, int64_t n) {
+  constexpr int64_t kStep = kLanes * Math::kPerWord;
+  for (int v = 0; v < kBlockVectors<Math>; ++v, p += kStep, n -= kStep)
+    words[v] = n > 0 ? load_words<Math>(p, n) : vu{};
+}
+
+constexpr int64_t whole_blocks(int64_t k) { return round_up(k, kBlock); }
+
+// to[0..whole_blocks(n)) = x in words, filled up with zeros.
+template <class Math, class X>
+inline void widen_row(uint32_t *to, const X *x, int64_t n) {
+  constexpr int64_t kWords = kBlock / Math::kPerWord;
+  for (int64_t i = 0; i < n; i += kBlock, to += kWords) {
+    vu words[kBlockVectors<Math>];
+    decode_block<Math>(words, x + i, n - i);
+    std::memcpy(to, words, sizeof words);
+  }
+}
+
+// Calls body(X{}) with the type of values of 16 bits, or of codes.
+template <class Body>
+inline auto with_half_or_code(DType dtype, Body &&body) {
+  switch (dtype) {
+    case DType::bfloat16:
+      return body(bf16{});
+    case DType::float16:
+      return body(fp16{});
+    default:
+      return body(e4m3{});
+  }
+}
+
+// Calls body(Math{}) for such values times codes. bf16 holds every code, so pairs of it serve codes as well; fp16
+// needs float32.
+template <class X, class Body>
+inline auto with_code_math(Body &&body) {
+#if defined(__AVX512F__)
+  if constexpr (!std::is_same_v<X, fp16>)
+    if (bf16_usable()) return body(Bf16Pairs{});
+#endif
+  return body(Floats{});
 }
 
 }  // namespace opswap::OPSWAP_ISA
