@@ -32,7 +32,8 @@ describe("opswap tune", () => {
     const file = join(dir, "tuned/H20.json");
     expect(lines.pop()).toContain(file);
     expect(lines.length).toBeGreaterThan(10);
-    for (const line of lines) expect(line).toMatch(/^linear \w+ M\d+ N\d+ K\d+: .* modelled for H20, best of/);
+    for (const line of lines)
+      expect(line).toMatch(/^linear \w+ M\d+ N\d+ K\d+: .* modelled for H20, best of/);
     const kept = JSON.parse(readFileSync(file, "utf8"));
     expect(kept).toMatchObject({ schema: 1, device: "H20", ops: [{ op: "linear" }] });
     expect(kept.ops[0].entries).toHaveLength(lines.length);

@@ -1,4 +1,4 @@
-"""Plans of products that are chosen: each way of the kernels gives the same product, a plan that does not fit is refused
+"""Plans of products that are chosen: each way of the kernels gives the product, a plan that does not fit is refused
 before anything is written, and a plan file decides what a call takes. On the emulated library."""
 
 from __future__ import annotations

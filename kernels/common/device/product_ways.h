@@ -1,6 +1,6 @@
-// On the host: how a call of a product is planned. A plan that came with the call is checked and taken; else a plan file
-// of the user's decides (native/core/tuned.h), else the model of product_plan.h. And what the library asks of a room
-// whose plans can be chosen: a room says
+// On the host: how a call of a product is planned. A plan that came with the call is checked and taken; else a plan
+// file of the user's decides (native/core/tuned.h), else the model of product_plan.h. And what the library asks of a
+// room whose plans can be chosen: a room says
 //   ProductCall product_of(const my_op_args &a) { return {a.scalar_dtype, a.M, a.N, a.K, a.batch_invariant}; }
 //   OPSWAP_SM90_PLANS(my_op) { return ProductWays<my_op_args, product_of, kTraits>::plans(); }
 // and plans a call by ProductWays<...>::take.
@@ -134,7 +134,8 @@ template <class Args, ProductCall (*product_of)(const Args &), ProductTraits kTr
 struct ProductWays {
   // A plan file is for whole cards, and what it says hangs on M.
   static ProductWay chosen(const opswap_exec &exec, const ProductCall &call, bool &tuned) {
-    const int64_t *number = exec.sm_budget > 0 || call.invariant ? nullptr : tuned_choice(OPSWAP_OP, "sm90", key_of(call));
+    const int64_t *number =
+        exec.sm_budget > 0 || call.invariant ? nullptr : tuned_choice(OPSWAP_OP, "sm90", key_of(call));
     tuned = number != nullptr;
     return number ? way_of(*number) : best_way(shape_of(call, kTraits), card_of(exec));
   }

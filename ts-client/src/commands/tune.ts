@@ -35,7 +35,9 @@ export function tuneCommand(context: Context): Command {
   return new Command("tune")
     .description("find the best plans of kernels that have several, and keep them for this device")
     .argument("[op...]", "ops of products; all of them when left out")
-    .addOption(new Option("--device <model>", "h20, h100 or h200: ranked by a model where it is not this card"))
+    .addOption(
+      new Option("--device <model>", "h20, h100 or h200: ranked by a model where it is not this card"),
+    )
     .addOption(new Option("--library <file>", "this libopswap.so instead of the installed one"))
     .option("--json", "print JSON, a line for each call")
     .addHelpText("after", examples("tune", "tune linear --device h100", "tune gemm_fp8_block128 --json"))
