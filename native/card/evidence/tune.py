@@ -118,7 +118,8 @@ class Tuner:
         """Modelled cycles where a row has the same bits at every batch size, over those where it need not."""
         if INVARIANT not in values or not (found := self.ways(room, {**values, INVARIANT: True})):
             return {}
-        return {"invariant_cost": round(found[1]["ways"][0]["cycles"] / found[1]["free_cycles"], 3)}
+        told = found[1]
+        return {"invariant_cost": round(told["ways"][0]["cycles"] / told["free_cycles"], 3)}
 
     def _row(self, op: str, found: tuple[Arguments, dict[str, Any]], times: dict[str, float] | None) -> dict[str, Any]:
         ways = found[1]["ways"]
