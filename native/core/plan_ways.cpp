@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <string>
 
+#include "device.h"
 #include "json.h"
 #include "opswap_plans.h"
 #include "plan.h"
@@ -74,6 +75,7 @@ opswap_status opswap_plan_ways(const char *name, const opswap_arg *args, int32_t
                                const char *device, char *buf, size_t *size) {
   Asked asked;
   if (opswap_status e = asked.take(name, args, nargs, exec)) return e;
+  if (!device && device_refusal(0)) return asked.refuse("there is no card that runs its kernels; name a device");
   PlanWays found;
   if (const char *why = asked.hooks->list(asked.bound.args, asked.exec, device, found)) return asked.refuse(why);
   std::stable_sort(found.ways.begin(), found.ways.end(), [](auto &a, auto &b) { return a.cycles < b.cycles; });
