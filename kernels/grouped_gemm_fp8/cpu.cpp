@@ -34,7 +34,8 @@ struct Codes : GroupRows<grouped_gemm_fp8_args, e4m3, e4m3> {
   static constexpr const char *kOp = "grouped_gemm_fp8";
   static constexpr bool kFactors = false;
   void write(int64_t m, int64_t n, const vf sums[], int64_t width) const {
-    const float token_scale = a.input_scale.as<float>()[a.A > 1 ? token(m) : 0], *channel = row<float>(a.weight_scale, g);
+    const float token_scale = a.input_scale.as<float>()[a.A > 1 ? token(m) : 0],
+                *channel = row<float>(a.weight_scale, g);
     const vf scale = a.C == 1 ? splat(channel[0]) : width == kLanes ? load(channel + n) : load_tail(channel + n, width);
     store_row(m, n, sums[0] * (scale * splat(token_scale)), width);
   }

@@ -43,9 +43,8 @@ static void multiply_row(const grouped_gemm_fp8_block128_args &a, int64_t g, int
 
 template <class E>
 static void multiply_rows(const grouped_gemm_fp8_block128_args &a) {
-  with_half_or_code(a.input_dtype, [&]<class X>(X) {
-    each_row(a, [&](int64_t g, int64_t r) { multiply_row<E, X>(a, g, r); });
-  });
+  with_half_or_code(a.input_dtype,
+                    [&]<class X>(X) { each_row(a, [&](int64_t g, int64_t r) { multiply_row<E, X>(a, g, r); }); });
 }
 
 static opswap_status multiply(const grouped_gemm_fp8_block128_args &a) {
