@@ -26,8 +26,8 @@ inline GroupIndex index_of(const Args &a, int64_t rows) {
 // The shape of a product; of the card a plan says more.
 template <class Args>
 inline GroupShape shape_of(const Args &a, int element_bytes) {
-  return {bool(a.masked_m), int32_t(a.G),  int32_t(a.R),      int32_t(a.N), int32_t(a.K),
-          element_bytes,    a.batch_invariant, 0, 0};
+  return {
+      bool(a.masked_m), int32_t(a.G), int32_t(a.R), int32_t(a.N), int32_t(a.K), element_bytes, a.batch_invariant, 0, 0};
 }
 
 // Offsets or counts that do not fit are an error, which names the first of them.
@@ -84,6 +84,11 @@ inline opswap_status check_plan_values(const char *op, const Args &a, const Grou
 template <class Args>
 inline opswap_status check_groups(const char *op, const Args &a, int element_bytes) {
   if (opswap_status status = check_kind(op, a)) return status;
+  if (a.row_indices && a.masked_m)
+    return fail(OPSWAP_E_ARGUMENT, "%s: row_indices came with masked_m, needs expert_first_row", op);
+  if (!a.row_indices && a.T != a.R)
+    return fail(OPSWAP_E_SHAPE, "%s: input has %lld rows, needs the %lld of out, or row_indices", op, (long long)a.T,
+                (long long)a.R);
   if (a.plan && (a.P != group_plan_words(a.G) || a.plan.stride[0] != 1))
     return fail(OPSWAP_E_PLAN, "%s: the plan has %lld words, needs %lld for %lld groups, without gaps", op,
                 (long long)a.P, (long long)group_plan_words(a.G), (long long)a.G);

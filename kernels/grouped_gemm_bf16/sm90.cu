@@ -12,7 +12,7 @@ constexpr MatrixType kType = kBf16 ? MatrixType::bf16 : MatrixType::fp16;
 constexpr int kStep = int(product::kStepBytes / sizeof(Scalar)), kWidest = 256;
 
 __global__ void __launch_bounds__(kProductThreads, 1)
-    grouped_gemm_bf16_kernel(BiasedRows<Scalar> out,                           // [R, N]
+    grouped_gemm_bf16_kernel(BiasedRows<Scalar> out,                          // [R, N]
                              const __grid_constant__ GroupOperands operands,  // [R, K] input, [G, N, K] weight
                              const __grid_constant__ GroupRecord record, float *parts) {
   with_group_tile<kWidest>(record, [&]<int Tile>(const GroupPlan &plan) {
@@ -23,7 +23,7 @@ __global__ void __launch_bounds__(kProductThreads, 1)
 }
 
 __global__ void __launch_bounds__(kProductThreads, 1)
-    grouped_gemm_bf16_scattered_kernel(BiasedRows<Scalar> out,                           // [R, N]
+    grouped_gemm_bf16_scattered_kernel(BiasedRows<Scalar> out,                          // [R, N]
                                        const __grid_constant__ GroupOperands operands,  // [G, N, K] weight
                                        const __grid_constant__ GatherInput input,       // [T, K]
                                        const __grid_constant__ GroupRecord record, float *parts) {

@@ -1,5 +1,5 @@
-// grouped_gemm_fp8_block128 on sm_90a: rows of codes times the codes of their group, summed in float32 over 128 of K at a
-// time and added to sums times both scales, by the body that grouped products share (common/device/group_kernel.h).
+// grouped_gemm_fp8_block128 on sm_90a: rows of codes times the codes of their group, summed in float32 over 128 of K at
+// a time and added to sums times both scales, by the body that grouped products share (common/device/group_kernel.h).
 #include "grouped_gemm_fp8_block128.gen.h"
 
 #include "common/device/group_gather.h"
@@ -16,7 +16,7 @@ template <int Tile>
 using Promoted = Promote<MatrixType::e4m3, BlockFactors<kProductTiles[Tile].swap, kProductTiles[Tile].columns>>;
 
 __global__ void __launch_bounds__(kProductThreads, 1)
-    grouped_gemm_fp8_block128_kernel(BiasedRows<Scalar> out,                           // [R, N]
+    grouped_gemm_fp8_block128_kernel(BiasedRows<Scalar> out,                          // [R, N]
                                      const __grid_constant__ GroupOperands operands,  // [R, K] input, [G, N, K] weight
                                      const __grid_constant__ ProductScales scales,
                                      const __grid_constant__ GroupRecord record, float *parts) {
@@ -29,7 +29,7 @@ __global__ void __launch_bounds__(kProductThreads, 1)
 }
 
 __global__ void __launch_bounds__(kProductThreads, 1)
-    grouped_gemm_fp8_block128_scattered_kernel(BiasedRows<Scalar> out,                           // [R, N]
+    grouped_gemm_fp8_block128_scattered_kernel(BiasedRows<Scalar> out,                          // [R, N]
                                                const __grid_constant__ GroupOperands operands,  // [G, N, K] weight
                                                const __grid_constant__ GatherInput input,       // [T, K]
                                                const __grid_constant__ ProductScales scales,

@@ -7,8 +7,11 @@ namespace opswap::OPSWAP_ISA {
 
 static GroupShape shape_of_plan(const grouped_gemm_plan_args &a) {
   const int card = product_card(a.card, kProductCards[product_card(0, 0)].sms);
-  return {bool(a.masked_m),         int32_t(a.masked_m ? a.E : a.F - 1), int32_t(a.rows), int32_t(a.n), int32_t(a.k),
-          int32_t(a.element_bytes), a.batch_invariant,                   card,            kProductCards[card].sms};
+  return {bool(a.masked_m),       int32_t(a.masked_m ? a.E : a.F - 1),
+          int32_t(a.rows),        int32_t(a.n),
+          int32_t(a.k),           int32_t(a.element_bytes),
+          a.batch_invariant,      card,
+          kProductCards[card].sms};
 }
 
 OPSWAP_CHECK(grouped_gemm_plan) {
@@ -20,7 +23,8 @@ OPSWAP_CHECK(grouped_gemm_plan) {
   if (of.masked && of.groups && of.rows % of.groups)
     return fail(OPSWAP_E_SHAPE, "grouped_gemm_plan: rows is %d, needs a multiple of the %d groups", of.rows, of.groups);
   if (!group_counts(of))
-    return fail(OPSWAP_E_ARGUMENT, "grouped_gemm_plan: rows is %d and n %d, needs fewer than 2^31 tiles", of.rows, of.n);
+    return fail(OPSWAP_E_ARGUMENT, "grouped_gemm_plan: rows is %d and n %d, needs fewer than 2^31 tiles", of.rows,
+                of.n);
   return a.device_type == kDLCPU ? check_index("grouped_gemm_plan", index_of(a, a.rows)) : opswap_status{OPSWAP_OK};
 }
 

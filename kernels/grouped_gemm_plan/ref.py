@@ -10,10 +10,8 @@ from common.ref_groups import bounds, fill_groups
 HEADERS = Path(__file__).parents[1] / "common/device"
 FILL, LEAST, L2 = 1225, 4, 5120 // 132
 CARDS = [(78, 2590, 60, 4), (132, 1446, 50, 1), (132, 2072, 50, 1)]  # SMs, bytes / 100, MB of L2, tensor clocks
-TILES = [
-    (int(rows), int(columns), swap == "true")
-    for rows, columns, swap in re.findall(r"\{(\d+), (\d+), \d+, (true|false)\}", (HEADERS / "product_plan.h").read_text())
-]  # fmt: skip
+FOUND = re.findall(r"\{(\d+), (\d+), \d+, (true|false)\}", (HEADERS / "product_plan.h").read_text())
+TILES = [(int(rows), int(columns), swap == "true") for rows, columns, swap in FOUND]
 
 
 def inputs(case, rng, make):

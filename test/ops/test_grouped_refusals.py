@@ -101,6 +101,16 @@ def test_one_of_offsets_and_counts(op: str) -> None:
     Call(op).refused("OPSWAP_E_ARGUMENT", "came with neither of", expert_first_row=None)
 
 
+@each_op
+def test_rows_of_input_that_out_does_not_have(op: str) -> None:
+    call = Call(op)
+    more = np.ones((ROWS + 1, K), call.args["input"].dtype)
+    scale = {} if op == OPS[0] else {"input_scale": np.ones((ROWS + 1, 1)[: call.args["input_scale"].ndim], np.float32)}
+    call.refused("OPSWAP_E_SHAPE", "input has 9 rows, needs the 8 of out, or row_indices", input=more, **scale)
+    both = {"expert_first_row": None, "masked_m": index(3, 4), "row_indices": index(*range(ROWS))}
+    call.refused("OPSWAP_E_ARGUMENT", "row_indices came with masked_m", **both)
+
+
 def test_scales_that_do_not_cover() -> None:
     ones: Callable = lambda *shape: np.ones(shape, np.float32)  # noqa: E731
     block, channel = Call("grouped_gemm_fp8_block128"), Call("grouped_gemm_fp8")
@@ -134,7 +144,7 @@ def test_a_plan_of_anything_else(op: str) -> None:
     call.refused("OPSWAP_E_PLAN", "was made of other offsets or counts", plan=plan_of(op, sizes=[4, 4]))
     call.refused("OPSWAP_E_PLAN", "of the other kind", plan=plan_of(op, sizes=[3, 4], capacity=4))
     call.refused("OPSWAP_E_PLAN", "is not batch_invariant", plan=plan_of(op), batch_invariant=True)
-    call.refused("OPSWAP_E_PLAN", rf"the plan has 44 words, needs {words(2)} for 2 groups", plan=plan_of(op, sizes=[1] * 3))
+    call.refused("OPSWAP_E_PLAN", f"has 44 words, needs {words(2)} for 2 groups", plan=plan_of(op, sizes=[1] * 3))
     for word, value, text in ((0, 2, "is of another version"), (8, 3, "a card that is not known"),
                               (9, 133, "a card that is not known"), (10, 1, "do not fit")):  # fmt: skip
         plan = plan_of(op)

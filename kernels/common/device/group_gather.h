@@ -29,7 +29,8 @@ struct GatherRows {
   const sm90::TensorMap &weight;  // [groups * N, K]
   const GatherInput &input;
   static constexpr int kCopying = 2 * device::kWarp, kArrivals = 1 + kCopying, kRegisters = 56;
-  static constexpr int kBehind = 2;  // stages under way before a thread says that one has come; a ring has at least two more
+  static constexpr int kBehind =
+      2;  // stages under way before a thread says that one has come; a ring has at least two more
 
   template <class Memory, class Tasks>
   OPSWAP_DEVICE void load(Memory &s, const Tasks &tasks, int thread) const {

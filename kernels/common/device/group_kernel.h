@@ -46,6 +46,7 @@ using GroupMemory = ProductMemory<kProductTiles[Tile].rows, kProductTiles[Tile].
 template <int Widest, class Body>
 OPSWAP_DEVICE void with_group_tile(const GroupRecord &record, Body &&body) {
   sm90::dependency_wait();  // a kernel in front may have made the plan
+  sm90::dependency_trigger();
   const GroupPlan plan = record.header();
   if (!plan.tiles) return;
   const auto one = [&]<int Tile>() {
@@ -69,6 +70,7 @@ OPSWAP_DEVICE void add_parts(Memory &s, const GroupRecord &record, const GroupPl
     if (task.part == kNoTile) continue;
     float sums[Memory::kHeld] = {};
     for (int of = share - 1; of < plan.blocks && share_begin(plan, of) < start + plan.steps; ++of) {
+      if (share_begin(plan, of) == share_begin(plan, of + 1)) continue;
       const float *const at = part_of<Memory>(parts, 2 * of + (of < share)) + thread * 4;
 #pragma unroll
       for (int i = 0; i < Memory::kHeld; i += 4) {
@@ -84,8 +86,9 @@ OPSWAP_DEVICE void add_parts(Memory &s, const GroupRecord &record, const GroupPl
 // The shape of a product for this device.
 template <class Args>
 inline GroupShape group_shape(const Args &a, int64_t sms) {
-  return {bool(a.masked_m), int32_t(a.G), int32_t(a.R), int32_t(a.N), int32_t(a.K),
-          int32_t(dtype_bytes(a.weight.dtype)), a.batch_invariant, product_card(0, sms), int32_t(sms)};
+  return {bool(a.masked_m),  int32_t(a.G),         int32_t(a.R),
+          int32_t(a.N),      int32_t(a.K),         int32_t(dtype_bytes(a.weight.dtype)),
+          a.batch_invariant, product_card(0, sms), int32_t(sms)};
 }
 
 // Why a grouped product cannot run, or nullptr.

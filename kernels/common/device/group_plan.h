@@ -35,6 +35,24 @@ constexpr int64_t group_plan_words(int64_t groups) { return kGroupPlanWords + 3 
 
 namespace group {
 
+// Entry i of a table: device code may not index one by what it only knows at run time.
+template <int I = 0>
+constexpr ProductTile tile_number(int i) {
+  constexpr ProductTile kTile = kProductTiles[I];
+  if constexpr (I + 1 < kProductTileCount)
+    return i == I ? kTile : tile_number<I + 1>(i);
+  else
+    return kTile;
+}
+template <int I = 0>
+constexpr ProductCard card_number(int i) {
+  constexpr ProductCard kCard = kProductCards[I];
+  if constexpr (I + 1 < kProductCardCount)
+    return i == I ? kCard : card_number<I + 1>(i);
+  else
+    return kCard;
+}
+
 using product::up;
 
 // Of a task beside its steps: until the first stage has come, and the way out. Assumed, as product::kFillCycles is.
@@ -51,12 +69,10 @@ constexpr bool takes(const ProductTile &t, int element_bytes) { return element_b
 struct Counts {
   int64_t active, rows, row_tiles;
 };
-// Clocks that cut tiles take beside their steps: a block's second start, the start of the kernel that adds parts up, and
-// the sums of two parts of a block to memory and back.
+// Clocks that cut tiles take beside their steps: a block's second start, the start of the kernel that adds parts up,
+// and the sums of two parts of a block to memory and back.
 constexpr int64_t part_bytes(const ProductTile &t) { return int64_t(t.rows) * t.columns * 4; }
-constexpr int64_t parts_cycles(const ProductTile &t) {
-  return 2 * kTaskCycles + 4 * part_bytes(t) / product::kL2Bytes;
-}
+constexpr int64_t parts_cycles(const ProductTile &t) { return 2 * kTaskCycles + 4 * part_bytes(t) / product::kL2Bytes; }
 
 constexpr int64_t steps_of(const GroupShape &of) { return up(int64_t(of.k) * of.element_bytes, product::kStepBytes); }
 
@@ -91,12 +107,12 @@ constexpr Cut cut_of(int64_t tiles, int64_t steps, int64_t step, int64_t sms, in
 // With kProductTiles[i]; no time where the product has no such tiles, or groups so few rows that most of one with 128
 // would be padding.
 constexpr Cut cut_with(int i, const GroupShape &of, const Counts &counts) {
-  const ProductTile &t = kProductTiles[i];
+  const ProductTile t = tile_number(i);
   const bool padded = !t.swap && counts.rows <= product::kSwapMost * counts.active;
   if (!takes(t, of.element_bytes) || (padded && counts.active)) return {INT64_MAX, 0, 0, 0};
   const int64_t tiles = counts.row_tiles * up(of.n, weights_of(t));
   if (!tiles) return {};
-  return cut_of(tiles, steps_of(of), step_cycles(t, kProductCards[of.card], counts), of.sms,
+  return cut_of(tiles, steps_of(of), step_cycles(t, card_number(of.card), counts), of.sms,
                 of.batch_invariant ? -1 : parts_cycles(t));
 }
 
@@ -105,12 +121,12 @@ constexpr int64_t band_of(const ProductTile &t, const GroupShape &of) {
   int64_t band = 1;
   while ((band + 1) * (band + 1) * tokens_of(t) <= int64_t(of.sms) * weights_of(t)) ++band;
   const int64_t bytes = tokens_of(t) * (steps_of(of) ? steps_of(of) : 1) * product::kStepBytes;
-  const int64_t kept = (int64_t(kProductCards[of.card].l2_mb) << 20) / 3 / bytes;
+  const int64_t kept = (int64_t(card_number(of.card).l2_mb) << 20) / 3 / bytes;
   return kept > band ? kept : band;
 }
 
 constexpr GroupPlan plan_with(int i, const Cut &cut, const GroupShape &of, int64_t row_tiles) {
-  const ProductTile &t = kProductTiles[i];
+  const ProductTile t = tile_number(i);
   const int64_t across = up(of.n, weights_of(t));
   return {.version = kGroupPlanVersion,
           .of = of,

@@ -45,7 +45,7 @@ OPSWAP_DEVICE void count_groups(Planning &s, const GroupShape &of, const int32_t
     const GroupRows rows = read_rows(of, index, g, fits);
 #pragma unroll
     for (int i = 0; i < kProductTileCount; ++i)
-      counts[i] += int32_t(product::up(rows.count, group::tokens_of(kProductTiles[i])));
+      counts[i] += int32_t(product::up(rows.count, group::tokens_of(group::tile_number(i))));
     counts[kActive] += rows.count > 0, counts[kRowCount] += rows.count, counts[kUnfit] += !fits;
   }
 #pragma unroll
@@ -113,8 +113,9 @@ __global__ void __launch_bounds__(kPlanThreads)
 #pragma unroll
     for (int i = 0; i < kGroupPlanWords; ++i) store(words + i, Vec<int32_t, 1>{header[i]});
   }
-  int32_t *const before = words + kGroupPlanWords, *const first = before + groups + 1, *const count = first + groups + 1;
-  const int tokens = group::tokens_of(kProductTiles[plan.tile]);
+  int32_t *const before = words + kGroupPlanWords, *const first = before + groups + 1,
+                 *const count = first + groups + 1;
+  const int tokens = group::tokens_of(group::tile_number(plan.tile));
   int tiles = 0;
   for (int begin = 0; begin <= groups; begin += kPlanThreads) {
     const int g = begin + thread;
@@ -131,8 +132,8 @@ __global__ void __launch_bounds__(kPlanThreads)
 }
 
 inline opswap_status launch_planner(const opswap_exec &exec, int32_t *words, const int32_t *index, GroupShape of) {
-  return launch(exec, "plan_groups_kernel", plan_groups_kernel,
-                {.grid = {1}, .block = {kPlanThreads}, .pdl = true}, words, index, of);
+  return launch(exec, "plan_groups_kernel", plan_groups_kernel, {.grid = {1}, .block = {kPlanThreads}, .pdl = true},
+                words, index, of);
 }
 
 }  // namespace opswap::OPSWAP_PASS

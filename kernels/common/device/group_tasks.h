@@ -32,8 +32,9 @@ struct GroupRecord {
                       made.groups == of.groups && made.rows == of.rows && made.n == of.n && made.k == of.k &&
                       made.element_bytes == of.element_bytes && made.batch_invariant >= of.batch_invariant;
     const bool sound = uint32_t(plan.tile) < uint32_t(kProductTileCount) && plan.steps == group::steps_of(of) &&
-                       plan.across > 0 && plan.band > 0 && plan.blocks > 0 && plan.blocks <= of.sms &&
-                       plan.step_cycles > 0 && plan.whole >= 0 && plan.whole <= plan.tiles;
+                       plan.across == product::up(of.n, group::weights_of(group::tile_number(plan.tile))) &&
+                       plan.band > 0 && plan.blocks > 0 && plan.blocks <= of.sms && plan.step_cycles > 0 &&
+                       plan.whole >= 0 && plan.whole <= plan.tiles;
     if (!same || !sound) plan.tiles = plan.whole = 0;
     return plan;
   }
@@ -46,12 +47,13 @@ struct GroupRecord {
       const int middle = (g + end) / 2;
       (before(middle) <= number ? g : end) = middle;
     }
-    const ProductTile &shape = kProductTiles[plan.tile];
+    const ProductTile shape = group::tile_number(plan.tile);
     const int tokens = group::tokens_of(shape), begin = first(g), rows = count(g), at = number - before(g);
-    const int whole = plan.band * plan.across, of_band = at / whole * plan.band, left = at % whole;
-    const int down = (rows + tokens - 1) / tokens, height = down - of_band < plan.band ? down - of_band : plan.band;
-    const bool fits = at >= 0 && begin >= 0 && rows > 0 && rows <= of.rows && begin <= of.rows - rows && height > 0;
-    if (!fits) return {0, 0, 0, 0, 0, 0, 0, kNoTile};
+    if (rows < 1 || rows > of.rows || begin < 0 || begin > of.rows - rows) return {0, 0, 0, 0, 0, 0, 0, kNoTile};
+    const int down = (rows + tokens - 1) / tokens, band = plan.band < down ? plan.band : down;
+    if (at < 0 || at >= down * plan.across) return {0, 0, 0, 0, 0, 0, 0, kNoTile};
+    const int of_band = at / (band * plan.across) * band, left = at % (band * plan.across);
+    const int height = down - of_band < band ? down - of_band : band;
     const int token = begin + (of_band + left % height) * tokens, column = left / height * group::weights_of(shape);
     return {token, begin + rows, column, g * of.n + column, g, 0, plan.steps};
   }
@@ -74,9 +76,7 @@ struct GroupTasks {
   OPSWAP_DEVICE int first() const { return 0; }
   OPSWAP_DEVICE int step() const { return 1; }
   OPSWAP_DEVICE int split() const { return 1; }
-  OPSWAP_DEVICE int end() const {
-    return whole() + (plan.tiles > plan.whole ? every(plan.blocks) * kShareTiles : 0);
-  }
+  OPSWAP_DEVICE int end() const { return whole() + (plan.tiles > plan.whole ? every(plan.blocks) * kShareTiles : 0); }
   OPSWAP_DEVICE ProductTask at(int number) const {
     const int own = number - whole();
     if (own < 0) return record.tile(plan, int(blockIdx.x) + number * int(gridDim.x));
