@@ -5,6 +5,7 @@
 #include "common/device/access.h"
 #include "common/device/product_kernel.h"
 #include "common/device/product_scales.h"
+#include "common/device/product_ways.h"
 
 namespace opswap::OPSWAP_PASS {
 
@@ -43,17 +44,22 @@ ProductScales scales_of(const gemm_fp8_block128_args &a) {
           .tokens = int(a.M)};
 }
 
+ProductCall product_of(const gemm_fp8_block128_args &a) { return {a.scalar_dtype, a.M, a.N, a.K, a.batch_invariant}; }
+using Ways = ProductWays<gemm_fp8_block128_args, product_of, ProductTraits{1, kWidest}>;
+
+OPSWAP_SM90_PLANS(gemm_fp8_block128) { return Ways::plans(); }
+
 OPSWAP_SM90(gemm_fp8_block128) {
   if (!a.M || !a.N) return OPSWAP_OK;
-  const ProductPlan plan = plan_product(a.M, a.N, a.K, sms_of(exec), kWidest);
+  ProductPlan plan;
+  if (const opswap_status bad = Ways::take(a, exec, plan)) return bad;
   const BiasedRows<Scalar> out{product_out<Scalar>(a.out), a.bias ? a.bias.as<const Scalar>() : nullptr};
   return with_product_tile<kWidest>(plan, [&]<ProductTile Tile>() {
     TensorMap first{}, second{};
     if (const opswap_status bad = encode_operands(first, second, Tile, a.input, a.weight, MapType::u8)) return bad;
     return launch_product<Scaled<ProductMemory<Tile.rows, Tile.columns, Tile.stages, Tile.swap>>>(
-        exec, "gemm_fp8_block128_kernel",
-        gemm_fp8_block128_kernel<Tile.rows, Tile.columns, Tile.stages, Tile.swap>, plan, out, first, second,
-        scales_of(a), plan, int(a.M));
+        exec, "gemm_fp8_block128_kernel", gemm_fp8_block128_kernel<Tile.rows, Tile.columns, Tile.stages, Tile.swap>,
+        plan, out, first, second, scales_of(a), plan, int(a.M));
   });
 }
 

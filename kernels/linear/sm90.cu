@@ -4,6 +4,7 @@
 
 #include "common/device/access.h"
 #include "common/device/product_kernel.h"
+#include "common/device/product_ways.h"
 
 namespace opswap::OPSWAP_PASS {
 
@@ -33,9 +34,15 @@ OPSWAP_SM90_CAN(linear) {
   return product_refusal(a.input, a.weight, a.M, a.N, a.K);
 }
 
+ProductCall product_of(const linear_args &a) { return {a.scalar_dtype, a.M, a.N, a.K, a.batch_invariant}; }
+using Ways = ProductWays<linear_args, product_of, ProductTraits{int(sizeof(Scalar)), 256}>;
+
+OPSWAP_SM90_PLANS(linear) { return Ways::plans(); }
+
 OPSWAP_SM90(linear) {
   if (!a.M || !a.N) return OPSWAP_OK;
-  const ProductPlan plan = plan_product(a.M, a.N, a.K * int64_t(sizeof(Scalar)), sms_of(exec));
+  ProductPlan plan;
+  if (const opswap_status bad = Ways::take(a, exec, plan)) return bad;
   const BiasedRows<Scalar> out{product_out<Scalar>(a.out), a.bias ? a.bias.as<const Scalar>() : nullptr};
   return with_product_tile(plan, [&]<ProductTile Tile>() {
     TensorMap first{}, second{};
