@@ -151,3 +151,23 @@ CASE(plans_are_timed_by_what_binds) {
   EXPECT(product::cycles(narrow, 136, 1, 16, 4, 132, 1) ==
          4 * (136 * 128 / 38) + 128 * 8 * 4 / 38 + 2 * product::kFillCycles);
 }
+
+// Of all ways the plan takes the one of fewest modelled cycles; one that must not hang on M never splits a sum.
+CASE(plans_take_the_best_way_and_invariant_ones_split_nothing) {
+  int wrong = 0;
+  for (const ProductCard &card : kProductCards)
+    for (const int64_t m : {1, 8, 64, 65, 4096})
+      for (const bool invariant : {false, true}) {
+        const ProductShape shape{m, 2112, 14336, 256, invariant};
+        const ProductWay best = best_way(shape, card);
+        product::each_way(shape, card.sms, [&](ProductWay way) {
+          wrong += product::cycles_of(shape, card, way) < product::cycles_of(shape, card, best);
+          wrong += invariant && way.split != 1;
+        });
+        wrong += product::way_fault(shape, card.sms, best) != nullptr;
+        wrong += plan_product(shape, card).tile != best.tile || plan_product(shape, card).split != best.split;
+      }
+  EXPECT(wrong == 0);
+  EXPECT(product::way_fault({8, 2112, 14336, 256, true}, 132, {0, 2}) != nullptr);
+  EXPECT(product::way_fault({8, 2112, 14336, 128, false}, 132, {kProductTileCount - 1, 1}) != nullptr);
+}

@@ -10,7 +10,7 @@
 
 namespace opswap::OPSWAP_ISA {
 
-constexpr int64_t kTaskM = 256;      // rows of the input whose sums one task keeps
+constexpr int64_t kTaskM = 256;  // rows of the input whose sums one task keeps
 
 // Rows of weights of one task; whole tiles of 6 or 8 rows, or the 64 that share factors.
 template <class Job>
@@ -143,7 +143,8 @@ inline void many_task(const Job &job, const Packed &x, int64_t m, int64_t rows, 
       for (int64_t c = 0; c < rows; c += kTileColumns) {
         const int64_t columns = rows - c < kTileColumns ? round_up(rows - c, kLanes) : kTileColumns;
         if constexpr (Job::kFactors)
-          multiply<Math>(ScaledOut{sums + c, kTaskM, factor + c, k > 0}, weights, count, x.panel(m + c, k), columns, words);
+          multiply<Math>(ScaledOut{sums + c, kTaskM, factor + c, k > 0}, weights, count, x.panel(m + c, k), columns,
+                         words);
         else
           multiply<Math>(Out{sums + c, kTaskM, k > 0}, weights, count, x.panel(m + c, k), columns, words);
       }

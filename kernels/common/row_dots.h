@@ -20,7 +20,7 @@ constexpr int order_of(int m, bool invariant) { return invariant ? kFewMost : m;
 
 // Words of x for one step of weights: [vector of the step][M][kLanes].
 template <class Math, class W>
-constexpr int64_t kStepOfX = WeightWords<Math, W>::kVectors *kLanes;
+constexpr int64_t kStepOfX = WeightWords<Math, W>::kVectors * kLanes;
 
 // Row m of M, of k elements, into x.
 template <class Math, class W, class X>
@@ -39,7 +39,8 @@ template <class Math, int M, int Order, bool Any, class W>
 inline void dot_run(vf sums[M], const uint32_t *x, const W *w, int64_t k, int64_t ahead) {
   using Words = WeightWords<Math, W>;
   constexpr int V = Words::kVectors, P = partial_sums(Order);
-  constexpr int64_t kElements = kStepElements<Math, W>, kBytes = kElements * int64_t(sizeof(W)), kX = kStepOfX<Math, W> * M;
+  constexpr int64_t kElements = kStepElements<Math, W>, kBytes = kElements * int64_t(sizeof(W)),
+                    kX = kStepOfX<Math, W> * M;
   constexpr int U = P > V ? P / V : kBytes < 64 ? int(64 / kBytes) : 1;  // steps at once
   vf part[P][M] = {};
   const auto step = [&](int u, const W *from, const uint32_t *lanes) {
@@ -99,7 +100,7 @@ inline void dot_blocks(vf total[M], const uint32_t *x, const W *w, int64_t k, co
 // what the sum over block b, of kBlock elements, is multiplied by.
 template <class Math, int M, int Order, class W>
 [[gnu::noinline]] void row_dots(float *sums, const uint32_t *x, const W *w, int64_t stride, int64_t rows, int64_t k,
-                     const float *factor) {
+                                const float *factor) {
   constexpr int64_t kMost = kXInL1 * Math::kPerWord / (4 * Order) / kBlock * kBlock;
   vf table[(kDotRows * M + kLanes - 1) / kLanes * kLanes];
   std::memset(table, 0, sizeof table);
@@ -112,7 +113,8 @@ template <class Math, int M, int Order, class W>
     for (int64_t n = 0; n < rows; ++n) {
       vf *total = table + n * M;
       if (factor || std::is_same_v<W, e4m3>) {
-        dot_blocks<Math, M, Order>(total, from, w + n * stride + k0, count, factor ? factor + k0 / kBlock * M : factor, ahead);
+        dot_blocks<Math, M, Order>(total, from, w + n * stride + k0, count, factor ? factor + k0 / kBlock * M : factor,
+                                   ahead);
       } else {
         vf part[M];
         dot_run<Math, M, Order, true>(part, from, w + n * stride + k0, count, ahead);

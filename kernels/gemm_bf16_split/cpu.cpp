@@ -19,7 +19,8 @@ struct SplitWeights {
   int64_t weight_stride(int part) const { return weights(part).stride[0]; }
   void write(int64_t m, int64_t n, const vf sums[], int64_t width) const {
     const auto as = [&]<class E>(E) {
-      store_outputs(row<E>(a.out, m) + n, sums[0] * splat(float(a.lo_scale)) + sums[1], a.bias ? a.bias.as<float>() + n : nullptr, width);
+      store_outputs(row<E>(a.out, m) + n, sums[0] * splat(float(a.lo_scale)) + sums[1],
+                    a.bias ? a.bias.as<float>() + n : nullptr, width);
     };
     a.scalar_dtype == DType::bfloat16 ? as(bf16{}) : as(float{});
   }

@@ -4,6 +4,7 @@
 
 #include "common/device/access.h"
 #include "common/device/product_kernel.h"
+#include "common/device/product_ways.h"
 
 namespace opswap::OPSWAP_PASS {
 
@@ -32,8 +33,8 @@ struct SplitRows {
     if (thread / kWarp != 0 || !elect_one()) return;
     each_stage(s, tasks, [&](const ProductTask &task, int k, int stage) {
       mbarrier_arrive_expect(s.full[stage], Memory::kStageBytes);
-      const auto of_input = Memory::kSwap ? s.second[stage] : s.first[stage];
-      const auto of_weight = Memory::kSwap ? s.first[stage] : s.second[stage];
+      unsigned char *const of_input = Memory::kSwap ? s.second[stage] : s.first[stage];
+      unsigned char *const of_weight = Memory::kSwap ? s.first[stage] : s.second[stage];
       tma_load(of_input, &input, s.full[stage], at(k), task.token);
       tma_load(of_weight, k < each ? &low : &high, s.full[stage], at(k), task.weight);
     });
@@ -82,10 +83,17 @@ OPSWAP_SM90_CAN(gemm_bf16_split) {
   return product_refusal(a.input, a.weight_lo, a.M, a.N, 2 * a.K);
 }
 
+ProductCall product_of(const gemm_bf16_split_args &a) {
+  return {a.scalar_dtype, a.M, a.N, int64_t(device::round_up<int64_t>(a.K, kStep)), a.batch_invariant};
+}
+using Ways = ProductWays<gemm_bf16_split_args, product_of, ProductTraits{2 * int(sizeof(bf16)), 256}>;
+
+OPSWAP_SM90_PLANS(gemm_bf16_split) { return Ways::plans(); }
+
 OPSWAP_SM90(gemm_bf16_split) {
   if (!a.M || !a.N) return OPSWAP_OK;
-  const int64_t row_bytes = product::up(a.K * int64_t(sizeof(bf16)), product::kStepBytes) * product::kStepBytes;
-  const ProductPlan plan = plan_product(a.M, a.N, 2 * row_bytes, sms_of(exec));
+  ProductPlan plan;
+  if (const opswap_status bad = Ways::take(a, exec, plan)) return bad;
   const FloatBiasedRows out{product_out<Scalar>(a.out), a.bias ? a.bias.as<const float>() : nullptr};
   return with_product_tile(plan, [&]<ProductTile Tile>() {
     TensorMap input{}, low{}, high{};

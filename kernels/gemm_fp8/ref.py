@@ -4,8 +4,9 @@ import numpy as np
 
 
 def inputs(case, rng, make):
-    """Positive scales for which out is about as large as 1; a scale of the input only where it is codes."""
-    args = make()
+    """Positive scales for which out is about as large as 1, one for each row where the case says nothing; a scale of
+    the input only where it is codes."""
+    args = make(S=case.get("S", case["M"]), V=case.get("V", case["N"]))
     for name in ("input_scale", "weight_scale"):
         args[name][...] = rng.uniform(0.5, 1.5, args[name].shape) / max(case["K"], 1) ** 0.25
     if args["input"].dtype.itemsize > 1:

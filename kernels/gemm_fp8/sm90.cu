@@ -1,9 +1,10 @@
-// gemm_fp8 on sm_90a: codes times codes, summed in float32 over 128 of K at a time; both scales are applied to whole sums
-// on their way out. The body that products share is common/device/product_kernel.h.
+// gemm_fp8 on sm_90a: codes times codes, summed in float32 over 128 of K at a time; both scales are applied to whole
+// sums on their way out. The body that products share is common/device/product_kernel.h.
 #include "gemm_fp8.gen.h"
 
 #include "common/device/access.h"
 #include "common/device/product_kernel.h"
+#include "common/device/product_ways.h"
 
 namespace opswap::OPSWAP_PASS {
 
@@ -47,9 +48,15 @@ OPSWAP_SM90_CAN(gemm_fp8) {
   return product_refusal(a.input, a.weight, a.M, a.N, a.K);
 }
 
+ProductCall product_of(const gemm_fp8_args &a) { return {a.scalar_dtype, a.M, a.N, a.K, a.batch_invariant}; }
+using Ways = ProductWays<gemm_fp8_args, product_of, ProductTraits{1, kWidest}>;
+
+OPSWAP_SM90_PLANS(gemm_fp8) { return Ways::plans(); }
+
 OPSWAP_SM90(gemm_fp8) {
   if (!a.M || !a.N) return OPSWAP_OK;
-  const ProductPlan plan = plan_product(a.M, a.N, a.K, sms_of(exec), kWidest);
+  ProductPlan plan;
+  if (const opswap_status bad = Ways::take(a, exec, plan)) return bad;
   const ScaledRows out{product_out<Scalar>(a.out),
                        {a.input_scale.as<const float>(), a.S == a.M},
                        {a.weight_scale.as<const float>(), a.V == a.N},

@@ -58,9 +58,8 @@ OPSWAP_SM90(gemm_fp8_block128) {
     TensorMap first{}, second{};
     if (const opswap_status bad = encode_operands(first, second, Tile, a.input, a.weight, MapType::u8)) return bad;
     return launch_product<Scaled<ProductMemory<Tile.rows, Tile.columns, Tile.stages, Tile.swap>>>(
-        exec, "gemm_fp8_block128_kernel",
-        gemm_fp8_block128_kernel<Tile.rows, Tile.columns, Tile.stages, Tile.swap>, plan, out, first, second,
-        scales_of(a), plan, int(a.M));
+        exec, "gemm_fp8_block128_kernel", gemm_fp8_block128_kernel<Tile.rows, Tile.columns, Tile.stages, Tile.swap>,
+        plan, out, first, second, scales_of(a), plan, int(a.M));
   });
 }
 

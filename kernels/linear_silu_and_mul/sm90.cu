@@ -5,6 +5,7 @@
 #include "common/device/access.h"
 #include "common/device/activation.h"
 #include "common/device/product_kernel.h"
+#include "common/device/product_ways.h"
 
 namespace opswap::OPSWAP_PASS {
 
@@ -23,7 +24,7 @@ struct Activated {
   OPSWAP_DEVICE float begin(int column, int up) const {
     return bias && column < to.n ? to_float(load<1>(bias + up * to.n + column)[0]) : 0.0f;
   }
-  OPSWAP_DEVICE float finish(float gate, float up, int, int) const { return Silu{}(gate) * up; }
+  OPSWAP_DEVICE float finish(float gate, float up, int, int) const { return up * Silu{}(gate); }
 };
 
 // As TmaRows, but for the weight, whose boxes take eight rows of gate and of up in turn: they are not rewritten for it.
@@ -36,8 +37,8 @@ struct GateUpRows {
     if (thread / kWarp != 0 || !elect_one()) return;
     each_stage(s, tasks, [&](const ProductTask &task, int k, int stage) {
       mbarrier_arrive_expect(s.full[stage], Memory::kStageBytes);
-      const auto input = Memory::kSwap ? s.second[stage] : s.first[stage];
-      const auto weight = Memory::kSwap ? s.first[stage] : s.second[stage];
+      unsigned char *const input = Memory::kSwap ? s.second[stage] : s.first[stage];
+      unsigned char *const weight = Memory::kSwap ? s.first[stage] : s.second[stage];
       tma_load(input, Memory::kSwap ? &second : &first, s.full[stage], k * kStep, task.token);
       tma_load(weight, Memory::kSwap ? &first : &second, s.full[stage], k * kStep, 0, 0, eights(task));
     });
@@ -73,17 +74,26 @@ OPSWAP_SM90_CAN(linear_silu_and_mul) {
 static const char *encode_gate_up(TensorMap &map, const Tensor &weight, int64_t outputs, int rows) {
   if (!weight.shape[1]) return nullptr;  // no step of K, so nothing loads
   const uint64_t row = uint64_t(weight.stride[0]) * sizeof(Scalar);
-  TensorMapSpec spec{kMap, 4, weight.data,
-                     {uint64_t(weight.shape[1]), uint64_t(kEights), uint64_t(kOf), uint64_t(outputs / kEights)}};
+  TensorMapSpec spec{
+      kMap, 4, weight.data, {uint64_t(weight.shape[1]), uint64_t(kEights), uint64_t(kOf), uint64_t(outputs / kEights)}};
   spec.stride[0] = row, spec.stride[1] = row * uint64_t(outputs), spec.stride[2] = row * kEights;
-  spec.box[0] = uint32_t(kStep), spec.box[1] = kEights, spec.box[2] = kOf, spec.box[3] = uint32_t(rows / (kOf * kEights));
+  spec.box[0] = uint32_t(kStep), spec.box[1] = kEights, spec.box[2] = kOf,
+  spec.box[3] = uint32_t(rows / (kOf * kEights));
   spec.swizzle = MapSwizzle::b128, spec.promotion = MapPromotion::b256;
   return encode(map, spec);
 }
 
+ProductCall product_of(const linear_silu_and_mul_args &a) {
+  return {a.scalar_dtype, a.M, 2 * a.I, a.K, a.batch_invariant};
+}
+using Ways = ProductWays<linear_silu_and_mul_args, product_of, ProductTraits{int(sizeof(Scalar)), 256}>;
+
+OPSWAP_SM90_PLANS(linear_silu_and_mul) { return Ways::plans(); }
+
 OPSWAP_SM90(linear_silu_and_mul) {
   if (!a.M || !a.I) return OPSWAP_OK;
-  const ProductPlan plan = plan_product(a.M, 2 * a.I, a.K * int64_t(sizeof(Scalar)), sms_of(exec));
+  ProductPlan plan;
+  if (const opswap_status bad = Ways::take(a, exec, plan)) return bad;
   const Activated out{product_out<Scalar>(a.out), a.bias ? a.bias.as<const Scalar>() : nullptr};
   return with_product_tile(plan, [&]<ProductTile Tile>() {
     TensorMap input{}, weight{};
@@ -91,9 +101,8 @@ OPSWAP_SM90(linear_silu_and_mul) {
     if (!why) why = encode_gate_up(weight, a.weight, a.I, Tile.swap ? Tile.rows : Tile.columns);
     if (why) return fail(OPSWAP_E_LAUNCH, "%s: needs operands that a tensor map describes, came %s", OPSWAP_OP, why);
     return launch_product<ProductMemory<Tile.rows, Tile.columns, Tile.stages, Tile.swap>>(
-        exec, "linear_silu_and_mul_kernel",
-        linear_silu_and_mul_kernel<Tile.rows, Tile.columns, Tile.stages, Tile.swap>, plan, out,
-        Tile.swap ? weight : input, Tile.swap ? input : weight, plan, int(a.M));
+        exec, "linear_silu_and_mul_kernel", linear_silu_and_mul_kernel<Tile.rows, Tile.columns, Tile.stages, Tile.swap>,
+        plan, out, Tile.swap ? weight : input, Tile.swap ? input : weight, plan, int(a.M));
   });
 }
 

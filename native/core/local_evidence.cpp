@@ -40,8 +40,7 @@ LocalFile read_file(const std::string &folder, const std::string &place) {
   LocalFile file{place, "", {}};
   std::string text;
   file.refusal = read_user_file((fs::path(folder) / place).string(), kMostEvidenceBytes, text);
-  if (file.refusal.empty())
-    file.refusal = read_evidence(place, text, kKernelSources, kKernelSourceCount, file.facts);
+  if (file.refusal.empty()) file.refusal = read_evidence(place, text, kKernelSources, kKernelSourceCount, file.facts);
   return file;
 }
 

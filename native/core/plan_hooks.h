@@ -1,5 +1,5 @@
-// Implementations that have several ways to plan a call: what the library asks of them. Core knows the ways as text, and
-// as numbers that are the implementation's own affair.
+// Implementations that have several ways to plan a call: what the library asks of them. Core knows the ways as text,
+// and as numbers that are the implementation's own affair.
 #pragma once
 
 #include <cstdint>

@@ -3,9 +3,10 @@
 #include <algorithm>
 #include <string>
 
+#include "device.h"
 #include "json.h"
-#include "plan.h"
 #include "opswap_plans.h"
+#include "plan.h"
 #include "plan_hooks.h"
 #include "registry.h"
 
@@ -38,8 +39,8 @@ struct Asked {
     if (!impl) return given && given->impl ? OPSWAP_E_NO_IMPL : refuse("no implementation of it can run here");
     hooks = plan_hooks_of(op->spec->name, impl->name);
     if (!hooks)
-      return fail(OPSWAP_E_PLAN, "%s: implementation '%s' has one way to plan a call, so there is none to choose",
-                  name, impl->name);
+      return fail(OPSWAP_E_PLAN, "%s: implementation '%s' has one way to plan a call, so there is none to choose", name,
+                  impl->name);
     if (opswap_status e = bind(*op, args, nargs, bound)) return e;
     if (bound.base().device_type != impl->device_type) return refuse("the tensors are on another device");
     const char *why = impl->record->can ? impl->record->can(bound.args) : nullptr;
@@ -74,9 +75,9 @@ opswap_status opswap_plan_ways(const char *name, const opswap_arg *args, int32_t
                                const char *device, char *buf, size_t *size) {
   Asked asked;
   if (opswap_status e = asked.take(name, args, nargs, exec)) return e;
+  if (!device && device_refusal(0)) return asked.refuse("there is no card that runs its kernels; name a device");
   PlanWays found;
-  if (const char *why = asked.hooks->list(asked.bound.args, asked.exec, device, found))
-    return asked.refuse(why);
+  if (const char *why = asked.hooks->list(asked.bound.args, asked.exec, device, found)) return asked.refuse(why);
   std::stable_sort(found.ways.begin(), found.ways.end(), [](auto &a, auto &b) { return a.cycles < b.cycles; });
   return copy_out("opswap_plan_ways", ways_json(asked, found), buf, size);
 }
@@ -90,7 +91,8 @@ opswap_status opswap_plan_as(const char *name, const opswap_arg *args, int32_t n
   *size = plan_size(*asked.impl, asked.bound, asked.exec);
   if (!buf) return OPSWAP_OK;
   if (room < *size) return fail(OPSWAP_E_BUFFER, "opswap_plan_as: %s needs %zu bytes, got %zu", name, *size, room);
-  const char *why = asked.hooks->make(asked.bound.args, asked.exec, way, begin_plan(*asked.op, *asked.impl, asked.bound, asked.exec, buf));
+  const char *why = asked.hooks->make(asked.bound.args, asked.exec, way,
+                                      begin_plan(*asked.op, *asked.impl, asked.bound, asked.exec, buf));
   return why ? fail(OPSWAP_E_PLAN, "%s: implementation '%s' cannot plan this call as '%s': %s", name, asked.impl->name,
                     way, why)
              : opswap_status{OPSWAP_OK};

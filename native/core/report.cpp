@@ -68,7 +68,7 @@ std::string invariant_cost(const Op &op, const Impl &impl, const opswap_arg *arg
       cost = op.spec->invariants[i].cost;
   const PlanHooks *hooks = plan_hooks_of(op.spec->name, impl.name);
   Bound bound;
-  if (cost.empty() || !args || !hooks || bind(op, args, nargs, bound)) return cost;
+  if (cost.empty() || !args || !hooks || device_refusal(0) || bind(op, args, nargs, bound)) return cost;
   PlanWays found;
   const opswap_exec exec{sizeof(opswap_exec)};
   if (hooks->list(bound.args, exec, nullptr, found) || !found.free_cycles || found.ways.empty()) return cost;

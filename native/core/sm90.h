@@ -18,9 +18,9 @@ namespace opswap {
 template <class Args>
 struct Sm90 {
   opswap_status (*run)(const Args &, const opswap_exec &) = nullptr;  // nullptr: the instance is not there
-  const char *(*can)(const Args &) = nullptr;                        // nullptr: the room states none
-  size_t (*workspace)(const Args &, const opswap_exec &) = nullptr;  // nullptr: none needed
-  Sm90Plans<Args> (*plans)() = nullptr;                              // nullptr: there is one way to plan
+  const char *(*can)(const Args &) = nullptr;                         // nullptr: the room states none
+  size_t (*workspace)(const Args &, const opswap_exec &) = nullptr;   // nullptr: none needed
+  Sm90Plans<Args> (*plans)() = nullptr;                               // nullptr: there is one way to plan
 };
 
 // One implementation `sm90` out of all instances; `pick` chooses by the arguments' dtype.

@@ -86,8 +86,7 @@ std::string part_fault(const Json &json, const std::string &device, TunedPart &p
   if (!part.remark.empty()) return "";
   if (entries->items.size() > kMostEntries) return part.op + " has more than 4096 entries";
   for (const Json &entry : entries->items)
-    if (std::string fault = entry_fault(entry, *hooks, device, part); !fault.empty())
-      return part.op + ": " + fault;
+    if (std::string fault = entry_fault(entry, *hooks, device, part); !fault.empty()) return part.op + ": " + fault;
   return "";
 }
 
@@ -198,9 +197,9 @@ std::vector<std::string> tuned_remarks(const char *op, const char *implementatio
     for (const TunedPart &part : file.parts) {
       if (part.op != op || part.implementation != implementation) continue;
       const std::string count = std::to_string(part.choices.size()) + " plans";
-      out.push_back("plan file " + file.name + ", " + file.digest.substr(0, 12) + ": " +
-                    (part.remark.empty() ? count + ", " + std::to_string(part.measured) + " measured"
-                                         : "void, " + part.remark));
+      out.push_back(
+          "plan file " + file.name + ", " + file.digest.substr(0, 12) + ": " +
+          (part.remark.empty() ? count + ", " + std::to_string(part.measured) + " measured" : "void, " + part.remark));
     }
   }
   for (std::string &remark : out) remark = shown(remark, 4 * kMostText);

@@ -1,6 +1,6 @@
 // Plan files: for a device model, which of its ways an implementation plans a call by, as `opswap tune` found it
-// (docs/tune.md). They are data of the user's, read once, checked whole, and bounded; a way that the kernels have not is
-// refused with the reason, and a file of other kernels is void.
+// (docs/tune.md). They are data of the user's, read once, checked whole, and bounded; a way that the kernels have not
+// is refused with the reason, and a file of other kernels is void.
 #pragma once
 
 #include <cstdint>

@@ -3,6 +3,7 @@ another batch. On the emulated kernels: test_emulated_batch_invariance.py."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,8 @@ from rooms import Room, build, on_host, rooms
 
 #: Rows of the largest batch: beyond the tiles of 8, 64 and 128 rows between which implementations change.
 MOST = 150
+#: Arguments that are the same for all rows.
+OF_ALL = re.compile(r"(weight|bias|expert_first_row)")
 Run = Callable[[Room, dict[str, Any]], np.ndarray]
 
 
@@ -28,12 +31,12 @@ def promising() -> list:
 
 
 def cut(values: dict[str, Any], rows: np.ndarray) -> dict[str, Any]:
-    """The same call with these rows of its batch: what has an entry for each row has it along some dimension. Where
-    rows are ordered by group, they are given in that order."""
+    """The same call with these rows of its batch: what has an entry for each row has it along some dimension, unless
+    it belongs to the weights. Where rows are ordered by group, they are given in that order."""
     out = next(iter(values.values()))
     first = values.get("expert_first_row")
     made = {
-        name: take(value, rows, len(out)) if isinstance(value, np.ndarray) and value is not first else value
+        name: take(value, rows, len(out)) if isinstance(value, np.ndarray) and not OF_ALL.match(name) else value
         for name, value in values.items()
     }
     if first is not None:

@@ -1,6 +1,6 @@
-// On the host: how a call of a product is planned. A plan that came with the call is checked and taken; else a plan file
-// of the user's decides (native/core/tuned.h), else the model of product_plan.h. And what the library asks of a room
-// whose plans can be chosen: a room says
+// On the host: how a call of a product is planned. A plan that came with the call is checked and taken; else a plan
+// file of the user's decides (native/core/tuned.h), else the model of product_plan.h. And what the library asks of a
+// room whose plans can be chosen: a room says
 //   ProductCall product_of(const my_op_args &a) { return {a.scalar_dtype, a.M, a.N, a.K, a.batch_invariant}; }
 //   OPSWAP_SM90_PLANS(my_op) { return ProductWays<my_op_args, product_of, kTraits>::plans(); }
 // and plans a call by ProductWays<...>::take.
@@ -132,11 +132,14 @@ inline opswap_status open_product_plan(const char *op, const opswap_exec &exec, 
 
 template <class Args, ProductCall (*product_of)(const Args &), ProductTraits kTraits>
 struct ProductWays {
-  // A plan file is for whole cards, and what it says hangs on M.
+  // A plan file is for whole cards, and what it says hangs on M. A card may have fewer SMs than others of its model, so
+  // that an entry does not fit it.
   static ProductWay chosen(const opswap_exec &exec, const ProductCall &call, bool &tuned) {
-    const int64_t *number = exec.sm_budget > 0 || call.invariant ? nullptr : tuned_choice(OPSWAP_OP, "sm90", key_of(call));
-    tuned = number != nullptr;
-    return number ? way_of(*number) : best_way(shape_of(call, kTraits), card_of(exec));
+    const ProductShape shape = shape_of(call, kTraits);
+    const bool free = exec.sm_budget <= 0 && !call.invariant;
+    const int64_t *number = free ? tuned_choice(OPSWAP_OP, "sm90", key_of(call)) : nullptr;
+    tuned = number && !product::way_fault(shape, device::sms_of(exec), way_of(*number));
+    return tuned ? way_of(*number) : best_way(shape, card_of(exec));
   }
 
   // The plan of a call of M, N >= 1.

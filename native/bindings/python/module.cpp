@@ -363,17 +363,15 @@ void define_calls(py::module_ &m) {
         py::arg("sm_budget") = 0);
   m.def("why", &why, py::arg("op"), py::arg("args") = py::none());
   m.def("tuned", [] { return read_text([](char *buf, size_t *size) { return opswap_tuned(buf, size); }); });
-  m.def(
-      "plan_ways",
-      [](const std::string &op, const py::sequence &values, const std::optional<std::string> &impl,
-         const std::optional<std::string> &device) {
-        const std::vector<opswap_arg> args = to_args(values);
-        const opswap_exec exec = exec_of(impl, 0);
-        return read_text([&](char *buf, size_t *size) {
-          return opswap_plan_ways(op.c_str(), args.data(), int32_t(args.size()), &exec,
-                                  device ? device->c_str() : nullptr, buf, size);
-        });
-      });
+  m.def("plan_ways", [](const std::string &op, const py::sequence &values, const std::optional<std::string> &impl,
+                        const std::optional<std::string> &device) {
+    const std::vector<opswap_arg> args = to_args(values);
+    const opswap_exec exec = exec_of(impl, 0);
+    return read_text([&](char *buf, size_t *size) {
+      return opswap_plan_ways(op.c_str(), args.data(), int32_t(args.size()), &exec, device ? device->c_str() : nullptr,
+                              buf, size);
+    });
+  });
   m.def("plan_as", &plan_as);
   m.def("use", [](const std::string &op, const std::string &impl) { check(opswap_use(op.c_str(), impl.c_str())); });
   m.def("stats", [] { return read_text([](char *buf, size_t *size) { return opswap_stats(buf, size); }); });

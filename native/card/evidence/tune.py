@@ -27,6 +27,8 @@ from .rooms import Room, build
 
 #: The symbol of tokens, as rooms of products call it, and the numbers of them that are tuned for.
 TOKENS, COUNTS = "M", [1 << i for i in range(13)]
+#: The argument of products that asks for the same bits at every batch size.
+INVARIANT = "batch_invariant"
 #: The cards that plans are modelled for; product_card.h has them.
 MODELS = ("H20", "H100", "H200")
 #: Ways that are timed: what the model finds much slower is not looked at.
@@ -74,15 +76,15 @@ def cases_of(room: Room) -> Iterator[dict[str, Any]]:
                 yield varied
 
 
+def placed(value: np.ndarray, at: int) -> Memory:
+    """A tensor of this shape and dtype at an address far from others; planning looks at no data."""
+    steps = [int(np.prod(value.shape[i + 1 :])) for i in range(value.ndim)]
+    return Memory(at << 44, str(value.dtype), value.shape, tuple(steps), CUDA)
+
+
 def nowhere(values: dict[str, Any]) -> list[Any]:
-    """Arguments by their shapes alone: planning looks at no data, so that each tensor has an address far from others."""
-    out = []
-    for i, value in enumerate(values.values(), 1):
-        if isinstance(value, np.ndarray):
-            steps = [int(np.prod(value.shape[at + 1 :])) for at in range(value.ndim)]
-            value = Memory(i << 44, str(value.dtype), value.shape, tuple(steps), CUDA)
-        out.append(value)
-    return out
+    """Arguments by their shapes alone."""
+    return [placed(v, i) if isinstance(v, np.ndarray) else v for i, v in enumerate(values.values(), 1)]
 
 
 class Tuner:
@@ -109,7 +111,15 @@ class Tuner:
                 if found is None or found[1]["key"] in seen:
                     continue
                 seen.add(found[1]["key"])
-                yield self._row(op, found, bench and self._timed(bench, room, case, types, found))
+                cost = self._invariant_cost(room, shapes(room, case, types))
+                yield self._row(op, found, bench and self._timed(bench, room, case, types, found)) | cost
+
+    def _invariant_cost(self, room: Room, values: dict[str, Any]) -> dict[str, float]:
+        """Modelled cycles where a row has the same bits at every batch size, over those where it need not."""
+        if INVARIANT not in values or not (found := self.ways(room, {**values, INVARIANT: True})):
+            return {}
+        told = found[1]
+        return {"invariant_cost": round(told["ways"][0]["cycles"] / told["free_cycles"], 3)}
 
     def _row(self, op: str, found: tuple[Arguments, dict[str, Any]], times: dict[str, float] | None) -> dict[str, Any]:
         ways = found[1]["ways"]

@@ -163,8 +163,8 @@ def plan(op: str, *args: Any, impl: str | None = None, sm_budget: int = 0) -> by
 
 
 def plan_ways(op: str, *args: Any, impl: str | None = None, device: str | None = None) -> dict[str, Any]:
-    """The ways in which an implementation can plan this call, with the cycles that its model of `device` ("H20", "H100",
-    "H200"; None: the one that is there) gives them, fewest first, and the one that the call takes."""
+    """The ways in which an implementation can plan this call, with the cycles that its model of `device` gives them
+    ("H20", "H100", "H200"; None: the one that is there), fewest first, and the one that the call takes."""
     return json.loads(_opswap.plan_ways(op, _pack(op, _with_defaults(op, args)), impl, device))
 
 

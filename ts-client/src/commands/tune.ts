@@ -24,6 +24,7 @@ const row = z.object({
   model: z.string(),
   cycles: z.optional(z.number()),
   us: z.optional(z.number()),
+  invariant_cost: z.optional(z.number()),
 });
 type Row = z.infer<typeof row>;
 const failure = z.object({
@@ -34,7 +35,9 @@ export function tuneCommand(context: Context): Command {
   return new Command("tune")
     .description("find the best plans of kernels that have several, and keep them for this device")
     .argument("[op...]", "ops of products; all of them when left out")
-    .addOption(new Option("--device <model>", "h20, h100 or h200: ranked by a model where it is not this card"))
+    .addOption(
+      new Option("--device <model>", "h20, h100 or h200: ranked by a model where it is not this card"),
+    )
     .addOption(new Option("--library <file>", "this libopswap.so instead of the installed one"))
     .option("--json", "print JSON, a line for each call")
     .addHelpText("after", examples("tune", "tune linear --device h100", "tune gemm_fp8_block128 --json"))
@@ -72,7 +75,13 @@ function lineOf(found: Row): string {
   const { op, key, way, device, source, model } = found;
   const took = source === "measured" ? `${found.us?.toFixed(1)} us` : `${found.cycles} cycles`;
   const other = way === model ? "" : `; the model takes ${model}`;
-  return `${op} ${key}: ${way}, ${took}, ${source} for ${device}, best of ${found.ways} ways${other}`;
+  const best = `${way}, ${took}, ${source} for ${device}, best of ${found.ways} ways`;
+  return `${op} ${key}: ${best}${other}${invariantCost(found)}`;
+}
+
+/** Always modelled: what a plan costs whose sums do not hang on the batch. */
+function invariantCost({ invariant_cost: cost }: Row): string {
+  return cost === undefined ? "" : `; batch_invariant ${cost.toFixed(2)} times the cycles, modelled`;
 }
 
 function keep(context: Context, rows: readonly Row[], json: boolean | undefined): void {

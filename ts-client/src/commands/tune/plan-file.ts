@@ -60,7 +60,9 @@ export function readPlanFile(file: string, device: string): PlanFile {
 
 function refused(file: string, why: string): OpswapError {
   const remedy = "remove it, and tune again";
-  return new OpswapError("OPSWAP_E_PLAN", `${file} is no plan file that this build knows: ${why}`, { remedy });
+  return new OpswapError("OPSWAP_E_PLAN", `${file} is no plan file that this build knows: ${why}`, {
+    remedy,
+  });
 }
 
 /** `kept` with what was found anew. What was measured with the same kernels outlives what is only modelled. */
