@@ -1,26 +1,24 @@
 // The body that all matrix products on sm_90a share: a warpgroup loads a ring of stages, two others multiply 64 rows of
-// the first operand each and write. A room's sm90.cu chooses five parts, each a struct, and has a kernel of its own
-// name:
+// the first operand each and write. A room's sm90.cu chooses five parts, each a struct, and has a kernel of its own:
 //
 //   template <int Rows, int Columns, int Stages, bool Swap>
 //   __global__ void __launch_bounds__(kProductThreads, 1)
-//       my_kernel(const __grid_constant__ TensorMap first, const __grid_constant__ TensorMap second, ..., ProductPlan
-//       p) {
+//       my_kernel(const __grid_constant__ TensorMap first, const __grid_constant__ TensorMap second, Plan p, int m) {
 //     using Memory = ProductMemory<Rows, Columns, Stages, Swap>;
 //     OPSWAP_SMEM(Memory, s);
 //     run_product(s, Accumulate<kType>{}, TmaRows<kStep>{first, second}, DenseTasks<Memory>{p, m}, out);
 //   }
 //
 //   memory      ProductMemory, or one that inherits it and has more with each stage (product_scales.h)
-//   arithmetic  Accumulate or Promote of product_sums.h, or the room's: kReaders and sum()
-//   loads       TmaRows of product_ring.h, or the room's: kArrivals at a stage, kRegisters, load(), prefetch();
-//   each_stage()
-//               there walks through the stages
+//   arithmetic  Accumulate or Promote of product_sums.h, which says what an arithmetic has
+//   loads       TmaRows of product_ring.h, or the room's: kArrivals at a stage, kRegisters, load() and prefetch();
+//               each_stage() there walks through the stages
 //   tasks       DenseTasks of product_tasks.h, which says what a source of tasks has
 //   out         BiasedRows of product_out.h, which says what a way out has
 //
-// On the host: product_refusal() in the room's CAN, encode_operands(), and launch_product() of the tile that the plan
-// chose, by with_product_tile().
+// On the host: product_refusal() in the room's CAN, encode_operands(), encode_out() where rows may go out by TMA, and
+// launch_product() of the tile that the plan chose, by with_product_tile(). Pairs of blocks that share loads are for
+// rooms whose ProductTraits say so and whose loads are TmaRows.
 #pragma once
 
 #include "common/device/product_out.h"

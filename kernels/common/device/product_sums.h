@@ -81,7 +81,7 @@ struct Promote {
       if (!kOneStage) at.next(), now = operands.at(at.stage);
       const int second = at.stage;
       start(s, d[1], at, kOneStage, now);
-      const Factors of_first(s, first, thread), of_second(s, second, thread);
+      const Factors of_first(s, first, thread), of_second = kOneStage ? of_first : Factors(s, second, thread);
       at.next();
       sm90::wgmma_wait<1>();
       if (!kOneStage) through(give_back, first);
