@@ -89,9 +89,12 @@ class Diverged(Exception):
 class Coordinator:
     """Drives the ranks; its caller sees to it that one switch runs at a time."""
 
-    def __init__(self, ranks: RankGroup, build_digest: str, op_versions: Mapping[str, int]) -> None:
+    def __init__(
+        self, ranks: RankGroup, build_digest: str, op_versions: Mapping[str, int], plans: str | None = None
+    ) -> None:
         self.ranks = ranks
         self.build_digest = build_digest
+        self.plans = plans
         self.op_versions = dict(op_versions)
         self.epoch = 0
         # An epoch that a rank might still hold, or that one has seen, is not given out.
@@ -159,7 +162,8 @@ class Coordinator:
         """Asks all ranks under a new epoch, and learns which epochs they have seen."""
         epoch = 1 + max(self.epoch, self._taken)
         try:
-            answers = await self._ask("prepare", timeout, epoch, dict(changes), self.build_digest, self.op_versions)
+            asked = (epoch, dict(changes), self.build_digest, self.op_versions, self.plans)
+            answers = await self._ask("prepare", timeout, *asked)
         except IpcError:
             self._taken = epoch  # a rank may come to it late
             await self._forget(epoch, timeout)

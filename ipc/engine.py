@@ -99,7 +99,8 @@ class Engine:
         self.candidates = Candidates(self, info.probe)
         self.quarantine = Quarantine(self.candidates.row_of, info.version["build_digest"], info.framework)
         versions = {op["op"]: op["version"] for op in info.manifest["ops"]}
-        self.coordinator = Coordinator(ranks, info.version["build_digest"], versions)
+        plans = info.version.get("plans", "")
+        self.coordinator = Coordinator(ranks, info.version["build_digest"], versions, plans)
 
     @property
     def choice(self) -> dict[str, str]:

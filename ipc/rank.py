@@ -79,24 +79,38 @@ class RankSwitch:
 
     def __post_init__(self) -> None:
         self._ops = {op["op"]: op for op in self.native.manifest()["ops"]}
-        self._digest: str = self.native.version()["build_digest"]
+        version = self.native.version()
+        self._digest: str = version["build_digest"]
+        self._plans: str = version.get("plans", "")
 
     def prepare(
-        self, epoch: int, changes: Mapping[str, str], build_digest: str, op_versions: Mapping[str, int]
+        self,
+        epoch: int,
+        changes: Mapping[str, str],
+        build_digest: str,
+        op_versions: Mapping[str, int],
+        plans: str | None = None,
     ) -> Answer:
         """Whether `changes` (op to implementation) could be committed here as `epoch`, with this rank's status.
 
-        Changes nothing that runs, so it may be called while a step does.
+        Changes nothing that runs, so it may be called while a step does. `plans` is the digest of the agent's plan
+        files; an older agent tells none.
         """
         with self._lock:
-            return self._prepare(epoch, changes, build_digest, op_versions)
+            return self._prepare(epoch, changes, build_digest, op_versions, plans)
 
     def _prepare(
-        self, epoch: int, changes: Mapping[str, str], build_digest: str, op_versions: Mapping[str, int]
+        self,
+        epoch: int,
+        changes: Mapping[str, str],
+        build_digest: str,
+        op_versions: Mapping[str, int],
+        plans: str | None,
     ) -> Answer:
         try:
             self._above_current(epoch)
             self._same_build(build_digest)
+            self._same_plans(plans)
             found = {op: self._possible(op, impl, op_versions) for op, impl in changes.items()}
         except Refusal as refusal:
             return {**self._no(refusal), "status": self.status()}
@@ -154,6 +168,7 @@ class RankSwitch:
             "epoch": self.context.epoch,
             "prepared": prepared.epoch if prepared else None,
             "build_digest": self._digest,
+            "plans": self._plans,
             "choice": dict(self._choice),
             "at_load": dict(self._at_load),
         }
@@ -190,6 +205,14 @@ class RankSwitch:
     def _same_build(self, digest: str) -> None:
         if digest != self._digest:
             raise Refusal("OPSWAP_E_BUILD", f"this rank runs build {self._digest[:16]}, asked for {digest[:16]}")
+
+    def _same_plans(self, digest: str | None) -> None:
+        """Ranks that plan products by different files run at different speeds, and sum in different orders."""
+        if digest is None or digest == self._plans:
+            return
+        here, asked = (f"plan files {of[:16]}" if of else "no plan files" for of in (self._plans, digest))
+        told = f"this rank read {here} at its start, asked for {asked}"
+        raise Refusal("OPSWAP_E_BUILD", f"{told}; give all ranks the same files, and restart the engine")
 
     def _possible(self, op: str, impl: str, versions: Mapping[str, int]) -> tuple[str, str]:
         """What is active now, and the toggle class of its replacement by `impl`, which was found possible."""

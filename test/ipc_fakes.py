@@ -39,6 +39,7 @@ class FakeNative:
 
     def __init__(self, digest: str = DIGEST, versions: dict[str, int] | None = None) -> None:
         self.digest = digest
+        self.plans = ""
         self.versions = dict.fromkeys(OPS, 1) | (versions or {})
         self.impls = {op: dict(IMPLS) for op in OPS}
         self.chosen = dict.fromkeys(OPS, "cpu")
@@ -66,6 +67,7 @@ class FakeNative:
             "build_digest": self.digest,
             "cpu_isa": "avx2",
             "device_status": "no CUDA device",
+            "plans": self.plans,
         }
 
     def op_spec(self, op: str) -> dict[str, Any]:

@@ -1,4 +1,8 @@
-"""Linear layers in FP8 by the op gemm_fp8_block128: the input stays in 16 bits, the weight has the scales."""
+"""Linear layers in FP8 by the ops gemm_fp8_block128 and gemm_fp8.
+
+On a CPU the input stays in 16 bits: without FP8 arithmetic, quantising it would cost accuracy and gain nothing. On a
+CUDA device the kernels multiply codes with codes.
+"""
 
 from __future__ import annotations
 
@@ -9,30 +13,68 @@ BLOCK = 128
 
 
 def fp8_linear(
-    x: torch.Tensor, weight: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None, dtype: torch.dtype
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    scale: torch.Tensor,
+    bias: torch.Tensor | None,
+    dtype: torch.dtype,
+    batch_invariant: bool = False,
 ) -> torch.Tensor:
     """x [..., K] times the dequantised weight [N, K] transposed, as `dtype`."""
     rows = x.reshape(-1, x.shape[-1])
     out = torch.empty((rows.shape[0], weight.shape[0]), dtype=dtype, device=x.device)
-    ops.gemm_fp8_block128(out, rows, None, weight, scale, bias)
+    codes, scales = quantised_rows(rows) if wants_codes(x) else (rows, None)
+    ops.gemm_fp8_block128(out, codes, scales, weight, scale, bias, scales is not None, batch_invariant)
     return out.view(*x.shape[:-1], weight.shape[0])
 
 
-def blocks_of_channels(scale: torch.Tensor, shape: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Scales of a weight [N, K], one or one per row, as the op takes them: block scales [ceil(N/128), ceil(K/128)] and
-    what each output feature is still multiplied with; None where all are 1.
+def wants_codes(x: torch.Tensor) -> bool:
+    """Whether the kernels of the device where x lies multiply codes with codes."""
+    return x.device.type != "cpu"
 
-    A block takes the largest of its scales, so the rest is at most 1 and the last product cannot overflow. Before it,
-    an output is as large as if its row had that scale: float16 overflows where scales of a block lie far apart.
+
+def quantised_rows(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Codes of rows [M, K], and their scales per 128 columns, [ceil(K/128), M], whose rows start 16 bytes apart or a
+    multiple of that, as TMA wants them."""
+    count, columns = rows.shape
+    codes = torch.empty(rows.shape, dtype=torch.float8_e4m3fn, device=rows.device)
+    room = torch.empty((-(-columns // BLOCK), -(-count // 4) * 4), dtype=torch.float32, device=rows.device)
+    scales = room[:, :count]
+    ops.quantize_fp8(codes, scales, rows, 1, BLOCK, False, True)
+    return codes, scales
+
+
+def fp8_scaled_linear(
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    scale: torch.Tensor,
+    bias: torch.Tensor | None,
+    dtype: torch.dtype,
+    input_scale: torch.Tensor | None = None,
+    per_token: bool = True,
+    batch_invariant: bool = False,
+) -> torch.Tensor:
+    """x [..., K] times weight [N, K] transposed, whose scales are [1] or [N], as `dtype`.
+
+    Where x is quantised, it is by `input_scale`, or else by scales of its own, one per token or one in all.
     """
-    rows, columns = shape
-    each = scale.float().reshape(-1).expand(rows)
-    ends = list(range(0, rows, BLOCK))
-    largest = torch.stack([each[i : i + BLOCK].abs().amax() for i in ends])
-    over = largest.repeat_interleave(BLOCK)[:rows]
-    rest = torch.where(over == 0, torch.ones_like(over), each / over)
-    grid = largest[:, None].repeat(1, -(-columns // BLOCK))
-    return grid, None if bool((rest == 1).all()) else rest
+    rows = x.reshape(-1, x.shape[-1])
+    out = torch.empty((rows.shape[0], weight.shape[0]), dtype=dtype, device=x.device)
+    codes, scales = scaled_rows(rows, input_scale, per_token) if wants_codes(x) else (rows, None)
+    ops.gemm_fp8(out, codes, scales, weight, scale, bias, batch_invariant)
+    return out.view(*x.shape[:-1], weight.shape[0])
+
+
+def scaled_rows(rows: torch.Tensor, static: torch.Tensor | None, per_token: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """Codes of rows [M, K] by a scale that is given, or with one per row or one for all; and that, [1] or [M]."""
+    codes = torch.empty(rows.shape, dtype=torch.float8_e4m3fn, device=rows.device)
+    if static is not None:
+        scale = static.reshape(1, 1)
+        ops.quantize_fp8(codes, scale, rows, 0, 0, True)
+    else:
+        scale = torch.empty((rows.shape[0] if per_token else 1, 1), dtype=torch.float32, device=rows.device)
+        ops.quantize_fp8(codes, scale, rows, int(per_token), 0)
+    return codes, scale.view(-1)
 
 
 def shared_block(parts: list[int]) -> str | None:

@@ -124,14 +124,16 @@ def paged_attention(
     ops.paged_attention(out, None, query, *caches, *batch, scale, causal, window, softcap)
 
 
-def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
-    """x [..., K] times weight [N, K] transposed."""
+def linear(
+    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None, batch_invariant: bool = False
+) -> torch.Tensor:
+    """x [..., K] times weight [N, K] transposed; batch-invariant: a row has the same bits in every batch."""
     if x.dim() == 2:
         out = torch.empty((x.shape[0], weight.shape[0]), dtype=x.dtype, device=x.device)
-        ops.linear(out, x, weight, bias)
+        ops.linear(out, x, weight, bias, batch_invariant)
         return out
     out = torch.empty((*x.shape[:-1], weight.shape[0]), dtype=x.dtype, device=x.device)
-    ops.linear(out.view(-1, weight.shape[0]), x.reshape(-1, x.shape[-1]), weight, bias)
+    ops.linear(out.view(-1, weight.shape[0]), x.reshape(-1, x.shape[-1]), weight, bias, batch_invariant)
     return out
 
 

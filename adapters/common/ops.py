@@ -238,6 +238,50 @@ def gelu_tanh_and_mul(
     )
 
 
+def gemm_bf16_split(
+    out: torch.Tensor,
+    input: torch.Tensor,
+    weight_hi: torch.Tensor,
+    weight_lo: torch.Tensor,
+    bias: torch.Tensor | None,
+    lo_scale: float = 0.00390625,
+    batch_invariant: bool = False,
+) -> None:
+    """out = input @ (weight_hi + lo_scale * weight_lo)^T + bias: weights of about 16 significant bits as two in BF16;
+    sums in float32."""
+    torch.ops.opswap.gemm_bf16_split(
+        out,
+        input,
+        weight_hi,
+        weight_lo,
+        bias,
+        lo_scale,
+        batch_invariant,
+    )
+
+
+def gemm_fp8(
+    out: torch.Tensor,
+    input: torch.Tensor,
+    input_scale: torch.Tensor | None,
+    weight: torch.Tensor,
+    weight_scale: torch.Tensor,
+    bias: torch.Tensor | None,
+    batch_invariant: bool = False,
+) -> None:
+    """out = (input @ weight^T) * input_scale * weight_scale + bias: FP8 weights with one scale or one per row, input in
+    FP8 with one scale or one per row or in 16 bits; sums in float32."""
+    torch.ops.opswap.gemm_fp8(
+        out,
+        input,
+        input_scale,
+        weight,
+        weight_scale,
+        bias,
+        batch_invariant,
+    )
+
+
 def gemm_fp8_block128(
     out: torch.Tensor,
     input: torch.Tensor,
@@ -454,6 +498,23 @@ def linear(
 ) -> None:
     """out = input @ weight^T + bias, accumulated in float32."""
     torch.ops.opswap.linear(
+        out,
+        input,
+        weight,
+        bias,
+        batch_invariant,
+    )
+
+
+def linear_silu_and_mul(
+    out: torch.Tensor,
+    input: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    batch_invariant: bool = False,
+) -> None:
+    """out = silu(gate) * up, where [gate | up] = input @ weight^T + bias; sums and what is made of them in float32."""
+    torch.ops.opswap.linear_silu_and_mul(
         out,
         input,
         weight,

@@ -11,7 +11,9 @@ from opswap.adapters.common.seams import InstallContext
 
 
 def activate(adapter: Adapter) -> None:
-    """Registers the ops and installs the seams. Safe to call again; raises when opswap cannot work here.
+    """Registers the ops and installs the seams; on a CUDA device the engine's own kernels run what has no evidence.
+
+    Safe to call again; raises when opswap cannot work here.
 
     What goes wrong is noted too, because an engine may swallow it.
     """
@@ -33,6 +35,9 @@ def _activate(adapter: Adapter) -> None:
     rows = adapter.seams.choose(context, adapter.state)
     adapter.probe.require(adapter.state.engine_version, [seam.name for seam in rows])
     importlib.import_module(adapter.bindings).register()
-    framework.register(adapter, [op["op"] for op in manifest()["ops"]])
+    ops = [op["op"] for op in manifest()["ops"]]
+    framework.register(adapter, ops)
+    if not context.on_cpu:
+        framework.prefer(ops)
     for seam in rows:
         adapter.seams.install(seam, context, adapter.state)

@@ -65,12 +65,17 @@ class RankMethods:
         return {"rank": self.rank, "ok": True}
 
     def opswap_prepare(
-        self, epoch: int, changes: dict[str, str], build_digest: str, op_versions: dict[str, int]
+        self,
+        epoch: int,
+        changes: dict[str, str],
+        build_digest: str,
+        op_versions: dict[str, int],
+        plans: str | None = None,
     ) -> Answer:
         state = self.opswap_adapter.state
         if not state.registered:
             return {"rank": self.rank, "ok": False, "code": "OPSWAP_E_UNUSABLE", "reason": state.trouble}
-        return rank_switch(self.opswap_adapter).prepare(epoch, changes, build_digest, op_versions)
+        return rank_switch(self.opswap_adapter).prepare(epoch, changes, build_digest, op_versions, plans)
 
     def opswap_mid_step(self) -> str | None:
         """Why no commit may happen here; for engines whose calls can arrive in the middle of a step."""

@@ -123,7 +123,18 @@ KERNELS: dict[str, Callable[..., None]] = {
 
 ABSENT: dict[str, str] = {
     "gemm_fp8_block128": "SGLang's kernels for block FP8 need a GPU",
+    "gemm_fp8": "SGLang's kernels for FP8 need a GPU or AMX",
     "attention_prefill": "SGLang's torch_native serves the op paged_attention, which composes this one",
     "attention_decode": "SGLang's torch_native serves the op paged_attention, which composes this one",
     "gumbel_sample": "SGLang's own sampler draws from probabilities, not from the seeds that the op takes",
 }
+
+
+def here(on_cpu: bool) -> dict[str, Callable[..., None]]:
+    """By op, what differs from the tables on this machine."""
+    return {} if on_cpu else {"linear": linear_on_a_card}
+
+
+def linear_on_a_card(out, x, weight, bias=None, batch_invariant=False) -> None:
+    """Under --enable-deterministic-inference torch's products on a card are SGLang's own, the same in every batch."""
+    torch_kernels.linear(out, x, weight, bias)

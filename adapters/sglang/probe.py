@@ -47,6 +47,7 @@ NEEDS: dict[str, tuple[Need, ...]] = {
     ),
     "linear": (
         _HOOKS,
+        Need("sglang.srt.runtime_context:get_exec"),
         Need(f"{_LAYERS}.quantization.unquant:UnquantizedLinearMethod.apply", ("layer", "x", "bias")),
         Need(
             f"{_LAYERS}.quantization.unquant:UnquantizedLinearMethod.apply_with_addend",
@@ -74,6 +75,11 @@ NEEDS: dict[str, tuple[Need, ...]] = {
         _HOOKS,
         Need(f"{_LAYERS}.quantization.fp8_utils:dispatch_w8a8_block_fp8_linear", ("weight_block_size",)),
         Need(f"{_LAYERS}.quantization.fp8:Fp8LinearMethod.process_weights_after_loading", ("layer",)),
+        Need(f"{_LAYERS}.quantization.fp8:Fp8LinearMethod.apply", ("layer", "x", "bias")),
+        Need(
+            f"{_LAYERS}.quantization.fp8_utils:apply_fp8_linear",
+            ("input", "weight", "weight_scale", "input_scale", "input_scale_ub", "bias"),
+        ),
     ),
 }
 #: What a switch uses whatever the seams: the boundary between two steps, and a new capture of CUDA graphs.

@@ -63,9 +63,9 @@ SEAMS: tuple[Seam, ...] = (
     ),
     Seam(
         "fp8_linear",
-        ("gemm_fp8_block128",),
-        "linear layers in FP8 with a scale per 128 x 128 (layout fp8_block128)",
-        "AROUND hook on dispatch_w8a8_block_fp8_linear: the list of FP8 backends is closed",
+        ("gemm_fp8_block128", "gemm_fp8"),
+        "linear layers in FP8 with a scale per 128 x 128, per output channel or per weight",
+        "AROUND hooks on dispatch_w8a8_block_fp8_linear, Fp8LinearMethod, apply_fp8_linear: the list is closed",
         "--dtype bfloat16 or float16",
         "fp8_linear:install",
         cpu_only=True,
@@ -75,6 +75,12 @@ SEAMS: tuple[Seam, ...] = (
 )
 
 NOT_OFFERED: dict[str, str] = {
+    "linear_silu_and_mul": "a model's own code calls gate_up_proj, then the activation: SGLang has no hook around both",
+    "gemm_bf16_split": "SGLang's routers have one weight, and no checkpoint has a split one",
+    "grouped_gemm_plan": "SGLang's experts are one method, chosen inside SGLang from a closed list",
+    "grouped_gemm_bf16": "SGLang's experts are one method, chosen inside SGLang from a closed list",
+    "grouped_gemm_fp8_block128": "SGLang's experts are one method, chosen inside SGLang from a closed list",
+    "grouped_gemm_fp8": "SGLang's experts are one method, chosen inside SGLang from a closed list",
     "attention_prefill": "SGLang hands over mixed batches; reached through paged_attention's composed implementation",
     "attention_decode": "SGLang hands over mixed batches; reached through paged_attention's composed implementation",
     "gumbel_sample": "SGLang draws from probabilities with a seed per position, which the op does not take",

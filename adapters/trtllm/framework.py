@@ -41,4 +41,5 @@ ABSENT: dict[str, str] = {
     "reshape_and_cache": _ATTENTION,
     "paged_attention": _ATTENTION,
     "gemm_fp8_block128": "TensorRT-LLM's kernel takes activations in FP8 with scales of a layout of its own",
+    "quantize_fp8": "TensorRT-LLM's kernel makes scales of a layout of its own",
 }

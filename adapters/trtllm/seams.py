@@ -23,7 +23,7 @@ SEAMS: tuple[Seam, ...] = (
     ),
     Seam(
         "linear",
-        ("linear", "gemm_fp8_block128"),
+        ("linear", "gemm_fp8_block128", "quantize_fp8"),
         "Linear.quant_method, unquantised or FP8 with a scale per 128 x 128",
         "the method of each layer is replaced after the model is built (register_auto_model)",
         "--custom_module_dirs",
@@ -40,6 +40,12 @@ SEAMS: tuple[Seam, ...] = (
 )
 
 NOT_OFFERED: dict[str, str] = {
+    "linear_silu_and_mul": "no place was read where a gate, an up projection and the activation are one call",
+    "gemm_bf16_split": "no checkpoint has a router's weight in two parts",
+    "grouped_gemm_plan": "TensorRT-LLM's experts are one module (create_moe), which no seam of ours takes over",
+    "grouped_gemm_bf16": "TensorRT-LLM's experts are one module (create_moe), which no seam of ours takes over",
+    "grouped_gemm_fp8_block128": "TensorRT-LLM's experts are one module (create_moe), which no seam of ours takes over",
+    "grouped_gemm_fp8": "TensorRT-LLM's experts are one module (create_moe), which no seam of ours takes over",
     "attention_prefill": "TensorRT-LLM hands over mixed batches; reached through paged_attention",
     "attention_decode": "TensorRT-LLM hands over mixed batches; reached through paged_attention",
     "greedy_sample": "TensorRT-LLM's sampler offers no place for it",

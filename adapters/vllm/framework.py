@@ -1,4 +1,5 @@
-"""The `framework` implementation of each op: vLLM's own code on this machine (KERNELS), or why there is none (ABSENT).
+"""The `framework` implementation of each op: vLLM's own code on a CPU (KERNELS), or why there is none (ABSENT); `here`
+has what is otherwise on a CUDA device.
 
 vLLM's layers are called by their public forward_native / forward_static, so what runs is what this version would run.
 """
@@ -63,11 +64,25 @@ KERNELS: dict[str, Callable[..., None]] = {
 }
 
 _NO_ATTENTION = "this vLLM wheel has no attention kernel for a CPU, and its GPU kernels need another cache layout"
+_NOT_INVARIANT = "VLLM_BATCH_INVARIANT is set, and torch's product on a CPU depends on the batch"
 ABSENT: dict[str, str] = {
     "reshape_and_cache": "this vLLM wheel has no cache kernel for a CPU",
     "paged_attention": _NO_ATTENTION,
     "attention_prefill": _NO_ATTENTION,
     "attention_decode": _NO_ATTENTION,
     "gemm_fp8_block128": "vLLM's kernels for block FP8 on a CPU need AMX and a CPU wheel",
+    "gemm_fp8": "on a CPU the input stays in 16 bits, and vLLM's kernels for that need a CPU wheel",
+    "quantize_fp8": "vLLM's kernels that quantise to FP8 are CUDA's",
     "gumbel_sample": "vLLM's own sampler draws from torch generators, not from the seeds that the op takes",
 }
+
+
+def here(on_cpu: bool) -> dict[str, Callable[..., None] | str]:
+    """By op, what differs from the two tables on this machine and under vLLM's settings."""
+    if not on_cpu:
+        from opswap.adapters.vllm import framework_cuda
+
+        return dict(framework_cuda.KERNELS)
+    from vllm import envs
+
+    return {"linear": _NOT_INVARIANT} if envs.VLLM_BATCH_INVARIANT else {}

@@ -10,12 +10,16 @@ from opswap.adapters.vllm.seams import TABLE
 
 _LAYERS = "vllm.model_executor.layers"
 _KERNELS = "vllm.model_executor.kernels.linear"
+_INVARIANT = "vllm.model_executor.determinism.batch_invariant"
 _BACKEND = "vllm.v1.attention.backend"
 NEEDS: dict[str, tuple[Need, ...]] = {
     "norm": (
         Need(f"{_LAYERS}.layernorm:RMSNorm.register_oot"),
         Need(f"{_LAYERS}.layernorm:RMSNorm.forward_native", ("self", "x", "residual")),
         Need("vllm.config:get_cached_compilation_config"),
+        Need("vllm._custom_ops:rms_norm", ("out", "input", "weight", "epsilon")),
+        Need("vllm._custom_ops:fused_add_rms_norm", ("input", "residual", "weight", "epsilon")),
+        Need(f"{_INVARIANT}:rms_norm_batch_invariant", ("input", "weight", "eps")),
     ),
     "activation": (
         Need(f"{_LAYERS}.activation:SiluAndMul.register_oot"),
@@ -29,8 +33,13 @@ NEEDS: dict[str, tuple[Need, ...]] = {
             f"{_LAYERS}.rotary_embedding.base:RotaryEmbedding.forward_static",
             ("positions", "query", "key", "head_size", "rotary_dim", "cos_sin_cache", "is_neox_style"),
         ),
+        Need(
+            "vllm._custom_ops:rotary_embedding", ("positions", "query", "key", "head_size", "cos_sin_cache", "is_neox")
+        ),
     ),
     "linear": (
+        Need("vllm.envs:VLLM_BATCH_INVARIANT"),
+        Need(f"{_INVARIANT}:linear_batch_invariant", ("input", "weight", "bias")),
         Need("vllm.model_executor.custom_op:PluggableLayer.register_oot"),
         Need(f"{_LAYERS}.linear:UnquantizedLinearMethod.apply", ("layer", "x", "bias")),
         Need(f"{_LAYERS}.linear:UnquantizedLinearMethod.process_weights_after_loading", ("layer",)),
@@ -45,6 +54,16 @@ NEEDS: dict[str, tuple[Need, ...]] = {
         Need(f"{_KERNELS}:Fp8BlockScaledMMLinearKernel.apply_weights", ("layer", "x", "bias")),
         Need(f"{_KERNELS}:Fp8BlockScaledMMLinearKernel.process_weights_after_loading", ("layer",)),
         Need(f"{_KERNELS}:Fp8BlockScaledMMLinearKernel.can_implement", ("config",)),
+        Need(f"{_KERNELS}:Fp8BlockScaledMMLinearKernel.apply_block_scaled_mm", ("A", "B", "As", "Bs")),
+        Need(f"{_KERNELS}:Fp8BlockScaledMMLinearKernel.apply_input_quant"),
+        Need(f"{_KERNELS}:TritonFP8ScaledMMLinearKernel.apply_weights", ("layer", "x", "bias")),
+        Need(f"{_KERNELS}:fp8_scaled_mm_is_batch_invariant", ("kernel",)),
+        Need("vllm._custom_ops:cutlass_scaled_mm", ("a", "b", "scale_a", "scale_b", "out_dtype", "bias")),
+        Need(
+            f"{_KERNELS}:choose_scaled_mm_linear_kernel",
+            ("config", "possible_kernels", "quantization"),
+        ),
+        Need("vllm._custom_ops:scaled_fp8_quant", ("input", "scale", "output")),
     ),
     "attention": (
         Need("vllm.v1.attention.backends.registry:register_backend", ("backend", "class_path")),

@@ -52,12 +52,11 @@ SEAMS: tuple[Seam, ...] = (
     ),
     Seam(
         "fp8_linear",
-        ("gemm_fp8_block128",),
+        ("gemm_fp8_block128", "gemm_fp8", "quantize_fp8"),
         "linear layers in FP8 with a scale per 128 x 128, per output channel or per weight (layouts fp8_*, ct_fp8_*)",
-        "register_linear_kernel('fp8_block' and 'fp8'); the last of vLLM's choices, before torch's own",
-        "--dtype bfloat16 or float16; VLLM_DISABLED_KERNELS for kernels of vLLM's that are usable here",
+        "register_linear_kernel('fp8_block' and 'fp8'); first on Hopper, on a CPU the last before torch's own",
+        "--dtype bfloat16 or float16; VLLM_DISABLED_KERNELS for kernels that shall step back, ours among them",
         "fp8_linear:install",
-        cpu_only=True,
         kernels=("OpswapFp8BlockKernel", "OpswapFp8Kernel"),
     ),
     Seam(
@@ -84,6 +83,12 @@ SEAMS: tuple[Seam, ...] = (
 )
 
 NOT_OFFERED: dict[str, str] = {
+    "linear_silu_and_mul": "a model's own code calls gate_up_proj, then the activation: vLLM has no hook around both",
+    "gemm_bf16_split": "vLLM's routers are linear layers with one weight, and no checkpoint has a split one",
+    "grouped_gemm_plan": "vLLM's experts are one layer (FusedMoE), which no seam of ours takes over yet",
+    "grouped_gemm_bf16": "vLLM's experts are one layer (FusedMoE), which no seam of ours takes over yet",
+    "grouped_gemm_fp8_block128": "vLLM's experts are one layer (FusedMoE), which no seam of ours takes over yet",
+    "grouped_gemm_fp8": "vLLM's experts are one layer (FusedMoE), which no seam of ours takes over yet",
     "attention_prefill": "vLLM hands over mixed batches; reached through paged_attention's composed implementation",
     "attention_decode": "vLLM hands over mixed batches; reached through paged_attention's composed implementation",
 }

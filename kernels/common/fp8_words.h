@@ -64,7 +64,8 @@ inline bool all_normal(const e4m3 *block) {
 #if defined(__AVX512F__)
   return _mm512_cmpgt_epu8_mask((__m512i)most, _mm512_set1_epi8(0x76)) == 0;
 #elif defined(__AVX2__)
-  const __m256i limit = _mm256_set1_epi8(0x76), within = _mm256_cmpeq_epi8(_mm256_max_epu8((__m256i)most, limit), limit);
+  const __m256i limit = _mm256_set1_epi8(0x76),
+                within = _mm256_cmpeq_epi8(_mm256_max_epu8((__m256i)most, limit), limit);
   return _mm256_movemask_epi8(within) == -1;
 #else
   bool normal = true;

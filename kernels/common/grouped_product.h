@@ -18,7 +18,7 @@ struct GroupRows {
   int64_t token(int64_t m) const { return input_row(a, first + m); }
   const X *input(int64_t m) const { return row<X>(a.input, token(m)); }
   const W *weight(int, int64_t n) const { return weight_row<W>(a.weight, g, n); }
-  int64_t weight_stride() const { return a.weight.stride[1]; }
+  int64_t weight_stride(int) const { return a.weight.stride[1]; }
 
   // out[m][n ..] = sums, in the type of the output.
   void store_row(int64_t m, int64_t n, vf sums, int64_t width) const {

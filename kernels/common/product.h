@@ -6,7 +6,7 @@
 //   kFactors                               whether each kBlock elements of K are summed on their own, times a factor
 //   M, N, K                                rows and columns of out, length of a row
 //   const X *input(m)                      row m of the input
-//   const W *weight(part, n)               row n of a part of the weights, weight_stride() elements before the next
+//   const W *weight(part, n)               row n of a part of the weights, weight_stride(part) elements before the next
 //   float factor(m, n, b)                  that of block b, where kFactors; n stands for 64 rows from n / 64 on
 //   write(m, n, sums, width)               takes sums[kParts] of outputs [n, n + width) of row m; width <= kLanes
 #pragma once
@@ -16,11 +16,18 @@
 
 namespace opswap::OPSWAP_ISA {
 
-// Few rows are summed lane by lane and many element by element, so what has to have the same bits in every batch takes
-// one of the two for all. The one for many costs as much for one row as for kLanes of them.
+// Both sum in orders of their own, so what has to have the same bits in every batch takes the one for few rows for all.
+// Of weights that have to be decoded for many rows, a few more rows are quicker this way as well.
+constexpr int64_t kFewDecoded = 2 * kFewMost;
+inline bool takes_few(int64_t m, bool in_place, bool batch_invariant) {
+  return batch_invariant || m <= (in_place ? kFewMost : kFewDecoded);
+}
+
 template <class Math, class Job>
 inline opswap_status product(const Job &job, bool batch_invariant) {
-  return job.M <= kFewMost && !batch_invariant ? product_few<Math>(job, few_grain(job.K)) : product_many<Math>(job, 1);
+  return takes_few(job.M, words_in_place<Math>(job), batch_invariant)
+             ? product_few<Math>(job, batch_invariant, few_grain(job.K))
+             : product_many<Math>(job, 1);
 }
 
 }  // namespace opswap::OPSWAP_ISA

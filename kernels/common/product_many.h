@@ -10,8 +10,7 @@
 
 namespace opswap::OPSWAP_ISA {
 
-constexpr int64_t kTaskM = 256;      // rows of the input whose sums one task keeps
-constexpr int64_t kPackBytes = 8 << 20;
+constexpr int64_t kTaskM = 256;  // rows of the input whose sums one task keeps
 
 // Rows of weights of one task; whole tiles of 6 or 8 rows, or the 64 that share factors.
 template <class Job>
@@ -111,11 +110,15 @@ inline Rows piece_of(const Job &job, int part, int64_t n0, int64_t count, int64_
   using W = WeightOf<Job>;
   const int64_t from = k * Math::kPerWord, end = (k + words) * Math::kPerWord, last = end < job.K ? end : job.K;
   if (words_in_place<Math>(job))
-    return {reinterpret_cast<const char *>(job.weight(part, n0) + from), job.weight_stride() * int64_t(sizeof(W))};
+    return {reinterpret_cast<const char *>(job.weight(part, n0) + from), job.weight_stride(part) * int64_t(sizeof(W))};
+  const int64_t ahead = 2 * job.weight_stride(part) * int64_t(sizeof(W));
   for (int64_t i = 0; i < count; ++i)
-    for (int64_t e = from; e < last; e += kBlock)
-      decode_block<Math>(copy + i * kPieceWords<Math, Job> + (e - from) / Math::kPerWord, job.weight(part, n0 + i) + e,
+    for (int64_t e = from; e < last; e += kBlock) {
+      const W *p = job.weight(part, n0 + i) + e;
+      ask_ahead<kBlock * sizeof(W)>(p, ahead);
+      decode_block<Math>(copy + i * kPieceWords<Math, Job> + (e - from) / Math::kPerWord, p,
                          last - e < kBlock ? last - e : kBlock);
+    }
   return {reinterpret_cast<const char *>(copy), kPieceWords<Math, Job> * 4};
 }
 
@@ -140,7 +143,8 @@ inline void many_task(const Job &job, const Packed &x, int64_t m, int64_t rows, 
       for (int64_t c = 0; c < rows; c += kTileColumns) {
         const int64_t columns = rows - c < kTileColumns ? round_up(rows - c, kLanes) : kTileColumns;
         if constexpr (Job::kFactors)
-          multiply<Math>(ScaledOut{sums + c, kTaskM, factor + c, k > 0}, weights, count, x.panel(m + c, k), columns, words);
+          multiply<Math>(ScaledOut{sums + c, kTaskM, factor + c, k > 0}, weights, count, x.panel(m + c, k), columns,
+                         words);
         else
           multiply<Math>(Out{sums + c, kTaskM, k > 0}, weights, count, x.panel(m + c, k), columns, words);
       }

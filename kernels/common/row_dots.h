@@ -13,12 +13,14 @@ constexpr int64_t kDotRows = 32;       // rows of weights whose sums are made to
 constexpr int64_t kXInL1 = 16384;      // bytes of x that stay in the L1 cache while weights pass through it
 constexpr int64_t kAheadBytes = 2048;  // weights that are asked for before they are needed
 
-// Sums that are kept for each row of x, so that there are enough additions that need not wait for one another.
+// Sums that are kept for each row of x, so that there are enough additions that need not wait for one another. Where a
+// row's sum has to have the same bits beside any number of others, they are as many, and pieces as long, as with most.
 constexpr int partial_sums(int m) { return m == 1 ? 8 : m == 2 ? 4 : m <= 6 ? 2 : 1; }
+constexpr int order_of(int m, bool invariant) { return invariant ? kFewMost : m; }
 
 // Words of x for one step of weights: [vector of the step][M][kLanes].
 template <class Math, class W>
-constexpr int64_t kStepOfX = WeightWords<Math, W>::kVectors *kLanes;
+constexpr int64_t kStepOfX = WeightWords<Math, W>::kVectors * kLanes;
 
 // Row m of M, of k elements, into x.
 template <class Math, class W, class X>
@@ -33,11 +35,12 @@ inline void pack_for_dots(uint32_t *x, int M, int m, const X *row, int64_t k) {
 }
 
 // sums[m] = x[m] . w over k elements, lane by lane; what lies `ahead` bytes from there is asked for.
-template <class Math, int M, bool Any, class W>
+template <class Math, int M, int Order, bool Any, class W>
 inline void dot_run(vf sums[M], const uint32_t *x, const W *w, int64_t k, int64_t ahead) {
   using Words = WeightWords<Math, W>;
-  constexpr int V = Words::kVectors, P = partial_sums(M);
-  constexpr int64_t kElements = kStepElements<Math, W>, kBytes = kElements * int64_t(sizeof(W)), kX = kStepOfX<Math, W> * M;
+  constexpr int V = Words::kVectors, P = partial_sums(Order);
+  constexpr int64_t kElements = kStepElements<Math, W>, kBytes = kElements * int64_t(sizeof(W)),
+                    kX = kStepOfX<Math, W> * M;
   constexpr int U = P > V ? P / V : kBytes < 64 ? int(64 / kBytes) : 1;  // steps at once
   vf part[P][M] = {};
   const auto step = [&](int u, const W *from, const uint32_t *lanes) {
@@ -52,9 +55,7 @@ inline void dot_run(vf sums[M], const uint32_t *x, const W *w, int64_t k, int64_
   };
   int64_t i = 0;
   for (; i + U * kElements <= k; i += U * kElements, x += U * kX) {
-#pragma GCC unroll 4
-    for (int64_t b = 0; b < U * kBytes; b += 64)
-      __builtin_prefetch(reinterpret_cast<const void *>(reinterpret_cast<uintptr_t>(w + i) + uintptr_t(ahead + b)));
+    ask_ahead<U * kBytes>(w + i, ahead);
 #pragma GCC unroll 8
     for (int u = 0; u < U; ++u) step(u, w + i + u * kElements, x + u * kX);
   }
@@ -73,32 +74,34 @@ inline void dot_run(vf sums[M], const uint32_t *x, const W *w, int64_t k, int64_
 }
 
 // The same for any codes and any k, out of the way of the loops that most of the weights take.
-template <class Math, int M, class W>
+template <class Math, int M, int Order, class W>
 [[gnu::noinline, gnu::cold]] void dot_any(vf sums[M], const uint32_t *x, const W *w, int64_t k, int64_t ahead) {
-  dot_run<Math, M, true>(sums, x, w, k, ahead);
+  dot_run<Math, M, Order, true>(sums, x, w, k, ahead);
 }
 
 // total[m] += x[m] . w over k elements, block by block, times the factor of each: factor[b * M + m], or 1 without.
-template <class Math, int M, class W>
+template <class Math, int M, int Order, class W>
 inline void dot_blocks(vf total[M], const uint32_t *x, const W *w, int64_t k, const float *factor, int64_t ahead) {
   for (; k > 0; k -= kBlock, w += kBlock, x += kBlock / Math::kPerWord * M) {
     vf part[M];
     if (plain_block(w, k < kBlock ? k : kBlock)) [[likely]]
-      dot_run<Math, M, false>(part, x, w, kBlock, ahead);
+      dot_run<Math, M, Order, false>(part, x, w, kBlock, ahead);
     else
-      dot_any<Math, M>(part, x, w, k < kBlock ? k : kBlock, ahead);
+      dot_any<Math, M, Order>(part, x, w, k < kBlock ? k : kBlock, ahead);
+    for (int m = 0; m < M && !factor; ++m) total[m] += part[m];
+    if (!factor) continue;
 #pragma GCC unroll 8
-    for (int m = 0; m < M; ++m) total[m] += factor ? part[m] * splat(factor[m]) : part[m];
-    if (factor) factor += M;
+    for (int m = 0; m < M; ++m) total[m] += part[m] * splat(factor[m]);
+    factor += M;
   }
 }
 
 // sums[n * M + m] = x[m] . w row n, for `rows` rows of k elements, `stride` apart. With factors, factor[b * M + m] is
 // what the sum over block b, of kBlock elements, is multiplied by.
-template <class Math, int M, class W>
+template <class Math, int M, int Order, class W>
 [[gnu::noinline]] void row_dots(float *sums, const uint32_t *x, const W *w, int64_t stride, int64_t rows, int64_t k,
-                     const float *factor) {
-  constexpr int64_t kMost = kXInL1 * Math::kPerWord / (4 * M) / kBlock * kBlock;
+                                const float *factor) {
+  constexpr int64_t kMost = kXInL1 * Math::kPerWord / (4 * Order) / kBlock * kBlock;
   vf table[(kDotRows * M + kLanes - 1) / kLanes * kLanes];
   std::memset(table, 0, sizeof table);
   const int64_t pieces = (k + kMost - 1) / kMost, piece = pieces ? round_up((k + pieces - 1) / pieces, kBlock) : 0;
@@ -110,10 +113,11 @@ template <class Math, int M, class W>
     for (int64_t n = 0; n < rows; ++n) {
       vf *total = table + n * M;
       if (factor || std::is_same_v<W, e4m3>) {
-        dot_blocks<Math, M>(total, from, w + n * stride + k0, count, factor ? factor + k0 / kBlock * M : factor, ahead);
+        dot_blocks<Math, M, Order>(total, from, w + n * stride + k0, count, factor ? factor + k0 / kBlock * M : factor,
+                                   ahead);
       } else {
         vf part[M];
-        dot_run<Math, M, true>(part, from, w + n * stride + k0, count, ahead);
+        dot_run<Math, M, Order, true>(part, from, w + n * stride + k0, count, ahead);
 #pragma GCC unroll 8
         for (int m = 0; m < M; ++m) total[m] += part[m];
       }
@@ -126,13 +130,15 @@ template <class Math, int M, class W>
 template <class W>
 using RowDots = void (*)(float *sums, const uint32_t *x, const W *w, int64_t stride, int64_t rows, int64_t k,
                          const float *factor);
+template <class Math, class W, bool Invariant, int... M>
+inline RowDots<W> row_dots_of(int64_t m, std::integer_sequence<int, M...>) {
+  static constexpr RowDots<W> all[] = {row_dots<Math, M + 1, order_of(M + 1, Invariant), W>...};
+  return all[m - 1];
+}
 template <class Math, class W>
-inline RowDots<W> row_dots_of(int64_t m) {
-  const auto pick = [&]<int... M>(std::integer_sequence<int, M...>) {
-    static constexpr RowDots<W> all[] = {row_dots<Math, M + 1, W>...};
-    return all[m - 1];
-  };
-  return pick(std::make_integer_sequence<int, kFewMost>{});
+inline RowDots<W> row_dots_of(int64_t m, bool invariant) {
+  constexpr auto each = std::make_integer_sequence<int, kFewMost>{};
+  return invariant ? row_dots_of<Math, W, true>(m, each) : row_dots_of<Math, W, false>(m, each);
 }
 
 }  // namespace opswap::OPSWAP_ISA

@@ -115,6 +115,14 @@ inline void step_like(vu words[], const X *x) {
   }
 }
 
+// Asks for the `Bytes` that lie `ahead` bytes behind p, which nothing has to own.
+template <int64_t Bytes>
+inline void ask_ahead(const void *p, int64_t ahead) {
+#pragma GCC unroll 8
+  for (int64_t b = 0; b < Bytes; b += 64)
+    __builtin_prefetch(reinterpret_cast<const void *>(reinterpret_cast<uintptr_t>(p) + uintptr_t(ahead + b)));
+}
+
 // The n elements of x that are left of a step, then zeros.
 template <class Math, class W, class X>
 inline void step_like(vu words[], const X *x, int64_t n) {

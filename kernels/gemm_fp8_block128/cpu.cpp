@@ -46,7 +46,7 @@ OPSWAP_CPU(gemm_fp8_block128) {
   return with_half_or_code(a.input_dtype, [&]<class X>(X) {
     return with_code_math<X>([&]<class Math>(Math) {
       const Block128<X> job{a};
-      return plan.few ? product_few<Math>(job, plan.grain) : product_many<Math>(job, plan.grain);
+      return plan.few ? product_few<Math>(job, a.batch_invariant, plan.grain) : product_many<Math>(job, plan.grain);
     });
   });
 }

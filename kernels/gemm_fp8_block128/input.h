@@ -23,7 +23,7 @@ struct Block128 {
 
   const X *input(int64_t m) const { return row<X>(a.input, m); }
   const e4m3 *weight(int, int64_t n) const { return row<e4m3>(a.weight, n); }
-  int64_t weight_stride() const { return a.weight.stride[0]; }
+  int64_t weight_stride(int) const { return a.weight.stride[0]; }
   float factor(int64_t m, int64_t n, int64_t b) const {
     return row<float>(a.weight_scale, n / kBlock)[b] * input_scale_at(a, m, b);
   }

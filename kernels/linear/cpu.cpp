@@ -30,7 +30,7 @@ struct Projection {
 
   const E *input(int64_t m) const { return row<E>(a.input, m); }
   const W *weight(int, int64_t n) const { return row<W>(a.weight, n); }
-  int64_t weight_stride() const { return a.weight.stride[0]; }
+  int64_t weight_stride(int) const { return a.weight.stride[0]; }
   void write(int64_t m, int64_t n, const vf sums[], int64_t width) const {
     store_outputs(row<E>(a.out, m) + n, sums[0], a.bias ? a.bias.as<const W>() + n : nullptr, width);
   }

@@ -20,6 +20,9 @@ std::vector<std::string_view> words_of(const char *text);
 // Whether the name of device 0 has one of these models as a word.
 bool device_is_one_of(const char *models);
 
+// The model of the card that the emulator plays; in a library that is made for it alone.
+const char *played_model();
+
 // nullptr when device `id` can run the kernels, or why not.
 const char *device_refusal(int32_t id);
 

@@ -7,6 +7,7 @@
 
 #include "json_reader.h"
 #include "sha256.h"
+#include "user_files.h"
 
 namespace opswap {
 namespace {
@@ -56,13 +57,6 @@ std::string digest_fault(std::string_view text) {
 std::string text_of(const Json &object, const char *key) {
   const Json *found = object.find(key);
   return found && found->kind == Kind::string ? found->text : "";
-}
-
-// Lists of models are words in a text.
-bool is_word(const std::string &name) {
-  return !name.empty() && name.size() <= 32 && std::all_of(name.begin(), name.end(), [](unsigned char c) {
-    return c == '-' || (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
-  });
 }
 
 // A text that is shown to people.
@@ -136,12 +130,6 @@ std::string fault_of(std::string_view place, std::string_view text, const Kernel
 }
 
 }  // namespace
-
-std::string shown(std::string_view text, size_t most) {
-  std::string out(text.substr(0, most));
-  std::replace_if(out.begin(), out.end(), [](unsigned char c) { return c < 0x20 || c >= 0x7f; }, '?');
-  return out;
-}
 
 std::string read_evidence(std::string_view place, std::string_view text, const KernelSources *sources, int32_t count,
                           CardEvidence &out) {

@@ -25,9 +25,6 @@ struct CardEvidence {
   bool timed = false;
 };
 
-// What a file or its name says, as it can be shown: printable ASCII, and no more than `most` bytes.
-std::string shown(std::string_view text, size_t most);
-
 constexpr size_t kMostEvidenceBytes = 1 << 20;
 
 // "" and the facts, or why the file is refused and what to do. `place` is its folder and name: MODEL/OP.json.

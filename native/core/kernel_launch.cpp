@@ -9,6 +9,7 @@
 #include <cstring>
 #include <string>
 
+#include "device.h"
 #include "error.h"
 
 #ifdef OPSWAP_EMULATE
@@ -133,13 +134,21 @@ int64_t device_sms() {
   return device ? device->sms : 1;
 }
 
-// OPSWAP_EMULATE_SEED picks the order of threads and of asynchronous work, for each launch anew.
+const char *played_model() {
+  const emu::Device *device = emulated_device();
+  return device ? device->name : "";
+}
+
+// OPSWAP_EMULATE_SEED picks the order of threads and of asynchronous work, for each launch anew; OPSWAP_EMULATE_FP8 how
+// products of FP8 are summed.
 opswap_status launch_emulated(const Kernel &kernel, const Geometry &g, const std::function<void()> &body) {
   if (opswap_status e = check_geometry(kernel, g)) return e;
   if (!emulated_device()) return launch_failed(kernel, g, kNotStarted, no_such_device().c_str());
   if (!g.grid.count()) return OPSWAP_OK;
   const char *seed = std::getenv("OPSWAP_EMULATE_SEED");
   emu::options().seed = seed ? std::strtoull(seed, nullptr, 10) : 0;
+  const char *fp8 = std::getenv("OPSWAP_EMULATE_FP8");
+  emu::options().hopper_fp8 = fp8 && !std::strcmp(fp8, "hopper");
   const auto size = [](const Extent &e) { return dim3(unsigned(e.x), unsigned(e.y), unsigned(e.z)); };
   const emu::Report report = emu::run({kernel.name, size(g.grid), size(g.block), g.smem, size(g.cluster), g.pdl}, body);
   if (report) return OPSWAP_OK;

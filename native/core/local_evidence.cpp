@@ -3,10 +3,10 @@
 #include "local_evidence.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
+
+#include "user_files.h"
 
 namespace opswap {
 namespace {
@@ -15,17 +15,6 @@ namespace fs = std::filesystem;
 
 constexpr size_t kMostFiles = 256;
 constexpr size_t kMostName = 256;  // bytes of a name that are shown
-
-std::string folder_of_user() {
-  const auto set = [](const char *name) {
-    const char *value = std::getenv(name);
-    return std::string(value ? value : "");
-  };
-  if (std::string own = set("OPSWAP_EVIDENCE_DIR"); !own.empty()) return own;
-  const std::string state = set("XDG_STATE_HOME"), home = set("HOME");
-  if (!state.empty()) return state + "/opswap/evidence";
-  return home.empty() ? "" : home + "/.local/state/opswap/evidence";
-}
 
 // MODEL/OP.json of the folder, sorted, so that two processes see the same.
 std::vector<std::string> places_in(const std::string &folder, std::string &refusal) {
@@ -49,25 +38,16 @@ std::vector<std::string> places_in(const std::string &folder, std::string &refus
 
 LocalFile read_file(const std::string &folder, const std::string &place) {
   LocalFile file{place, "", {}};
-  const fs::path path = fs::path(folder) / place;
-  std::error_code failed;
-  if (!fs::is_regular_file(path, failed)) {
-    file.refusal = "it is no regular file; remove it";
-    return file;
-  }
-  std::ifstream in(path, std::ios::binary);
-  std::string text(kMostEvidenceBytes + 1, '\0');
-  in.read(text.data(), std::streamsize(text.size()));
-  text.resize(size_t(in.gcount()));
-  file.refusal = in.bad() || !in.is_open() ? "it cannot be read; look at its permissions"
-                                           : read_evidence(place, text, kKernelSources, kKernelSourceCount, file.facts);
+  std::string text;
+  file.refusal = read_user_file((fs::path(folder) / place).string(), kMostEvidenceBytes, text);
+  if (file.refusal.empty()) file.refusal = read_evidence(place, text, kKernelSources, kKernelSourceCount, file.facts);
   return file;
 }
 
 LocalEvidence read_folder() {
   LocalEvidence all;
   try {
-    all.folder = folder_of_user();
+    all.folder = user_folder("OPSWAP_EVIDENCE_DIR", "evidence");
     if (all.folder.empty()) return all;
     for (const std::string &place : places_in(all.folder, all.refusal))
       all.files.push_back(read_file(all.folder, place));

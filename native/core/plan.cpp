@@ -65,11 +65,15 @@ size_t plan_size(const Impl &impl, const Bound &bound, const opswap_exec &exec) 
   return own ? sizeof(PlanHeader) + own : 0;
 }
 
-opswap_status make_plan(const Op &op, const Impl &impl, const Bound &bound, const opswap_exec &exec, void *plan) {
+void *begin_plan(const Op &op, const Impl &impl, const Bound &bound, const opswap_exec &exec, void *plan) {
   const PlanHeader header{PlanHeader::kMagic, PlanHeader::kVersion, digest_of(op, impl, bound),
                           own_size(impl, bound, exec), 0};
   std::memcpy(plan, &header, sizeof header);
-  return impl.record->plan(bound.args, exec, static_cast<char *>(plan) + sizeof header);
+  return static_cast<char *>(plan) + sizeof header;
+}
+
+opswap_status make_plan(const Op &op, const Impl &impl, const Bound &bound, const opswap_exec &exec, void *plan) {
+  return impl.record->plan(bound.args, exec, begin_plan(op, impl, bound, exec, plan));
 }
 
 opswap_status open_plan(const Op &op, const Impl &impl, const Bound &bound, opswap_exec &exec) {

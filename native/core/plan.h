@@ -19,6 +19,9 @@ struct PlanHeader {
 // Bytes of the whole plan; 0: this implementation makes none.
 size_t plan_size(const Impl &impl, const Bound &bound, const opswap_exec &exec);
 
+// Writes the header into plan_size() bytes, and says where the implementation's own part goes.
+void *begin_plan(const Op &op, const Impl &impl, const Bound &bound, const opswap_exec &exec, void *plan);
+
 // Fills plan_size() bytes.
 opswap_status make_plan(const Op &op, const Impl &impl, const Bound &bound, const opswap_exec &exec, void *plan);
 

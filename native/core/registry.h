@@ -44,6 +44,12 @@ struct ToggleSpec {
   const char *toggle_class;
 };
 
+// What a row's same bits at every batch size cost on an implementation that can, in words.
+struct InvariantSpec {
+  const char *impl;
+  const char *cost;
+};
+
 // One op as the generator writes it.
 struct OpSpec {
   const char *name;
@@ -61,6 +67,8 @@ struct OpSpec {
   const char *toggle_class;
   const ToggleSpec *toggles;
   int32_t ntoggles;
+  const InvariantSpec *invariants;
+  int32_t ninvariants;
 };
 
 constexpr int kMaxImpls = 16;

@@ -13,9 +13,11 @@
 #include "device_times.h"
 #include "json.h"
 #include "local_evidence.h"
+#include "plan_hooks.h"
 #include "registry.h"
 #include "shape_bucket.h"
 #include "trace.h"
+#include "tuned.h"
 
 using namespace opswap;
 
@@ -57,6 +59,26 @@ std::string models_json(const char *models) {
   return json + "]";
 }
 
+// What a row's same bits at every batch size cost here, "" where the implementation cannot give them: op.json's words,
+// and with arguments that ask for it the model's, where there is one.
+std::string invariant_cost(const Op &op, const Impl &impl, const opswap_arg *args, int32_t nargs) {
+  std::string cost;
+  for (int32_t i = 0; i < op.spec->ninvariants; ++i)
+    if (!std::strcmp(op.spec->invariants[i].impl, impl.record ? impl.record->name : impl.name))
+      cost = op.spec->invariants[i].cost;
+  const PlanHooks *hooks = plan_hooks_of(op.spec->name, impl.name);
+  Bound bound;
+  if (cost.empty() || !args || !hooks || device_refusal(0) || bind(op, args, nargs, bound)) return cost;
+  PlanWays found;
+  const opswap_exec exec{sizeof(opswap_exec)};
+  if (hooks->list(bound.args, exec, nullptr, found) || !found.free_cycles || found.ways.empty()) return cost;
+  const auto fewest = [](auto &a, auto &b) { return a.cycles < b.cycles; };
+  const int64_t least = std::min_element(found.ways.begin(), found.ways.end(), fewest)->cycles;
+  char text[64];
+  std::snprintf(text, sizeof text, "; here %.2f times the cycles, modelled", double(least) / double(found.free_cycles));
+  return cost + text;
+}
+
 std::string impl_json(const Op &op, const Impl &impl, const opswap_arg *args, int32_t nargs) {
   std::string reason = refusal(op, impl, args, nargs);
   std::string json = "{\"name\":" + quoted(impl.name) + ",\"priority\":" + std::to_string(impl.priority) +
@@ -79,6 +101,11 @@ std::string impl_json(const Op &op, const Impl &impl, const opswap_arg *args, in
     if (local.size() > kMostRemarks) reason += "; more: python -m opswap.evidence show";
     json += "]";
   }
+  if (plan_hooks_of(op.spec->name, impl.name))
+    for (const std::string &remark : tuned_remarks(op.spec->name, impl.name))
+      reason += (reason.empty() ? "" : "; ") + remark;
+  if (const std::string cost = invariant_cost(op, impl, args, nargs); !cost.empty())
+    json += ",\"batch_invariant\":" + quoted(cost.c_str());
   if (!reason.empty()) json += ",\"reason\":" + quoted(reason.c_str());
   return json + "}";
 }

@@ -1,18 +1,26 @@
 // The instances of a room's kernels, one per dtype, as the generated glue sees them.
 #pragma once
 
-#include "registration.h"
+#include "sm90_plans.h"
 #ifdef OPSWAP_EMULATE
 #include "emulator/emulator.h"
+#endif
+
+// Under a sanitizer the emulator's build leaves out instances that are another's code with another type of 16 bits.
+#ifdef OPSWAP_FEWER_INSTANCES
+#define OPSWAP_INSTANCE [[gnu::weak, gnu::visibility("hidden")]]
+#else
+#define OPSWAP_INSTANCE
 #endif
 
 namespace opswap {
 
 template <class Args>
 struct Sm90 {
-  opswap_status (*run)(const Args &, const opswap_exec &) = nullptr;
-  const char *(*can)(const Args &) = nullptr;                        // nullptr: the room states none
-  size_t (*workspace)(const Args &, const opswap_exec &) = nullptr;  // nullptr: none needed
+  opswap_status (*run)(const Args &, const opswap_exec &) = nullptr;  // nullptr: the instance is not there
+  const char *(*can)(const Args &) = nullptr;                         // nullptr: the room states none
+  size_t (*workspace)(const Args &, const opswap_exec &) = nullptr;   // nullptr: none needed
+  Sm90Plans<Args> (*plans)() = nullptr;                               // nullptr: there is one way to plan
 };
 
 // One implementation `sm90` out of all instances; `pick` chooses by the arguments' dtype.
@@ -45,5 +53,37 @@ ImplRecord sm90_record(const char *op, const Evidence &evidence) {
           },
           .evidence = evidence};
 }
+
+// Makes `record` one with plans, where the room says OPSWAP_SM90_PLANS. A plan file has no arguments, and all instances
+// read it alike, so `first` does.
+template <class Args, Sm90<Args> (*pick)(const Args &), Sm90<Args> (*first)()>
+struct RegisterSm90Plans {
+  explicit RegisterSm90Plans(ImplRecord &record) {
+    if (!first().plans) return;
+    record.plan_size = [](const void *args, const opswap_exec &) -> size_t {
+      const Sm90<Args> instance = pick(*static_cast<const Args *>(args));
+      return instance.plans ? instance.plans().size : 0;
+    };
+    record.plan = [](const void *args, const opswap_exec &exec, void *plan) -> opswap_status {
+      const Args &a = *static_cast<const Args *>(args);
+      const char *why = pick(a).plans().plan(a, exec, plan);
+      return why ? fail(OPSWAP_E_PLAN, "this call cannot be planned: %s", why) : opswap_status{OPSWAP_OK};
+    };
+    static PlanHooksRecord hooks{record.op, record.name, {.list = list, .make = make, .read = read}};
+    static const RegisterPlanHooks registered{hooks};
+  }
+
+  static const char *list(const void *args, const opswap_exec &exec, const char *device, PlanWays &out) {
+    const Args &a = *static_cast<const Args *>(args);
+    return pick(a).plans().list(a, exec, device, out);
+  }
+  static const char *make(const void *args, const opswap_exec &exec, std::string_view way, void *plan) {
+    const Args &a = *static_cast<const Args *>(args);
+    return pick(a).plans().make(a, exec, way, plan);
+  }
+  static const char *read(std::string_view key, std::string_view way, const char *device, PlanChoice &out) {
+    return first().plans().read(key, way, device, out);
+  }
+};
 
 }  // namespace opswap

@@ -221,9 +221,12 @@ def tables(op: Op) -> list[str]:
         f"{{DType::{d}, {t['atol']}, {t['rtol']}, {t.get('equal_ratio', 0)}}}" for d, t in op.data["tolerance"].items()
     ]
     symbols = ", ".join(f'"{d}"' for d in op.dims)
+    costs = op.data.get("batch_invariant", {})
+    invariants = ", ".join(f"{{{json.dumps(impl)}, {json.dumps(cost)}}}" for impl, cost in costs.items())
     toggles = ", ".join(f'{{"{impl}", "{value}"}}' for impl, value in op.toggles.items())
     return [
         f"static constexpr std::array<ToggleSpec, {len(op.toggles)}> k_{op.name}_toggles = {{{{{toggles}}}}};",
+        f"static constexpr std::array<InvariantSpec, {len(costs)}> k_{op.name}_invariants = {{{{{invariants}}}}};",
         f"static constexpr ArgSpec k_{op.name}_args[] = {{{args}}};",
         f"static constexpr std::array<Tolerance, {len(rows)}> k_{op.name}_tolerances = {{{{{', '.join(rows)}}}}};",
         f"static constexpr std::array<const char *, {len(op.dims)}> k_{op.name}_symbols = {{{{{symbols}}}}};",
@@ -250,6 +253,8 @@ def op_row(op: Op) -> str:
         f'"{op.toggle_class}"',
         f"k_{name}_toggles.data()",
         len(op.toggles),
+        f"k_{name}_invariants.data()",
+        len(op.data.get("batch_invariant", {})),
     ]
     return f"{{{', '.join(map(str, members))}}}"
 

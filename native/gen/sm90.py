@@ -39,16 +39,17 @@ def declare(op: Op, namespace: str) -> list[str]:
     optional = '[[gnu::weak, gnu::visibility("hidden")]]'
     return [
         f"namespace {scope(op, namespace)} {{",
-        f"opswap_status {op.name}_sm90({args}, const opswap_exec &);",
+        f"OPSWAP_INSTANCE opswap_status {op.name}_sm90({args}, const opswap_exec &);",
         f"{optional} const char *{op.name}_sm90_can({args});",
         f"{optional} size_t {op.name}_sm90_workspace({args}, const opswap_exec &);",
+        f"{optional} Sm90Plans<{op.name}_args> {op.name}_sm90_plans();",
         f"}}  // namespace {scope(op, namespace)}",
     ]
 
 
 def members(op: Op, namespace: str) -> str:
     name = f"{scope(op, namespace)}::{op.name}_sm90"
-    return f"{{{name}, {name}_can, {name}_workspace}}"
+    return f"{{{name}, {name}_can, {name}_workspace, {name}_plans}}"
 
 
 def literal(text: str | None) -> str:
@@ -77,8 +78,11 @@ def glue(op: Op, root: Path) -> list[str]:
     return [
         *lines,
         "}",
+        f"static Sm90<{op.name}_args> {op.name}_first() {{ return {members(op, made[0][0])}; }}",
         f"static ImplRecord {record} = sm90_record<{op.name}_args, {op.name}_instance>(",
         f'    "{op.name}", {evidence_of(standing(root, op))});',
+        f"static const RegisterSm90Plans<{op.name}_args, {op.name}_instance, {op.name}_first> "
+        f"{op.name}_sm90_plans_registered{{{record}}};",
         f"static const RegisterImpl {op.name}_sm90_registered{{{record}}};",
     ]
 

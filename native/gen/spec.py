@@ -23,6 +23,7 @@ ARG_KEYS = {
 OP_KEYS = {
     "op", "version", "summary", "source", "types", "args", "require", "tolerance", "toggle_class", "composes",
     "cases", "bench", "floor", "instances", "quantized", "sanitize", "blocks",
+    "batch_invariant",
 }  # fmt: skip
 
 
@@ -256,6 +257,10 @@ def check_op(op: Op, dtypes: set[str]) -> None:
     require(isinstance(data["version"], int) and data["version"] > 0, path, "version needs to be an integer above 0")
     check_toggle_class(op)
     require(data.get("sanitize", False) in (True, False), path, "sanitize needs to be true or false")
+    costs = data.get("batch_invariant", {})
+    asked = any(a["name"] == "batch_invariant" for a in data.get("args", []))
+    texts = isinstance(costs, dict) and all(isinstance(t, str) and 0 < len(t) <= 240 for t in costs.values())
+    require(texts and (asked or not costs), path, "batch_invariant needs a text of its cost for each implementation")
     require(bool(data["cases"]), path, "needs at least one case")
     for arg in op.args:
         check_arg(op, arg, dtypes)

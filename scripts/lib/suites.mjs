@@ -10,7 +10,7 @@ import { ensureEnv } from "./envs.mjs";
 import { ensureModel } from "./model.mjs";
 import { runModule } from "./modules.mjs";
 import { PACKAGES } from "./package/suite.mjs";
-import { buildDir, pythonDir, root } from "./paths.mjs";
+import { buildDir, nativeDir, pythonDir, root } from "./paths.mjs";
 import { engineObstacle } from "./python.mjs";
 import { pythonTests } from "./python-tests.mjs";
 import { total } from "./results.mjs";
@@ -60,7 +60,8 @@ function cmakeSuite(name, source, options, parallel) {
 
 /** @param {Workshop} workshop */
 function nativeOptions({ tools }) {
-  return [`OPSWAP_PYTHON=${join(tools, "bin/python")}`, `OPSWAP_PYTHONPATH=${pythonDir}`];
+  const python = `OPSWAP_PYTHON=${join(tools, "bin/python")}`;
+  return [python, `OPSWAP_PYTHONPATH=${pythonDir}`, `OPSWAP_LIBRARY=${join(nativeDir, "libopswap.so")}`];
 }
 
 /** Gates on the compiled CUDA kernels. @type {Suite} */

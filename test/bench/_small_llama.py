@@ -28,11 +28,11 @@ def train(text: str, folder: Path, seconds: float) -> Path:
         optimizer.step()
         optimizer.zero_grad()
     model.to(torch.bfloat16).save_pretrained(folder)
-    _tokenizer().save_pretrained(folder)
+    byte_tokenizer().save_pretrained(folder)
     return folder
 
 
-def _tokenizer():
+def byte_tokenizer():
     """A token for each byte."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast

@@ -11,11 +11,12 @@ import random
 import signal
 import sys
 import time
+from pathlib import Path
 
 
-def prompts(batch: int, length: int) -> list[list[int]]:
+def prompts(batch: int, length: int, below: int) -> list[list[int]]:
     """Random tokens, new ones each time: a prefix cache must not help anybody."""
-    return [[random.randrange(5, 40_000) for _ in range(length)] for _ in range(batch)]
+    return [[random.randrange(5, below) for _ in range(length)] for _ in range(batch)]
 
 
 class Vllm:
@@ -69,10 +70,10 @@ def seconds(engine: Vllm | Transformers, batch: list[list[int]], new: int) -> fl
     return time.perf_counter() - start
 
 
-def measure(engine: Vllm | Transformers, batch: int, prompt: int, new: int) -> dict[str, float]:
+def measure(engine: Vllm | Transformers, batch: int, prompt: int, new: int, below: int) -> dict[str, float]:
     """Decode speed is that of the tokens after the first, whose time is the prefill's."""
-    first = min(seconds(engine, prompts(batch, prompt), 1) for _ in range(2))
-    whole = seconds(engine, prompts(batch, prompt), new)
+    first = min(seconds(engine, prompts(batch, prompt, below), 1) for _ in range(2))
+    whole = seconds(engine, prompts(batch, prompt, below), new)
     return {"decode_tok_s": batch * (new - 1) / (whole - first), "prefill_tok_s": batch * prompt / first}
 
 
@@ -85,13 +86,14 @@ def end_with_parent() -> None:
 def main() -> None:
     end_with_parent()
     mode, model = sys.argv[1:]
+    below = json.loads((Path(model) / "config.json").read_text())["vocab_size"]
     engine = Transformers(model) if mode == "transformers" else Vllm(model, eager=mode == "eager")
     for batch in (1, 8):
-        measure(engine, batch, 128, 8)
+        measure(engine, batch, 128, 8, below)
     print(json.dumps(engine.about), flush=True)
     for line in sys.stdin:
         asked = json.loads(line)
-        print(json.dumps(measure(engine, asked["batch"], asked["prompt"], asked["new"])), flush=True)
+        print(json.dumps(measure(engine, asked["batch"], asked["prompt"], asked["new"], below)), flush=True)
 
 
 if __name__ == "__main__":

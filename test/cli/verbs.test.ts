@@ -79,6 +79,7 @@ describe("help", () => {
     "manifest",
     "sidecar",
     "console",
+    "tune",
     "evidence",
     "convert",
     "panic",

@@ -17,6 +17,7 @@ PACKAGE = "opswap.adapters.vllm"
 ATTRIBUTES = {
     "_C",
     "api_server_count",
+    "apply_block_scaled_mm",
     "collective_rpc",
     "compilation_config",
     "engine_core",
@@ -41,6 +42,7 @@ EXCEPTIONS = {
     "layers.cpu_shims.static_scaled_fp8_quant": "has the arguments of an operator of vLLM's",
     "layers.fp8_linear.check_parts": "guards against what vLLM 0.33 loads wrongly",
     "layers.fp8_linear.refusal": "what vLLM is to be told of a layer",
+    "layers.fp8_linear.refusal_of_columns": "what vLLM is to be told of a layer",
     "layers.fp8_linear.refusal_of_dtype": "what vLLM is to be told of a layer",
 }
 

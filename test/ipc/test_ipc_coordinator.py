@@ -54,6 +54,27 @@ def test_one_refusal_aborts_on_all_and_is_told_by_rank() -> None:
     assert all(switch.status()["prepared"] is None for switch in ranks.switches)
 
 
+def test_a_rank_that_read_other_plan_files_refuses_and_names_both() -> None:
+    ranks = FakeRanks(3)
+    for native, plans in zip(ranks.natives, ("a" * 64, "b" * 64, "a" * 64), strict=True):
+        native.plans = plans
+    ranks.make()
+    error = refused(Coordinator(ranks, DIGEST, VERSIONS, "a" * 64), rms_norm="ref")
+    assert "1 of 3 ranks refused, nothing changed" in error.message
+    told = f"this rank read plan files {'b' * 16} at its start, asked for plan files {'a' * 16}"
+    remedy = "give all ranks the same files, and restart the engine"
+    assert error.ranks == [{"rank": 1, "code": "OPSWAP_E_BUILD", "reason": f"{told}; {remedy}"}]
+    assert ranks.active("rms_norm") == ["cpu"] * 3
+
+
+def test_a_rank_with_plan_files_refuses_an_agent_without() -> None:
+    ranks = FakeRanks(1)
+    ranks.natives[0].plans = "a" * 64
+    ranks.make()
+    error = refused(Coordinator(ranks, DIGEST, VERSIONS, ""), rms_norm="ref")
+    assert "asked for no plan files" in error.message
+
+
 def test_a_refusal_that_all_share_keeps_its_own_code() -> None:
     error = refused(coordinator(FakeRanks()), rms_norms="ref")
     assert error.code == "OPSWAP_E_NO_OP"

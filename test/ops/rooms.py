@@ -62,8 +62,14 @@ def prepared(room: Room, case: dict, types: dict[str, str]) -> tuple[dict[str, A
     key = json.dumps([str(room.path), case, types])
     if key not in _LAST:
         _LAST.clear()
-        _LAST[key] = build(room, case, types), room.module.ref(**build(room, case, types))
+        values = build(room, case, types)
+        _LAST[key] = values, room.module.ref(**_own(values))
     return _LAST[key]
+
+
+def _own(values: dict[str, Any]) -> dict[str, Any]:
+    """Of the reference, which may write what it is given."""
+    return {name: value.copy() if isinstance(value, np.ndarray) else value for name, value in values.items()}
 
 
 def check(

@@ -95,7 +95,9 @@ def test_only_the_abi_is_exported() -> None:
     """Two builds in one process share nothing by name but the functions that each caller looks up itself."""
     exported = [name for _, kind, name in (s for s in symbols("-D", "--defined-only", str(LIBRARY)) if len(s) == 3)]
     assert exported and all(name.startswith("opswap_") for name in exported), exported
-    header = "".join((ROOT / "native/include" / name).read_text() for name in ("opswap.h", "opswap_builds.h"))
+    header = "".join(
+        (ROOT / "native/include" / name).read_text() for name in ("opswap.h", "opswap_builds.h", "opswap_plans.h")
+    )
     assert set(exported) == set(re.findall(r"OPSWAP_API[^;(]*?(opswap_\w+)\(", header))
 
 

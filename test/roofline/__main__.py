@@ -1,6 +1,7 @@
 """Per op and benchmark case: the least time on each device, and how far the emulated kernels are from the least work.
 
 npm run roofline [-- OP ...] [-- --quick]   prints a table and writes build/roofline.json; nothing here is measured
+npm run roofline -- products                how products are cut for each card: useful rows, balance, traffic
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ from typing import Any
 
 from card.evidence.floor import Floor, bench_types, floor_of, shapes
 from ops.rooms import ROOT, Placed, Room, build, kernel_rooms
+from roofline import products
+from roofline.cards import DEVICES
 from roofline.count import Counted, elements, traffic, zeros
 from roofline.occupancy import compiled, occupancy
 
-DEVICES = json.loads((ROOT / "evidence/devices.json").read_text())
 #: Bytes that a case must at least move for the emulator to be asked to run it.
 MOST_BYTES = {"quick": 1 << 19, "full": 1 << 30}
 #: Elements of all tensors from which on a case is run with zeros: what a kernel moves hangs on indices alone.
@@ -111,10 +113,13 @@ def main(argv: list[str]) -> int:
     asked = parser.parse_args(argv)
     known = {room.name: room for room in kernel_rooms()}
     unknown = sorted(set(asked.ops) - set(known))
-    if unknown:
-        print(f"no kernels in {', '.join(unknown)}; there are {', '.join(known)}")
+    if unknown and asked.ops != [products.PRODUCTS]:
+        print(f"no kernels in {', '.join(unknown)}; there are {', '.join(known)}, and {products.PRODUCTS} alone")
         return 2
     counted = Counted(asked.library) if asked.library else None
+    if asked.ops == [products.PRODUCTS]:
+        print(products.shown(counted))
+        return 0
     most = MOST_BYTES["quick" if asked.quick else "full"]
     chosen = [known[name] for name in asked.ops or known]
     rows = [row_of(room, case, counted, most) for room in chosen for case in room.spec.get("bench", [])]

@@ -44,13 +44,23 @@ class Product:
         return self.columns // 2
 
     @property
+    def first_bytes(self) -> int:
+        """Of A, where it lies in shared memory: 64 rows of 32 bytes."""
+        return 0 if self.a_in_registers else 64 * 32
+
+    @property
     def shared_memory(self) -> int:
-        """Clocks of it: 2 KB of A where it lies there, and 32 bytes a column of B."""
-        return (0 if self.a_in_registers else 16) + self.columns // 4
+        """Clocks of it, 128 bytes each: A where it lies there, and 32 bytes a column of B."""
+        return self.first_bytes // 128 + self.columns // 4
 
     @property
     def cycles(self) -> int:
-        return self.ideal if self.a_in_registers else max(self.ideal, self.shared_memory)
+        return self.cycles_on(1)
+
+    def cycles_on(self, tensor_clocks: int) -> int:
+        """Of a card whose tensor cores take so many clocks for one of an H100's."""
+        ideal = self.ideal * tensor_clocks
+        return ideal if self.a_in_registers else max(ideal, self.shared_memory)
 
 
 def product(i: Instruction) -> Product | None:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
+from roofline.cards import DEVICES
 
-from ops.rooms import ROOT
-
-DEVICES = json.loads((ROOT / "evidence/devices.json").read_text())
 #: Of a load from global memory under load: assumed, the same for every device.
 LATENCY_NS = 700
 

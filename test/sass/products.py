@@ -25,6 +25,8 @@ class MainLoop:
     ideal: int = 0
     products: int = 0
     product_shared: int = 0  # clocks that products take of shared memory
+    widest: int = 0  # columns of a product at most
+    first_bytes: int = 0  # of first operands in shared memory
     shapes: Counter[str] = field(default_factory=Counter)
     pipes: Counter[str] = field(default_factory=Counter)
     waits_idle: int = 0  # for products, until no group is under way
@@ -56,6 +58,8 @@ def _count(loop: MainLoop, i: Instruction) -> None:
         loop.tensor += found.cycles
         loop.ideal += found.ideal
         loop.product_shared += found.shared_memory
+        loop.widest = max(loop.widest, found.columns)
+        loop.first_bytes += found.first_bytes
         loop.shapes[found.shape] += 1
     elif taken := pipe(i):
         loop.pipes[taken[0]] += taken[1]

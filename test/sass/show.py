@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from roofline.cards import DEVICES
 from roofline.occupancy import WARP, WARPS, occupancy
-from sass import peers
+from sass import peers, weights
 from sass.compiled import CompiledKernel
 from sass.graph import BY_TABLE
 from sass.memory import copies, parts, rounds
-from sass.occupied import DEVICES, LATENCY_NS, bounds
+from sass.occupied import LATENCY_NS, bounds
 from sass.products import Together, main_loops, together
 
 Named = tuple[str, CompiledKernel]
@@ -18,6 +19,7 @@ PRODUCTS = (
     "of; kernel; regs; stack; loop; WGs; tensor; issue; /100; mufu; shared; waits; BAR; SYNCS; "
     "overlapped; alternating; alone; busiest"
 )
+WEIGHTS = "of; kernel; loop; bytes; clocks"
 LEGEND_LOADS = f"""\
 threads: of a block, on SM: that an SM holds by registers and static shared memory, and what limits them. part: a loop
 without the loops in it, that which loads most first; what is outside of loops; or the whole kernel. issue: its
@@ -31,6 +33,11 @@ of a sub-partition. /100: issue slots for 100 tensor cycles. waits: for products
 group under way. BAR, SYNCS: named barriers, mbarrier operations. overlapped, alternating, alone: the tensor cores' use
 if all warpgroups overlap, if one fills another's gaps, if nothing overlaps. It brackets and compares, it does not
 predict: latency of memory and barriers, clocks, caches and launches are not in it."""
+LEGEND_WEIGHTS = f"""\
+Loops whose products have at most {weights.NARROW} columns: their rows are weights, their columns tokens. bytes: of
+weights that a pass takes, all warpgroups together. clocks: of the tensor cores of {"/".join(DEVICES)}, or of what is
+busier; then bytes for each clock over what the card's memory delivers to an SM. Below 1 the loop is slower than memory:
+an H20's tensor cores are, from 48 columns on."""
 
 
 def lined(rows: list[list[str]]) -> str:
@@ -73,6 +80,15 @@ def product_rows(of: str, kernel: CompiledKernel) -> list[list[str]]:
     ]
 
 
+def weight_rows(of: str, kernel: CompiledKernel) -> list[list[str]]:
+    rows = []
+    for one in weights.taken(kernel):
+        what = [of, kernel.short, _shapes(one.number, one.loop.shapes), str(one.bytes)]
+        clocks = "/".join(str(one.clocks(card)) for card in DEVICES)
+        rows.append([*what, clocks, *(f"{one.over(card):.2f}" for card in DEVICES)])
+    return rows
+
+
 def peer_rows(table: dict[str, Any]) -> list[list[str]]:
     rows = []
     for row in table["rows"]:
@@ -103,15 +119,18 @@ def remarks(of: str, kernel: CompiledKernel, has_loads: bool, has_loops: bool) -
 
 def shown(kernels: list[Named], shared: int, whole: bool) -> str:
     """`whole`: every part with loads, not only the one that loads most."""
-    loads, products, notes = [], [], []
+    loads, products, narrow, notes = [], [], [], []
     for of, kernel in kernels:
         own_loads, own_products = load_rows(of, kernel, shared, whole), product_rows(of, kernel)
         notes += remarks(of, kernel, bool(own_loads), bool(own_products))
         loads += own_loads
         products += own_products
+        narrow += weight_rows(of, kernel)
     texts = [lined([[*LOADS.split("; "), *DEVICES], *loads]), LEGEND_LOADS] if loads else []
     if products:
         texts += [lined([PRODUCTS.split("; "), *products, *peer_rows(peers.committed())]), LEGEND_PRODUCTS]
+    if narrow:
+        texts += [lined([[*WEIGHTS.split("; "), *DEVICES], *narrow]), LEGEND_WEIGHTS]
     return "\n\n".join([*texts, *(["\n".join(notes)] if notes else [])])
 
 

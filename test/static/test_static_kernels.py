@@ -11,6 +11,7 @@ import opswap
 import pytest
 from gen.spec import kernel_files
 from ops.rooms import kernel_rooms
+from sass import weights
 from static import budget
 from static.compiled_kernels import Kernel, broken_claims, faults, read_cost, unlimited
 
@@ -45,6 +46,13 @@ def test_claims_are_met_and_products_have_limits() -> None:
         if texts := broken_claims(source, own) + unlimited(source, own):
             broken[f"{op}/{instance}"] = texts
     assert broken == {}
+
+
+def test_loops_for_few_tokens_take_weights_faster_than_any_card_delivers_them() -> None:
+    narrow = {f"{k.op}/{k.instance}/{k.name}": k.compiled for k in kernels() if weights.taken(k.compiled)}
+    assert narrow, "no room has a loop whose columns are tokens"
+    short = {name: weights.short_of_memory(kernel) for name, kernel in narrow.items()}
+    assert {name: cards for name, cards in short.items() if cards} == {}
 
 
 def test_the_committed_budget_is_what_was_compiled() -> None:

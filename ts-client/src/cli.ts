@@ -26,6 +26,7 @@ const VERBS: Record<string, () => Promise<Verb>> = {
   manifest: async () => (await import("./commands/manifest.js")).manifestCommand,
   sidecar: async () => (await import("./commands/sidecar.js")).sidecarCommand,
   console: async () => (await import("./commands/console.js")).consoleCommand,
+  tune: async () => (await import("./commands/tune.js")).tuneCommand,
   evidence: async () => (await import("./commands/evidence.js")).evidenceCommand,
   convert: async () => (await import("./commands/convert.js")).convertCommand,
   panic: async () => (await import("./commands/panic.js")).panicCommand,

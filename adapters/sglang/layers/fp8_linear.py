@@ -1,4 +1,4 @@
-"""Linear layers of checkpoints in FP8 with a scale per 128 x 128, on a CPU.
+"""Linear layers of checkpoints in FP8 with a scale per 128 x 128, on a CPU; the other ones are in fp8_scaled_linear.
 
 SGLang asks one function for the kernel of such layers. The input stays in 16 bits: without FP8 arithmetic, quantising
 it would cost accuracy and gain nothing.
@@ -12,7 +12,9 @@ from typing import Any
 import torch
 from opswap.adapters.common.fp8 import BLOCK, fp8_linear
 from opswap.adapters.common.probe import AdapterRefused
+from opswap.adapters.sglang.layers import fp8_scaled_linear
 from opswap.adapters.sglang.layers.hooks import around, before
+from opswap.adapters.sglang.layers.linear import batch_invariant
 
 DISPATCH = "sglang.srt.layers.quantization.fp8_utils.dispatch_w8a8_block_fp8_linear"
 LOADED = "sglang.srt.layers.quantization.fp8.Fp8LinearMethod.process_weights_after_loading"
@@ -33,7 +35,7 @@ def opswap_block_fp8(
         raise AdapterRefused(
             f"opswap: linear layers in block FP8 take bfloat16 or float16, got {told}: --dtype bfloat16"
         )
-    return fp8_linear(input, weight, weight_scale, bias, input.dtype)
+    return fp8_linear(input, weight, weight_scale, bias, input.dtype, batch_invariant())
 
 
 def dispatch(
@@ -62,3 +64,4 @@ def check_scales(_method: Any, layer: torch.nn.Module) -> None:
 def install(_context) -> None:
     around(DISPATCH, dispatch)
     before(LOADED, check_scales)
+    fp8_scaled_linear.install()

@@ -14,7 +14,14 @@ from opswap.adapters.common.functional import linear as opswap_linear
 from opswap.adapters.sglang.adapter import ADAPTER
 from opswap.adapters.sglang.layers.hooks import around
 
+from sglang.srt.runtime_context import get_exec
+
 METHOD = "sglang.srt.layers.quantization.unquant.UnquantizedLinearMethod"
+
+
+def batch_invariant() -> bool:
+    """SGLang's own setting, --enable-deterministic-inference: a row has the same bits in every batch."""
+    return bool(get_exec().deterministic.enable_deterministic_inference)
 
 
 def is_packed(layer: torch.nn.Module) -> bool:
@@ -32,7 +39,7 @@ def apply(
     if is_packed(layer):
         ADAPTER.state.bypass("UnquantizedLinearMethod calls", "the weight is packed for AMX")
         return original(method, layer, x, bias)
-    return opswap_linear(x, layer.weight.data, bias)
+    return opswap_linear(x, layer.weight.data, bias, batch_invariant())
 
 
 def apply_with_addend(

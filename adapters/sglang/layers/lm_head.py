@@ -9,7 +9,7 @@ import torch
 from opswap.adapters.common.functional import linear
 from opswap.adapters.sglang.adapter import ADAPTER
 from opswap.adapters.sglang.layers.hooks import around
-from opswap.adapters.sglang.layers.linear import is_packed
+from opswap.adapters.sglang.layers.linear import batch_invariant, is_packed
 
 from sglang.srt.layers.logits_processor import should_apply_lm_head_quant_method
 
@@ -45,7 +45,7 @@ def compute_lm_head(
         ADAPTER.state.bypass("LogitsProcessor calls", why)
         return original(processor, hidden_states, lm_head, embedding_bias, out=out)
     weight = lm_head.weight.data
-    return linear(hidden_states.to(weight.dtype), weight)
+    return linear(hidden_states.to(weight.dtype), weight, None, batch_invariant())
 
 
 def install(_context) -> None:

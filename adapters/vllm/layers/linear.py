@@ -8,10 +8,13 @@ sets after loading, with no hook; a quantization config needs a flag and exclude
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from opswap.adapters.common.functional import linear as opswap_linear
 from opswap.adapters.common.functional import plain_alias
 
+from vllm import envs
 from vllm.model_executor.layers import linear, vocab_parallel_embedding
 from vllm.model_executor.layers.linear import UnquantizedLinearMethod
 from vllm.model_executor.layers.vocab_parallel_embedding import UnquantizedEmbeddingMethod
@@ -32,11 +35,13 @@ class _OpswapApply:
     def process_weights_after_loading(self, layer: torch.nn.Module) -> None:
         # vLLM's parameter classes hook every torch call from Python (4 us each); a plain alias of the storage does not.
         layer.opswap_weight = plain_alias(layer.weight)
+        # Under vLLM's own setting a row's result is the same in every batch; read once, not in every step.
+        layer.opswap_product = partial(opswap_linear, batch_invariant=envs.VLLM_BATCH_INVARIANT)
         # A few vLLM call sites (MoE routers) reach past the method for this attribute.
-        layer.cpu_linear = opswap_linear
+        layer.cpu_linear = layer.opswap_product
 
     def apply(self, layer: torch.nn.Module, x: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
-        return opswap_linear(x, layer.opswap_weight, bias)
+        return layer.opswap_product(x, layer.opswap_weight, bias)
 
 
 class OpswapLinearMethod(_OpswapApply, UnquantizedLinearMethod):

@@ -19,7 +19,7 @@ async def doctor(engine: Engine, _fields: dict[str, Any]) -> dict[str, Any]:
 
 def diagnose(status: Status, others: list[Check]) -> dict[str, Any]:
     """The result of `doctor`, from the result of `status` and the adapter's checks."""
-    of_ranks = [_silent(status)] if status["unanswered"] else [_ranks(status), _builds(status)]
+    of_ranks = [_silent(status)] if status["unanswered"] else [_ranks(status), _builds(status), *_plans(status)]
     checks = [*of_ranks, _switch(status), _memory(status), *_overdue(status), *others]
     checks.sort(key=lambda check: WORST_FIRST.index(check["state"]))
     return {"healthy": all(check["state"] != "fail" for check in checks), "checks": checks}
@@ -54,6 +54,16 @@ def _builds(status: Status) -> Check:
     return _check(
         "build", "fail", f"ranks {others} run another build than the agent", "restart the engine on one installation"
     )
+
+
+def _plans(status: Status) -> list[Check]:
+    """Nothing where no process has plan files, which is how most engines run."""
+    mine = status["version"].get("plans", "")
+    others = [rank["rank"] for rank in status["ranks"] if rank.get("plans", "") != mine]
+    if others:
+        told = f"ranks {others} read other plan files than the agent"
+        return [_check("plans", "fail", told, "give all ranks the same files (docs/tune.md), and restart the engine")]
+    return [_check("plans", "ok", f"plan files {mine[:16]} on every rank")] if mine else []
 
 
 def _switch(status: Status) -> Check:

@@ -13,6 +13,7 @@
 
 #include "fault_lines.h"
 #include "opswap_builds.h"
+#include "opswap_plans.h"
 #include "torch_ops.h"
 
 namespace py = pybind11;
@@ -174,6 +175,20 @@ void call(const std::string &op, const py::sequence &values, const std::optional
     if (status) message = opswap_last_error();
   }
   if (status) throw Failure{opswap_status_name(status), message};
+}
+
+py::bytes plan_as(const std::string &op, const std::string &way, const py::sequence &values,
+                  const std::optional<std::string> &impl) {
+  const std::vector<opswap_arg> args = to_args(values);
+  const opswap_exec exec = exec_of(impl, 0);
+  size_t size = 0;
+  const auto make = [&](void *bytes) {
+    check(opswap_plan_as(op.c_str(), args.data(), int32_t(args.size()), &exec, way.c_str(), bytes, &size));
+  };
+  make(nullptr);
+  std::string bytes(size, '\0');
+  make(bytes.data());
+  return bytes;
 }
 
 py::bytes plan(const std::string &op, const py::sequence &values, const std::optional<std::string> &impl,
@@ -347,6 +362,17 @@ void define_calls(py::module_ &m) {
   m.def("workspace_size", &workspace_size, py::arg("op"), py::arg("args"), py::arg("impl") = py::none(),
         py::arg("sm_budget") = 0);
   m.def("why", &why, py::arg("op"), py::arg("args") = py::none());
+  m.def("tuned", [] { return read_text([](char *buf, size_t *size) { return opswap_tuned(buf, size); }); });
+  m.def("plan_ways", [](const std::string &op, const py::sequence &values, const std::optional<std::string> &impl,
+                        const std::optional<std::string> &device) {
+    const std::vector<opswap_arg> args = to_args(values);
+    const opswap_exec exec = exec_of(impl, 0);
+    return read_text([&](char *buf, size_t *size) {
+      return opswap_plan_ways(op.c_str(), args.data(), int32_t(args.size()), &exec, device ? device->c_str() : nullptr,
+                              buf, size);
+    });
+  });
+  m.def("plan_as", &plan_as);
   m.def("use", [](const std::string &op, const std::string &impl) { check(opswap_use(op.c_str(), impl.c_str())); });
   m.def("stats", [] { return read_text([](char *buf, size_t *size) { return opswap_stats(buf, size); }); });
   m.def("bucket_name", [](const std::string &op, uint64_t bucket) {

@@ -158,9 +158,29 @@ class Library:
         stream: int = 0,
         workspace: tuple[int, int] = (0, 0),
         sm_budget: int = 0,
+        plan: bytes = b"",
     ) -> None:
-        run = Exec(c.sizeof(Exec), sm_budget, stream, workspace[0], workspace[1], None, 0, impl.encode())
+        kept = c.create_string_buffer(plan, len(plan))
+        place = c.cast(kept, c.c_void_p) if plan else None
+        run = Exec(c.sizeof(Exec), sm_budget, stream, workspace[0], workspace[1], place, len(plan), impl.encode())
         self._check(self._lib.opswap_call(op.encode(), args.array, len(args.array), c.byref(run)))
+
+    def plan_ways(self, op: str, args: Arguments, impl: str, device: str | None) -> dict:
+        """The ways to plan this call, with their modelled cycles on `device`; None: on the one that is there."""
+        run, size = Exec(struct_size=c.sizeof(Exec), impl=impl.encode()), c.c_size_t(1 << 20)
+        text = c.create_string_buffer(size.value)
+        of = device.encode() if device else None
+        told = self._lib.opswap_plan_ways
+        self._check(told(op.encode(), args.array, len(args.array), c.byref(run), of, text, c.byref(size)))
+        return json.loads(text.value)
+
+    def plan_as(self, op: str, args: Arguments, impl: str, way: str) -> bytes:
+        """A plan of one of these ways."""
+        run, size = Exec(struct_size=c.sizeof(Exec), impl=impl.encode()), c.c_size_t(1 << 16)
+        plan = c.create_string_buffer(size.value)
+        told = self._lib.opswap_plan_as
+        self._check(told(op.encode(), args.array, len(args.array), c.byref(run), way.encode(), plan, c.byref(size)))
+        return plan.raw[: size.value]
 
     def why(self, op: str, args: Arguments | None = None) -> dict:
         size = c.c_size_t(1 << 20)

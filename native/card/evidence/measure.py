@@ -108,7 +108,7 @@ class Bench:
         count = min(MOST_COPIES, max(FEWEST_COPIES, 2 * self._l2 // max(moved, 1)))
         return [{k: on_card(v) if isinstance(v, np.ndarray) else v for k, v in values.items()} for _ in range(count)]
 
-    def _ours(self, values: dict[str, Any]) -> Callable[[], None]:
+    def _ours(self, values: dict[str, Any], plan: bytes = b"") -> Callable[[], None]:
         op = self._room.name
         packed = self._library.pack(op, [memory(v) if isinstance(v, torch.Tensor) else v for v in values.values()])
         size = self._library.workspace_size(op, packed, IMPLEMENTATION)
@@ -117,9 +117,15 @@ class Bench:
 
         def run(kept: tuple = (values, room)) -> None:  # the graph's memory lives as long as the closure
             stream = torch.cuda.current_stream().cuda_stream
-            self._library.call(op, packed, IMPLEMENTATION, stream, (address, size))
+            self._library.call(op, packed, IMPLEMENTATION, stream, (address, size), plan=plan)
 
         return run
+
+    def time_plans(self, values: dict[str, Any], plans: dict[str, bytes]) -> dict[str, float]:
+        """Microseconds of the same call by each of these plans."""
+        copies = self._copies(values)
+        times = self._rounds({name: Graph([self._ours(v, plan) for v in copies]) for name, plan in plans.items()})
+        return {name: statistics.median(of) for name, of in times.items()}
 
     def time(self, values: dict[str, Any], floor: Floor) -> dict[str, Any]:
         copies = self._copies(values)

@@ -9,9 +9,10 @@ import re
 import sys
 from dataclasses import dataclass
 from functools import cache
+from math import prod
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from types import CodeType, ModuleType
+from typing import Any, NamedTuple
 
 import ml_dtypes
 import numpy as np
@@ -21,6 +22,7 @@ from .places import KERNELS
 GUARD = 64  # elements on each side of every written tensor that nobody may touch
 ALIGNED = 64  # bytes that a tensor starts on where its case does not say "unaligned", as in torch
 INT_POISON = -7777
+PIECE = 1 << 16  # elements of a tensor that are compared at a time
 
 
 @dataclass(frozen=True)
@@ -85,10 +87,15 @@ def numpy_dtype(name: str) -> np.dtype:
     return np.dtype(getattr(ml_dtypes, name, None) or name)
 
 
+@cache
+def _compiled(expression: str) -> CodeType:
+    assert re.fullmatch(r"[A-Z0-9 +*/%()-]+", expression), expression
+    return compile(expression, expression, "eval")
+
+
 def evaluate(expression: str, dims: dict[str, int]) -> int:
     """op.json's arithmetic over dims; only numbers, symbols and + - * / % ( )."""
-    assert re.fullmatch(r"[A-Z0-9 +*/%()-]+", expression), expression
-    return int(eval(expression, {"__builtins__": {}}, dims))
+    return int(eval(_compiled(expression), {"__builtins__": {}}, dims))
 
 
 def default_value(arg: dict, types: dict[str, str], dims: dict[str, int], rng: np.random.Generator) -> Any:
@@ -98,7 +105,7 @@ def default_value(arg: dict, types: dict[str, str], dims: dict[str, int], rng: n
     if dtype.kind not in "iu":
         return rng.standard_normal(shape).astype(dtype)
     low, high = (evaluate(arg["values"][k], dims) for k in ("min", "max")) if "values" in arg else (0, 100)
-    return rng.integers(low, high + 1, size=shape).astype(dtype) if np.prod(shape) else np.zeros(shape, dtype)
+    return rng.integers(low, high + 1, size=shape).astype(dtype) if prod(shape) else np.zeros(shape, dtype)
 
 
 def build(
@@ -143,14 +150,15 @@ class Placed:
     def _place(self, arg: dict, value: np.ndarray, case: dict) -> None:
         gap = 3 if arg["name"] in case.get("strided", ()) else 0
         widened = [*value.shape[:-1], value.shape[-1] + gap]
-        base = np.full(int(np.prod(widened)) + 2 * GUARD + ALIGNED, _poison(value.dtype))
+        length = prod(widened)
+        base = np.full(length + 2 * GUARD + ALIGNED, _poison(value.dtype))
         start = GUARD + -base[GUARD:].ctypes.data % ALIGNED // value.itemsize
         start += 1 if arg["name"] in case.get("unaligned", ()) else 0
-        view = base[start : start + int(np.prod(widened))].reshape(widened)[..., : value.shape[-1]]
+        view = base[start : start + length].reshape(widened)[..., : value.shape[-1]]
         if not arg.get("writes") or arg.get("reads"):
             view[...] = value
         outside = np.ones(base.shape, bool)
-        outside[start : start + int(np.prod(widened))].reshape(widened)[..., : value.shape[-1]] = False
+        outside[start : start + length].reshape(widened)[..., : value.shape[-1]] = False
         self.values[arg["name"]] = view
         self._bases[arg["name"]] = (base, base.copy(), outside)
 
@@ -174,23 +182,42 @@ def assert_close(name: str, got: np.ndarray, expected: np.ndarray, tolerance: di
     `equal_ratio` is the share of elements that has to be the same: for codes, whose tolerance is a whole step.
     """
     limits = tolerance.get(str(got.dtype), {"atol": 0.0, "rtol": 0.0})
-    got64, expected64 = got.astype(np.float64), np.asarray(expected, np.float64)
-    assert got64.shape == expected64.shape, f"{name}: shape {got64.shape}, reference {expected64.shape}"
+    expected = np.asarray(expected)
+    assert got.shape == expected.shape, f"{name}: shape {got.shape}, reference {expected.shape}"
+    pieces = [_compared(*piece, limits) for piece in _pieces(got, expected)]
+    if bad := sum(int(piece.bad.sum()) for piece in pieces):
+        whole = _compared(got, expected, limits)
+        far = np.where(np.isnan(whole.error), np.inf, whole.error - whole.allowed)
+        at = tuple(int(i) for i in np.unravel_index(int(np.argmax(far)), far.shape))
+        raise AssertionError(
+            f"{name}: {bad} of {got.size} elements differ; worst at {at}: got {np.float64(got[at])!r}, "
+            f"reference {np.float64(expected[at])!r}, allowed {whole.allowed[at]:g}"
+        )
+    differ, ratio = sum(int((~piece.same).sum()) for piece in pieces), limits.get("equal_ratio", 0.0)
+    # One element of a small tensor may round the other way.
+    if differ > max(1, (1 - ratio) * got.size):
+        raise AssertionError(f"{name}: {differ} of {got.size} elements differ, {ratio:g} of them have to be equal")
+
+
+def _pieces(got: np.ndarray, expected: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Rows that a cache holds: comparing takes several passes, and large tensors most of the time of a test run."""
+    if got.size <= PIECE or got.ndim < 2:
+        return [(got, expected)]
+    count = min(len(got), -(-got.size // PIECE))
+    return list(zip(np.array_split(got, count), np.array_split(expected, count), strict=True))
+
+
+class _Compared(NamedTuple):
+    error: np.ndarray
+    allowed: np.ndarray
+    same: np.ndarray
+    bad: np.ndarray
+
+
+def _compared(got: np.ndarray, expected: np.ndarray, limits: dict[str, float]) -> _Compared:
+    got64, expected64 = got.astype(np.float64), expected.astype(np.float64)
     with np.errstate(invalid="ignore"):
         error = np.abs(got64 - expected64)
         allowed = limits["atol"] + limits["rtol"] * np.abs(expected64)
         same = (got64 == expected64) | (np.isnan(got64) & np.isnan(expected64))
-        bad = ~((error <= allowed) | same)
-    if bad.any():
-        at = tuple(
-            int(i)
-            for i in np.unravel_index(int(np.argmax(np.where(np.isnan(error), np.inf, error - allowed))), error.shape)
-        )
-        raise AssertionError(
-            f"{name}: {int(bad.sum())} of {bad.size} elements differ; worst at {at}: "
-            f"got {got64[at]!r}, reference {expected64[at]!r}, allowed {allowed[at]:g}"
-        )
-    differ, ratio = int((~same).sum()), limits.get("equal_ratio", 0.0)
-    # One element of a small tensor may round the other way.
-    if differ > max(1, (1 - ratio) * same.size):
-        raise AssertionError(f"{name}: {differ} of {same.size} elements differ, {ratio:g} of them have to be equal")
+        return _Compared(error, allowed, same, ~((error <= allowed) | same))

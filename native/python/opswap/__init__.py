@@ -42,6 +42,8 @@ __all__ = [
     "manifest",
     "op_spec",
     "plan",
+    "plan_as",
+    "plan_ways",
     "record_start",
     "record_status",
     "record_stop",
@@ -55,6 +57,7 @@ __all__ = [
     "stats",
     "trace_read",
     "trace_start",
+    "tuned",
     "use",
     "version",
     "why",
@@ -91,8 +94,16 @@ def op_spec(op: str) -> dict[str, Any]:
 
 
 def version() -> dict[str, Any]:
-    """Versions of the loaded library: ABI, manifest schema, pack, build digest, instruction set, device status."""
-    return _opswap.version()
+    """Versions of the loaded library: ABI, manifest schema, pack, build digest, instruction set, device status, and the
+    digest of this user's plan files (`tuned`)."""
+    return {**_opswap.version(), "plans": tuned()["digest"]}
+
+
+@cache
+def tuned() -> dict[str, Any]:
+    """This user's plan files (docs/tune.md), as the library read them when first asked: `digest` of those that count,
+    and per file its device, its ops, and why one is refused."""
+    return json.loads(_opswap.tuned())
 
 
 def _with_defaults(op: str, args: tuple[Any, ...]) -> list[Any]:
@@ -149,6 +160,17 @@ def plan(op: str, *args: Any, impl: str | None = None, sm_budget: int = 0) -> by
     Empty where the implementation (the active one, or `impl`) makes no plans.
     """
     return _opswap.plan(op, _pack(op, _with_defaults(op, args)), impl, sm_budget)
+
+
+def plan_ways(op: str, *args: Any, impl: str | None = None, device: str | None = None) -> dict[str, Any]:
+    """The ways in which an implementation can plan this call, with the cycles that its model of `device` gives them
+    ("H20", "H100", "H200"; None: the one that is there), fewest first, and the one that the call takes."""
+    return json.loads(_opswap.plan_ways(op, _pack(op, _with_defaults(op, args)), impl, device))
+
+
+def plan_as(op: str, way: str, *args: Any, impl: str | None = None) -> bytes:
+    """What `plan` gives, of one of these ways."""
+    return _opswap.plan_as(op, way, _pack(op, _with_defaults(op, args)), impl)
 
 
 def workspace_size(op: str, *args: Any, impl: str | None = None, sm_budget: int = 0) -> int:

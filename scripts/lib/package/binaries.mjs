@@ -23,7 +23,7 @@ export function allowList() {
 
 /** The C ABI as the header declares it. */
 function abi() {
-  const header = ["opswap.h", "opswap_builds.h"]
+  const header = ["opswap.h", "opswap_builds.h", "opswap_plans.h"]
     .map((name) => readFileSync(join(root, "native/include", name), "utf8"))
     .join("");
   return [...header.matchAll(/^OPSWAP_API\b[^(;]*?\b(opswap_\w+)\(/gm)].map(([, name = ""]) => name);

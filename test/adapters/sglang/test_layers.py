@@ -132,6 +132,24 @@ def test_a_linear_layer_with_an_addend(bypassed):
     assert bypassed == {"UnquantizedLinearMethod calls: the weight is packed for AMX": 1}
 
 
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_sglangs_setting_for_the_same_bits_in_every_batch_reaches_the_products(deterministic, engine, monkeypatch):
+    import torch
+    from opswap.adapters.common import ops
+    from opswap.adapters.sglang.layers import linear
+    from sglang.srt.layers.quantization.unquant import UnquantizedLinearMethod
+
+    asked = []
+    setting = SimpleNamespace(deterministic=SimpleNamespace(enable_deterministic_inference=deterministic))
+    monkeypatch.setattr(linear, "get_exec", lambda: setting)
+    monkeypatch.setattr(ops, "linear", lambda *args: asked.append(args[-1]))
+    layer = SimpleNamespace(weight=torch.nn.Parameter(torch.randn(16, 8)))
+    UnquantizedLinearMethod().apply(layer, torch.randn(4, 8))
+    model = engine.runner.model
+    model.logits_processor._compute_lm_head(torch.randn(2, 128), model.lm_head)
+    assert asked == [deterministic] * 2
+
+
 @pytest.mark.parametrize(
     ("changes", "why"),
     [

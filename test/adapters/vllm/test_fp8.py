@@ -10,13 +10,15 @@ import fp8
 import numpy as np
 import opswap
 import pytest
-from opswap.adapters.common.fp8 import blocks_of_channels
+from opswap.adapters.common.fp8 import fp8_scaled_linear
 from opswap.adapters.common.offline import Attached
 from opswap.adapters.vllm import attach, doctor
 from opswap.adapters.vllm.adapter import ADAPTER
 from opswap.adapters.vllm.layers.fp8_linear import check_parts, refusal
+from vllm_driver import tokens as said_by
 
 NOISE = 0.03  # of bf16 activations, mean over tokens
+MARGIN = 0.3  # of a token's logit over the next, which that noise does not turn round
 OP = "gemm_fp8_block128"
 RNG = np.random.default_rng(4)
 PROMPTS = [RNG.integers(3, fp8.VOCAB, size=size).tolist() for size in (97, 40, 12)]
@@ -39,11 +41,13 @@ def use(attached: Attached, **changes: str) -> dict:
 @pytest.mark.parametrize("kind", ["LlamaForCausalLM", "Qwen3ForCausalLM"])
 def test_tiny_models_say_what_their_dequantised_weights_say(kind, tmp_path, start_llm):
     model = fp8.convert(fp8.make(kind, tmp_path / "plain"), tmp_path / "fp8")
-    expected = fp8.hf_log_probabilities(fp8.reference(model), PROMPTS)
+    reference = fp8.reference(model)
+    expected = fp8.hf_log_probabilities(reference, PROMPTS)
     llm = start(start_llm, model)
     llm.collective_rpc("opswap_reset_stats")
     got = fp8.vllm_log_probabilities(llm, PROMPTS)
     assert np.abs(got - expected).mean() < NOISE
+    says_the_same(llm, reference)
     report = llm.collective_rpc("opswap_report")[0]
     assert report["kernels"] == {"OpswapFp8BlockKernel": 8}
     assert calls(llm, OP) % 8 == 0 < calls(llm, OP)
@@ -60,6 +64,26 @@ def test_tiny_models_say_what_their_dequantised_weights_say(kind, tmp_path, star
     assert np.abs(slow - expected[len(PROMPTS[0]) - 1 :]).mean() < NOISE
 
 
+def says_the_same(llm, reference) -> None:
+    """Token by token, as far as Hugging Face's model in float32 is sure of them."""
+    wanted = [fp8.sure_tokens(reference, prompt, 12, MARGIN) for prompt in PROMPTS]
+    assert sum(map(len, wanted)) >= 6
+    said = said_by(llm, PROMPTS, 12)
+    assert [tokens[: len(sure)] for tokens, sure in zip(said, wanted, strict=True)] == wanted
+
+
+def test_a_model_in_bf16_says_what_it_says_in_float32(tmp_path, start_llm):
+    model = fp8.make("LlamaForCausalLM", tmp_path / "plain")
+    reference = fp8.reference(model)
+    llm = start(start_llm, model)
+    llm.collective_rpc("opswap_reset_stats")
+    got = fp8.vllm_log_probabilities(llm, PROMPTS)
+    assert np.abs(got - fp8.hf_log_probabilities(reference, PROMPTS)).mean() < NOISE
+    says_the_same(llm, reference)
+    assert calls(llm, "linear") % 9 == 0 < calls(llm, "linear")  # four of each layer, and the head
+    assert calls(llm, OP) == calls(llm, "gemm_fp8") == 0
+
+
 @pytest.mark.parametrize("layout", ["fp8_tensor", "ct_fp8_tensor", "ct_fp8_channel"])
 def test_scales_of_weights_and_channels_are_served(layout, tmp_path, start_llm):
     model = fp8.convert(fp8.make("LlamaForCausalLM", tmp_path / "plain"), tmp_path / "fp8", "--to", layout)
@@ -68,22 +92,50 @@ def test_scales_of_weights_and_channels_are_served(layout, tmp_path, start_llm):
     got = fp8.vllm_log_probabilities(llm, PROMPTS)
     assert np.abs(got - expected).mean() < NOISE
     assert llm.collective_rpc("opswap_report")[0]["kernels"] == {"OpswapFp8Kernel": 8}
-    assert calls(llm, OP) % 8 == 0 < calls(llm, OP)
+    assert calls(llm, "gemm_fp8") % 8 == 0 < calls(llm, "gemm_fp8")
 
 
-def test_scales_of_channels_become_blocks_and_a_rest():
+@pytest.fixture
+def scaled(monkeypatch):
+    """Rows in float16 times a weight whose scales lie 2^22 apart, of which one output is near float16's end; what is
+    right, in float64."""
     import torch
 
-    each = np.float32(RNG.uniform(1e-6, 3e-2, 300))
-    each[130] = 0
-    grid, rest = blocks_of_channels(torch.from_numpy(each)[:, None], (300, 257))
-    assert grid.shape == (3, 3) and (rest <= 1).all()
-    again = np.repeat(grid.numpy()[:, :1], 128, axis=0)[:300, 0] * rest.numpy()
-    np.testing.assert_allclose(again[each > 0], each[each > 0], rtol=3e-7)
-    grid, rest = blocks_of_channels(torch.tensor(0.25), (300, 257))
-    assert (grid == 0.25).all() and rest is None
-    _, zero = blocks_of_channels(torch.zeros(128), (128, 128))
-    assert zero is None
+    x = torch.from_numpy(RNG.normal(size=(5, 320))).half()
+    codes = torch.from_numpy(RNG.normal(size=(140, 320)) * 60).to(torch.float8_e4m3fn)
+    scale = torch.full((140,), 2.0**-20)
+    scale[70] = 4
+    right = (x.double() @ codes.double().T * scale.double()).numpy()
+    assert 6e3 < np.abs(right[:, 70]).max() < 6e4
+    return x, codes, scale, right
+
+
+def test_scales_of_channels_that_lie_far_apart_overflow_nothing_in_float16(scaled):
+    import torch
+
+    x, codes, scale, right = scaled
+    got = fp8_scaled_linear(x, codes, scale, None, torch.float16)
+    np.testing.assert_allclose(got.double().numpy(), right, rtol=1e-2, atol=1e-6)
+    one = fp8_scaled_linear(x, codes, scale[:1], torch.ones(140).half(), torch.float16)
+    wanted = x.double() @ codes.double().T * 2.0**-20 + 1
+    np.testing.assert_allclose(one.double().numpy(), wanted.numpy(), rtol=1e-3)
+
+
+@pytest.mark.parametrize("way", ["token", "tensor", "static"])
+def test_where_kernels_multiply_codes_the_input_is_quantised_as_the_checkpoint_says(way, scaled, monkeypatch):
+    import torch
+    from opswap.adapters.common import fp8 as common
+
+    x, codes, scale, right = scaled
+    static = torch.tensor(0.01) if way == "static" else None
+    rows, scales = common.scaled_rows(x, static, way == "token")
+    assert scales.shape == ((5,) if way == "token" else (1,))
+    assert way != "static" or scales.item() == static.item()
+    assert (rows.float().abs().amax(1) == 448).sum() == {"token": 5, "tensor": 1, "static": 0}[way]
+    monkeypatch.setattr(common, "wants_codes", lambda _: True)
+    got = fp8_scaled_linear(x, codes, scale, None, torch.float16, static, way == "token").double().numpy()
+    x, y = got / scale.numpy(), right / scale.numpy()
+    assert 0 < 1 - 2 * (x * y).sum() / ((x * x).sum() + (y * y).sum()) < 1e-3
 
 
 def test_parts_that_share_a_block_are_refused(tmp_path, start_llm):

@@ -73,6 +73,8 @@ export interface Version {
   cpu_isa: string;
   /** the CUDA device, or why there is none */
   device_status: string;
+  /** digest of the plan files that the process read at its start; empty where there are none */
+  plans?: string | undefined;
 }
 export const version = once((): Schema<Version> => z.object({
   abi_major: z.int().check(z.minimum(0)),
@@ -82,6 +84,7 @@ export const version = once((): Schema<Version> => z.object({
   build_digest: z.string().check(z.maxLength(4096)),
   cpu_isa: z.string().check(z.maxLength(4096)),
   device_status: z.string().check(z.maxLength(4096)),
+  plans: z.optional(z.string().check(z.maxLength(4096))),
 }));
 
 /** The inference engine around an agent. */
@@ -162,6 +165,8 @@ export interface RankStatus {
   prepared: number | null;
   /** the library this rank runs */
   build_digest: string;
+  /** digest of the plan files that this rank read at its start; empty where there are none */
+  plans?: string | undefined;
   /** implementation per op, as last committed; ops never switched are not in it */
   choice: Record<string, string>;
   /** what ran before the first switch, for each op that was ever switched */
@@ -173,6 +178,7 @@ export const rankStatus = once((): Schema<RankStatus> => z.object({
   epoch: z.int().check(z.minimum(0)),
   prepared: z.nullable(z.int().check(z.minimum(0))),
   build_digest: z.string().check(z.maxLength(4096)),
+  plans: z.optional(z.string().check(z.maxLength(4096))),
   choice: z.record(z.string(), z.string().check(z.maxLength(4096))),
   at_load: z.record(z.string(), z.string().check(z.maxLength(4096))),
 }));
@@ -278,6 +284,8 @@ export interface ImplWhy {
   usable: boolean;
   /** why not, or a remark; empty when there is nothing to say */
   reason: string;
+  /** what it costs that a row has the same bits at every batch size; absent where it cannot */
+  batch_invariant?: string | undefined;
   /** registered from outside the library */
   external: boolean;
   /** what a switch to or from it takes on this rank; absent where the library is older */
@@ -293,6 +301,7 @@ export const implWhy = once((): Schema<ImplWhy> => z.object({
   name: z.string().check(z.maxLength(4096)),
   usable: z.boolean(),
   reason: z.string().check(z.maxLength(4096)),
+  batch_invariant: z.optional(z.string().check(z.maxLength(4096))),
   external: z.boolean(),
   toggle_class: z.optional(applied()),
   priority: z.int(),

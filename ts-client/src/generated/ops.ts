@@ -240,6 +240,48 @@ export interface GeluTanhAndMulArgs {
 }
 
 /**
+ * out = input @ (weight_hi + lo_scale * weight_lo)^T + bias: weights of about 16 significant bits as two in BF16; sums in float32.
+ * Source: the split of Henry, Tang and Heinecke 2019, arXiv:1904.06376, two parts of it; router weights that models keep in float32.
+ */
+export interface GemmBf16SplitArgs {
+  /** [M, N] float32 | bfloat16, written: projected rows */
+  out: TensorLike;
+  /** [M, K] bfloat16: M rows of K features */
+  input: TensorLike;
+  /** [N, K] bfloat16: weights rounded to BF16 */
+  weight_hi: TensorLike;
+  /** [N, K] bfloat16: what rounding took from them over lo_scale, rounded to BF16 */
+  weight_lo: TensorLike;
+  /** [N] float32: added to every row */
+  bias: TensorLike | null;
+  /** what weight_lo is multiplied by; 1/256 where nothing else is said */
+  lo_scale?: number;
+  /** true: a row of out has the same bits at every M and in every place */
+  batch_invariant?: boolean;
+}
+
+/**
+ * out = (input @ weight^T) * input_scale * weight_scale + bias: FP8 weights with one scale or one per row, input in FP8 with one scale or one per row or in 16 bits; sums in float32.
+ * Source: vLLM 0.33.0 cutlass_scaled_mm; torch._scaled_mm with scales per tensor or per row; weights as layouts fp8_tensor and fp8_channel.
+ */
+export interface GemmFp8Args {
+  /** [M, N] bfloat16 | float16, written: projected rows */
+  out: TensorLike;
+  /** [M, K] bfloat16 | float16 | float8_e4m3fn: M rows of K features: codes with input_scale, or values of 16 bits without */
+  input: TensorLike;
+  /** [S] float32: given with codes only: one scale for all, [1], or one per row, [M] */
+  input_scale: TensorLike | null;
+  /** [N, K] float8_e4m3fn: one row of codes per output feature */
+  weight: TensorLike;
+  /** [V] float32: one scale for all, [1], or one per output feature, [N] */
+  weight_scale: TensorLike;
+  /** [N] bfloat16 | float16: added to every row */
+  bias: TensorLike | null;
+  /** true: a row of out has the same bits at every M and in every place */
+  batch_invariant?: boolean;
+}
+
+/**
  * out = (input * input_scale) @ (weight * weight_scale)^T + bias: FP8 weights with a scale per 128 x 128, input in FP8 with a scale per 128 columns or in 16 bits; sums in float32.
  * Source: DeepGEMM fp8_gemm_nt, and DeepSeek-V3, arXiv:2412.19437, section 3.3.2; weights as layout fp8_block128 of docs/layouts.md.
  */
@@ -450,6 +492,23 @@ export interface LinearArgs {
   /** [N, K] float32 | bfloat16 | float16: one row per output feature */
   weight: TensorLike;
   /** [N] float32 | bfloat16 | float16: added to every row */
+  bias: TensorLike | null;
+  /** true: a row of out has the same bits at every M and in every place */
+  batch_invariant?: boolean;
+}
+
+/**
+ * out = silu(gate) * up, where [gate | up] = input @ weight^T + bias; sums and what is made of them in float32.
+ * Source: vLLM 0.33.0 gate_up_proj and silu_and_mul: gate rows of weight come first; Shazeer 2020, arXiv:2002.05202 (SwiGLU).
+ */
+export interface LinearSiluAndMulArgs {
+  /** [M, I] float32 | bfloat16 | float16, written: activated features */
+  out: TensorLike;
+  /** [M, K] float32 | bfloat16 | float16: M rows of K features */
+  input: TensorLike;
+  /** [2*I, K] float32 | bfloat16 | float16: the I rows of gate, then those of up */
+  weight: TensorLike;
+  /** [2*I] float32 | bfloat16 | float16: added to gate and up, in the order of weight */
   bias: TensorLike | null;
   /** true: a row of out has the same bits at every M and in every place */
   batch_invariant?: boolean;
@@ -882,6 +941,8 @@ export interface OpArgs {
   fused_add_rms_norm_quant_fp8: FusedAddRmsNormQuantFp8Args;
   gelu: GeluArgs;
   gelu_tanh_and_mul: GeluTanhAndMulArgs;
+  gemm_bf16_split: GemmBf16SplitArgs;
+  gemm_fp8: GemmFp8Args;
   gemm_fp8_block128: GemmFp8Block128Args;
   greedy_sample: GreedySampleArgs;
   grouped_gemm_bf16: GroupedGemmBf16Args;
@@ -892,6 +953,7 @@ export interface OpArgs {
   gumbel_sample: GumbelSampleArgs;
   layer_norm: LayerNormArgs;
   linear: LinearArgs;
+  linear_silu_and_mul: LinearSiluAndMulArgs;
   moe_combine: MoeCombineArgs;
   moe_permute: MoePermuteArgs;
   moe_permute_quant_fp8: MoePermuteQuantFp8Args;
@@ -944,6 +1006,8 @@ export const opFacts: { readonly [K in OpName]: OpFact } = {
   fused_add_rms_norm_quant_fp8: { version: 1, hash: "7291c82053494a75", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "scale", "kind": "tensor", "writes": true, "reads": "static_scale"}, {"name": "input", "kind": "tensor"}, {"name": "residual", "kind": "tensor", "writes": true, "reads": true}, {"name": "weight", "kind": "tensor"}, {"name": "epsilon", "kind": "float", "default": 1e-06}, {"name": "group_size", "kind": "int", "default": 0}, {"name": "static_scale", "kind": "bool", "default": false}, {"name": "mn_major", "kind": "bool", "default": false}] },
   gelu: { version: 1, hash: "d845f5292b7c0c5f", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}, {"name": "tanh", "kind": "bool", "default": false}] },
   gelu_tanh_and_mul: { version: 1, hash: "2976c5b8e1a88a59", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}] },
+  gemm_bf16_split: { version: 1, hash: "d4b97904541f21cd", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}, {"name": "weight_hi", "kind": "tensor"}, {"name": "weight_lo", "kind": "tensor"}, {"name": "bias", "kind": "tensor", "optional": true}, {"name": "lo_scale", "kind": "float", "default": 0.00390625}, {"name": "batch_invariant", "kind": "bool", "default": false}] },
+  gemm_fp8: { version: 1, hash: "1a922513be720296", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}, {"name": "input_scale", "kind": "tensor", "optional": true}, {"name": "weight", "kind": "tensor"}, {"name": "weight_scale", "kind": "tensor"}, {"name": "bias", "kind": "tensor", "optional": true}, {"name": "batch_invariant", "kind": "bool", "default": false}] },
   gemm_fp8_block128: { version: 2, hash: "dcd9803a3f08953e", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}, {"name": "input_scale", "kind": "tensor", "optional": true}, {"name": "weight", "kind": "tensor"}, {"name": "weight_scale", "kind": "tensor"}, {"name": "bias", "kind": "tensor", "optional": true}, {"name": "mn_major", "kind": "bool", "default": false}, {"name": "batch_invariant", "kind": "bool", "default": false}] },
   greedy_sample: { version: 1, hash: "fb544cd8a09e7f50", args: [{"name": "token_ids", "kind": "tensor", "writes": true}, {"name": "logits", "kind": "tensor"}] },
   grouped_gemm_bf16: { version: 1, hash: "53852929d8a03c9d", args: [{"name": "out", "kind": "tensor", "writes": true, "reads": true}, {"name": "input", "kind": "tensor"}, {"name": "weight", "kind": "tensor"}, {"name": "expert_first_row", "kind": "tensor", "optional": true}, {"name": "masked_m", "kind": "tensor", "optional": true}, {"name": "row_indices", "kind": "tensor", "optional": true}, {"name": "plan", "kind": "tensor", "optional": true}, {"name": "batch_invariant", "kind": "bool", "default": false}] },
@@ -954,6 +1018,7 @@ export const opFacts: { readonly [K in OpName]: OpFact } = {
   gumbel_sample: { version: 1, hash: "b070974cfaa41cf8", args: [{"name": "token_ids", "kind": "tensor", "writes": true}, {"name": "logits", "kind": "tensor"}, {"name": "seeds", "kind": "tensor"}] },
   layer_norm: { version: 1, hash: "4bb07fd36eec4f2e", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}, {"name": "weight", "kind": "tensor"}, {"name": "bias", "kind": "tensor", "optional": true}, {"name": "epsilon", "kind": "float", "default": 1e-05}] },
   linear: { version: 2, hash: "bf51855a72539769", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}, {"name": "weight", "kind": "tensor"}, {"name": "bias", "kind": "tensor", "optional": true}, {"name": "batch_invariant", "kind": "bool", "default": false}] },
+  linear_silu_and_mul: { version: 1, hash: "92c28b2c3c6c4251", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}, {"name": "weight", "kind": "tensor"}, {"name": "bias", "kind": "tensor", "optional": true}, {"name": "batch_invariant", "kind": "bool", "default": false}] },
   moe_combine: { version: 1, hash: "b2656def83deb159", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "rows", "kind": "tensor"}, {"name": "row_of", "kind": "tensor"}, {"name": "topk_weights", "kind": "tensor"}, {"name": "shared", "kind": "tensor", "optional": true}] },
   moe_permute: { version: 1, hash: "a0537518a47b7fd0", args: [{"name": "permuted", "kind": "tensor", "writes": true, "reads": true}, {"name": "expert_first_row", "kind": "tensor", "writes": true}, {"name": "row_of", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}, {"name": "topk_ids", "kind": "tensor"}, {"name": "alignment", "kind": "int", "default": 1}] },
   moe_permute_quant_fp8: { version: 2, hash: "29a31613fdc013b9", args: [{"name": "permuted", "kind": "tensor", "writes": true, "reads": true}, {"name": "scale", "kind": "tensor", "writes": true, "reads": true, "optional": true}, {"name": "expert_first_row", "kind": "tensor", "writes": true}, {"name": "row_of", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}, {"name": "topk_ids", "kind": "tensor"}, {"name": "pre_quant_scale", "kind": "tensor", "optional": true}, {"name": "static_scale", "kind": "tensor", "optional": true}, {"name": "alignment", "kind": "int", "default": 1}, {"name": "mn_major", "kind": "bool", "default": false}] },

@@ -25,6 +25,7 @@ export function statusLines(status: StatusResult): string[] {
   return [
     ...host,
     `opswap ${version.pack_version} (build ${version.build_digest.slice(0, 12)}), ${version.cpu_isa}; ${version.device_status}`,
+    ...(version.plans ? [`plan files ${version.plans.slice(0, 12)}`] : []),
     `up ${age(Date.now() - status.started)}, epoch ${status.epoch}, switched: ${choice.join(" ") || "nothing"}`,
     ...(status.restored.outcome === "none" ? [] : [`last run's choice: ${status.restored.message}`]),
     ...(trial.length > 0 ? [`on trial: ${trial.join(" ")}`] : []),

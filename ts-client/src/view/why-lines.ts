@@ -20,7 +20,7 @@ function paragraph(op: string, where: string, why: RankWhy): string[] {
     impl.name,
     impl.usable ? "yes" : "no",
     String(impl.priority),
-    [origin(impl), switchedBy(impl), impl.reason].filter(Boolean).join("; "),
+    [origin(impl), switchedBy(impl), invariant(impl), impl.reason].filter(Boolean).join("; "),
   ]);
   const columns = [
     { head: "" },
@@ -35,4 +35,9 @@ function paragraph(op: string, where: string, why: RankWhy): string[] {
 /** What a switch takes, where that is more than a live one. */
 function switchedBy({ toggle_class: toggleClass = "live" }: ImplWhy): string {
   return toggleClass === "live" ? "" : `switched by ${toggleClass}`;
+}
+
+/** What a row's same bits at every batch size cost, where the implementation can give them. */
+function invariant({ batch_invariant: cost }: ImplWhy): string {
+  return cost === undefined ? "" : `batch_invariant: ${cost}`;
 }
