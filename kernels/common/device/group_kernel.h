@@ -47,7 +47,9 @@ template <int Widest, class Body>
 OPSWAP_DEVICE void with_group_tile(const GroupRecord &record, Body &&body) {
   sm90::dependency_wait();  // a kernel in front may have made the plan
   sm90::dependency_trigger();
-  const GroupPlan plan = record.header();
+  OPSWAP_SHARED(GroupPlan, plan);  // its words are wanted at the start of a task; in between, sums take all registers
+  if (threadIdx.x == 0) plan = record.header();
+  __syncthreads();
   if (!plan.tiles) return;
   const auto one = [&]<int Tile>() {
     if constexpr (kProductTiles[Tile].columns <= Widest) body.template operator()<Tile>(plan);
