@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(
 )
 BF16 = np.dtype(ml_dtypes.bfloat16)
 #: Random batches; a sweep of 10,000 is OPSWAP_GROUP_PLANS=10000 with this file's test of plans.
-BATCHES = int(os.environ.get("OPSWAP_GROUP_PLANS", "60"))
+BATCHES = int(os.environ.get("OPSWAP_GROUP_PLANS", "40"))
 
 
 def test_the_device_writes_the_words_that_the_cpu_writes() -> None:
@@ -32,10 +32,10 @@ def test_the_device_writes_the_words_that_the_cpu_writes() -> None:
 
 
 def run(*args: Any) -> None:
-    """grouped_gemm_bf16 with the workspace that it asks for."""
-    placed = [on_device(value) for value in args]
-    memory = aligned(opswap.workspace_size("grouped_gemm_bf16", *placed, impl="sm90"))
-    opswap.call("grouped_gemm_bf16", *placed, impl="sm90", workspace=on_device(memory) if memory.size else None)
+    """grouped_gemm_bf16 on a few SMs, which the emulator is quicker with, and the workspace that it asks for."""
+    placed, how = [on_device(value) for value in args], {"impl": "sm90", "sm_budget": 6}
+    memory = aligned(opswap.workspace_size("grouped_gemm_bf16", *placed, **how))
+    opswap.call("grouped_gemm_bf16", *placed, **how, workspace=on_device(memory) if memory.size else None)
 
 
 def product(
@@ -51,7 +51,7 @@ def product(
     expected = np.full(out.shape, 5, np.float64)
     for g, size in enumerate(batch.sizes):
         begin = g * batch.capacity if batch.capacity else int(batch.index[g])
-        of = x[begin : begin + size] if rows is None else x[rows[begin : begin + size]]
+        of = x[begin : begin + size] if rows is None else x[rows[begin : begin + size].clip(0, batch.rows - 1)]
         expected[begin : begin + size] = of.astype(np.float64) @ w[g].astype(np.float64).T
     return out.astype(np.float64), expected
 
@@ -117,7 +117,7 @@ def test_any_words_behind_the_header_stay_inside() -> None:
     """The emulator stops a kernel that reads or writes outside of a tensor."""
     rng = np.random.default_rng(3)
     batch = Batch([3, 5, 0, 9], 0, 0, 17, 40, 64)
-    for _ in range(12):
+    for _ in range(6):
         plan = made(batch)
         plan[32:] = rng.choice([-(2**31), -5, 0, 1, 3, 17, 18, 2**31 - 1], plan.size - 32)
         product(batch, plan)
