@@ -31,16 +31,9 @@ struct Scaled {
   const e4m3 *weight(int, int64_t n) const { return row<e4m3>(a.weight, n); }
   int64_t weight_stride(int) const { return a.weight.stride[0]; }
   void write(int64_t m, int64_t n, const vf sums[], int64_t width) const {
-<<<<<<< HEAD
     const float *of = a.weight_scale.as<float>();
     vf scale = splat(of[0]);
     if (a.V > 1) scale = width == kLanes ? load(of + n) : load_tail(of + n, width);
-=======
-    const float *of = a.weight_scale.as<float>() + n;
-    const vf scale = a.V == 1          ? splat(a.weight_scale.as<float>()[0])
-                     : width == kLanes ? load(of)
-                                       : load_tail(of, width);
->>>>>>> cpu
     const auto as = [&]<class E>(E) {
       store_outputs(row<E>(a.out, m) + n, sums[0] * (scale * splat(input_scale_of(a, m))),
                     a.bias ? a.bias.as<E>() + n : nullptr, width);
