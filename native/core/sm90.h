@@ -22,6 +22,7 @@ struct Sm90 {
   size_t (*workspace)(const Args &, const opswap_exec &) = nullptr;   // nullptr: none needed
   Sm90Plans<Args> (*plans)() = nullptr;                               // nullptr: there is one way to plan
 };
+inline constexpr const char *kNoInstance = "its kernels have no instance for this dtype";
 
 // One implementation `sm90` out of all instances; `pick` chooses by the arguments' dtype.
 template <class Args, Sm90<Args> (*pick)(const Args &)>
@@ -43,7 +44,7 @@ ImplRecord sm90_record(const char *op, const Evidence &evidence) {
           .can = [](const void *args) -> const char * {
             const Args &a = *static_cast<const Args *>(args);
             const Sm90<Args> instance = pick(a);
-            if (!instance.run) return "its kernels have no instance for this dtype";
+            if (!instance.run) return kNoInstance;
             return instance.can ? instance.can(a) : nullptr;
           },
           .workspace = [](const void *args, const opswap_exec &exec) -> size_t {
@@ -66,7 +67,8 @@ struct RegisterSm90Plans {
     };
     record.plan = [](const void *args, const opswap_exec &exec, void *plan) -> opswap_status {
       const Args &a = *static_cast<const Args *>(args);
-      const char *why = pick(a).plans().plan(a, exec, plan);
+      const Sm90<Args> instance = pick(a);
+      const char *why = instance.plans ? instance.plans().plan(a, exec, plan) : kNoInstance;
       return why ? fail(OPSWAP_E_PLAN, "this call cannot be planned: %s", why) : opswap_status{OPSWAP_OK};
     };
     static PlanHooksRecord hooks{record.op, record.name, {.list = list, .make = make, .read = read}};
@@ -75,11 +77,13 @@ struct RegisterSm90Plans {
 
   static const char *list(const void *args, const opswap_exec &exec, const char *device, PlanWays &out) {
     const Args &a = *static_cast<const Args *>(args);
-    return pick(a).plans().list(a, exec, device, out);
+    const Sm90<Args> instance = pick(a);
+    return instance.plans ? instance.plans().list(a, exec, device, out) : kNoInstance;
   }
   static const char *make(const void *args, const opswap_exec &exec, std::string_view way, void *plan) {
     const Args &a = *static_cast<const Args *>(args);
-    return pick(a).plans().make(a, exec, way, plan);
+    const Sm90<Args> instance = pick(a);
+    return instance.plans ? instance.plans().make(a, exec, way, plan) : kNoInstance;
   }
   static const char *read(std::string_view key, std::string_view way, const char *device, PlanChoice &out) {
     return first().plans().read(key, way, device, out);

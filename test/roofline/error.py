@@ -14,7 +14,7 @@ from roofline.count import Counted
 MODES = {"hopper": 1e-3, "float": 1e-6}
 #: Inputs of both signs, whose sums stay small, and of one, whose sums lose what is added last.
 BETWEEN = ("both signs", "one sign")
-ROWS, FEATURES, K = 8, 128, 7168
+ROWS, FEATURES, K = 8, 64, 7168
 #: Finer than bf16, whose rounding of the result alone is 1e-6.
 OUT = ("float32", "float16")
 

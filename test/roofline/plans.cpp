@@ -37,7 +37,7 @@ Moved moved(const ProductPlan &plan, const Product &p, int64_t l2_bytes) {
           const int step = first_step(plan, rank) + k;
           if (step >= first_step(plan, rank + 1)) continue;
           const TileAt at = tile_at(plan, int(one));
-          load(0, at.down, tile.rows, first, step);
+          load(0, at.down, int64_t(tile.rows) * plan.pair, first, step);
           load(1, at.across, tile.columns, second, step);
         }
   return sum;
@@ -45,20 +45,35 @@ Moved moved(const ProductPlan &plan, const Product &p, int64_t l2_bytes) {
 
 }  // namespace
 
-// Writes rows, columns and swap of the tile, down, across, band, steps, split, clusters; the clocks of a step and those
-// that a task costs beyond its steps; bytes that are asked of L2 and of memory, unless L2 has fewer
-// than none.
-extern "C" void opswap_plan_of(int64_t m, int64_t n, int64_t row_bytes, int64_t token_step_bytes, int64_t sms,
+// Writes rows, columns and swap of the tile, down, across, band, steps, split, pair, clusters; the clocks of a step,
+// those that a task costs beyond its steps, and those in which a cluster puts its sums together; bytes that are asked
+// of L2 and of memory, unless L2 has fewer than none.
+extern "C" void opswap_plan_of(int64_t m, int64_t n, int64_t row_bytes, int64_t token_step_bytes, int64_t card,
                                int64_t widest, int64_t l2_bytes, int64_t *found) {
-  const ProductPlan plan = plan_product(m, n, row_bytes, sms, int(widest));
+  const ProductCard &on = kProductCards[card];
+  const ProductPlan plan = plan_product({m, n, row_bytes, int(widest), false, true}, on);
   const ProductTile &tile = kProductTiles[plan.tile];
   const int64_t first = tile.swap ? n : m, second = tile.swap ? m : n;
-  const int64_t loaded = std::min<int64_t>(first, tile.rows) + std::min<int64_t>(second, tile.columns);
-  const int64_t step = product::cycles(tile, loaded, 1, 1, 1, 1, kProductCards[product_card(0, sms)].tensor_clocks) -
-                       product::kFillCycles;
+  const int64_t loaded = std::min<int64_t>(first, tile.rows) + std::min<int64_t>(second, tile.columns) / plan.pair;
+  const auto clocks = [&](int64_t steps, int64_t split) {
+    return product::cycles(tile, loaded, 1, steps * split, split, 1 << 20, on.tensor_clocks);
+  };
+  const int64_t fixed = clocks(0, 1);
   const Moved bytes = l2_bytes < 0 ? Moved{} : moved(plan, {m, n, row_bytes, token_step_bytes}, l2_bytes);
-  const int64_t all[] = {tile.rows,   tile.columns, tile.swap,     plan.down, plan.across,          plan.band,
-                         plan.steps,  plan.split,   plan.clusters, step,      product::kFillCycles, bytes.asked,
+  const int64_t all[] = {tile.rows,
+                         tile.columns,
+                         tile.swap,
+                         plan.down,
+                         plan.across,
+                         plan.band,
+                         plan.steps,
+                         plan.split,
+                         plan.pair,
+                         plan.clusters,
+                         clocks(1, 1) - fixed,
+                         fixed,
+                         clocks(0, plan.split) - fixed,
+                         bytes.asked,
                          bytes.missed};
   std::copy(std::begin(all), std::end(all), found);
 }

@@ -41,29 +41,31 @@ class Planned:
     band: int
     steps: int
     split: int
+    pair: int  # 2: blocks of a cluster that share their columns
     clusters: int
     step_clocks: int
     fixed_clocks: int
+    together_clocks: int
     asked: int  # bytes that L2 serves
     missed: int  # of them those that memory serves
 
     @property
     def tiles(self) -> int:
-        return self.down * self.across
+        return self.down * self.across * self.pair
 
     @property
     def slowest(self) -> int:
         """Clocks of the SM that has most."""
-        tasks = -(-self.tiles // self.clusters)
+        tasks = -(-self.tiles // (self.clusters * self.pair))
         one = -(-self.steps // self.split) * self.step_clocks + self.fixed_clocks
-        return tasks * one + (self.fixed_clocks if self.split > 1 else 0)
+        return tasks * one + self.together_clocks
 
     def least(self, sms: int, cut: bool) -> int:
         return least_payload([(self.tiles, self.steps * self.step_clocks)], sms, self.fixed_clocks, cut)
 
 
-def planned(kind: Kind, m: int, n: int, k: int, sms: int, l2_bytes: int) -> Planned:
-    numbers = (m, n, k * kind.bytes, kind.token_step_bytes, sms, kind.widest, l2_bytes)
+def planned(kind: Kind, m: int, n: int, k: int, card: str, l2_bytes: int) -> Planned:
+    numbers = (m, n, k * kind.bytes, kind.token_step_bytes, list(DEVICES).index(card), kind.widest, l2_bytes)
     found = (ctypes.c_int64 * len(Planned.__dataclass_fields__))()
     compiled("plans.cpp").opswap_plan_of(*map(ctypes.c_int64, numbers), found)
     return Planned(*found)
@@ -91,7 +93,7 @@ def least_bytes(kind: Kind, m: int, n: int, k: int) -> int:
 def figures(kind: Kind, m: int, n: int, k: int, card: str) -> Figures:
     device = DEVICES[card]
     sms, least, written = device["sms"], least_bytes(kind, m, n, k), m * n * 2
-    plan = planned(kind, m, n, k, sms, int(device["l2_mb"] * 2**20) // L2_COPIES)
+    plan = planned(kind, m, n, k, card, int(device["l2_mb"] * 2**20) // L2_COPIES)
     whole, cut = plan.least(sms, cut=False), plan.least(sms, cut=True)
     a_clock = delivered(card) * sms
     memory, moved = least / a_clock, plan.missed + written

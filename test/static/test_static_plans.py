@@ -17,9 +17,10 @@ pytestmark = pytest.mark.skipif("this build has no CUDA kernels" in STATUS, reas
 HEAD = """
 #include "common/device/product_plan.h"
 using namespace opswap;
-constexpr bool is(ProductPlan p, int rows, int columns, int down, int across, int band, int split, int clusters) {
+constexpr bool is(ProductPlan p, int rows, int columns, int down, int across, int band, int split, int pair,
+                  int clusters) {
   return kProductTiles[p.tile].rows == rows && kProductTiles[p.tile].columns == columns && p.down == down &&
-         p.across == across && p.band == band && p.split == split && p.clusters == clusters;
+         p.across == across && p.band == band && p.split == split && p.pair == pair && p.clusters == clusters;
 }
 __global__ void none() {}
 """
@@ -28,13 +29,13 @@ __global__ void none() {}
 def assertions() -> list[str]:
     lines = []
     for kind in KINDS:
-        for card in ("H20", "H100"):
-            sms = DEVICES[card]["sms"]
+        for number, card in enumerate(DEVICES):
             for n, k in (shape for shapes in DENSE.values() for shape in shapes):
                 for m in TOKENS:
-                    p = planned(kind, m, n, k, sms, -1)
-                    words = (p.rows, p.columns, p.down, p.across, p.band, p.split, p.clusters)
-                    plan = f"plan_product({m}, {n}, {k * kind.bytes}, {sms}, {kind.widest})"
+                    p = planned(kind, m, n, k, card, -1)
+                    words = (p.rows, p.columns, p.down, p.across, p.band, p.split, p.pair, p.clusters)
+                    shape = f"{{{m}, {n}, {k * kind.bytes}, {kind.widest}, false, true}}"
+                    plan = f"plan_product({shape}, kProductCards[{number}])"
                     lines.append(f'static_assert(is({plan}, {", ".join(map(str, words))}), "{kind.name} {card} {m}");')
     return lines
 
