@@ -11,7 +11,6 @@ from pathlib import Path
 from table import BUGS, CLEAN, HOLES
 from table_clusters import CLUSTER_BUGS
 from table_pdl import PDL_BUGS
-from table_product_rooms import PRODUCT_ROOM_BUGS, PRODUCT_ROOMS
 from table_products import PRODUCT_BUGS
 from table_registers import REGISTER_BUGS
 from table_rooms import ROOM_BUGS, ROOMS
@@ -35,7 +34,7 @@ def write(path: Path, text: str) -> None:
 
 def runner(name: str, drive: str) -> str:
     own = "".join(f"#define {kernel} {kernel}_{name}\n" for kernel in GLOBALS)
-    if drive in ROOMS + PRODUCT_ROOMS:  # as the build of a room's instance
+    if drive in ROOMS:  # as the build of a room's instance
         op = drive.removeprefix("room_")
         own = f'#define OPSWAP_PASS {name}\n#define OPSWAP_OP "{op}"\n#define OPSWAP_SCALAR bf16\n'
     return f'#define OPSWAP_BUG "{name}"\n{own}#include "bugs/drive_{drive}.h"\n'
@@ -43,12 +42,11 @@ def runner(name: str, drive: str) -> str:
 
 def main(folder: Path) -> None:
     rows, cmake = [], []
-    for drive in CLEAN + ROOMS + PRODUCT_ROOMS:
+    for drive in CLEAN + ROOMS:
         write(folder / f"clean_{drive}.cpp", runner(f"clean_{drive}", drive))
         rows.append(f'{{"clean_{drive}", "", "", 0, "", ""}}')
         cmake.append(f'add_kernel(clean_{drive} "plain;asan;tsan" "" "")')
-    rooms = ROOM_BUGS + PRODUCT_ROOM_BUGS
-    for bug in BUGS + CLUSTER_BUGS + rooms + PDL_BUGS + REGISTER_BUGS + PRODUCT_BUGS + HOLES:
+    for bug in BUGS + CLUSTER_BUGS + ROOM_BUGS + PDL_BUGS + REGISTER_BUGS + PRODUCT_BUGS + HOLES:
         write(folder / bug.name / bug.file, bug.source())
         write(folder / f"{bug.name}.cpp", runner(bug.name, bug.drive))
         place = bug.place(bug.at)

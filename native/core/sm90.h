@@ -22,6 +22,7 @@ struct Sm90 {
   size_t (*workspace)(const Args &, const opswap_exec &) = nullptr;   // nullptr: none needed
   Sm90Plans<Args> (*plans)() = nullptr;                               // nullptr: there is one way to plan
 };
+
 inline constexpr const char *kNoInstance = "its kernels have no instance for this dtype";
 
 // One implementation `sm90` out of all instances; `pick` chooses by the arguments' dtype.
@@ -67,8 +68,7 @@ struct RegisterSm90Plans {
     };
     record.plan = [](const void *args, const opswap_exec &exec, void *plan) -> opswap_status {
       const Args &a = *static_cast<const Args *>(args);
-      const Sm90<Args> instance = pick(a);
-      const char *why = instance.plans ? instance.plans().plan(a, exec, plan) : kNoInstance;
+      const char *why = with_plans(a, [&](const Sm90Plans<Args> &plans) { return plans.plan(a, exec, plan); });
       return why ? fail(OPSWAP_E_PLAN, "this call cannot be planned: %s", why) : opswap_status{OPSWAP_OK};
     };
     static PlanHooksRecord hooks{record.op, record.name, {.list = list, .make = make, .read = read}};
@@ -77,16 +77,21 @@ struct RegisterSm90Plans {
 
   static const char *list(const void *args, const opswap_exec &exec, const char *device, PlanWays &out) {
     const Args &a = *static_cast<const Args *>(args);
-    const Sm90<Args> instance = pick(a);
-    return instance.plans ? instance.plans().list(a, exec, device, out) : kNoInstance;
+    return with_plans(a, [&](const Sm90Plans<Args> &plans) { return plans.list(a, exec, device, out); });
   }
   static const char *make(const void *args, const opswap_exec &exec, std::string_view way, void *plan) {
     const Args &a = *static_cast<const Args *>(args);
-    const Sm90<Args> instance = pick(a);
-    return instance.plans ? instance.plans().make(a, exec, way, plan) : kNoInstance;
+    return with_plans(a, [&](const Sm90Plans<Args> &plans) { return plans.make(a, exec, way, plan); });
   }
   static const char *read(std::string_view key, std::string_view way, const char *device, PlanChoice &out) {
     return first().plans().read(key, way, device, out);
+  }
+
+  // What body(plans) says of the instance for a call's dtype, if there is one: who asks may not have asked `can`.
+  template <class Body>
+  static const char *with_plans(const Args &a, Body &&body) {
+    const Sm90<Args> instance = pick(a);
+    return instance.plans ? body(instance.plans()) : kNoInstance;
   }
 };
 
