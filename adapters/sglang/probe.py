@@ -77,8 +77,8 @@ NEEDS: dict[str, tuple[Need, ...]] = {
         Need(f"{_LAYERS}.quantization.fp8:Fp8LinearMethod.process_weights_after_loading", ("layer",)),
         Need(f"{_LAYERS}.quantization.fp8:Fp8LinearMethod.apply", ("layer", "x", "bias")),
         Need(
-            f"{_LAYERS}.quantization.compressed_tensors.schemes.compressed_tensors_w8a8_fp8:apply_fp8_linear",
-            ("input", "weight", "weight_scale", "input_scale", "bias"),
+            f"{_LAYERS}.quantization.fp8_utils:apply_fp8_linear",
+            ("input", "weight", "weight_scale", "input_scale", "input_scale_ub", "bias"),
         ),
     ),
 }

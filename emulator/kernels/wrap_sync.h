@@ -90,7 +90,7 @@ __global__ void wrap_cluster(Ids *ids, int *out) {
   const uint32_t next = (cluster_rank() + 1) % cluster_blocks();
   if (lane == 0) {
     ids[block] = {cluster_rank(), cluster_blocks(), block_in_cluster(), cluster_in_grid()};
-    mbarrier_init(s.arrived, 32);
+    mbarrier_init(s.arrived, 33);
     mbarrier_init(s.full, 1);
     fence_mbarrier_init();
   }
@@ -102,6 +102,7 @@ __global__ void wrap_cluster(Ids *ids, int *out) {
     cluster_store(map_shared(reinterpret_cast<int4 *>(s.stored), next) + lane / 4, make_int4(block, lane, 0, 0));
   mbarrier_arrive(map_shared(&s.arrived, next));
   if (elect_one()) {
+    mbarrier_arrive_read(map_shared(&s.arrived, next));
     mbarrier_arrive_expect(map_shared(&s.full, next), sizeof s.copied);
     cluster_copy(map_shared(s.copied, next), s.source, sizeof s.copied, map_shared(&s.full, next));
   }

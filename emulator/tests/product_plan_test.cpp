@@ -171,3 +171,14 @@ CASE(plans_take_the_best_way_and_invariant_ones_split_nothing) {
   EXPECT(product::way_fault({8, 2112, 14336, 256, true}, 132, {0, 2}) != nullptr);
   EXPECT(product::way_fault({8, 2112, 14336, 128, false}, 132, {kProductTileCount - 1, 1}) != nullptr);
 }
+
+// 16 tiles down are eight twos: as many rounds, and half of the columns for each block. 1 tile down has none.
+CASE(plans_pair_blocks_where_that_costs_no_round) {
+  const ProductCard card = kProductCards[product_card(0, 132)];
+  const auto plan = [&](int m, bool pairs) { return plan_product({m, 7168, 4096, 256, false, pairs}, card); };
+  EXPECT(plan(2048, true).pair == 2 && plan(2048, true).split == 1);
+  EXPECT(plan(2048, true).down == 8 && plan(2048, true).clusters * 2 <= 132);
+  EXPECT(plan(2048, false).pair == 1);
+  EXPECT(plan(128, true).pair == 1);
+  EXPECT(plan(1, true).pair == 1);
+}

@@ -54,14 +54,14 @@ struct LowThenHigh : Accumulate<MatrixType::bf16> {
   float lo_scale;
   template <class Memory>
   OPSWAP_DEVICE void sum(Memory &s, float (&d)[Memory::kHeld], RingAt<Memory::kStages> &at, int begin, int end,
-                         int thread) const {
+                         const GiveBack<Memory> &give_back, int thread) const {
     using Part = Accumulate<MatrixType::bf16>;
     if (begin < each) {
-      Part::sum(s, d, at, begin, end < each ? end : each, thread);
+      Part::sum(s, d, at, begin, end < each ? end : each, give_back, thread);
 #pragma unroll
       for (int i = 0; i < Memory::kHeld; ++i) d[i] *= lo_scale;
     }
-    if (end > each) Part::sum(s, d, at, begin > each ? begin : each, end, thread);
+    if (end > each) Part::sum(s, d, at, begin > each ? begin : each, end, give_back, thread);
   }
 };
 

@@ -37,7 +37,7 @@ __global__ void __launch_bounds__(kProductThreads, 1)
                     const __grid_constant__ TensorMap first,   // [M, K] input, or with Swap [N, K] weight
                     const __grid_constant__ TensorMap second,  // [N, K] weight, or with Swap [M, K] input
                     ProductPlan plan) {
-  using Memory = ProductMemory<Rows, Columns, Stages, Swap>;
+  using Memory = ProductMemory<Rows, Columns, Stages / 2, Swap, 2>;
   OPSWAP_SMEM(Memory, s);
   run_product(s, Promote<MatrixType::e4m3>{}, TmaRows<kStep>{first, second}, DenseTasks<Memory>{plan, out.m}, out);
 }
@@ -49,7 +49,7 @@ OPSWAP_SM90_CAN(gemm_fp8) {
 }
 
 ProductCall product_of(const gemm_fp8_args &a) { return {a.scalar_dtype, a.M, a.N, a.K, a.batch_invariant}; }
-using Ways = ProductWays<gemm_fp8_args, product_of, ProductTraits{1, kWidest}>;
+using Ways = ProductWays<gemm_fp8_args, product_of, ProductTraits{1, kWidest, true}>;
 
 OPSWAP_SM90_PLANS(gemm_fp8) { return Ways::plans(); }
 
@@ -64,8 +64,9 @@ OPSWAP_SM90(gemm_fp8) {
                        int(a.M)};
   return with_product_tile<kWidest>(plan, [&]<ProductTile Tile>() {
     TensorMap first{}, second{};
-    if (const opswap_status bad = encode_operands(first, second, Tile, a.input, a.weight, MapType::u8)) return bad;
-    return launch_product<ProductMemory<Tile.rows, Tile.columns, Tile.stages, Tile.swap>>(
+    if (const opswap_status bad = encode_operands(first, second, Tile, plan.pair, a.input, a.weight, MapType::u8))
+      return bad;
+    return launch_product<ProductMemory<Tile.rows, Tile.columns, Tile.stages / 2, Tile.swap, 2>>(
         exec, "gemm_fp8_kernel", gemm_fp8_kernel<Tile.rows, Tile.columns, Tile.stages, Tile.swap>, plan, out, first,
         second, plan);
   });

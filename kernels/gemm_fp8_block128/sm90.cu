@@ -10,17 +10,20 @@
 namespace opswap::OPSWAP_PASS {
 
 constexpr int kBlock = 128, kWidest = 128;
+constexpr MapType kOutMap = std::is_same_v<Scalar, bf16> ? MapType::bf16 : MapType::f16;
 
 template <int Rows, int Columns, int Stages, bool Swap>
 __global__ void __launch_bounds__(kProductThreads, 1)
     gemm_fp8_block128_kernel(BiasedRows<Scalar> out,                    // [M, N]
                              const __grid_constant__ TensorMap first,   // [M, K] input, or with Swap [N, K] weight
                              const __grid_constant__ TensorMap second,  // [N, K] weight, or with Swap [M, K] input
+                             const __grid_constant__ TensorMap rows,    // of out, where it is boxed
                              ProductScales scales, ProductPlan plan, int m) {
-  using Memory = Scaled<ProductMemory<Rows, Columns, Stages, Swap>>;
+  using Memory = Scaled<ProductMemory<Rows, Columns, Stages / 2, Swap, 2>>;
   OPSWAP_SMEM(Memory, s);
+  out.to.map = &rows;
   const WithScales<TmaRows<kBlock>> loads{{first, second}, scales};
-  run_product(s, Promote<MatrixType::e4m3, BlockFactors<Swap, Columns>>{}, loads, DenseTasks<Memory>{plan, m}, out);
+  run_product(s, Promote<MatrixType::e4m3, BlockFactors<Swap, Columns, 2>>{}, loads, DenseTasks<Memory>{plan, m}, out);
 }
 
 // sass gemm_fp8_block128_kernel: QGMMA UTMALDG STG.128 descriptor=0x40000040
@@ -45,7 +48,7 @@ ProductScales scales_of(const gemm_fp8_block128_args &a) {
 }
 
 ProductCall product_of(const gemm_fp8_block128_args &a) { return {a.scalar_dtype, a.M, a.N, a.K, a.batch_invariant}; }
-using Ways = ProductWays<gemm_fp8_block128_args, product_of, ProductTraits{1, kWidest}>;
+using Ways = ProductWays<gemm_fp8_block128_args, product_of, ProductTraits{1, kWidest, true}>;
 
 OPSWAP_SM90_PLANS(gemm_fp8_block128) { return Ways::plans(); }
 
@@ -53,13 +56,15 @@ OPSWAP_SM90(gemm_fp8_block128) {
   if (!a.M || !a.N) return OPSWAP_OK;
   ProductPlan plan;
   if (const opswap_status bad = Ways::take(a, exec, plan)) return bad;
-  const BiasedRows<Scalar> out{product_out<Scalar>(a.out), a.bias ? a.bias.as<const Scalar>() : nullptr};
+  BiasedRows<Scalar> out{product_out<Scalar>(a.out), a.bias ? a.bias.as<const Scalar>() : nullptr};
   return with_product_tile<kWidest>(plan, [&]<ProductTile Tile>() {
-    TensorMap first{}, second{};
-    if (const opswap_status bad = encode_operands(first, second, Tile, a.input, a.weight, MapType::u8)) return bad;
-    return launch_product<Scaled<ProductMemory<Tile.rows, Tile.columns, Tile.stages, Tile.swap>>>(
+    TensorMap first{}, second{}, rows{};
+    if (const opswap_status bad = encode_operands(first, second, Tile, plan.pair, a.input, a.weight, MapType::u8))
+      return bad;
+    out.to.boxed = encode_out(rows, a.out, kOutMap);
+    return launch_product<Scaled<ProductMemory<Tile.rows, Tile.columns, Tile.stages / 2, Tile.swap, 2>>>(
         exec, "gemm_fp8_block128_kernel", gemm_fp8_block128_kernel<Tile.rows, Tile.columns, Tile.stages, Tile.swap>,
-        plan, out, first, second, scales_of(a), plan, int(a.M));
+        plan, out, first, second, rows, scales_of(a), plan, int(a.M));
   });
 }
 

@@ -18,9 +18,11 @@ __global__ void __launch_bounds__(kProductThreads, 1)
     linear_kernel(BiasedRows<Scalar> out,                    // [M, N]
                   const __grid_constant__ TensorMap first,   // [M, K] input, or with Swap [N, K] weight
                   const __grid_constant__ TensorMap second,  // [N, K] weight, or with Swap [M, K] input
+                  const __grid_constant__ TensorMap rows,    // of out, where it is boxed
                   ProductPlan plan, int m) {
   using Memory = ProductMemory<Rows, Columns, Stages, Swap>;
   OPSWAP_SMEM(Memory, s);
+  out.to.map = &rows;
   run_product(s, Accumulate<kType>{}, TmaRows<kStep>{first, second}, DenseTasks<Memory>{plan, m}, out);
 }
 
@@ -35,7 +37,7 @@ OPSWAP_SM90_CAN(linear) {
 }
 
 ProductCall product_of(const linear_args &a) { return {a.scalar_dtype, a.M, a.N, a.K, a.batch_invariant}; }
-using Ways = ProductWays<linear_args, product_of, ProductTraits{int(sizeof(Scalar)), 256}>;
+using Ways = ProductWays<linear_args, product_of, ProductTraits{int(sizeof(Scalar)), 256, true}>;
 
 OPSWAP_SM90_PLANS(linear) { return Ways::plans(); }
 
@@ -43,13 +45,14 @@ OPSWAP_SM90(linear) {
   if (!a.M || !a.N) return OPSWAP_OK;
   ProductPlan plan;
   if (const opswap_status bad = Ways::take(a, exec, plan)) return bad;
-  const BiasedRows<Scalar> out{product_out<Scalar>(a.out), a.bias ? a.bias.as<const Scalar>() : nullptr};
+  BiasedRows<Scalar> out{product_out<Scalar>(a.out), a.bias ? a.bias.as<const Scalar>() : nullptr};
   return with_product_tile(plan, [&]<ProductTile Tile>() {
-    TensorMap first{}, second{};
-    if (const opswap_status bad = encode_operands(first, second, Tile, a.input, a.weight, kMap)) return bad;
+    TensorMap first{}, second{}, rows{};
+    if (const opswap_status bad = encode_operands(first, second, Tile, plan.pair, a.input, a.weight, kMap)) return bad;
+    out.to.boxed = encode_out(rows, a.out, kMap);
     return launch_product<ProductMemory<Tile.rows, Tile.columns, Tile.stages, Tile.swap>>(
         exec, "linear_kernel", linear_kernel<Tile.rows, Tile.columns, Tile.stages, Tile.swap>, plan, out, first, second,
-        plan, int(a.M));
+        rows, plan, int(a.M));
   });
 }
 

@@ -43,16 +43,15 @@ class Batch:
             return np.array(self.sizes, np.int32)
         return np.cumsum([self.first, *self.sizes]).astype(np.int32)
 
-    def args(self, plan: np.ndarray, place: Callable[[Any], Any] = lambda value: value) -> list[Any]:
-        index = place(self.index)
-        given = [None, index] if self.capacity else [index, None]
-        numbers = [self.rows, self.n, self.k, self.element_bytes, self.card, self.batch_invariant]
-        return [place(plan), *given, *numbers]
+    def args(self, plan: np.ndarray) -> list[Any]:
+        given = [None, self.index] if self.capacity else [self.index, None]
+        return [plan, *given, self.rows, self.n, self.k, self.element_bytes, self.card, self.batch_invariant]
 
 
 def made(batch: Batch, impl: str | None = None, place: Callable[[Any], Any] = lambda value: value) -> np.ndarray:
     plan = np.full(words(len(batch.sizes)), -7, np.int32)
-    opswap.call("grouped_gemm_plan", *batch.args(plan, place), **({"impl": impl} if impl else {}))
+    args = batch.args(plan)  # kept: where they are placed they may be addresses only
+    opswap.call("grouped_gemm_plan", *map(place, args), **({"impl": impl} if impl else {}))
     return plan
 
 

@@ -31,6 +31,13 @@ def test_the_device_writes_the_words_that_the_cpu_writes() -> None:
         np.testing.assert_array_equal(made(batch, "sm90", on_device), made(batch, "ref"), err_msg=str(batch))
 
 
+def run(*args: Any) -> None:
+    """grouped_gemm_bf16 with the workspace that it asks for."""
+    placed = [on_device(value) for value in args]
+    memory = aligned(opswap.workspace_size("grouped_gemm_bf16", *placed, impl="sm90"))
+    opswap.call("grouped_gemm_bf16", *placed, impl="sm90", workspace=on_device(memory) if memory.size else None)
+
+
 def product(
     batch: Batch, plan: np.ndarray | None = None, index: np.ndarray | None = None, rows: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -40,10 +47,7 @@ def product(
     w = rng.standard_normal((len(batch.sizes), batch.n, batch.k)).astype(BF16)
     out = np.full((batch.rows, batch.n), 5, BF16)
     given = batch.index if index is None else index
-    args: list[Any] = [out, x, w, *([None, given] if batch.capacity else [given, None]), rows, plan]
-    placed = [*map(on_device, args), batch.batch_invariant]
-    size = opswap.workspace_size("grouped_gemm_bf16", *placed, impl="sm90")
-    opswap.call("grouped_gemm_bf16", *placed, impl="sm90", workspace=on_device(aligned(size)) if size else None)
+    run(out, x, w, *([None, given] if batch.capacity else [given, None]), rows, plan, batch.batch_invariant)
     expected = np.full(out.shape, 5, np.float64)
     for g, size in enumerate(batch.sizes):
         begin = g * batch.capacity if batch.capacity else int(batch.index[g])
@@ -137,20 +141,18 @@ def test_a_row_has_the_same_bits_in_every_batch() -> None:
         x = rng.standard_normal((rows, k)).astype(BF16)
         x[at] = row
         out, first = np.zeros((rows, n), BF16), np.array([0, rows], np.int32)
-        args = [*map(on_device, (out, x, w, first)), None, None, None, True]
-        size = opswap.workspace_size("grouped_gemm_bf16", *args, impl="sm90")
-        opswap.call("grouped_gemm_bf16", *args, impl="sm90", workspace=on_device(aligned(size)))
+        run(out, x, w, first, None, None, None, True)
         bits.add(out[at].tobytes())
     assert len(bits) == 1
 
 
 def test_the_workspace_is_what_a_call_needs() -> None:
     batch = Batch([3, 5], 0, 0, 8, 40, 64)
-    x, w = np.zeros((8, 64), BF16), np.zeros((2, 40, 64), BF16)
-    args = [*map(on_device, (np.zeros((8, 40), BF16), x, w, batch.index)), None, None]
-    assert opswap.workspace_size("grouped_gemm_bf16", *args, None, False, impl="sm90") == 4 * words(2)
-    assert opswap.workspace_size("grouped_gemm_bf16", *args, on_device(made(batch)), False, impl="sm90") == 0
-    short = on_device(aligned(4 * words(2) - 1))
+    kept = np.zeros((8, 40), BF16), np.zeros((8, 64), BF16), np.zeros((2, 40, 64), BF16), batch.index, made(batch)
+    *args, plan = map(on_device, kept)
+    assert opswap.workspace_size("grouped_gemm_bf16", *args, None, None, None, False, impl="sm90") == 4 * words(2)
+    assert opswap.workspace_size("grouped_gemm_bf16", *args, None, None, plan, False, impl="sm90") == 0
+    short = aligned(4 * words(2) - 1)
     with pytest.raises(opswap.OpswapError) as caught:
-        opswap.call("grouped_gemm_bf16", *args, None, False, impl="sm90", workspace=short)
+        opswap.call("grouped_gemm_bf16", *args, None, None, None, False, impl="sm90", workspace=on_device(short))
     assert caught.value.code == "OPSWAP_E_WORKSPACE"

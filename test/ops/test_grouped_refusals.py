@@ -116,11 +116,11 @@ def test_scales_that_do_not_cover() -> None:
     block, channel = Call("grouped_gemm_fp8_block128"), Call("grouped_gemm_fp8")
     block.refused("OPSWAP_E_SHAPE", r"needs 8 rows and 1 blocks", input_scale=ones(8, 2))
     block.refused("OPSWAP_E_SHAPE", r"needs 8 rows and 1 blocks, exchanged", mn_major=True)
-    block.refused("OPSWAP_E_SHAPE", r"requires B0 == \(N \+ 127\) / 128", weight_scale=ones(2, 2, 1))
-    block.refused("OPSWAP_E_SHAPE", r"requires B1 == \(K \+ 127\) / 128", weight_scale=ones(2, 1, 2))
+    block.refused("OPSWAP_E_ARGUMENT", r"needs B0 == \(N \+ 127\) / 128, but B0 is 2", weight_scale=ones(2, 2, 1))
+    block.refused("OPSWAP_E_ARGUMENT", r"needs B1 == \(K \+ 127\) / 128, but B1 is 2", weight_scale=ones(2, 1, 2))
     block.refused("OPSWAP_E_VALUE", "input_scale is missing", input_scale=None)
-    channel.refused("OPSWAP_E_SHAPE", "requires A == 1 or A == T", input_scale=ones(3))
-    channel.refused("OPSWAP_E_SHAPE", "requires C == 1 or C == N", weight_scale=ones(2, 3))
+    channel.refused("OPSWAP_E_ARGUMENT", "needs A == 1 or A == T, but A is 3", input_scale=ones(3))
+    channel.refused("OPSWAP_E_ARGUMENT", "needs C == 1 or C == N, but C is 3", weight_scale=ones(2, 3))
 
 
 def plan_of(op: str, **other: Any) -> np.ndarray:

@@ -46,7 +46,8 @@ Moved moved(const ProductPlan &plan, const Product &p, int64_t l2_bytes) {
 }  // namespace
 
 // Writes rows, columns and swap of the tile, down, across, band, steps, split, clusters; the clocks of a step and those
-// that a task costs beyond its steps; bytes that are asked of L2 and of memory.
+// that a task costs beyond its steps; bytes that are asked of L2 and of memory, unless L2 has fewer
+// than none.
 extern "C" void opswap_plan_of(int64_t m, int64_t n, int64_t row_bytes, int64_t token_step_bytes, int64_t sms,
                                int64_t widest, int64_t l2_bytes, int64_t *found) {
   const ProductPlan plan = plan_product(m, n, row_bytes, sms, int(widest));
@@ -55,7 +56,7 @@ extern "C" void opswap_plan_of(int64_t m, int64_t n, int64_t row_bytes, int64_t 
   const int64_t loaded = std::min<int64_t>(first, tile.rows) + std::min<int64_t>(second, tile.columns);
   const int64_t step = product::cycles(tile, loaded, 1, 1, 1, 1, kProductCards[product_card(0, sms)].tensor_clocks) -
                        product::kFillCycles;
-  const Moved bytes = moved(plan, {m, n, row_bytes, token_step_bytes}, l2_bytes);
+  const Moved bytes = l2_bytes < 0 ? Moved{} : moved(plan, {m, n, row_bytes, token_step_bytes}, l2_bytes);
   const int64_t all[] = {tile.rows,   tile.columns, tile.swap,     plan.down, plan.across,          plan.band,
                          plan.steps,  plan.split,   plan.clusters, step,      product::kFillCycles, bytes.asked,
                          bytes.missed};

@@ -32,7 +32,7 @@ def assertions() -> list[str]:
             sms = DEVICES[card]["sms"]
             for n, k in (shape for shapes in DENSE.values() for shape in shapes):
                 for m in TOKENS:
-                    p = planned(kind, m, n, k, sms, 0)
+                    p = planned(kind, m, n, k, sms, -1)
                     words = (p.rows, p.columns, p.down, p.across, p.band, p.split, p.clusters)
                     plan = f"plan_product({m}, {n}, {k * kind.bytes}, {sms}, {kind.widest})"
                     lines.append(f'static_assert(is({plan}, {", ".join(map(str, words))}), "{kind.name} {card} {m}");')

@@ -16,7 +16,7 @@ from opswap.adapters.sglang.layers.hooks import around
 from opswap.adapters.sglang.layers.linear import batch_invariant
 
 METHOD = "sglang.srt.layers.quantization.fp8.Fp8LinearMethod"
-COMPRESSED = "sglang.srt.layers.quantization.compressed_tensors.schemes.compressed_tensors_w8a8_fp8.apply_fp8_linear"
+APPLY = "sglang.srt.layers.quantization.fp8_utils.apply_fp8_linear"
 #: What a scale of SGLang's holds before one is loaded.
 UNLOADED = torch.finfo(torch.float32).min
 
@@ -52,15 +52,17 @@ def apply(
     return product(x, layer.weight.data, layer.opswap_scale, bias)
 
 
-def apply_compressed(
+def apply_scaled(
     _original: Callable[..., torch.Tensor],
     input: torch.Tensor,
     weight: torch.Tensor,
     weight_scale: torch.Tensor,
+    input_scale: torch.Tensor | None = None,
+    input_scale_ub: torch.Tensor | None = None,
     bias: torch.Tensor | None = None,
     **_: Any,
 ) -> torch.Tensor:
-    """Of a scheme of compressed-tensors, whose weight is [K, N] by now."""
+    """What SGLang's other methods and schemes call, those of compressed-tensors among them: the weight is [K, N]."""
     return product(input, weight.t(), weight_scale.float().reshape(-1), bias)
 
 
@@ -75,4 +77,4 @@ def product(x: Any, weight: torch.Tensor, scale: torch.Tensor, bias: torch.Tenso
 def install() -> None:
     around(f"{METHOD}.process_weights_after_loading", load)
     around(f"{METHOD}.apply", apply)
-    around(COMPRESSED, apply_compressed)
+    around(APPLY, apply_scaled)

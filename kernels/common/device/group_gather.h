@@ -54,24 +54,18 @@ struct GatherRows {
   OPSWAP_DEVICE void load_rows(Memory &s, const Tasks &tasks, int thread) const {
     constexpr int kChunks = Memory::kStepBytes / 16, kAtOnce = kCopying / kChunks, kOwn = Memory::kTokens / kAtOnce;
     const int chunk = thread % kChunks;
-    int row[kOwn], filled = 0;
+    int filled = 0;
     each_stage(s, tasks, [&](const ProductTask &task, int k, int stage) {
-      if (k == task.begin) {
-#pragma unroll
-        for (int i = 0; i < kOwn; ++i) {
-          const int token = task.token + thread / kChunks + i * kAtOnce;
-          row[i] = token < task.token_end ? load_index(token) : -1;
-        }
-      }
       const int from = k * Memory::kStepBytes + chunk * 16, left = input.k_bytes - from;
       const uint32_t valid = left >= 16 ? 16 : left > 0 ? uint32_t(left) : 0;
-#pragma unroll
-      for (int i = 0; i < kOwn; ++i) {
-        const bool inside = uint32_t(row[i]) < uint32_t(input.tokens) && valid > 0;
-        unsigned char *const to = Memory::kSwap ? s.second[stage] : s.first[stage];
-        const int at = (thread / kChunks + i * kAtOnce) * Memory::kStepBytes + chunk * 16;
-        sm90::cp_async<16>(to + Swizzle<Memory::kStepBytes>::of(at),
-                           input.data + (inside ? row[i] * input.row_bytes + from : 0), inside ? valid : 0);
+      unsigned char *const to = Memory::kSwap ? s.second[stage] : s.first[stage];
+#pragma unroll kOwn < 4 ? kOwn : 4
+      for (int i = 0; i < kOwn; ++i) {  // an index is in L1 from the task's first stage on; registers are few here
+        const int row = thread / kChunks + i * kAtOnce, token = task.token + row;
+        const int at = token < task.token_end ? load_index(token) : -1;
+        const bool inside = uint32_t(at) < uint32_t(input.tokens) && valid > 0;
+        sm90::cp_async<16>(to + Swizzle<Memory::kStepBytes>::of(row * Memory::kStepBytes + chunk * 16),
+                           input.data + (inside ? at * input.row_bytes + from : 0), inside ? valid : 0);
       }
       sm90::cp_async_commit();
       if (filled >= kBehind) arrive<kBehind>(s, filled - kBehind);

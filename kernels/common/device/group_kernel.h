@@ -47,7 +47,9 @@ template <int Widest, class Body>
 OPSWAP_DEVICE void with_group_tile(const GroupRecord &record, Body &&body) {
   sm90::dependency_wait();  // a kernel in front may have made the plan
   sm90::dependency_trigger();
-  const GroupPlan plan = record.header();
+  OPSWAP_SHARED(GroupPlan, plan);  // its words are wanted at the start of a task; in between, sums take all registers
+  if (threadIdx.x == 0) plan = record.header();
+  __syncthreads();
   if (!plan.tiles) return;
   const auto one = [&]<int Tile>() {
     if constexpr (kProductTiles[Tile].columns <= Widest) body.template operator()<Tile>(plan);
@@ -108,12 +110,13 @@ inline const char *group_refusal(const Args &a) {
 
 template <class Args>
 inline opswap_status encode_groups(GroupOperands &operands, const Args &a, sm90::MapType type) {
+  if (!a.R || !a.N || !a.G) return OPSWAP_OK;  // nothing is launched
   const int64_t shape[2] = {a.G * a.N, a.K}, stride[2] = {a.weight.stride[1], 1};
   Tensor weight = a.weight;
   weight.shape = shape, weight.stride = stride, weight.ndim = 2;
   const char *why = encode_rows(operands.weight, weight, type, 128);
   if (!why) why = encode_rows(operands.wide, weight, type, 256);
-  for (int i = 0; i < kProductTileCount && !why; ++i)
+  for (int i = 0; i < kProductTileCount && !why && !a.row_indices; ++i)
     why = encode_rows(operands.input[i], a.input, type, group::tokens_of(kProductTiles[i]));
   return why ? fail(OPSWAP_E_LAUNCH, "%s: needs input and weight that a tensor map describes, came %s", OPSWAP_OP, why)
              : opswap_status{OPSWAP_OK};

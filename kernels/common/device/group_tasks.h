@@ -76,6 +76,7 @@ struct GroupTasks {
   OPSWAP_DEVICE int first() const { return 0; }
   OPSWAP_DEVICE int step() const { return 1; }
   OPSWAP_DEVICE int split() const { return 1; }
+  OPSWAP_DEVICE int pair() const { return 1; }
   OPSWAP_DEVICE int end() const { return whole() + (plan.tiles > plan.whole ? every(plan.blocks) * kShareTiles : 0); }
   OPSWAP_DEVICE ProductTask at(int number) const {
     const int own = number - whole();

@@ -15,6 +15,7 @@
 #include "common/device/vec.h"
 #include "common/sm90/cluster.h"
 #include "common/sm90/matrix.h"
+#include "common/sm90/tma.h"
 
 namespace opswap {
 
@@ -24,7 +25,9 @@ struct ProductOut {
   T *data;         // [M, N]
   int64_t stride;  // elements from row to row
   int n;
-  bool wide;  // rows start at multiples of 16 bytes
+  bool wide;                        // rows start at multiples of 16 bytes
+  bool boxed = false;               // `map` may be used: rows of a task end where those of out do
+  const sm90::TensorMap *map = {};  // set by the kernel: boxes of 16 rows by 64 columns
 };
 
 template <class T>
@@ -58,9 +61,7 @@ struct PlaceOf {
   OPSWAP_DEVICE int token_of(int i) const {
     return token + (Memory::kSwap ? Held::column(in_group, i) : Held::row(in_group, i));
   }
-  OPSWAP_DEVICE int feature(int i) const {
-    return Memory::kSwap ? Held::row(in_group, i) : Held::column(in_group, i);
-  }
+  OPSWAP_DEVICE int feature(int i) const { return Memory::kSwap ? Held::row(in_group, i) : Held::column(in_group, i); }
   OPSWAP_DEVICE int column_of(int i) const {
     return column + (Of == 1 ? feature(i) : feature(i) / 16 * 8 + feature(i) % 8);
   }
@@ -88,8 +89,8 @@ OPSWAP_DEVICE void begin_sums(float (&d)[Memory::kHeld], const Out &out, const P
 
 // This block's sums where the others of its cluster find them: in the ring, once nobody of the block reads it.
 template <class Memory>
-inline constexpr bool kSumsFit = sizeof(float) * Memory::kRows * Memory::kColumns <=
-                                 size_t(Memory::kStages) * Memory::kRows *Memory::kStepBytes;
+inline constexpr bool kSumsFit =
+    sizeof(float) * Memory::kRows * Memory::kColumns <= size_t(Memory::kStages) * Memory::kRows * Memory::kStepBytes;
 template <class Memory>
 OPSWAP_DEVICE Vec<float, 4> *sums_of(Memory &s) {
   static_assert(kSumsFit<Memory>, "the sums have room in the ring");
@@ -190,6 +191,21 @@ OPSWAP_DEVICE void write_rows(const ProductOut<T> &out, const unsigned char *sta
   }
 }
 
+// The warp's shared memory to out as one box, which nobody waits for until it is written again or the block ends.
+template <class T>
+OPSWAP_DEVICE void write_box(const ProductOut<T> &out, const unsigned char *staged, int row, int column) {
+  sm90::fence_async_proxy();
+  __syncwarp();
+  if (!sm90::elect_one()) return;
+  sm90::tma_store(out.map, staged, column, row);
+  sm90::tma_commit();
+}
+template <class T>
+OPSWAP_DEVICE void wait_for_box(const ProductOut<T> &out) {
+  if (out.boxed && sm90::elect_one()) sm90::tma_wait_read();
+  __syncwarp();
+}
+
 // D of two warpgroups as it lies: 64 columns of out at a time.
 template <class Memory, class Out>
 OPSWAP_DEVICE void write_product(Memory &s, const float (&d)[Memory::kHeld], const Out &out, const ProductTask &task,
@@ -202,14 +218,19 @@ OPSWAP_DEVICE void write_product(Memory &s, const float (&d)[Memory::kHeld], con
   const PlaceOf<Memory, Out::kOf> place(task, thread);
 #pragma unroll
   for (int number = 0; number < Pieces::kCount; number += kAtOnce) {
-    __syncwarp();  // the columns before have been read
+    const int column = task.column + number * 8;
+    wait_for_box(out.to);  // the columns before have been read
 #pragma unroll
     for (int i = 0; i < kAtOnce; ++i)
       if (Pieces::owner(number + i, split) == rank)
-        put_piece<kBytes, false, typename Out::T>(
-            s.out[warp], Pieces::values(s, d, out, place, number + i, split, thread), i, lane);
+        put_piece<kBytes, false, typename Out::T>(s.out[warp],
+                                                  Pieces::values(s, d, out, place, number + i, split, thread), i, lane);
+    if (out.to.boxed && split == 1) {
+      write_box(out.to, s.out[warp], row, column);
+      continue;
+    }
     __syncwarp();
-    write_rows<kBytes>(out.to, s.out[warp], 16, task.column + number * 8, lane, [&](int r, int chunk) {
+    write_rows<kBytes>(out.to, s.out[warp], 16, column, lane, [&](int r, int chunk) {
       return row + r < task.token_end && Pieces::owner(number + chunk, split) == rank ? row + r : -1;
     });
   }

@@ -25,6 +25,7 @@ struct ProductShape {
   int64_t m, n, row_bytes;  // bytes of K in a row
   int widest = 256;         // columns of a tile; kernels that need registers for more than their sums take fewer
   bool invariant = false;   // no sum may hang on M, so K is never split
+  bool pairs = false;       // the kernels know pairs of blocks
 };
 
 // What there is to choose of a plan: a tile of kProductTiles, and blocks that share its steps. The rest follows.
@@ -38,7 +39,8 @@ struct ProductPlan {
   int band;          // tiles down that are gone through before the next one across
   int steps;         // stages that all of K takes
   int split;         // blocks of a cluster that share a tile's steps
-  int clusters;      // of `split` blocks each; a cluster takes every clusters-th tile
+  int pair;          // 2: blocks of a cluster that take two tiles down and share their columns; `down` counts twos then
+  int clusters;      // of split * pair blocks each; a cluster takes every clusters-th tile
 };
 
 namespace product {
@@ -130,20 +132,32 @@ constexpr const char *way_fault(const ProductShape &s, int64_t sms, ProductWay w
   return cut.steps < kLeastSteps * way.split ? "leaves a block fewer than 4 steps of K" : nullptr;
 }
 
+// 2 where two blocks that bring the rows of the second operand together need no more rounds than by themselves.
+constexpr int pair_of(const ProductShape &s, int64_t sms, ProductWay way) {
+  const ProductTile &t = kProductTiles[way.tile];
+  const Cut cut = cut_of(s, t);
+  if (!s.pairs || t.swap || way.split > 1 || cut.down < 2 || sms < 2) return 1;
+  return up(up(cut.down, 2) * cut.across, clusters_at_once(sms, 2)) <= up(cut.tiles, sms) ? 2 : 1;
+}
+
 constexpr int64_t cycles_of(const ProductShape &s, const ProductCard &card, ProductWay way) {
   const ProductTile &t = kProductTiles[way.tile];
   const Cut cut = cut_of(s, t);
-  return cycles(t, cut.loaded, cut.tiles, cut.steps, way.split, card.sms, card.tensor_clocks);
+  const int64_t shared = pair_of(s, card.sms, way) == 2 ? (s.n < t.columns ? s.n : t.columns) / 2 : 0;
+  return cycles(t, cut.loaded - shared, cut.tiles, cut.steps, way.split, card.sms, card.tensor_clocks);
 }
 
 // The plan of a way that has no fault.
 constexpr ProductPlan plan_of(const ProductShape &s, int64_t sms, ProductWay way) {
-  const ProductTile &t = kProductTiles[way.tile];
+  ProductTile t = kProductTiles[way.tile];
   const Cut cut = cut_of(s, t);
-  const int64_t most = clusters_at_once(sms, way.split), clusters = cut.tiles < most ? cut.tiles : most;
-  const int down = int(cut.down), across = int(cut.across);
-  return {way.tile,       down,      across,       band_of(t, down, across, s.row_bytes, clusters),
-          int(cut.steps), way.split, int(clusters)};
+  const int pair = pair_of(s, sms, way);
+  t.rows *= pair;
+  const int down = int(up(cut.down, pair)), across = int(cut.across);
+  const int64_t units = int64_t(down) * across, most = clusters_at_once(sms, way.split * pair);
+  const int64_t clusters = units < most ? units : most;
+  const int band = band_of(t, down, across, s.row_bytes, clusters);
+  return {way.tile, down, across, band, int(cut.steps), way.split, pair, int(clusters)};
 }
 
 // body(way) for each way to plan a shape on `sms` SMs, smaller tiles first.

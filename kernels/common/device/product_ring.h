@@ -4,6 +4,7 @@
 
 #include "common/device/product_tasks.h"
 #include "common/device/scalar.h"
+#include "common/sm90/cluster.h"
 #include "common/sm90/elect.h"
 #include "common/sm90/tma.h"
 #include "common/sm90/wgmma.h"
@@ -14,18 +15,19 @@ namespace opswap {
 inline constexpr int kProductMultiplying = 2 * device::kWarpgroup,
                      kProductThreads = kProductMultiplying + device::kWarpgroup;
 
-template <int Rows, int Columns, int Stages, bool Swap>
+// A stage has `Boxes` steps of K, a box of each operand behind the other.
+template <int Rows, int Columns, int Stages, bool Swap, int Boxes = 1>
 struct ProductMemory {
-  static constexpr int kRows = Rows, kColumns = Columns, kStages = Stages;
+  static constexpr int kRows = Rows, kColumns = Columns, kStages = Stages, kBoxes = Boxes;
   static constexpr bool kSwap = Swap;
-  static constexpr int kStepBytes = int(product::kStepBytes), kStageBytes = (Rows + Columns) * kStepBytes;
+  static constexpr int kStepBytes = int(product::kStepBytes), kStageBytes = (Rows + Columns) * Boxes * kStepBytes;
   static constexpr int kHeld = Rows / 128 * Columns / 2;  // sums that a thread has
   static constexpr int kTokens = Swap ? Columns : Rows, kFeatures = Swap ? Rows : Columns;
   // What a warp puts out at once: 16 rows of D by 64 columns, or with Swap, which turns them, 16 columns of out.
   static constexpr int kOutRowBytes = Swap ? 32 : 128, kOutRows = Swap ? Columns : 16;
-  alignas(1024) unsigned char first[Stages][Rows * kStepBytes];
-  alignas(1024) unsigned char second[Stages][Columns * kStepBytes];
-  alignas(128) unsigned char out[kProductMultiplying / device::kWarp][kOutRows * kOutRowBytes];
+  alignas(1024) unsigned char first[Stages][Boxes * Rows * kStepBytes];
+  alignas(1024) unsigned char second[Stages][Boxes * Columns * kStepBytes];
+  alignas(Swap ? 128 : 1024) unsigned char out[kProductMultiplying / device::kWarp][kOutRows * kOutRowBytes];
   sm90::Mbarrier full[Stages], empty[Stages];
 };
 
@@ -39,7 +41,8 @@ struct RingAt {
   }
 };
 
-// A stage is full after so many arrivals of those who load, and empty after so many of those who multiply.
+// A stage is full after so many arrivals of those who load, and empty after so many of those who multiply, in both
+// blocks of a pair: each fills a part of the other's stage.
 template <class Memory>
 OPSWAP_DEVICE void ring_init(Memory &s, int loads, int readers) {
   for (int i = 0; i < Memory::kStages; ++i)
@@ -47,45 +50,70 @@ OPSWAP_DEVICE void ring_init(Memory &s, int loads, int readers) {
   sm90::fence_mbarrier_init();
 }
 
+// Says of stages that their readers, a warp or a warpgroup, are through with them; one thread says it to this block,
+// and in a pair another one to each block.
+template <class Memory>
+class GiveBack {
+  sm90::ClusterPtr<sm90::Mbarrier> empty;
+  bool says;
+
+ public:
+  // `reader`: the thread's number among those who read together.
+  OPSWAP_DEVICE GiveBack(Memory &s, int reader, int pair)
+      : empty(sm90::map_shared(&s.empty[0], pair == 1 ? sm90::cluster_rank() : uint32_t(reader % 2))),
+        says(reader < pair) {}
+  OPSWAP_DEVICE void operator()(int stage) const {
+    if (says) sm90::mbarrier_arrive_read(empty + stage);
+  }
+};
+
 // The matrix `sixteens` of 16 bytes further on in shared memory. Its addresses never carry into what is behind them in
 // a descriptor, so 32 bits are added, and the rest stays a constant.
 OPSWAP_DEVICE uint64_t moved(uint64_t descriptor, uint32_t sixteens) {
   return descriptor >> 32 << 32 | uint32_t(uint32_t(descriptor) + sixteens);
 }
 
-// What a warpgroup multiplies: its 64 rows of the first operand, and the second, both in stage 0.
+// What a warpgroup multiplies: its 64 rows of the first operand, and the second, both of one box of the ring.
 template <class Memory>
 struct RingOperands {
   uint64_t first, second;
-  OPSWAP_DEVICE RingOperands(Memory &s, int thread) {
+  // Of the ring's first box.
+  static OPSWAP_DEVICE RingOperands of(Memory &s, int thread) {
     const int group = __shfl_sync(device::kAllLanes, thread / device::kWarpgroup, 0);  // one for the warp, says this
-    first = sm90::matrix_descriptor(&s.first[0][group * 64 * Memory::kStepBytes], sm90::MatrixSwizzle::b128, 1024);
-    second = sm90::matrix_descriptor(s.second[0], sm90::MatrixSwizzle::b128, 1024);
+    return {sm90::matrix_descriptor(&s.first[0][group * 64 * Memory::kStepBytes], sm90::MatrixSwizzle::b128, 1024),
+            sm90::matrix_descriptor(s.second[0], sm90::MatrixSwizzle::b128, 1024)};
   }
-  // Those of 32 bytes of K of a stage.
-  OPSWAP_DEVICE uint64_t a(int stage, int byte) const {
-    return moved(first, uint32_t(stage) * (Memory::kRows * Memory::kStepBytes / 16) + byte / 16);
+  // Those of 32 bytes of K of the box that lies `box` further on.
+  OPSWAP_DEVICE uint64_t a(int box, int byte) const { return moved(first, box * kFirst + byte / 16); }
+  OPSWAP_DEVICE uint64_t b(int box, int byte) const { return moved(second, box * kSecond + byte / 16); }
+  // Those of box `box`, in registers: else the compiler adds what both operands are moved by again for each product.
+  OPSWAP_DEVICE RingOperands at(int box) const {
+    uint32_t low[] = {uint32_t(a(box, 0)), uint32_t(b(box, 0))};
+    sm90::operand_fence(low);
+    return {first >> 32 << 32 | low[0], second >> 32 << 32 | low[1]};
   }
-  OPSWAP_DEVICE uint64_t b(int stage, int byte) const {
-    return moved(second, uint32_t(stage) * (Memory::kColumns * Memory::kStepBytes / 16) + byte / 16);
-  }
+
+ private:
+  static constexpr uint32_t kFirst = Memory::kRows * Memory::kStepBytes / 16,
+                            kSecond = Memory::kColumns * Memory::kStepBytes / 16;
 };
 
-// body(task, k, stage) for each step of each task of this block, once its stage may be filled. All who load walk
-// through the same stages.
+// body(task, k, stage) for each stage of each task of this block, which begins with step k, once it may be filled. All
+// who load walk through the same stages.
 template <class Memory, class Tasks, class Body>
 OPSWAP_DEVICE void each_stage(Memory &s, const Tasks &tasks, Body &&body) {
   RingAt<Memory::kStages> at;
   for (int number = tasks.first(); number < tasks.end(); number += tasks.step()) {
     const ProductTask task = tasks.at(number);
-    for (int k = task.begin; k < task.end; ++k, at.next()) {
-      sm90::mbarrier_wait(s.empty[at.stage], at.phase ^ 1);
+    for (int k = task.begin; k < task.end; k += Memory::kBoxes, at.next()) {
+      sm90::mbarrier_wait_cluster(s.empty[at.stage], at.phase ^ 1);
       body(task, k, at.stage);
     }
   }
 }
 
-// What brings both operands by TMA, as boxes of rows of [rows, K]; `Step` elements of K are a stage.
+// What brings both operands by TMA, as boxes of rows of [rows, K] with `Step` elements of K each. Of a pair, which has
+// one second operand, each block brings half of that for both.
 template <int Step>
 struct TmaRows {
   const sm90::TensorMap &first, &second;  // input and weight, or with swap weight and input
@@ -94,18 +122,31 @@ struct TmaRows {
   template <class Memory, class Tasks>
   OPSWAP_DEVICE void load(Memory &s, const Tasks &tasks, int thread) const {
     if (thread / device::kWarp != 0 || !sm90::elect_one()) return;
+    const int pair = tasks.pair(), half = pair == 1 ? 0 : int(sm90::cluster_rank()) * (Memory::kColumns / 2);
     each_stage(s, tasks, [&](const ProductTask &task, int k, int stage) {
       sm90::mbarrier_arrive_expect(s.full[stage], Memory::kStageBytes);
-      sm90::tma_load(s.first[stage], &first, s.full[stage], k * Step, Memory::kSwap ? task.weight : task.token);
-      sm90::tma_load(s.second[stage], &second, s.full[stage], k * Step, Memory::kSwap ? task.token : task.weight);
+      const int down = Memory::kSwap ? task.weight : task.token, across = Memory::kSwap ? task.token : task.weight;
+      for (int box = 0; box < Memory::kBoxes; ++box) {
+        const int at = k + box < task.end ? (k + box) * Step : kOutside;
+        unsigned char *const to_first = s.first[stage] + box * Memory::kRows * Memory::kStepBytes;
+        unsigned char *const to_second = s.second[stage] + (box * Memory::kColumns + half) * Memory::kStepBytes;
+        sm90::tma_load(to_first, &first, s.full[stage], at, down);
+        if (pair == 1)
+          sm90::tma_load(to_second, &second, s.full[stage], at, across);
+        else
+          sm90::tma_load_multicast(to_second, &second, s.full[stage], uint16_t(3), at, across + half);
+      }
     });
   }
   // Asks L2 for the weights of a task's first stages, which no kernel in front writes.
   template <class Memory>
   OPSWAP_DEVICE void prefetch(const ProductTask &task) const {
-    for (int k = task.begin; k < task.end && k < task.begin + Memory::kStages; ++k)
+    for (int k = task.begin; k < task.end && k < task.begin + Memory::kStages * Memory::kBoxes; ++k)
       sm90::tma_prefetch_l2(Memory::kSwap ? &first : &second, k * Step, task.weight);
   }
+
+ private:
+  static constexpr int kOutside = 1 << 30;  // an element of no row: of zeros, where a stage is longer than the task
 };
 
 // Whether TMA can read the rows of a matrix. One row has no stride, no element no address.

@@ -8,13 +8,22 @@
 
 namespace opswap {
 
-// The ring, and with each stage the scales of its 128 of K.
+// The ring, and with each box of a stage the scales of its 128 of K. Those of two tokens whose sums are one thread's
+// lie together: eight rows apart, or with swap neighbours.
 template <class Memory>
 struct Scaled : Memory {
   static constexpr int kBlock = 128;
-  static_assert(Memory::kStepBytes == kBlock, "a stage has one scale of each row");
+  static_assert(Memory::kStepBytes == kBlock, "a box has one scale of each row");
   static_assert(Memory::kFeatures == kBlock, "a tile has one block of weights");
-  float token[Memory::kStages][Memory::kTokens], block[Memory::kStages];
+  static constexpr int kBoxes = Memory::kBoxes;
+  alignas(16) float token[Memory::kStages][Memory::kTokens / 2][kBoxes][2];
+  alignas(8) float block[Memory::kStages][kBoxes];
+
+  // Which two a token is of, and which it is of them.
+  static __host__ __device__ constexpr int two_of(int token) {
+    return Memory::kSwap ? token / 2 : token / 16 * 8 + token % 8;
+  }
+  static __host__ __device__ constexpr int in_two(int token) { return Memory::kSwap ? token % 2 : token / 8 % 2; }
 };
 
 struct ProductScales {
@@ -50,39 +59,47 @@ struct WithScales {
  private:
   template <class Memory, class Tasks>
   OPSWAP_DEVICE void load_scales(Memory &s, const Tasks &tasks, int lane) const {
+    constexpr int kBoxes = Memory::kBoxes;
     each_stage(s, tasks, [&](const ProductTask &task, int k, int stage) {
-      for (int i = lane; i < Memory::kTokens; i += device::kWarp) {
-        const int row = scales.row_of(task, task.token + i);
-        const bool inside = uint32_t(row) < uint32_t(scales.tokens);
-        const int64_t from = (inside ? row : 0) * scales.input_row + k * scales.input_step;
-        sm90::cp_async<4>(&s.token[stage][i], scales.input + from, inside ? 4 : 0);
+#pragma unroll 2
+      for (int i = lane; i < kBoxes * Memory::kTokens; i += device::kWarp) {
+        const int token = i / kBoxes, box = i % kBoxes, row = scales.row_of(task, task.token + token);
+        const bool inside = uint32_t(row) < uint32_t(scales.tokens) && k + box < task.end;
+        const int64_t from = inside ? row * scales.input_row + (k + box) * scales.input_step : 0;
+        sm90::cp_async<4>(&s.token[stage][Memory::two_of(token)][box][Memory::in_two(token)], scales.input + from,
+                          inside ? 4 : 0);
       }
       const int64_t row = task.group * scales.weight_group + task.column / Memory::kBlock * scales.weight_row;
-      if (lane == 0) sm90::cp_async<4>(&s.block[stage], scales.weight + row + k);
+      if (lane < kBoxes) {
+        const bool inside = k + lane < task.end;
+        sm90::cp_async<4>(&s.block[stage][lane], scales.weight + (inside ? row + k + lane : 0), inside ? 4 : 0);
+      }
       sm90::cp_async_arrive(s.full[stage]);
     });
   }
 };
 
 // Both scales of what a thread has of a tile: of its two rows, or with swap of its columns, two of each eight.
-template <bool Swap, int Columns>
+template <bool Swap, int Columns, int Boxes = 1>
 struct BlockFactors {
-  static constexpr int kCount = Swap ? Columns / 4 : 2;
-  float of[kCount];
+  static constexpr int kTwos = Swap ? Columns / 8 : 1;
+  float of[Boxes][2 * kTwos];
   template <class Memory>
   OPSWAP_DEVICE BlockFactors(const Memory &s, int stage, int thread) {
     using Held = Accumulator<Columns>;
     const int in_group = thread % device::kWarpgroup, base = Swap ? 0 : thread / device::kWarpgroup * 64;
-    const float block = load_shared<1>(&s.block[stage])[0];
+    const auto block = load_shared<Boxes>(s.block[stage]);
 #pragma unroll
-    for (int i = 0; i < kCount; ++i) {
-      const int value = Swap ? i / 2 * 4 + i % 2 : i * 2;
-      const int token = base + (Swap ? Held::column(in_group, value) : Held::row(in_group, value));
-      of[i] = block * load_shared<1>(&s.token[stage][token])[0];
+    for (int i = 0; i < kTwos; ++i) {
+      const int token = base + (Swap ? Held::column(in_group, i * 4) : Held::row(in_group, 0));
+      const auto two = load_shared<2 * Boxes>(&s.token[stage][Memory::two_of(token)][0][0]);
+#pragma unroll
+      for (int j = 0; j < 2 * Boxes; ++j) of[j / 2][2 * i + j % 2] = block[j / 2] * two[j];
     }
   }
+  template <int Box>
   OPSWAP_DEVICE float add(float sum, float d, int value) const {
-    return fmaf(d, of[Swap ? value / 4 * 2 + value % 2 : value % 4 / 2], sum);
+    return fmaf(d, of[Box][Swap ? value / 4 * 2 + value % 2 : value % 4 / 2], sum);
   }
 };
 

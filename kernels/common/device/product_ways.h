@@ -28,12 +28,13 @@ struct ProductCall {
   bool invariant = false;
 };
 struct ProductTraits {
-  int bytes;   // of an element of K
-  int widest;  // columns of a tile
+  int bytes;           // of an element of K
+  int widest;          // columns of a tile
+  bool pairs = false;  // two blocks may share loads
 };
 
 inline ProductShape shape_of(const ProductCall &call, ProductTraits traits) {
-  return {call.m, call.n, call.k * traits.bytes, traits.widest, call.invariant};
+  return {call.m, call.n, call.k * traits.bytes, traits.widest, call.invariant, traits.pairs};
 }
 
 // The card of this process's device, with the SMs that a call may use.

@@ -68,6 +68,7 @@ OPSWAP_DEVICE void mbarrier_arrive(ClusterPtr<Mbarrier> b) { emu::cluster_mbarri
 OPSWAP_DEVICE void mbarrier_arrive_expect(ClusterPtr<Mbarrier> b, uint32_t bytes) {
   emu::cluster_mbarrier_arrive(b.at, b.rank, bytes);
 }
+OPSWAP_DEVICE void mbarrier_arrive_read(ClusterPtr<Mbarrier> b) { emu::cluster_mbarrier_arrive(b.at, b.rank, 0); }
 OPSWAP_DEVICE bool mbarrier_test_cluster(Mbarrier &b, uint32_t parity) {
   return emu::cluster_mbarrier_test(&b, parity);
 }
@@ -155,6 +156,10 @@ OPSWAP_DEVICE void mbarrier_arrive(ClusterPtr<Mbarrier> b) {
 OPSWAP_DEVICE void mbarrier_arrive_expect(ClusterPtr<Mbarrier> b, uint32_t bytes) {
   asm volatile("mbarrier.arrive.expect_tx.release.cluster.shared::cluster.b64 _, [%0], %1;" ::"r"(b.address), "r"(bytes)
                : "memory");
+}
+// An arrival of who has read and has written nothing for others: it costs no fence over the cluster.
+OPSWAP_DEVICE void mbarrier_arrive_read(ClusterPtr<Mbarrier> b) {
+  asm volatile("mbarrier.arrive.shared::cluster.b64 _, [%0];" ::"r"(b.address) : "memory");
 }
 OPSWAP_DEVICE bool mbarrier_test_cluster(Mbarrier &b, uint32_t parity) {
   uint32_t done;
