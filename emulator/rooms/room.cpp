@@ -1,12 +1,17 @@
-// What a room's sm90.cu needs of the library, replaced by the emulator: kernel launch, number of SMs, refusals.
+// What a room's sm90.cu needs of the library, replaced by the emulator: kernel launch, the device, refusals. Plans are
+// those of the model: there are no plan files, and nobody reads their keys.
 #include "room.h"
 
 #include <algorithm>
 #include <cstdarg>
 #include <cstdio>
+#include <cstring>
 
+#include "check.h"
+#include "device.h"
 #include "error.h"
 #include "kernel_launch.h"
+#include "tuned.h"
 
 namespace opswap {
 
@@ -17,6 +22,10 @@ opswap_status launch_emulated(const Kernel &kernel, const Geometry &g, const std
 }
 
 int64_t device_sms() { return emu::kDevices[0].sms; }
+bool device_is_one_of(const char *models) { return std::strstr(models, emu::kDevices[0].name); }
+
+const int64_t *tuned_choice(const char *, const char *, const PlanKey &) { return nullptr; }
+const char *dtype_name(DType) { return ""; }
 
 opswap_status fail(Status status, const char *format, ...) {
   char text[1000];

@@ -78,6 +78,11 @@ __global__ void __launch_bounds__(kProductThreads, 1)
   run_product(s, LowThenHigh{{}, each, lo_scale}, SplitRows{input, low, high, each}, DenseTasks<Memory>{plan, m}, out);
 }
 
+// sass gemm_bf16_split_kernel: HGMMA UTMALDG descriptor=0x40000040
+// sass gemm_bf16_split_kernel<128, 128, *: issue<=25
+// sass gemm_bf16_split_kernel<128, 256, *: issue<=13
+// sass gemm_bf16_split_kernel<128, *, true>: issue<=88
+
 OPSWAP_SM90_CAN(gemm_bf16_split) {
   if (const char *why = product_refusal(a.input, a.weight_hi, a.M, a.N, 2 * a.K)) return why;
   return product_refusal(a.input, a.weight_lo, a.M, a.N, 2 * a.K);

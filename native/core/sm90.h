@@ -66,7 +66,7 @@ struct RegisterSm90Plans {
     };
     record.plan = [](const void *args, const opswap_exec &exec, void *plan) -> opswap_status {
       const Args &a = *static_cast<const Args *>(args);
-      const char *why = pick(a).plans().plan(a, exec, plan);
+      const char *why = with_plans(a, [&](const Sm90Plans<Args> &plans) { return plans.plan(a, exec, plan); });
       return why ? fail(OPSWAP_E_PLAN, "this call cannot be planned: %s", why) : opswap_status{OPSWAP_OK};
     };
     static PlanHooksRecord hooks{record.op, record.name, {.list = list, .make = make, .read = read}};
@@ -75,14 +75,21 @@ struct RegisterSm90Plans {
 
   static const char *list(const void *args, const opswap_exec &exec, const char *device, PlanWays &out) {
     const Args &a = *static_cast<const Args *>(args);
-    return pick(a).plans().list(a, exec, device, out);
+    return with_plans(a, [&](const Sm90Plans<Args> &plans) { return plans.list(a, exec, device, out); });
   }
   static const char *make(const void *args, const opswap_exec &exec, std::string_view way, void *plan) {
     const Args &a = *static_cast<const Args *>(args);
-    return pick(a).plans().make(a, exec, way, plan);
+    return with_plans(a, [&](const Sm90Plans<Args> &plans) { return plans.make(a, exec, way, plan); });
   }
   static const char *read(std::string_view key, std::string_view way, const char *device, PlanChoice &out) {
     return first().plans().read(key, way, device, out);
+  }
+
+  // What body(plans) says of the instance for a call's dtype, if there is one: who asks may not have asked `can`.
+  template <class Body>
+  static const char *with_plans(const Args &a, Body &&body) {
+    const Sm90<Args> instance = pick(a);
+    return instance.plans ? body(instance.plans()) : "its kernels have no instance for this dtype";
   }
 };
 

@@ -65,9 +65,9 @@ inline std::string name_of(ProductWay way) {
 
 // False: no tile and split have this name.
 inline bool way_named(std::string_view name, ProductWay &way) {
-  for (way.tile = 0; way.tile < kProductTileCount; ++way.tile)
-    for (way.split = 1; way.split <= product::kMostSplit; ++way.split)
-      if (name == name_of(way)) return true;
+  for (int tile = 0; tile != kProductTileCount; ++tile)
+    for (int split = 1; split <= product::kMostSplit; ++split)
+      if (way = {tile, split}; name == name_of(way)) return true;
   return false;
 }
 
