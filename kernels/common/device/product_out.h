@@ -89,8 +89,7 @@ OPSWAP_DEVICE void begin_sums(float (&d)[Memory::kHeld], const Out &out, const P
 
 // This block's sums where the others of its cluster find them: in the ring, once nobody of the block reads it.
 template <class Memory>
-inline constexpr bool kSumsFit =
-    sizeof(float) * Memory::kRows * Memory::kColumns <= size_t(Memory::kStages) * Memory::kRows * Memory::kStepBytes;
+inline constexpr bool kSumsFit = sizeof(float) * Memory::kRows * Memory::kColumns <= sizeof Memory::first;
 template <class Memory>
 OPSWAP_DEVICE Vec<float, 4> *sums_of(Memory &s) {
   static_assert(kSumsFit<Memory>, "the sums have room in the ring");
