@@ -55,7 +55,7 @@ inline void dot_run(vf sums[M], const uint32_t *x, const W *w, int64_t k, int64_
   };
   int64_t i = 0;
   for (; i + U * kElements <= k; i += U * kElements, x += U * kX) {
-    ask_ahead<U * kBytes>(w + i, ahead);
+    if constexpr (M > 1) ask_ahead<U * kBytes>(w + i, ahead);  // one row is through before memory has answered
 #pragma GCC unroll 8
     for (int u = 0; u < U; ++u) step(u, w + i + u * kElements, x + u * kX);
   }
