@@ -96,15 +96,20 @@ def test_scales_of_weights_and_channels_are_served(layout, tmp_path, start_llm):
 
 
 @pytest.fixture
-def scaled(monkeypatch):
-    """Rows in float16 times a weight whose scales lie 2^22 apart, of which one output is near float16's end; what is
-    right, in float64."""
+def scaled():
+    """Rows in float16 times a weight whose scales lie 2^28 apart: outputs of the other rows would overflow float16 with
+    the scale of row 70. What is right, in float64."""
     import torch
+    from opswap import torch_ops
 
-    x = torch.from_numpy(RNG.normal(size=(5, 320))).half()
-    codes = torch.from_numpy(RNG.normal(size=(140, 320)) * 60).to(torch.float8_e4m3fn)
+    torch_ops.register()
+    rng = np.random.default_rng(5)
+    x = torch.from_numpy(rng.normal(size=(5, 320))).half()
+    weight = rng.normal(size=(140, 320)) * 60
+    weight[70] /= 32
+    codes = torch.from_numpy(weight).to(torch.float8_e4m3fn)
     scale = torch.full((140,), 2.0**-20)
-    scale[70] = 4
+    scale[70] = 2.0**8
     right = (x.double() @ codes.double().T * scale.double()).numpy()
     assert 6e3 < np.abs(right[:, 70]).max() < 6e4
     return x, codes, scale, right
