@@ -91,20 +91,6 @@ def hf_log_probabilities(model, prompts: list[list[int]]) -> np.ndarray:
     return np.concatenate(values)
 
 
-def sure_tokens(model, prompt: list[int], count: int, margin: float) -> list[int]:
-    """What the model says greedily, up to the first token that is not ahead of all others by `margin`."""
-    import torch
-
-    said: list[int] = []
-    while len(said) < count:
-        with torch.inference_mode():
-            best = model(torch.tensor([prompt + said])).logits[0, -1].float().topk(2)
-        if best.values[0] - best.values[1] < margin:
-            break
-        said.append(int(best.indices[0]))
-    return said
-
-
 def vllm_log_probabilities(llm, prompts: list[list[int]]) -> np.ndarray:
     from vllm import SamplingParams
 

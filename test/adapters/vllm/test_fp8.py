@@ -15,10 +15,8 @@ from opswap.adapters.common.offline import Attached
 from opswap.adapters.vllm import attach, doctor
 from opswap.adapters.vllm.adapter import ADAPTER
 from opswap.adapters.vllm.layers.fp8_linear import check_parts, refusal
-from vllm_driver import tokens as said_by
 
 NOISE = 0.03  # of bf16 activations, mean over tokens
-MARGIN = 0.3  # of a token's logit over the next, which that noise does not turn round
 OP = "gemm_fp8_block128"
 RNG = np.random.default_rng(4)
 PROMPTS = [RNG.integers(3, fp8.VOCAB, size=size).tolist() for size in (97, 40, 12)]
@@ -41,13 +39,11 @@ def use(attached: Attached, **changes: str) -> dict:
 @pytest.mark.parametrize("kind", ["LlamaForCausalLM", "Qwen3ForCausalLM"])
 def test_tiny_models_say_what_their_dequantised_weights_say(kind, tmp_path, start_llm):
     model = fp8.convert(fp8.make(kind, tmp_path / "plain"), tmp_path / "fp8")
-    reference = fp8.reference(model)
-    expected = fp8.hf_log_probabilities(reference, PROMPTS)
+    expected = fp8.hf_log_probabilities(fp8.reference(model), PROMPTS)
     llm = start(start_llm, model)
     llm.collective_rpc("opswap_reset_stats")
     got = fp8.vllm_log_probabilities(llm, PROMPTS)
     assert np.abs(got - expected).mean() < NOISE
-    says_the_same(llm, reference)
     report = llm.collective_rpc("opswap_report")[0]
     assert report["kernels"] == {"OpswapFp8BlockKernel": 8}
     assert calls(llm, OP) % 8 == 0 < calls(llm, OP)
@@ -64,22 +60,13 @@ def test_tiny_models_say_what_their_dequantised_weights_say(kind, tmp_path, star
     assert np.abs(slow - expected[len(PROMPTS[0]) - 1 :]).mean() < NOISE
 
 
-def says_the_same(llm, reference) -> None:
-    """Token by token, as far as Hugging Face's model in float32 is sure of them."""
-    wanted = [fp8.sure_tokens(reference, prompt, 12, MARGIN) for prompt in PROMPTS]
-    assert sum(map(len, wanted)) >= 6
-    said = said_by(llm, PROMPTS, 12)
-    assert [tokens[: len(sure)] for tokens, sure in zip(said, wanted, strict=True)] == wanted
-
-
 def test_a_model_in_bf16_says_what_it_says_in_float32(tmp_path, start_llm):
     model = fp8.make("LlamaForCausalLM", tmp_path / "plain")
-    reference = fp8.reference(model)
+    expected = fp8.hf_log_probabilities(fp8.reference(model), PROMPTS)
     llm = start(start_llm, model)
     llm.collective_rpc("opswap_reset_stats")
     got = fp8.vllm_log_probabilities(llm, PROMPTS)
-    assert np.abs(got - fp8.hf_log_probabilities(reference, PROMPTS)).mean() < NOISE
-    says_the_same(llm, reference)
+    assert np.abs(got - expected).mean() < NOISE
     assert calls(llm, "linear") % 9 == 0 < calls(llm, "linear")  # four of each layer, and the head
     assert calls(llm, OP) == calls(llm, "gemm_fp8") == 0
 
@@ -96,15 +83,20 @@ def test_scales_of_weights_and_channels_are_served(layout, tmp_path, start_llm):
 
 
 @pytest.fixture
-def scaled(monkeypatch):
-    """Rows in float16 times a weight whose scales lie 2^22 apart, of which one output is near float16's end; what is
-    right, in float64."""
+def scaled():
+    """Rows in float16 times a weight whose scales lie 2^28 apart: outputs of the other rows would overflow float16 with
+    the scale of row 70. What is right, in float64."""
     import torch
+    from opswap import torch_ops
 
-    x = torch.from_numpy(RNG.normal(size=(5, 320))).half()
-    codes = torch.from_numpy(RNG.normal(size=(140, 320)) * 60).to(torch.float8_e4m3fn)
+    torch_ops.register()
+    rng = np.random.default_rng(5)
+    x = torch.from_numpy(rng.normal(size=(5, 320))).half()
+    weight = rng.normal(size=(140, 320)) * 60
+    weight[70] /= 32
+    codes = torch.from_numpy(weight).to(torch.float8_e4m3fn)
     scale = torch.full((140,), 2.0**-20)
-    scale[70] = 4
+    scale[70] = 2.0**8
     right = (x.double() @ codes.double().T * scale.double()).numpy()
     assert 6e3 < np.abs(right[:, 70]).max() < 6e4
     return x, codes, scale, right
