@@ -53,7 +53,7 @@ OPSWAP_SM90_CAN(gemm_fp8) {
 }
 
 ProductCall product_of(const gemm_fp8_args &a) { return {a.scalar_dtype, a.M, a.N, a.K, a.batch_invariant}; }
-using Ways = ProductWays<gemm_fp8_args, product_of, ProductTraits{1, kWidest, true}>;
+using Ways = ProductWays<gemm_fp8_args, product_of, ProductTraits{1, kWidest}>;
 
 OPSWAP_SM90_PLANS(gemm_fp8) { return Ways::plans(); }
 

@@ -48,7 +48,7 @@ ProductScales scales_of(const gemm_fp8_block128_args &a) {
 }
 
 ProductCall product_of(const gemm_fp8_block128_args &a) { return {a.scalar_dtype, a.M, a.N, a.K, a.batch_invariant}; }
-using Ways = ProductWays<gemm_fp8_block128_args, product_of, ProductTraits{1, kWidest, true}>;
+using Ways = ProductWays<gemm_fp8_block128_args, product_of, ProductTraits{1, kWidest}>;
 
 OPSWAP_SM90_PLANS(gemm_fp8_block128) { return Ways::plans(); }
 

@@ -37,7 +37,7 @@ OPSWAP_SM90_CAN(linear) {
 }
 
 ProductCall product_of(const linear_args &a) { return {a.scalar_dtype, a.M, a.N, a.K, a.batch_invariant}; }
-using Ways = ProductWays<linear_args, product_of, ProductTraits{int(sizeof(Scalar)), 256, true}>;
+using Ways = ProductWays<linear_args, product_of, ProductTraits{int(sizeof(Scalar)), 256}>;
 
 OPSWAP_SM90_PLANS(linear) { return Ways::plans(); }
 
