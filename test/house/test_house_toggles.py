@@ -25,7 +25,7 @@ def op(toggle_class: object) -> Op:
 def test_one_class_is_that_of_all_implementations() -> None:
     one = op("restart")
     assert (one.toggle_class, one.toggles) == ("restart", {})
-    assert '"restart", k_silu_and_mul_toggles.data(), 0}' in op_row(one)
+    assert '"restart", k_silu_and_mul_toggles.data(), 0, ' in op_row(one)
     assert "toggle class `restart`." in op_section(one)
 
 
