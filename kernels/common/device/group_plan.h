@@ -79,10 +79,11 @@ constexpr int64_t steps_of(const GroupShape &of) { return up(int64_t(of.k) * of.
 // Clocks of a step: what tensor cores, L2 and memory take, whichever is most. Of the tiles of a group that have the
 // same weights one fetches them from memory.
 constexpr int64_t step_cycles(const ProductTile &t, const ProductCard &card, const Counts &counts) {
-  const int64_t tensor = t.rows / 64 * (product::kStepBytes / 32) * product::instruction_cycles(t.columns);
+  const int64_t instruction = product::instruction_cycles(t.columns, card.tensor_clocks);
+  const int64_t tensor = t.rows / 64 * (product::kStepBytes / 32) * instruction;
   const int64_t l2 = (t.rows + t.columns) * product::kStepBytes / product::kL2Bytes;
   const int64_t memory = weights_of(t) * product::kStepBytes * 100 * counts.active / (card.memory * counts.row_tiles);
-  const int64_t most = tensor * card.tensor_clocks > l2 ? tensor * card.tensor_clocks : l2;
+  const int64_t most = tensor > l2 ? tensor : l2;
   return most > memory ? most : memory;
 }
 

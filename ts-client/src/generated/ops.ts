@@ -396,7 +396,7 @@ export interface GroupedGemmFp8Block128Args {
 
 /**
  * How a grouped product is cut into tiles for the SMs of a card, from the rows that its groups have: worked out once, and used by each product of these rows.
- * Source: Tencent hpc-ops assign_attention_decode_task.
+ * Source: DeepGEMM's persistent scheduler of grouped products; FlashMLA get_mla_metadata for counts that lie on the device.
  */
 export interface GroupedGemmPlanArgs {
   /** [P] int32, written: 32 words and 3 for each group and one more: the record of kernels/grouped_gemm_plan/README.md */
