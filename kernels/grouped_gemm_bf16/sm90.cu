@@ -35,7 +35,7 @@ __global__ void __launch_bounds__(kProductThreads, 1)
   });
 }
 
-__global__ void __launch_bounds__(kProductMultiplying)
+__global__ void __launch_bounds__(kProductMultiplying, 1)
     grouped_gemm_bf16_parts_kernel(BiasedRows<Scalar> out,  // [R, N]
                                    const __grid_constant__ GroupRecord record, const float *parts) {
   with_group_tile<kWidest>(record, [&]<int Tile>(const GroupPlan &plan) {
@@ -45,8 +45,8 @@ __global__ void __launch_bounds__(kProductMultiplying)
   });
 }
 
-// sass grouped_gemm_bf16_kernel: HGMMA UTMALDG STG.128 descriptor=0x40000040
-// sass grouped_gemm_bf16_scattered_kernel: HGMMA UTMALDG STG.128 descriptor=0x40000040
+// sass grouped_gemm_bf16_kernel: HGMMA UTMALDG STG.128 descriptor=0x40000040 issue<=80
+// sass grouped_gemm_bf16_scattered_kernel: HGMMA UTMALDG STG.128 descriptor=0x40000040 issue<=80
 
 OPSWAP_SM90_CAN(grouped_gemm_bf16) { return group_refusal(a); }
 

@@ -60,7 +60,7 @@ __global__ void __launch_bounds__(kProductThreads, 1)
   });
 }
 
-__global__ void __launch_bounds__(kProductMultiplying)
+__global__ void __launch_bounds__(kProductMultiplying, 1)
     grouped_gemm_fp8_parts_kernel(const __grid_constant__ ScaledRows out,  // [R, N]
                                   const __grid_constant__ GroupRecord record, const float *parts) {
   with_group_tile<kWidest>(record, [&]<int Tile>(const GroupPlan &plan) {
@@ -70,8 +70,8 @@ __global__ void __launch_bounds__(kProductMultiplying)
   });
 }
 
-// sass grouped_gemm_fp8_kernel: QGMMA UTMALDG STG.128 descriptor=0x40000040
-// sass grouped_gemm_fp8_scattered_kernel: QGMMA UTMALDG STG.128 descriptor=0x40000040
+// sass grouped_gemm_fp8_kernel: QGMMA UTMALDG STG.128 descriptor=0x40000040 issue<=66
+// sass grouped_gemm_fp8_scattered_kernel: QGMMA UTMALDG STG.128 descriptor=0x40000040 issue<=66
 
 OPSWAP_SM90_CAN(grouped_gemm_fp8) { return group_refusal(a); }
 

@@ -23,7 +23,7 @@ __global__ void __launch_bounds__(kProductThreads, 1)
   with_group_tile<kWidest>(record, [&]<int Tile>(const GroupPlan &plan) {
     using Memory = ScaledMemory<Tile>;
     OPSWAP_SMEM(Memory, s);
-    const WithScales<TmaRows<kBlock>> loads{operands.rows<Tile, kBlock>(), scales};
+    const WithScales<GroupLoads<kBlock>> loads{operands.rows<Tile, kBlock>(), scales};
     run_product(s, Promoted<Tile>{}, loads, GroupTasks<Memory>{record, plan, parts}, out);
   });
 }
@@ -42,7 +42,7 @@ __global__ void __launch_bounds__(kProductThreads, 1)
   });
 }
 
-__global__ void __launch_bounds__(kProductMultiplying)
+__global__ void __launch_bounds__(kProductMultiplying, 1)
     grouped_gemm_fp8_block128_parts_kernel(BiasedRows<Scalar> out,  // [R, N]
                                            const __grid_constant__ GroupRecord record, const float *parts) {
   with_group_tile<kWidest>(record, [&]<int Tile>(const GroupPlan &plan) {
@@ -52,8 +52,8 @@ __global__ void __launch_bounds__(kProductMultiplying)
   });
 }
 
-// sass grouped_gemm_fp8_block128_kernel: QGMMA UTMALDG STG.128 descriptor=0x40000040
-// sass grouped_gemm_fp8_block128_scattered_kernel: QGMMA UTMALDG STG.128 descriptor=0x40000040
+// sass grouped_gemm_fp8_block128_kernel: QGMMA UTMALDG STG.128 descriptor=0x40000040 issue<=87
+// sass grouped_gemm_fp8_block128_scattered_kernel: QGMMA UTMALDG STG.128 descriptor=0x40000040 issue<=87
 
 OPSWAP_SM90_CAN(grouped_gemm_fp8_block128) {
   if (a.input_dtype != DType::float8_e4m3fn) return "input is of 16 bits, and its kernels multiply codes with codes";

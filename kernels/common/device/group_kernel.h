@@ -19,6 +19,10 @@
 
 namespace opswap {
 
+// Loads by TMA; finding a task in a plan takes more registers than counting it out does.
+template <int Step>
+using GroupLoads = TmaRows<Step, 56>;
+
 // Both operands as boxes: input with the rows of each tile, weights of all groups one behind the other by 128 rows.
 struct GroupOperands {
   sm90::TensorMap input[kProductTileCount];  // [T, K]
@@ -29,7 +33,7 @@ struct GroupOperands {
     return group::weights_of(kProductTiles[Tile]) > 128 ? wide : weight;
   }
   template <int Tile, int Step>
-  OPSWAP_DEVICE TmaRows<Step> rows() const {
+  OPSWAP_DEVICE GroupLoads<Step> rows() const {
     if constexpr (kProductTiles[Tile].swap)
       return {weights<Tile>(), input[Tile]};
     else

@@ -113,11 +113,11 @@ OPSWAP_DEVICE void each_stage(Memory &s, const Tasks &tasks, Body &&body) {
 }
 
 // What brings both operands by TMA, as boxes of rows of [rows, K] with `Step` elements of K each. Of a pair, which has
-// one second operand, each block brings half of that for both.
-template <int Step>
+// one second operand, each block brings half of that for both. `Registers`: of a thread that loads, for its tasks too.
+template <int Step, int Registers = 40>
 struct TmaRows {
   const sm90::TensorMap &first, &second;  // input and weight, or with swap weight and input
-  static constexpr int kArrivals = 1, kRegisters = 40;
+  static constexpr int kArrivals = 1, kRegisters = Registers;
 
   template <class Memory, class Tasks>
   OPSWAP_DEVICE void load(Memory &s, const Tasks &tasks, int thread) const {
