@@ -10,6 +10,8 @@ from opswap.adapters.sglang.seams import TABLE
 
 _LAYERS = "sglang.srt.layers"
 _BACKEND = f"{_LAYERS}.attention.base_attn_backend:AttentionBackend"
+_COMPRESSED = f"{_LAYERS}.quantization.compressed_tensors"
+_COMPRESSED_FP8 = f"{_COMPRESSED}.schemes.compressed_tensors_w8a8_fp8:CompressedTensorsW8A8Fp8"
 _HOOKS = Need("sglang.srt.plugins.hook_registry:HookRegistry.register", ("target", "hook", "hook_type"))
 _PLUGIN = (
     Need("sglang.kernels.spec:KernelBackend.PLUGIN"),
@@ -80,6 +82,12 @@ NEEDS: dict[str, tuple[Need, ...]] = {
             f"{_LAYERS}.quantization.fp8_utils:apply_fp8_linear",
             ("input", "weight", "weight_scale", "input_scale", "input_scale_ub", "bias"),
         ),
+        Need(
+            f"{_COMPRESSED}.compressed_tensors:CompressedTensorsConfig._check_scheme_supported",
+            ("min_capability", "error"),
+        ),
+        Need(f"{_COMPRESSED_FP8}.get_min_capability"),
+        Need(f"{_COMPRESSED_FP8}.process_weights_after_loading", ("layer",)),
     ),
 }
 #: What a switch uses whatever the seams: the boundary between two steps, and a new capture of CUDA graphs.

@@ -65,7 +65,7 @@ SEAMS: tuple[Seam, ...] = (
         "fp8_linear",
         ("gemm_fp8_block128", "gemm_fp8"),
         "linear layers in FP8 with a scale per 128 x 128, per output channel or per weight",
-        "AROUND hooks on dispatch_w8a8_block_fp8_linear, Fp8LinearMethod, apply_fp8_linear: the list is closed",
+        "AROUND and BEFORE hooks in fp8.py, fp8_utils.py and compressed-tensors' W8A8 FP8: the list is closed",
         "--dtype bfloat16 or float16",
         "fp8_linear:install",
         cpu_only=True,

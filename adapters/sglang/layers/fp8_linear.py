@@ -13,6 +13,7 @@ import torch
 from opswap.adapters.common.fp8 import BLOCK, fp8_linear
 from opswap.adapters.common.probe import AdapterRefused
 from opswap.adapters.sglang.layers import fp8_scaled_linear
+from opswap.adapters.sglang.layers.fp8_scaled_linear import SCHEME_LOADED, UNLOADED
 from opswap.adapters.sglang.layers.hooks import around, before
 from opswap.adapters.sglang.layers.linear import batch_invariant
 
@@ -41,27 +42,46 @@ def opswap_block_fp8(
 def dispatch(
     _original: Callable[..., Any], weight_block_size: list[int] | None = None, act_scale_ue8m0: bool = False
 ) -> Callable[..., torch.Tensor]:
-    if weight_block_size is not None and list(weight_block_size) != [BLOCK, BLOCK]:
-        raise AdapterRefused(
-            f"opswap: on a CPU linear layers in FP8 have a scale per {BLOCK} x {BLOCK}, this checkpoint has "
-            f"{' x '.join(map(str, weight_block_size))}: {CONVERT}; OPSWAP_SGLANG_SKIP=fp8_linear leaves them to SGLang"
-        )
+    check_block(weight_block_size)
     return opswap_block_fp8
 
 
+def check_block(size: list[int] | None) -> None:
+    if size is not None and list(size) != [BLOCK, BLOCK]:
+        raise AdapterRefused(
+            f"opswap: on a CPU linear layers in FP8 have a scale per {BLOCK} x {BLOCK}, this checkpoint has "
+            f"{' x '.join(map(str, size))}: {CONVERT}; OPSWAP_SGLANG_SKIP=fp8_linear leaves them to SGLang"
+        )
+
+
+def check_scheme(scheme: Any, layer: torch.nn.Module) -> None:
+    """A scheme of compressed-tensors asks for its kernel without a word about the blocks."""
+    check_block(scheme.weight_block_size)
+    check_scales(scheme, layer)
+
+
 def check_scales(_method: Any, layer: torch.nn.Module) -> None:
-    """A scale that was never loaded still has SGLang's smallest float32, and everything behind it is NaN."""
+    """Everything behind a layer whose scales were never loaded is NaN."""
     scale = getattr(layer, "weight_scale_inv", None)
-    if scale is None or scale.dtype != torch.float32 or not bool((scale == torch.finfo(torch.float32).min).any()):
+    scale = getattr(layer, "weight_scale", None) if scale is None else scale
+    if scale is None or scale.dtype != torch.float32 or not lacks(scale):
         return
     name = getattr(layer, "prefix", "") or "a linear layer"
     raise AdapterRefused(
-        f"opswap: {name} is in block FP8 and SGLang loaded no scales for it: its model class looks for them "
+        f"opswap: {name} is in FP8 and SGLang loaded no scales for it: its model class looks for them "
         f"under another name than the checkpoint has. Serve BF16, or convert the model again: {CONVERT}"
     )
 
 
+def lacks(scale: torch.Tensor) -> bool:
+    """Of scales per weight, which have one dimension, a layer that the checkpoint has fused has the first alone."""
+    missing = scale == UNLOADED
+    return bool(missing.any() if scale.dim() > 1 else missing.reshape(-1)[0])
+
+
 def install(_context) -> None:
     around(DISPATCH, dispatch)
-    before(LOADED, check_scales)
     fp8_scaled_linear.install()
+    # Of the hooks on one target the last one runs first: scales are looked at before anything is made of it.
+    before(LOADED, check_scales)
+    before(SCHEME_LOADED, check_scheme)

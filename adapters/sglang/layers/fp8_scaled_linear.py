@@ -16,6 +16,11 @@ from opswap.adapters.sglang.layers.hooks import around
 from opswap.adapters.sglang.layers.linear import batch_invariant
 
 METHOD = "sglang.srt.layers.quantization.fp8.Fp8LinearMethod"
+_COMPRESSED = "sglang.srt.layers.quantization.compressed_tensors"
+SUPPORTED = f"{_COMPRESSED}.compressed_tensors.CompressedTensorsConfig._check_scheme_supported"
+SCHEME_LOADED = (
+    f"{_COMPRESSED}.schemes.compressed_tensors_w8a8_fp8.CompressedTensorsW8A8Fp8.process_weights_after_loading"
+)
 APPLY = "sglang.srt.layers.quantization.fp8_utils.apply_fp8_linear"
 #: What a scale of SGLang's holds before one is loaded.
 UNLOADED = torch.finfo(torch.float32).min
@@ -52,6 +57,25 @@ def apply(
     return product(x, layer.weight.data, layer.opswap_scale, bias)
 
 
+def supported(original: Callable[..., bool], config: Any, min_capability: int, error: bool = True) -> bool:
+    """SGLang asks CUDA's driver which schemes of compressed-tensors the card takes, on a CPU too, where none is."""
+    from sglang.srt.layers.quantization.compressed_tensors.schemes import CompressedTensorsW8A8Fp8
+
+    # No other scheme of linear layers has this number.
+    return min_capability == CompressedTensorsW8A8Fp8.get_min_capability() or original(config, min_capability, error)
+
+
+def load_scheme(original: Callable[..., None], scheme: Any, layer: torch.nn.Module) -> None:
+    """Layers of compressed-tensors; SGLang would quantise those with a scale per weight again, by a CUDA kernel."""
+    if scheme.strategy != "tensor":
+        original(scheme, layer)
+        return
+    scale = scales_of_rows(layer.weight_scale.data, layer.logical_widths)
+    layer.weight = torch.nn.Parameter(layer.weight.data.t(), requires_grad=False)
+    layer.weight_scale = torch.nn.Parameter(scale, requires_grad=False)
+    layer.input_scale = None
+
+
 def apply_scaled(
     _original: Callable[..., torch.Tensor],
     input: torch.Tensor,
@@ -77,4 +101,6 @@ def product(x: Any, weight: torch.Tensor, scale: torch.Tensor, bias: torch.Tenso
 def install() -> None:
     around(f"{METHOD}.process_weights_after_loading", load)
     around(f"{METHOD}.apply", apply)
+    around(SUPPORTED, supported)
+    around(SCHEME_LOADED, load_scheme)
     around(APPLY, apply_scaled)

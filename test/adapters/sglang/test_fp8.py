@@ -35,15 +35,18 @@ def test_qwen3_says_what_its_dequantised_weights_say(start, tmp_path):
     assert calls()[OP] == 2 * 24 * 8
 
 
-@pytest.mark.parametrize("layout", ["fp8_tensor", "ct_fp8_tensor", "ct_fp8_channel"])
-def test_scales_of_weights_and_channels_are_served(layout, start, tmp_path):
+@pytest.mark.parametrize(
+    ("layout", "op"),
+    [("fp8_tensor", "gemm_fp8"), ("ct_fp8_tensor", "gemm_fp8"), ("ct_fp8_channel", "gemm_fp8"), ("ct_fp8_block", OP)],
+)
+def test_llama_in_other_layouts_is_served(layout, op, start, tmp_path):
     model = fp8.convert(fp8.make("LlamaForCausalLM", tmp_path / "plain", **WIDE), tmp_path / "fp8", "--to", layout)
     wanted = fp8.hf_log_probabilities(fp8.reference(model), PROMPTS)
     engine = start(model, dtype="bfloat16")
     opswap.reset_stats()
     got = np.concatenate(engine.log_probabilities(PROMPTS))
     assert np.abs(got - wanted).mean() < NOISE
-    assert calls()["gemm_fp8"] == 24 * 8
+    assert calls()[op] == 24 * 8
 
 
 def test_a_layer_fused_of_parts_keeps_the_scale_of_each():
@@ -58,5 +61,5 @@ def test_a_layer_fused_of_parts_keeps_the_scale_of_each():
 def test_llama_whose_scales_sglang_does_not_find_is_refused(start, tmp_path):
     """SGLang 0.5.23 loads it with a warning, and everything that it says is NaN."""
     model = fp8.convert(fp8.make("LlamaForCausalLM", tmp_path / "plain", **WIDE), tmp_path / "fp8")
-    with pytest.raises(AdapterRefused, match=r"in block FP8 and SGLang loaded no scales for it.*opswap convert"):
+    with pytest.raises(AdapterRefused, match=r"in FP8 and SGLang loaded no scales for it.*opswap convert"):
         start(model, dtype="bfloat16")

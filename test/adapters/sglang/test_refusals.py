@@ -85,8 +85,39 @@ def test_fp8_of_another_layout(engine):
         kernel(torch.zeros(1, 128), None, [128, 128], None)
     never_loaded = torch.full((1, 1), torch.finfo(torch.float32).min)
     layer = SimpleNamespace(prefix="model.layers.0.mlp.down_proj", weight_scale_inv=never_loaded)
-    with pytest.raises(AdapterRefused, match=r"down_proj is in block FP8 and SGLang loaded no scales.*opswap convert"):
+    with pytest.raises(AdapterRefused, match=r"down_proj is in FP8 and SGLang loaded no scales.*opswap convert"):
         Fp8LinearMethod.process_weights_after_loading(None, layer)
+
+
+def test_compressed_fp8_of_another_layout(engine):
+    """Hooks look at the blocks and the scales before SGLang makes anything of them."""
+    import torch
+    from sglang.srt.layers.quantization.compressed_tensors.compressed_tensors import CompressedTensorsConfig
+    from sglang.srt.layers.quantization.compressed_tensors.schemes import CompressedTensorsW8A8Fp8
+
+    load = CompressedTensorsW8A8Fp8.process_weights_after_loading
+    with pytest.raises(AdapterRefused, match=r"this checkpoint has 64 x 64: opswap convert MODEL .*--for sglang"):
+        load(SimpleNamespace(weight_block_size=[64, 64]), None)
+    missing = torch.finfo(torch.float32).min
+    for scales in ([missing, missing], [[0.5], [missing]]):
+        layer = SimpleNamespace(prefix="layers.0.qkv_proj", weight_scale=torch.tensor(scales))
+        with pytest.raises(AdapterRefused, match=r"qkv_proj is in FP8 and SGLang loaded no scales.*opswap convert"):
+            load(SimpleNamespace(weight_block_size=None), layer)
+    assert CompressedTensorsConfig._check_scheme_supported(None, CompressedTensorsW8A8Fp8.get_min_capability())
+
+
+def test_compressed_parts_keep_their_scales(engine):
+    import torch
+    from sglang.srt.layers.quantization.compressed_tensors.schemes import CompressedTensorsW8A8Fp8
+
+    weight = torch.eye(5, 3).to(torch.float8_e4m3fn)
+    layer = torch.nn.Module()
+    layer.weight, layer.weight_scale = (torch.nn.Parameter(t, False) for t in (weight, torch.tensor([0.5, 0.25])))
+    layer.logical_widths = [2, 3]
+    scheme = SimpleNamespace(weight_block_size=None, strategy="tensor")
+    CompressedTensorsW8A8Fp8.process_weights_after_loading(scheme, layer)
+    assert torch.equal(layer.weight.data.t().float(), weight.float())
+    assert layer.weight_scale.tolist() == [0.5, 0.5, 0.25, 0.25, 0.25]
 
 
 def test_another_version_and_a_patched_build():
