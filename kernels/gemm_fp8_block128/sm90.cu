@@ -27,8 +27,8 @@ __global__ void __launch_bounds__(kProductThreads, 1)
 }
 
 // sass gemm_fp8_block128_kernel: QGMMA UTMALDG STG.128 descriptor=0x40000040
-// sass gemm_fp8_block128_kernel<128, 128, *: issue<=45
-// sass gemm_fp8_block128_kernel<128, *, true>: issue<=81
+// sass gemm_fp8_block128_kernel<128, 128, *: issue<=41
+// sass gemm_fp8_block128_kernel<128, *, true>: issue<=72
 
 OPSWAP_SM90_CAN(gemm_fp8_block128) {
   if (a.input_dtype != DType::float8_e4m3fn) return "input is of 16 bits, and its kernels multiply codes with codes";
