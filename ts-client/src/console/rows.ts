@@ -13,7 +13,10 @@ export function rowKey(row: OpRow): string {
   return `${row.op}#${row.rank ?? "*"}`;
 }
 
-/** The rows that pass the filter, in order. A filter is words that op, implementation or rank must contain. */
+/**
+ * The rows that pass the filter, in order. A filter is words that op, implementation or rank must contain; an op that
+ * one of them names whole comes first, since the names of others may contain it.
+ */
 export function tableRows(
   ranks: readonly RankOps[],
   perRank: boolean,
@@ -21,15 +24,14 @@ export function tableRows(
   order: Order,
 ): OpRow[] {
   const rows = perRank ? rankRows(ranks) : opRows(ranks);
-  return rows.filter((row) => passes(row, filter)).sort((a, b) => compare(a, b, order));
+  const words = filter.toLowerCase().split(/\s+/);
+  const named = (row: OpRow) => Number(words.includes(row.op));
+  return rows.filter((row) => passes(row, words)).sort((a, b) => named(b) - named(a) || compare(a, b, order));
 }
 
-function passes(row: OpRow, filter: string): boolean {
+function passes(row: OpRow, words: readonly string[]): boolean {
   const text = `${row.op} ${row.active} ${row.rank === null ? "" : `rank${row.rank}`}`.toLowerCase();
-  return filter
-    .toLowerCase()
-    .split(/\s+/)
-    .every((word) => text.includes(word));
+  return words.every((word) => text.includes(word));
 }
 
 /** Ties fall back to op and rank, so that rows do not jump about. */

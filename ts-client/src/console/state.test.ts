@@ -123,6 +123,15 @@ function described(wanted: KeyCommand): string {
 }
 
 describe("filter", () => {
+  it("puts an op that it names whole before those whose names contain it", () => {
+    const both = ranks().map((rank) => ({
+      ...rank,
+      ops: rank.ops.flatMap((op) => [{ ...op, op: `a_${op.op}` }, op]),
+    }));
+    const found = tableRows(both, false, "rms_norm", INITIAL.order);
+    expect(found.map(({ op }) => op)).toEqual(["rms_norm", "a_rms_norm"]);
+  });
+
   it("keeps rows in which every word occurs", () => {
     const state = press(seen, "/", ..."rms rank1", { return: true });
     expect(names(state)).toEqual(["rms_norm/1"]);
