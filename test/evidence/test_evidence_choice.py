@@ -54,11 +54,11 @@ def test_evidence_decides_who_takes_device_tensors(root: Path) -> None:
     assert (calls["named"], calls["host"]) == ("ran", "ran")
     assert calls["device"].endswith("it computes on the CPU and the tensors are on another device")
 
-    plant(root, evidence(root))
+    plant(root, evidence(root, "H200"), "H200")  # the emulator plays an H100
     sm90, calls = answers(root)
-    assert (sm90["correct_on"], sm90["timed_on"], sm90["choice"]) == (["H100"], ["H100"], "sm90")
+    assert (sm90["correct_on"], sm90["timed_on"], sm90["choice"]) == (["H200"], ["H200"], "sm90")
     assert sm90["reason"] == (
-        "its speed was not measured on this device, only on H100, so a framework's own kernel is preferred"
+        "its speed was not measured on this device, only on H200, so a framework's own kernel is preferred"
     )
     assert (calls["named"], calls["device"], calls["host"]) == ("ran", "ran", "ran")
     assert calls["asked for cpu"].endswith("it computes on the CPU and the tensors are on another device")

@@ -116,7 +116,7 @@ def test_a_quantised_argument_that_the_op_has_not_is_refused() -> None:
     codes = {
         "OPSWAP_E_ARGUMENT": ("gemm_fp8_block128", [None] * 7, {"wieght": "fp8_block128"}),
         "OPSWAP_E_COUNT": ("gemm_fp8_block128", [None] * 4, {"weight": "fp8_block128"}),
-        "OPSWAP_E_NO_OP": ("gemm_fp8", [None] * 7, {"weight": "fp8_block128"}),
+        "OPSWAP_E_NO_OP": ("gemm_of_no_room", [None] * 7, {"weight": "fp8_block128"}),
     }
     for code, call in codes.items():
         with pytest.raises(IpcError) as caught:

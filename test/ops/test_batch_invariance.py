@@ -20,13 +20,14 @@ Run = Callable[[Room, dict[str, Any]], np.ndarray]
 
 
 def promising() -> list:
-    """Of each op that takes the argument the cases that give it, in each combination of dtypes."""
+    """Of each product that takes the argument the cases that give it, in each combination of dtypes. What it means for
+    a plan, whose words are no rows, is what products do with it."""
     return [
         pytest.param(room, case, types, id=f"{room.name}[{number}|{'-'.join(types.values())}]")
         for room in rooms()
         for number, case in enumerate(room.spec["cases"])
         for types in room.type_choices()
-        if case.get("batch_invariant")
+        if case.get("batch_invariant") and not types.get(room.args[0]["dtype"], "int32").startswith("int")
     ]
 
 

@@ -9,12 +9,14 @@ import opswap
 import pytest
 from rooms import Room, build, rooms
 
-TENSOR_ARGS = [(room, a["name"]) for room in rooms() for a in room.args if a["kind"] == "tensor"]
+#: Rooms of groups are called with some of their tensors, and have refusals of their own: test_grouped_refusals.py.
+ROOMS = [room for room in rooms() if not {"expert_first_row", "masked_m"} <= {a["name"] for a in room.args}]
+TENSOR_ARGS = [(room, a["name"]) for room in ROOMS for a in room.args if a["kind"] == "tensor"]
 #: A last dimension of one element has no gap.
 SPREAD = [
     (room, name) for room, name in TENSOR_ARGS if next(a for a in room.args if a["name"] == name)["shape"][-1] != "1"
 ]
-WRITTEN = [(room, a["name"]) for room in rooms() for a in room.args if a.get("writes")]
+WRITTEN = [(room, a["name"]) for room in ROOMS for a in room.args if a.get("writes")]
 WRITTEN_ROWS = [
     (room, name) for room, name in WRITTEN if len(next(a for a in room.args if a["name"] == name)["shape"]) > 1
 ]
@@ -102,7 +104,7 @@ def test_output_over_an_input(room: Room, name: str) -> None:
     assert error.code == "OPSWAP_E_OVERLAP" and name in error.message
 
 
-@pytest.mark.parametrize("room", rooms(), ids=ids)
+@pytest.mark.parametrize("room", ROOMS, ids=ids)
 def test_dimensions_that_disagree(room: Room) -> None:
     """Growing one dimension of one tensor breaks every symbol that another tensor states too."""
     tried = 0

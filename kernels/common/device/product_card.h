@@ -16,7 +16,7 @@ struct ProductCard {
 };
 
 // Bandwidth over SMs and clock: 4000 GB/s / 78 / 1.98 GHz, 3350 GB/s / 132 / 1.755 GHz, 4800 GB/s / 132 / 1.755 GHz.
-inline constexpr ProductCard kProductCards[] = {
+static constexpr ProductCard kProductCards[] = {
     {"H20", 78, 2590, 60, 4}, {"H100", 132, 1446, 50, 1}, {"H200", 132, 2072, 50, 1}};
 inline constexpr int kProductCardCount = int(sizeof kProductCards / sizeof *kProductCards);
 

@@ -14,7 +14,7 @@ struct ProductTile {
   int rows, columns, stages;
   bool swap;
 };
-inline constexpr ProductTile kProductTiles[] = {
+static constexpr ProductTile kProductTiles[] = {
     {128, 8, 11, true}, {128, 16, 10, true}, {128, 24, 10, true},  {128, 32, 9, true},
     {128, 48, 8, true}, {128, 64, 8, true},  {128, 128, 6, false}, {128, 256, 4, false},
 };
