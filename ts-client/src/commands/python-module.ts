@@ -9,7 +9,8 @@ import { EXIT, type ExitCode } from "./context.js";
 const START = `import sys
 try:
     import runpy, importlib
-    importlib.import_module(sys.argv[1])
+    if not hasattr(importlib.import_module(sys.argv[1]), "__path__"):
+        del sys.modules[sys.argv[1]]  # runpy warns of a module that is there before it runs
 except ImportError as error:
     sys.stderr.write(f"opswap: {sys.executable} cannot run {sys.argv[1]}: {error} [OPSWAP_E_PYTHON]\\n")
     sys.stderr.write("  set OPSWAP_PYTHON to a Python that has opswap's wheel, or unset it\\n")
