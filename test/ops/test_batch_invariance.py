@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import opswap
 import pytest
-from rooms import Room, build, on_host, rooms
+from rooms import Room, aligned, build, on_host, rooms
 
 #: Rows of the largest batch: beyond the tiles of 8, 64 and 128 rows between which implementations change.
 MOST = 150
@@ -88,7 +88,7 @@ def caller(impl: str, place: Callable[[Any, str], Any] = on_host) -> Run:
         args = [out, *list(values.values())[1:]]
         args = [place(value, a["name"]) for value, a in zip(args, room.args, strict=True)]
         how = {"impl": impl}
-        memory = np.zeros(opswap.workspace_size(room.name, *args, **how), np.uint8)
+        memory = aligned(opswap.workspace_size(room.name, *args, **how))
         opswap.call(room.name, *args, **how, workspace=place(memory, "workspace") if memory.size else None)
         return out
 

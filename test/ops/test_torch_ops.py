@@ -13,19 +13,10 @@ import pytest
 import torch
 from opswap import torch_ops
 from rooms import Room, build, rooms
+from torch_values import to_torch
 
 torch_ops.register()
 OVERHEAD_FREE_CHECKS = ("test_schema", "test_faketensor", "test_aot_dispatch_dynamic", "test_autograd_registration")
-
-
-def to_torch(value: Any) -> Any:
-    """A torch tensor over a copy of the array; types that numpy lacks travel as their bits."""
-    if not isinstance(value, np.ndarray):
-        return value
-    if value.dtype.name in ("bfloat16", "float8_e4m3fn"):
-        bits = np.ascontiguousarray(value).view(f"i{value.dtype.itemsize}").copy()
-        return torch.from_numpy(bits).view(getattr(torch, value.dtype.name))
-    return torch.from_numpy(np.ascontiguousarray(value).copy())
 
 
 def example(room: Room) -> dict[str, Any]:
