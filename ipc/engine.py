@@ -278,8 +278,9 @@ class Engine:
 
     async def shadowing(self, op: str, candidate: str) -> None:
         """Called before a shadow of `candidate` starts; raises IpcError IO."""
-        await self.memory.before_shadow(op, candidate)
+        # Before the disk knows of it: while that is written, judge_shadows sees a candidate that runs nowhere yet.
         self._shadow_ends[op] = time.monotonic() + TRIAL_S
+        await self.memory.before_shadow(op, candidate)
 
     async def judge_shadows(self) -> None:
         """An engine that has lived for TRIAL_S beside the calls of a candidate will not have died of it."""

@@ -100,6 +100,21 @@ def test_the_disk_knows_of_a_candidate_that_runs_in_a_shadow(runtime: Path) -> N
             assert c.ask(verb, **fields)["error"]["code"] == "OPSWAP_E_BARRED"
 
 
+def test_a_shadow_that_is_about_to_start_is_not_taken_for_one_that_ended(
+    runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with engine(FakeRanks()) as agent, client(runtime / "e.sock") as c:
+        write = agent.engine.memory._write
+
+        async def judged_meanwhile() -> None:
+            await agent.engine.judge_shadows()
+            await write()
+
+        monkeypatch.setattr(agent.engine.memory, "_write", judged_meanwhile)
+        assert c.ask("shadow_start", op="rms_norm", control="cpu", candidate="ref")["ok"]
+        assert saved(runtime)[0].shadowed == {"rms_norm": "ref"}
+
+
 def test_reset_lifts_a_bar_unpins_and_brings_back_what_ran_at_load(runtime: Path) -> None:
     died(runtime, proven={"rms_norm": ["framework"]})
     ranks = FakeRanks()
