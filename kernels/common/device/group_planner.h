@@ -101,7 +101,8 @@ __global__ void __launch_bounds__(kPlanThreads)
     bool fits = false;
     const GroupRows rows = g < groups && !plan.refused ? read_rows(of, index, g, fits) : GroupRows{0, 0};
     int total;
-    const int own = int(product::up(rows.count, tokens)) * plan.across, at = tiles + sum_before(s.sums, thread, kPlanWarps, own, total);
+    const int own = int(product::up(rows.count, tokens)) * plan.across,
+              at = tiles + sum_before(s.sums, thread, kPlanWarps, own, total);
     if (g <= groups) {
       store(before + g, Vec<int32_t, 1>{at});
       store(first + g, Vec<int32_t, 1>{rows.first}), store(count + g, Vec<int32_t, 1>{rows.count});
