@@ -11,6 +11,7 @@ from pathlib import Path
 from table import BUGS, CLEAN, HOLES
 from table_clusters import CLUSTER_BUGS
 from table_pdl import PDL_BUGS
+from table_product_rooms import PRODUCT_ROOM_BUGS
 from table_products import PRODUCT_BUGS
 from table_registers import REGISTER_BUGS
 from table_rooms import ROOM_BUGS, ROOMS
@@ -23,6 +24,8 @@ GLOBALS = (
     "cluster_sum_example",
     "overlap_example",
 )
+# Names in what parts of products compile to beside the kernels: bugs of one name would be one function in the program.
+PARTS = ("ProductMemory", "encode_out")
 
 
 def write(path: Path, text: str) -> None:
@@ -36,7 +39,8 @@ def runner(name: str, drive: str) -> str:
     own = "".join(f"#define {kernel} {kernel}_{name}\n" for kernel in GLOBALS)
     if drive in ROOMS:  # as the build of a room's instance
         op = drive.removeprefix("room_")
-        own = f'#define OPSWAP_PASS {name}\n#define OPSWAP_OP "{op}"\n#define OPSWAP_SCALAR bf16\n'
+        own = "".join(f"#define {part} {part}_{name}\n" for part in PARTS)
+        own += f'#define OPSWAP_PASS {name}\n#define OPSWAP_OP "{op}"\n#define OPSWAP_SCALAR bf16\n'
     return f'#define OPSWAP_BUG "{name}"\n{own}#include "bugs/drive_{drive}.h"\n'
 
 
@@ -46,7 +50,7 @@ def main(folder: Path) -> None:
         write(folder / f"clean_{drive}.cpp", runner(f"clean_{drive}", drive))
         rows.append(f'{{"clean_{drive}", "", "", 0, "", ""}}')
         cmake.append(f'add_kernel(clean_{drive} "plain;asan;tsan" "" "")')
-    for bug in BUGS + CLUSTER_BUGS + ROOM_BUGS + PDL_BUGS + REGISTER_BUGS + PRODUCT_BUGS + HOLES:
+    for bug in BUGS + CLUSTER_BUGS + ROOM_BUGS + PDL_BUGS + REGISTER_BUGS + PRODUCT_BUGS + PRODUCT_ROOM_BUGS + HOLES:
         write(folder / bug.name / bug.file, bug.source())
         write(folder / f"{bug.name}.cpp", runner(bug.name, bug.drive))
         place = bug.place(bug.at)

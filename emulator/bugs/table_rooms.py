@@ -167,4 +167,13 @@ ROOM_BUGS = (
         "row",
     ),
 )
-ROOMS = ("room_rms_norm", "room_grouped_topk", "room_moe_permute")
+ROOMS = (
+    "room_rms_norm",
+    "room_grouped_topk",
+    "room_moe_permute",
+    "room_product",
+    "room_product_split",
+    "room_product_pairs",
+    "room_product_scaled",
+    "room_product_grouped",
+)

@@ -16,6 +16,18 @@
 
 namespace opswap::OPSWAP_ISA {
 
+// What a room says of rows where input is [M, K] of X and weight is [Parts * N, K] of W, one part behind the other.
+template <class Args, class X, class W, int Parts = 1>
+struct PlainRows {
+  static constexpr int kParts = Parts;
+  const Args &a;
+  int64_t M = a.M, N = a.out.shape[1], K = a.K;
+
+  const X *input(int64_t m) const { return row<X>(a.input, m); }
+  const W *weight(int part, int64_t n) const { return row<W>(a.weight, part * N + n); }
+  int64_t weight_stride(int) const { return a.weight.stride[0]; }
+};
+
 // Both sum in orders of their own, so what has to have the same bits in every batch takes the one for few rows for all.
 // Of weights that have to be decoded for many rows, a few more rows are quicker this way as well.
 constexpr int64_t kFewDecoded = 2 * kFewMost;

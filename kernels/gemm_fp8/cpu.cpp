@@ -20,17 +20,12 @@ static float input_scale_of(const gemm_fp8_args &a, int64_t m) {
 }
 
 template <class X>
-struct Scaled {
+struct Scaled : PlainRows<gemm_fp8_args, X, e4m3> {
   static constexpr const char *kOp = "gemm_fp8";
-  static constexpr int kParts = 1;
   static constexpr bool kFactors = false;
-  const gemm_fp8_args &a;
-  int64_t M = a.M, N = a.N, K = a.K;
 
-  const X *input(int64_t m) const { return row<X>(a.input, m); }
-  const e4m3 *weight(int, int64_t n) const { return row<e4m3>(a.weight, n); }
-  int64_t weight_stride(int) const { return a.weight.stride[0]; }
   void write(int64_t m, int64_t n, const vf sums[], int64_t width) const {
+    const gemm_fp8_args &a = this->a;
     const float *of = a.weight_scale.as<float>();
     vf scale = splat(of[0]);
     if (a.V > 1) scale = width == kLanes ? load(of + n) : load_tail(of + n, width);
@@ -62,7 +57,7 @@ OPSWAP_REF(gemm_fp8) {
 
 OPSWAP_CPU(gemm_fp8) {
   return with_half_or_code(a.input_dtype, [&]<class X>(X) {
-    return with_code_math<X>([&]<class Math>(Math) { return product<Math>(Scaled<X>{a}, a.batch_invariant); });
+    return with_code_math<X>([&]<class Math>(Math) { return product<Math>(Scaled<X>{{a}}, a.batch_invariant); });
   });
 }
 

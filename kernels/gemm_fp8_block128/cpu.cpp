@@ -45,7 +45,7 @@ OPSWAP_CPU(gemm_fp8_block128) {
       return fail(OPSWAP_E_PLAN, "gemm_fp8_block128: the plan %s; make another with opswap_plan", why);
   return with_half_or_code(a.input_dtype, [&]<class X>(X) {
     return with_code_math<X>([&]<class Math>(Math) {
-      const Block128<X> job{a};
+      const Block128<X> job{{a}};
       return plan.few ? product_few<Math>(job, a.batch_invariant, plan.grain) : product_many<Math>(job, plan.grain);
     });
   });

@@ -14,20 +14,15 @@ inline float input_scale_at(const gemm_fp8_block128_args &a, int64_t m, int64_t 
 }
 
 template <class X>
-struct Block128 {
+struct Block128 : PlainRows<gemm_fp8_block128_args, X, e4m3> {
   static constexpr const char *kOp = "gemm_fp8_block128";
-  static constexpr int kParts = 1;
   static constexpr bool kFactors = true;
-  const gemm_fp8_block128_args &a;
-  int64_t M = a.M, N = a.N, K = a.K;
 
-  const X *input(int64_t m) const { return row<X>(a.input, m); }
-  const e4m3 *weight(int, int64_t n) const { return row<e4m3>(a.weight, n); }
-  int64_t weight_stride(int) const { return a.weight.stride[0]; }
   float factor(int64_t m, int64_t n, int64_t b) const {
-    return row<float>(a.weight_scale, n / kBlock)[b] * input_scale_at(a, m, b);
+    return row<float>(this->a.weight_scale, n / kBlock)[b] * input_scale_at(this->a, m, b);
   }
   void write(int64_t m, int64_t n, const vf sums[], int64_t width) const {
+    const gemm_fp8_block128_args &a = this->a;
     const auto as = [&]<class E>(E) {
       store_outputs(row<E>(a.out, m) + n, sums[0], a.bias ? a.bias.as<const E>() + n : nullptr, width);
     };

@@ -2,7 +2,6 @@
 // grouped products share (common/device/group_kernel.h).
 #include "grouped_gemm_bf16.gen.h"
 
-#include "common/device/group_gather.h"
 #include "common/device/group_kernel.h"
 
 namespace opswap::OPSWAP_PASS {
@@ -54,18 +53,8 @@ OPSWAP_SM90_WORKSPACE(grouped_gemm_bf16) { return group_workspace(a); }
 
 OPSWAP_SM90(grouped_gemm_bf16) {
   const BiasedRows<Scalar> out{product_out<Scalar>(a.out), nullptr};
-  GroupOperands operands{};
-  if (opswap_status bad = encode_groups(operands, a, kBf16 ? MapType::bf16 : MapType::f16)) return bad;
-  const auto multiply = [&](const Geometry &geometry, const GroupRecord &record, float *parts) {
-    if (!a.row_indices)
-      return launch(exec, "grouped_gemm_bf16_kernel", grouped_gemm_bf16_kernel, geometry, out, operands, record, parts);
-    return launch(exec, "grouped_gemm_bf16_scattered_kernel", grouped_gemm_bf16_scattered_kernel, geometry, out,
-                  operands, gather_input(a), record, parts);
-  };
-  const auto add = [&](const Geometry &geometry, const GroupRecord &record, const float *parts) {
-    return launch(exec, "grouped_gemm_bf16_parts_kernel", grouped_gemm_bf16_parts_kernel, geometry, out, record, parts);
-  };
-  return launch_groups(exec, a, group_smem<GroupMemory, kWidest>(), multiply, add);
+  return launch_groups(exec, a, kBf16 ? MapType::bf16 : MapType::f16, group_smem<GroupMemory, kWidest>(), out,
+                       grouped_gemm_bf16_kernel, grouped_gemm_bf16_scattered_kernel, grouped_gemm_bf16_parts_kernel);
 }
 
 }  // namespace opswap::OPSWAP_PASS

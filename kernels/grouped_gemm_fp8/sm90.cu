@@ -3,7 +3,6 @@
 // (common/device/group_kernel.h).
 #include "grouped_gemm_fp8.gen.h"
 
-#include "common/device/group_gather.h"
 #include "common/device/group_kernel.h"
 
 namespace opswap::OPSWAP_PASS {
@@ -87,18 +86,8 @@ OPSWAP_SM90(grouped_gemm_fp8) {
                        int(a.R),
                        int(a.T),
                        a.row_indices.as<const int32_t>()};
-  GroupOperands operands{};
-  if (opswap_status bad = encode_groups(operands, a, MapType::u8)) return bad;
-  const auto multiply = [&](const Geometry &geometry, const GroupRecord &record, float *parts) {
-    if (!a.row_indices)
-      return launch(exec, "grouped_gemm_fp8_kernel", grouped_gemm_fp8_kernel, geometry, out, operands, record, parts);
-    return launch(exec, "grouped_gemm_fp8_scattered_kernel", grouped_gemm_fp8_scattered_kernel, geometry, out, operands,
-                  gather_input(a), record, parts);
-  };
-  const auto add = [&](const Geometry &geometry, const GroupRecord &record, const float *parts) {
-    return launch(exec, "grouped_gemm_fp8_parts_kernel", grouped_gemm_fp8_parts_kernel, geometry, out, record, parts);
-  };
-  return launch_groups(exec, a, group_smem<GroupMemory, kWidest>(), multiply, add);
+  return launch_groups(exec, a, MapType::u8, group_smem<GroupMemory, kWidest>(), out, grouped_gemm_fp8_kernel,
+                       grouped_gemm_fp8_scattered_kernel, grouped_gemm_fp8_parts_kernel);
 }
 
 }  // namespace opswap::OPSWAP_PASS

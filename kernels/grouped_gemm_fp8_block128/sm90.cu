@@ -2,7 +2,6 @@
 // a time and added to sums times both scales, by the body that grouped products share (common/device/group_kernel.h).
 #include "grouped_gemm_fp8_block128.gen.h"
 
-#include "common/device/group_gather.h"
 #include "common/device/group_kernel.h"
 #include "common/device/product_scales.h"
 
@@ -76,20 +75,9 @@ ProductScales scales_of(const grouped_gemm_fp8_block128_args &a) {
 
 OPSWAP_SM90(grouped_gemm_fp8_block128) {
   const BiasedRows<Scalar> out{product_out<Scalar>(a.out), nullptr};
-  GroupOperands operands{};
-  if (opswap_status bad = encode_groups(operands, a, MapType::u8)) return bad;
-  const auto multiply = [&](const Geometry &geometry, const GroupRecord &record, float *parts) {
-    if (!a.row_indices)
-      return launch(exec, "grouped_gemm_fp8_block128_kernel", grouped_gemm_fp8_block128_kernel, geometry, out, operands,
-                    scales_of(a), record, parts);
-    return launch(exec, "grouped_gemm_fp8_block128_scattered_kernel", grouped_gemm_fp8_block128_scattered_kernel,
-                  geometry, out, operands, gather_input(a), scales_of(a), record, parts);
-  };
-  const auto add = [&](const Geometry &geometry, const GroupRecord &record, const float *parts) {
-    return launch(exec, "grouped_gemm_fp8_block128_parts_kernel", grouped_gemm_fp8_block128_parts_kernel, geometry, out,
-                  record, parts);
-  };
-  return launch_groups(exec, a, group_smem<ScaledMemory, kWidest>(), multiply, add);
+  return launch_groups(exec, a, MapType::u8, group_smem<ScaledMemory, kWidest>(), out, grouped_gemm_fp8_block128_kernel,
+                       grouped_gemm_fp8_block128_scattered_kernel, grouped_gemm_fp8_block128_parts_kernel,
+                       scales_of(a));
 }
 
 }  // namespace opswap::OPSWAP_PASS

@@ -21,17 +21,12 @@ OPSWAP_REF(linear) {
 }
 
 template <class E, class W>
-struct Projection {
+struct Projection : PlainRows<linear_args, E, W> {
   static constexpr const char *kOp = "linear";
-  static constexpr int kParts = 1;
   static constexpr bool kFactors = false;
-  const linear_args &a;
-  int64_t M = a.M, N = a.N, K = a.K;
 
-  const E *input(int64_t m) const { return row<E>(a.input, m); }
-  const W *weight(int, int64_t n) const { return row<W>(a.weight, n); }
-  int64_t weight_stride(int) const { return a.weight.stride[0]; }
   void write(int64_t m, int64_t n, const vf sums[], int64_t width) const {
+    const linear_args &a = this->a;
     store_outputs(row<E>(a.out, m) + n, sums[0], a.bias ? a.bias.as<const W>() + n : nullptr, width);
   }
 };
@@ -39,7 +34,7 @@ struct Projection {
 OPSWAP_CPU(linear) {
   return with_float_type(a.scalar_dtype, [&]<class E>(E) {
     return with_float_type(a.weight_dtype, [&]<class W>(W) {
-      return with_math<E, W>([&]<class Math>(Math) { return product<Math>(Projection<E, W>{a}, a.batch_invariant); });
+      return with_math<E, W>([&]<class Math>(Math) { return product<Math>(Projection<E, W>{{a}}, a.batch_invariant); });
     });
   });
 }

@@ -9,22 +9,17 @@
 namespace opswap::OPSWAP_ISA {
 
 template <class E>
-struct GateUp {
+struct GateUp : PlainRows<linear_silu_and_mul_args, E, E, 2> {
   static constexpr const char *kOp = "linear_silu_and_mul";
-  static constexpr int kParts = 2;
   static constexpr bool kFactors = false;
-  const linear_silu_and_mul_args &a;
-  int64_t M = a.M, N = a.I, K = a.K;
 
-  const E *input(int64_t m) const { return row<E>(a.input, m); }
-  const E *weight(int part, int64_t n) const { return row<E>(a.weight, part * N + n); }
-  int64_t weight_stride(int) const { return a.weight.stride[0]; }
   void write(int64_t m, int64_t n, const vf sums[], int64_t width) const {
+    const linear_silu_and_mul_args &a = this->a;
     vf gate = sums[0], up = sums[1];
     if (a.bias) {
       const E *bias = a.bias.as<E>() + n;
       gate += width == kLanes ? load(bias) : load_tail(bias, width);
-      up += width == kLanes ? load(bias + N) : load_tail(bias + N, width);
+      up += width == kLanes ? load(bias + a.I) : load_tail(bias + a.I, width);
     }
     store_outputs(row<E>(a.out, m) + n, gate * sigmoid(gate) * up, static_cast<const E *>(nullptr), width);
   }
@@ -49,7 +44,7 @@ OPSWAP_REF(linear_silu_and_mul) {
 
 OPSWAP_CPU(linear_silu_and_mul) {
   return with_float_type(a.scalar_dtype, [&]<class E>(E) {
-    return with_math<E, E>([&]<class Math>(Math) { return product<Math>(GateUp<E>{a}, a.batch_invariant); });
+    return with_math<E, E>([&]<class Math>(Math) { return product<Math>(GateUp<E>{{a}}, a.batch_invariant); });
   });
 }
 

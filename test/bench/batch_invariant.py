@@ -29,7 +29,7 @@ IMPLEMENTATION = "cpu"
 
 def cases_of(room: Room, most: int) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     """Cases of the fewest weights, with their arguments."""
-    types, _ = bench_types(room.spec)
+    types, _ = bench_types(room.spec, codes=False)
     cases = room.spec.get("bench", [])
     sizes = [{k: v for k, v in case.items() if k.isupper() and k != "M"} for case in cases]
     least = min(sizes, key=lambda size: sorted(size.values()), default={})

@@ -142,6 +142,7 @@ def main() -> None:
         run_case(room, dtype, case, args.seconds)
         for room in chosen(args.ops)
         for dtype in args.dtypes.split(",")
+        if dtype in room.spec["types"]["scalar"]
         for case in room.spec["bench"]
     ]
     text = json.dumps({"machine": machine(), **summary(cases), "cases": cases}, indent=1)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from card.evidence.baselines import baselines, missing
+from card.evidence.floor import bench_types
 from ops.rooms import Room, build, rooms
 from ops.torch_values import to_torch
 from opswap import torch_ops
@@ -36,10 +37,18 @@ def elements(values: dict[str, Any]) -> int:
     return sum(v.size for v in values.values() if isinstance(v, np.ndarray))
 
 
+def is_plain(case: dict[str, Any]) -> bool:
+    """Of sizes alone; where rows are of groups, of groups one behind the other that have all of them."""
+    of_groups = "F" in case and case.get("sizes", []) and sum(case["sizes"]) == case["R"]
+    beside = {"sizes", "none"} if of_groups and "row_indices" in case["none"] else set()
+    return all(key.isupper() or key in beside for key in case)
+
+
 def plain_values(room: Room) -> dict[str, Any]:
     """Arguments of the largest small case that skips no row: timing asks no baseline to leave rows as they are."""
-    types = {name: "float32" if "float32" in dtypes else dtypes[0] for name, dtypes in room.spec["types"].items()}
-    built = [build(room, case, types) for case in room.spec["cases"] if all(key.isupper() for key in case)]
+    exact = {name: "float32" for name, dtypes in room.spec["types"].items() if "float32" in dtypes}
+    types = {**bench_types(room.spec)[0], **exact}
+    built = [build(room, case, types) for case in room.spec["cases"] if is_plain(case)]
     fitting = [
         values
         for values in built

@@ -13,6 +13,7 @@
 // and, for tiles that are cut along K, one that adds their parts up: add_parts(). launch_groups() starts what there is.
 #pragma once
 
+#include "common/device/group_gather.h"
 #include "common/device/group_planner.h"
 #include "common/device/group_tasks.h"
 #include "common/device/product_kernel.h"
@@ -114,7 +115,6 @@ inline const char *group_refusal(const Args &a) {
 
 template <class Args>
 inline opswap_status encode_groups(GroupOperands &operands, const Args &a, sm90::MapType type) {
-  if (!a.R || !a.N || !a.G) return OPSWAP_OK;  // nothing is launched
   const int64_t shape[2] = {a.G * a.N, a.K}, stride[2] = {a.weight.stride[1], 1};
   Tensor weight = a.weight;
   weight.shape = shape, weight.stride = stride, weight.ndim = 2;
@@ -162,10 +162,14 @@ inline size_t group_workspace(const Args &a) {
 
 namespace opswap::OPSWAP_PASS {
 
-// The plan where none is given, `multiply(geometry, record, parts)`, and where parts may be left `add(...)`.
-template <class Args, class Multiply, class Add>
-opswap_status launch_groups(const opswap_exec &exec, const Args &a, size_t smem, Multiply &&multiply, Add &&add) {
+// A call: the plan where none is given, the room's kernel or that of scattered rows, and where parts may be left the
+// one that adds them up. `more` is what the first two take beside operands and the record.
+template <class Args, class Out, class Kernel, class Scattered, class Parts, class... More>
+opswap_status launch_groups(const opswap_exec &exec, const Args &a, MapType type, size_t smem, const Out &out,
+                            Kernel kernel, Scattered scattered, Parts add, const More &...more) {
   if (!a.R || !a.N || !a.G) return OPSWAP_OK;
+  GroupOperands operands{};
+  if (opswap_status bad = encode_groups(operands, a, type)) return bad;
   const int64_t sms = sms_of(exec), kept = part_bytes(a);
   char *const workspace = static_cast<char *>(exec.workspace);
   int32_t *const words = a.plan ? a.plan.template as<int32_t>() : reinterpret_cast<int32_t *>(workspace + kept);
@@ -177,9 +181,13 @@ opswap_status launch_groups(const opswap_exec &exec, const Args &a, size_t smem,
   const GroupRecord record{words, group_shape(a, device_sms())};
   float *const parts = reinterpret_cast<float *>(workspace);
   const Geometry geometry{.grid = {sms}, .block = {kProductThreads}, .smem = smem, .pdl = true};
-  if (opswap_status bad = multiply(geometry, record, parts)) return bad;
-  if (!kept) return OPSWAP_OK;
-  return add(Geometry{.grid = {sms}, .block = {kProductMultiplying}, .smem = smem, .pdl = true}, record, parts);
+  const opswap_status bad =
+      a.row_indices ? launch(exec, OPSWAP_OP "_scattered_kernel", scattered, geometry, out, operands, gather_input(a),
+                             more..., record, parts)
+                    : launch(exec, OPSWAP_OP "_kernel", kernel, geometry, out, operands, more..., record, parts);
+  if (bad || !kept) return bad;
+  const Geometry adding{.grid = {sms}, .block = {kProductMultiplying}, .smem = smem, .pdl = true};
+  return launch(exec, OPSWAP_OP "_parts_kernel", add, adding, out, record, parts);
 }
 
 }  // namespace opswap::OPSWAP_PASS

@@ -6,6 +6,7 @@
 
 #include "common/device/access.h"
 #include "common/device/group_plan.h"
+#include "common/device/sum_before.h"
 #include "common/sm90/pdl.h"
 #include "common/sm90/room.h"
 
@@ -76,28 +77,6 @@ OPSWAP_DEVICE GroupPlan choose(Planning &s, const GroupShape &of) {
   return group::plan_with(best, s.cuts[best], of, counted(best));
 }
 
-// Sum of x over the threads before this one; `total` is that of the block.
-OPSWAP_DEVICE int sum_before(Planning &s, int x, int &total) {
-  const int warp = int(threadIdx.x) / kWarp, lane = int(threadIdx.x) % kWarp;
-  int sum = x;
-#pragma unroll
-  for (int distance = 1; distance < kWarp; distance *= 2) {
-    const int other = __shfl_up_sync(kAllLanes, sum, unsigned(distance));
-    sum += lane >= distance ? other : 0;
-  }
-  __syncthreads();  // the readers of the call before are done
-  if (lane == kWarp - 1) store_shared(s.sums + warp, Vec<int32_t, 1>{sum});
-  __syncthreads();
-  int before = sum - x;
-  total = 0;
-  for (int w = 0; w < kPlanWarps; ++w) {
-    const int of_warp = load_shared<1>(s.sums + w)[0];
-    before += w < warp ? of_warp : 0;
-    total += of_warp;
-  }
-  return before;
-}
-
 __global__ void __launch_bounds__(kPlanThreads)
     plan_groups_kernel(int32_t *words,        // [group_plan_words(groups)]
                        const int32_t *index,  // offsets [groups + 1] or counts [groups]
@@ -122,7 +101,8 @@ __global__ void __launch_bounds__(kPlanThreads)
     bool fits = false;
     const GroupRows rows = g < groups && !plan.refused ? read_rows(of, index, g, fits) : GroupRows{0, 0};
     int total;
-    const int own = int(product::up(rows.count, tokens)) * plan.across, at = tiles + sum_before(s, own, total);
+    const int own = int(product::up(rows.count, tokens)) * plan.across,
+              at = tiles + sum_before(s.sums, thread, kPlanWarps, own, total);
     if (g <= groups) {
       store(before + g, Vec<int32_t, 1>{at});
       store(first + g, Vec<int32_t, 1>{rows.first}), store(count + g, Vec<int32_t, 1>{rows.count});

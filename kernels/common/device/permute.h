@@ -4,6 +4,7 @@
 #pragma once
 
 #include "common/device/access.h"
+#include "common/device/sum_before.h"
 #include "common/sm90/cluster.h"
 #include "common/sm90/pdl.h"
 #include "common/sm90/room.h"
@@ -152,7 +153,7 @@ class Sorted {
         all += in_front + own + counter(behind_ + e, r, peers);
       }
       int total;
-      const int first = row + sum_before(aligned(all), total);
+      const int first = row + sum_before(memory_.sums, thread(), threads() / kWarp, aligned(all), total);
       if (e < p_.experts) store_shared(next_ + e, Vec<int32_t, 1>{first + before});
       if (e < p_.experts && writes) p_.first_row.set(e, first);
       row += total;
@@ -164,28 +165,6 @@ class Sorted {
   }
   OPSWAP_DEVICE int aligned(int rows) const {
     return int((uint32_t(rows) + p_.alignment - 1) / p_.alignment * p_.alignment);
-  }
-
-  // Sum of x over the threads before this one; `total` is that of the block.
-  OPSWAP_DEVICE int sum_before(int x, int &total) {
-    const int warp = thread() / kWarp, lane = thread() % kWarp;
-    int sum = x;
-#pragma unroll
-    for (int distance = 1; distance < kWarp; distance *= 2) {
-      const int other = __shfl_up_sync(kAllLanes, sum, unsigned(distance));
-      sum += lane >= distance ? other : 0;
-    }
-    __syncthreads();  // the readers of the call before are done
-    if (lane == kWarp - 1) store_shared(memory_.sums + warp, Vec<int32_t, 1>{sum});
-    __syncthreads();
-    int before = sum - x;
-    total = 0;
-    for (int w = 0; w < threads() / kWarp; ++w) {
-      const int of_warp = load_shared<1>(memory_.sums + w)[0];
-      before += w < warp ? of_warp : 0;
-      total += of_warp;
-    }
-    return before;
   }
 
   // By one warp: a choice's row is the next of its expert, in the order of lanes.

@@ -88,8 +88,14 @@ def shapes(room: Room, case: dict, types: dict[str, str]) -> dict[str, Any]:
         return build(room, case, types, rng=_Blank(written=True))
 
 
-def bench_types(spec: dict) -> tuple[dict[str, str], str | None]:
-    """bfloat16 where a type variable allows it, else its first dtype; and the dtype of the kernels' instance."""
-    types = {name: "bfloat16" if "bfloat16" in dtypes else dtypes[0] for name, dtypes in spec["types"].items()}
+def bench_types(spec: dict, codes: bool = True) -> tuple[dict[str, str], str | None]:
+    """bfloat16 where a type variable allows it, else its first dtype, but what may be codes beside weights of codes is
+    codes, which alone the kernels multiply; and the dtype of the kernels' instance."""
+    first = ["bfloat16"]
+    if codes:
+        first = spec["types"].get("code", []) + first
+    types = {
+        name: next((dtype for dtype in first if dtype in dtypes), dtypes[0]) for name, dtypes in spec["types"].items()
+    }
     floating = (t for name, t in types.items() if any("float" in d for d in spec["types"][name]))
     return types, next(floating, None)
