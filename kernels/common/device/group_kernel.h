@@ -49,7 +49,7 @@ using GroupMemory = ProductMemory<kProductTiles[Tile].rows, kProductTiles[Tile].
 // body<Tile>(plan) with the plan's tile, one of at most `Widest` columns.
 template <int Widest, int Tile = 0, class Body>
 OPSWAP_DEVICE void with_tile_of(const GroupPlan &plan, Body &&body) {
-  if constexpr (kProductTiles[Tile].columns <= Widest)
+  if constexpr (kProductTiles[Tile].columns <= Widest && kProductTiles[Tile].rows == 128)
     if (plan.tile == Tile) return body.template operator()<Tile>(plan);
   if constexpr (Tile + 1 < kProductTileCount) with_tile_of<Widest, Tile + 1>(plan, body);
 }
@@ -135,7 +135,8 @@ constexpr size_t group_smem() {
   size_t most = 0;
   [&]<int... Tile>(std::integer_sequence<int, Tile...>) {
     (([&] {
-       if constexpr (kProductTiles[Tile].columns <= Widest) most = std::max(most, sizeof(MemoryOf<Tile>));
+       if constexpr (kProductTiles[Tile].columns <= Widest && kProductTiles[Tile].rows == 128)
+         most = std::max(most, sizeof(MemoryOf<Tile>));
      }()),
      ...);
   }(std::make_integer_sequence<int, kProductTileCount>());

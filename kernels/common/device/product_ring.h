@@ -1,5 +1,5 @@
-// A ring of stages between a warpgroup that loads and two warpgroups that multiply, for products whose operands are
-// rows of K. A stage has 128 bytes of each row, with the swizzle of that width.
+// A ring of stages between a warpgroup that loads and one or two that multiply, for products whose operands are rows of
+// K. A stage has 128 bytes of each row, with the swizzle of that width.
 #pragma once
 
 #include "common/device/product_tasks.h"
@@ -12,8 +12,10 @@
 
 namespace opswap {
 
-inline constexpr int kProductMultiplying = 2 * device::kWarpgroup,
-                     kProductThreads = kProductMultiplying + device::kWarpgroup;
+// Threads that multiply, 64 rows of the first operand for each warpgroup, and those of a block.
+constexpr int product_multiplying(int rows) { return rows / 64 * device::kWarpgroup; }
+constexpr int product_threads(int rows) { return product_multiplying(rows) + device::kWarpgroup; }
+inline constexpr int kProductMultiplying = product_multiplying(128), kProductThreads = product_threads(128);
 
 // A stage has `Boxes` steps of K, a box of each operand behind the other.
 template <int Rows, int Columns, int Stages, bool Swap, int Boxes = 1>
@@ -21,13 +23,14 @@ struct ProductMemory {
   static constexpr int kRows = Rows, kColumns = Columns, kStages = Stages, kBoxes = Boxes;
   static constexpr bool kSwap = Swap;
   static constexpr int kStepBytes = int(product::kStepBytes), kStageBytes = (Rows + Columns) * Boxes * kStepBytes;
-  static constexpr int kHeld = Rows / 128 * Columns / 2;  // sums that a thread has
+  static constexpr int kMultiplying = product_multiplying(Rows), kThreads = product_threads(Rows);
+  static constexpr int kHeld = Columns / 2;  // sums that a thread has
   static constexpr int kTokens = Swap ? Columns : Rows, kFeatures = Swap ? Rows : Columns;
   // What a warp puts out at once: 16 rows of D by 64 columns, or with Swap, which turns them, 16 columns of out.
   static constexpr int kOutRowBytes = Swap ? 32 : 128, kOutRows = Swap ? Columns : 16;
   alignas(1024) unsigned char first[Stages][Boxes * Rows * kStepBytes];
   alignas(1024) unsigned char second[Stages][Boxes * Columns * kStepBytes];
-  alignas(Swap ? 128 : 1024) unsigned char out[kProductMultiplying / device::kWarp][kOutRows * kOutRowBytes];
+  alignas(Swap ? 128 : 1024) unsigned char out[kMultiplying / device::kWarp][kOutRows * kOutRowBytes];
   sm90::Mbarrier full[Stages], empty[Stages];
 };
 
@@ -76,8 +79,8 @@ struct RingOperands {
     const int group = thread / device::kWarpgroup;
     return {of_warp(&s.first[0][group * 64 * Memory::kStepBytes]), of_warp(s.second[0])};
   }
-  // Those of 32 bytes of K of the box that lies `box` further on: descriptors whose 64 bits are added to as one, so that
-  // their high words are set once for all of them.
+  // Those of 32 bytes of K of the box that lies `box` further on. All 64 bits of a descriptor are added to at once, so
+  // that its high word is set once for all of them.
   OPSWAP_DEVICE uint64_t a(int box, int byte) const { return sm90::advance(first, box * kFirst * 16 + byte); }
   OPSWAP_DEVICE uint64_t b(int box, int byte) const { return sm90::advance(second, box * kSecond * 16 + byte); }
   // Those of box `box`, in registers: else the compiler adds what both operands are moved by again for each product.

@@ -1,6 +1,5 @@
-// The arithmetic of products: what two warpgroups do with the stages of a task. Each has
-//   kReaders             of a block that give a stage back, and how many threads each of them is
-//   kReaderThreads
+// The arithmetic of products: what warpgroups do with the stages of a task. Each has
+//   kReaderThreads       how many of a block's threads give a stage back together
 //   sum(s, sums, ...)    adds the products of steps [begin, end) to the sums that a thread holds
 #pragma once
 
@@ -21,7 +20,7 @@ OPSWAP_DEVICE void multiply_box(float (&d)[Memory::kHeld], int box, const RingOp
 // Sums over all of K in the tensor cores.
 template <sm90::MatrixType Type>
 struct Accumulate {
-  static constexpr int kReaderThreads = device::kWarpgroup, kReaders = kProductMultiplying / kReaderThreads;
+  static constexpr int kReaderThreads = device::kWarpgroup;
 
   // While one stage is waited for the group of the one before is under way, so that is given back once the next group
   // is issued. The first pass is one like the others: with it in front, ptxas takes the stage for one that threads
@@ -62,7 +61,7 @@ struct NoFactors {
 // under way. Nothing is under way from one pair to the next; the other warpgroup has the tensor cores then.
 template <sm90::MatrixType Type, class Factors = NoFactors>
 struct Promote {
-  static constexpr int kReaderThreads = device::kWarp, kReaders = kProductMultiplying / kReaderThreads;
+  static constexpr int kReaderThreads = device::kWarp;
 
   // A pair is a stage of two boxes, or two stages of one.
   template <class Memory>
