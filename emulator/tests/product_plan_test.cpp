@@ -169,7 +169,23 @@ CASE(plans_take_the_best_way_and_invariant_ones_split_nothing) {
       }
   EXPECT(wrong == 0);
   EXPECT(product::way_fault({8, 2112, 14336, 256, true}, 132, {0, 2}) != nullptr);
-  EXPECT(product::way_fault({8, 2112, 14336, 128, false}, 132, {kProductTileCount - 1, 1}) != nullptr);
+  for (int tile = 0; tile < kProductTileCount; ++tile)
+    if (kProductTiles[tile].columns > 128 || kProductTiles[tile].rows < 128)
+      EXPECT(product::way_fault({4096, 2112, 14336, 128, false}, 132, {tile, 1}) != nullptr);
+}
+
+// 192 rows by 44 tiles across are 132 tiles of 64 rows, one for each SM; of 128 rows there are fewer, which take longer
+// and are too many for clusters. As many swapped by 64 take as long, and their sums have to be turned. A kernel that
+// has no such tile, or a product whose rows would leave most of it to padding, does not take it.
+CASE(plans_take_half_of_a_tile_where_that_fills_the_card) {
+  const ProductCard card = kProductCards[product_card(0, 132)];
+  const auto rows = [&](int64_t m, int lowest) {
+    return tile_of(plan_product({m, 44 * 128, 7168, 128, false, false, lowest}, card)).rows;
+  };
+  EXPECT(rows(192, 64) == 64);
+  EXPECT(rows(192, 128) == 128);
+  EXPECT(rows(4096, 64) == 128);
+  EXPECT(product::way_fault({32, 5632, 7168, 128, false, false, 64}, 132, {kProductTileCount - 1, 1}) != nullptr);
 }
 
 // 16 tiles down are eight twos: as many rounds, and half of the columns for each block. 1 tile down has none.

@@ -79,9 +79,9 @@ __global__ void __launch_bounds__(kProductThreads, 1)
 }
 
 // sass gemm_bf16_split_kernel: HGMMA UTMALDG descriptor=0x40000040
-// sass gemm_bf16_split_kernel<128, 128, *: issue<=25
-// sass gemm_bf16_split_kernel<128, 256, *: issue<=13
-// sass gemm_bf16_split_kernel<128, *, true>: issue<=88
+// sass gemm_bf16_split_kernel<128, 128, *: issue<=15
+// sass gemm_bf16_split_kernel<128, 256, *: issue<=8
+// sass gemm_bf16_split_kernel<128, *, true>: issue<=56
 
 OPSWAP_SM90_CAN(gemm_bf16_split) {
   if (const char *why = product_refusal(a.input, a.weight_hi, a.M, a.N, 2 * a.K)) return why;

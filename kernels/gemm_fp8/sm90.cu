@@ -43,8 +43,8 @@ __global__ void __launch_bounds__(kProductThreads, 1)
 }
 
 // sass gemm_fp8_kernel: QGMMA UTMALDG STG.128 descriptor=0x40000040
-// sass gemm_fp8_kernel<128, 128, *: issue<=39
-// sass gemm_fp8_kernel<128, *, true>: issue<=55
+// sass gemm_fp8_kernel<128, 128, *: issue<=36
+// sass gemm_fp8_kernel<128, *, true>: issue<=45
 
 OPSWAP_SM90_CAN(gemm_fp8) {
   if (a.input_dtype != DType::float8_e4m3fn) return "input is of 16 bits, and its kernels multiply codes with codes";

@@ -9,7 +9,7 @@
 
 namespace opswap::OPSWAP_PASS {
 
-constexpr int kBlock = 128, kWidest = 128;
+constexpr int kBlock = 128, kWidest = 128, kLowest = 64;
 constexpr MapType kOutMap = std::is_same_v<Scalar, bf16> ? MapType::bf16 : MapType::f16;
 
 template <int Rows, int Columns, int Stages, bool Swap>
@@ -27,8 +27,9 @@ __global__ void __launch_bounds__(kProductThreads, 1)
 }
 
 // sass gemm_fp8_block128_kernel: QGMMA UTMALDG STG.128 descriptor=0x40000040
-// sass gemm_fp8_block128_kernel<128, 128, *: issue<=41
-// sass gemm_fp8_block128_kernel<128, *, true>: issue<=72
+// sass gemm_fp8_block128_kernel<128, 128, *: issue<=37
+// sass gemm_fp8_block128_kernel<64, 128, *: issue<=37
+// sass gemm_fp8_block128_kernel<128, *, true>: issue<=64
 
 OPSWAP_SM90_CAN(gemm_fp8_block128) {
   if (a.input_dtype != DType::float8_e4m3fn) return "input is of 16 bits, and its kernels multiply codes with codes";
@@ -48,7 +49,7 @@ ProductScales scales_of(const gemm_fp8_block128_args &a) {
 }
 
 ProductCall product_of(const gemm_fp8_block128_args &a) { return {a.scalar_dtype, a.M, a.N, a.K, a.batch_invariant}; }
-using Ways = ProductWays<gemm_fp8_block128_args, product_of, ProductTraits{1, kWidest}>;
+using Ways = ProductWays<gemm_fp8_block128_args, product_of, ProductTraits{1, kWidest, false, kLowest}>;
 
 OPSWAP_SM90_PLANS(gemm_fp8_block128) { return Ways::plans(); }
 
@@ -57,7 +58,7 @@ OPSWAP_SM90(gemm_fp8_block128) {
   ProductPlan plan;
   if (const opswap_status bad = Ways::take(a, exec, plan)) return bad;
   BiasedRows<Scalar> out{product_out<Scalar>(a.out), a.bias ? a.bias.as<const Scalar>() : nullptr};
-  return with_product_tile<kWidest>(plan, [&]<ProductTile Tile>() {
+  return with_product_tile<kWidest, kLowest>(plan, [&]<ProductTile Tile>() {
     TensorMap first{}, second{}, rows{};
     if (const opswap_status bad = encode_operands(first, second, Tile, plan.pair, a.input, a.weight, MapType::u8))
       return bad;

@@ -44,8 +44,8 @@ __global__ void __launch_bounds__(kProductMultiplying, 1)
   });
 }
 
-// sass grouped_gemm_bf16_kernel: HGMMA UTMALDG STG.128 descriptor=0x40000040 issue<=80
-// sass grouped_gemm_bf16_scattered_kernel: HGMMA UTMALDG STG.128 descriptor=0x40000040 issue<=80
+// sass grouped_gemm_bf16_kernel: HGMMA UTMALDG STG.128 descriptor=0x40000040 issue<=56
+// sass grouped_gemm_bf16_scattered_kernel: HGMMA UTMALDG STG.128 descriptor=0x40000040 issue<=56
 
 OPSWAP_SM90_CAN(grouped_gemm_bf16) { return group_refusal(a); }
 

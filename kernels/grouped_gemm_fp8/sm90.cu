@@ -69,8 +69,8 @@ __global__ void __launch_bounds__(kProductMultiplying, 1)
   });
 }
 
-// sass grouped_gemm_fp8_kernel: QGMMA UTMALDG STG.128 descriptor=0x40000040 issue<=66
-// sass grouped_gemm_fp8_scattered_kernel: QGMMA UTMALDG STG.128 descriptor=0x40000040 issue<=66
+// sass grouped_gemm_fp8_kernel: QGMMA UTMALDG STG.128 descriptor=0x40000040 issue<=54
+// sass grouped_gemm_fp8_scattered_kernel: QGMMA UTMALDG STG.128 descriptor=0x40000040 issue<=54
 
 OPSWAP_SM90_CAN(grouped_gemm_fp8) { return group_refusal(a); }
 

@@ -51,8 +51,8 @@ __global__ void __launch_bounds__(kProductMultiplying, 1)
   });
 }
 
-// sass grouped_gemm_fp8_block128_kernel: QGMMA UTMALDG STG.128 descriptor=0x40000040 issue<=87
-// sass grouped_gemm_fp8_block128_scattered_kernel: QGMMA UTMALDG STG.128 descriptor=0x40000040 issue<=87
+// sass grouped_gemm_fp8_block128_kernel: QGMMA UTMALDG STG.128 descriptor=0x40000040 issue<=80
+// sass grouped_gemm_fp8_block128_scattered_kernel: QGMMA UTMALDG STG.128 descriptor=0x40000040 issue<=80
 
 OPSWAP_SM90_CAN(grouped_gemm_fp8_block128) {
   if (a.input_dtype != DType::float8_e4m3fn) return "input is of 16 bits, and its kernels multiply codes with codes";

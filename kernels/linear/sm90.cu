@@ -27,9 +27,9 @@ __global__ void __launch_bounds__(kProductThreads, 1)
 }
 
 // sass linear_kernel: HGMMA UTMALDG STG.128 descriptor=0x40000040
-// sass linear_kernel<128, 128, *: issue<=24
-// sass linear_kernel<128, 256, *: issue<=13
-// sass linear_kernel<128, *, true>: issue<=87
+// sass linear_kernel<128, 128, *: issue<=15
+// sass linear_kernel<128, 256, *: issue<=8
+// sass linear_kernel<128, *, true>: issue<=56
 
 OPSWAP_SM90_CAN(linear) {
   if (a.weight_dtype != a.scalar_dtype) return "input and weight differ in dtype, and wgmma multiplies one dtype";

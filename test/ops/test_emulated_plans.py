@@ -47,6 +47,36 @@ def test_each_way_gives_the_product() -> None:
         np.testing.assert_allclose(out.astype(np.float64), exact, rtol=0.016, atol=0.02, err_msg=way["way"])
 
 
+def codes(m: int, n: int, k: int) -> tuple[list[np.ndarray], np.ndarray]:
+    """Arguments of gemm_fp8_block128 up to the weights' scales, and the product."""
+    out = np.full((m, n), np.nan, ml_dtypes.bfloat16)
+    x, w = (RNG.standard_normal((rows, k)).astype(ml_dtypes.float8_e4m3fn) for rows in (m, n))
+    of_x = RNG.uniform(0.5, 2, (m, -(-k // 128))).astype(np.float32)
+    of_w = RNG.uniform(0.5, 2, (-(-n // 128), -(-k // 128))).astype(np.float32)
+    columns, rows = np.arange(k) // 128, np.arange(n) // 128
+    exact = (x.astype(np.float64) * of_x[:, columns]) @ (w.astype(np.float64) * of_w[rows][:, columns]).T
+    return [out, x, of_x, w, of_w], exact
+
+
+def test_each_way_of_codes_gives_the_product() -> None:
+    """Rows that end inside of a tile of 64 and of 128, and an odd number of steps of K."""
+    arrays, exact = codes(200, 136, 1056)
+    args = (*map(device, arrays), None)
+    ways = [way["way"] for way in opswap.plan_ways("gemm_fp8_block128", *args, impl="sm90")["ways"]]
+    assert {"64x128", "64x128 split 2", "128x128", "128x128 split 2", "swap 128x64"} <= set(ways)
+    for way in ways:
+        arrays[0][:] = np.nan
+        plan = opswap.plan_as("gemm_fp8_block128", way, *args, impl="sm90")
+        opswap.call("gemm_fp8_block128", *args, impl="sm90", plan=plan)
+        np.testing.assert_allclose(arrays[0].astype(np.float64), exact, rtol=0.016, atol=0.1, err_msg=way)
+
+
+def test_half_a_tile_is_planned_where_that_fills_the_card() -> None:
+    args = (*map(device, codes(192, 44 * 128, 256)[0]), None)
+    assert opswap.plan_ways("gemm_fp8_block128", *args, impl="sm90", device="H100")["taken"] == "64x128"
+    assert "64x128" not in {w["way"] for w in opswap.plan_ways(OP, *arguments(empty()), impl="sm90")["ways"]}
+
+
 def changed(plan: bytes, at: int, value: int) -> bytes:
     return plan[: HEADER + at] + value.to_bytes(4, "little") + plan[HEADER + at + 4 :]
 

@@ -49,9 +49,9 @@ Moved moved(const ProductPlan &plan, const Product &p, int64_t l2_bytes) {
 // those that a task costs beyond its steps, and those in which a cluster puts its sums together; bytes that are asked
 // of L2 and of memory, unless L2 has fewer than none.
 extern "C" void opswap_plan_of(int64_t m, int64_t n, int64_t row_bytes, int64_t token_step_bytes, int64_t card,
-                               int64_t widest, int64_t l2_bytes, int64_t *found) {
+                               int64_t widest, int64_t lowest, int64_t l2_bytes, int64_t *found) {
   const ProductCard &on = kProductCards[card];
-  const ProductPlan plan = plan_product({m, n, row_bytes, int(widest), false, true}, on);
+  const ProductPlan plan = plan_product({m, n, row_bytes, int(widest), false, true, int(lowest)}, on);
   const ProductTile &tile = kProductTiles[plan.tile];
   const int64_t first = tile.swap ? n : m, second = tile.swap ? m : n;
   const int64_t loaded = std::min<int64_t>(first, tile.rows) + std::min<int64_t>(second, tile.columns) / plan.pair;

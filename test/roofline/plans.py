@@ -23,11 +23,12 @@ class Kind:
     bytes: int  # of an element of both operands
     token_step_bytes: int  # of a row of tokens: a step's elements and their scales
     widest: int  # columns of a tile at most
+    lowest: int  # rows of a tile at least
 
 
 KINDS = (
-    Kind("16 bits", "linear", 2, STEP, 256),
-    Kind("FP8", "gemm_fp8_block128", 1, STEP + 4, 128),
+    Kind("16 bits", "linear", 2, STEP, 256, 128),
+    Kind("FP8", "gemm_fp8_block128", 1, STEP + 4, 128, 64),
 )
 
 
@@ -65,7 +66,8 @@ class Planned:
 
 
 def planned(kind: Kind, m: int, n: int, k: int, card: str, l2_bytes: int) -> Planned:
-    numbers = (m, n, k * kind.bytes, kind.token_step_bytes, list(DEVICES).index(card), kind.widest, l2_bytes)
+    tiles = (kind.widest, kind.lowest)
+    numbers = (m, n, k * kind.bytes, kind.token_step_bytes, list(DEVICES).index(card), *tiles, l2_bytes)
     found = (ctypes.c_int64 * len(Planned.__dataclass_fields__))()
     compiled("plans.cpp").opswap_plan_of(*map(ctypes.c_int64, numbers), found)
     return Planned(*found)

@@ -34,7 +34,7 @@ def assertions() -> list[str]:
                 for m in TOKENS:
                     p = planned(kind, m, n, k, card, -1)
                     words = (p.rows, p.columns, p.down, p.across, p.band, p.split, p.pair, p.clusters)
-                    shape = f"{{{m}, {n}, {k * kind.bytes}, {kind.widest}, false, true}}"
+                    shape = f"{{{m}, {n}, {k * kind.bytes}, {kind.widest}, false, true, {kind.lowest}}}"
                     plan = f"plan_product({shape}, kProductCards[{number}])"
                     lines.append(f'static_assert(is({plan}, {", ".join(map(str, words))}), "{kind.name} {card} {m}");')
     return lines

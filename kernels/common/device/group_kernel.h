@@ -47,7 +47,16 @@ template <int Tile>
 using GroupMemory = ProductMemory<kProductTiles[Tile].rows, kProductTiles[Tile].columns, kProductTiles[Tile].stages,
                                   kProductTiles[Tile].swap>;
 
-// body<Tile>(plan) with the plan's tile, or nothing where the record is of another product.
+// body<Tile>(plan) with the plan's tile, one of at most `Widest` columns.
+template <int Widest, int Tile = 0, class Body>
+OPSWAP_DEVICE void with_tile_of(const GroupPlan &plan, Body &&body) {
+  if constexpr (kProductTiles[Tile].columns <= Widest && kProductTiles[Tile].rows == 128)
+    if (plan.tile == Tile) return body.template operator()<Tile>(plan);
+  if constexpr (Tile + 1 < kProductTileCount) with_tile_of<Widest, Tile + 1>(plan, body);
+}
+
+// The same in a kernel, or nothing where the record is of another product. No function but inlined ones is between a
+// kernel and its products, which a call would serialise.
 template <int Widest, class Body>
 OPSWAP_DEVICE void with_group_tile(const GroupRecord &record, Body &&body) {
   sm90::dependency_wait();  // a kernel in front may have made the plan
@@ -55,13 +64,7 @@ OPSWAP_DEVICE void with_group_tile(const GroupRecord &record, Body &&body) {
   OPSWAP_SHARED(GroupPlan, plan);  // its words are wanted at the start of a task; in between, sums take all registers
   if (threadIdx.x == 0) plan = record.header();
   __syncthreads();
-  if (!plan.tiles) return;
-  const auto one = [&]<int Tile>() {
-    if constexpr (kProductTiles[Tile].columns <= Widest) body.template operator()<Tile>(plan);
-  };
-  [&]<int... Tile>(std::integer_sequence<int, Tile...>) {
-    ((plan.tile == Tile && (one.template operator()<Tile>(), true)) || ...);
-  }(std::make_integer_sequence<int, kProductTileCount>());
+  if (plan.tiles) with_tile_of<Widest>(plan, body);
 }
 
 // Adds the parts of tiles that are cut along K, always in the order of K, and puts them out. A block takes shares that
@@ -132,7 +135,8 @@ constexpr size_t group_smem() {
   size_t most = 0;
   [&]<int... Tile>(std::integer_sequence<int, Tile...>) {
     (([&] {
-       if constexpr (kProductTiles[Tile].columns <= Widest) most = std::max(most, sizeof(MemoryOf<Tile>));
+       if constexpr (kProductTiles[Tile].columns <= Widest && kProductTiles[Tile].rows == 128)
+         most = std::max(most, sizeof(MemoryOf<Tile>));
      }()),
      ...);
   }(std::make_integer_sequence<int, kProductTileCount>());

@@ -62,8 +62,11 @@ constexpr int64_t kLeastSteps = product::kLeastSteps;
 // Rows of a group in a tile, and its weights'.
 constexpr int tokens_of(const ProductTile &t) { return t.swap ? t.columns : t.rows; }
 constexpr int weights_of(const ProductTile &t) { return t.swap ? t.rows : t.columns; }
-// Promotion takes registers for as many sums again, so codes have no tile of 256 columns.
-constexpr bool takes(const ProductTile &t, int element_bytes) { return element_bytes > 1 || t.columns <= 128; }
+// Promotion takes registers for as many sums again, so codes have no tile of 256 columns. A block is of three
+// warpgroups, whatever the plan's tile is.
+constexpr bool takes(const ProductTile &t, int element_bytes) {
+  return t.rows == 128 && (element_bytes > 1 || t.columns <= 128);
+}
 
 // What the groups of a call come to: those that have rows, their rows, and the row tiles that one kind of tile makes.
 struct Counts {

@@ -1,5 +1,6 @@
-// The body that all matrix products on sm_90a share: a warpgroup loads a ring of stages, two others multiply 64 rows of
-// the first operand each and write. A room's sm90.cu chooses five parts, each a struct, and has a kernel of its own:
+// The body that all matrix products on sm_90a share: a warpgroup loads a ring of stages, two others, or one in a tile
+// of 64 rows, multiply 64 rows of the first operand each and write. A room's sm90.cu chooses five parts, each a struct,
+// and has a kernel of its own:
 //
 //   template <int Rows, int Columns, int Stages, bool Swap>
 //   __global__ void __launch_bounds__(kProductThreads, 1)
@@ -33,11 +34,13 @@ namespace opswap {
 template <class Memory, class Arithmetic, class Loads, class Tasks, class Out>
 OPSWAP_DEVICE void run_product(Memory &s, const Arithmetic &arithmetic, const Loads &loads, const Tasks &tasks,
                                const Out &out) {
-  // Those who load leave registers to those who multiply; a block is launched with 168 for each thread.
-  constexpr int kRegisters = (168 * 3 - Loads::kRegisters) / 2;
+  // Those who load leave registers to those who multiply; a block is launched with 168 for each thread, one of two
+  // warpgroups too: launch bounds of two make ptxas move descriptors through registers of each thread.
+  constexpr int kMultiplying = Memory::kMultiplying;
+  constexpr int kRegisters = kMultiplying == device::kWarpgroup ? 232 : (168 * 3 - Loads::kRegisters) / 2;
   const int thread = int(threadIdx.x);
-  if (thread / device::kWarp == kProductMultiplying / device::kWarp && sm90::elect_one()) {
-    ring_init(s, Loads::kArrivals, Arithmetic::kReaders * tasks.pair());
+  if (thread / device::kWarp == kMultiplying / device::kWarp && sm90::elect_one()) {
+    ring_init(s, Loads::kArrivals, kMultiplying / Arithmetic::kReaderThreads * tasks.pair());
     if constexpr (Tasks::kEarly) loads.template prefetch<Memory>(tasks.at(tasks.first()));
   }
   if (tasks.pair() > 1)
@@ -46,9 +49,9 @@ OPSWAP_DEVICE void run_product(Memory &s, const Arithmetic &arithmetic, const Lo
     __syncthreads();
   sm90::dependency_wait();
   sm90::dependency_trigger();
-  if (thread >= kProductMultiplying) {
+  if (thread >= kMultiplying) {
     sm90::registers_shrink<Loads::kRegisters>();
-    loads.load(s, tasks, thread - kProductMultiplying);
+    loads.load(s, tasks, thread - kMultiplying);
     return;
   }
   sm90::registers_grow<kRegisters>();
@@ -68,7 +71,7 @@ OPSWAP_DEVICE void run_product(Memory &s, const Arithmetic &arithmetic, const Lo
     }
     if constexpr (kSumsFit<Memory>) {
       if (tasks.split() > 1) {
-        sm90::barrier_sync(1, kProductMultiplying);  // neither warpgroup reads the ring any more
+        sm90::barrier_sync(1, kMultiplying);  // neither warpgroup reads the ring any more
         share_sums(s, sums, thread);
         sm90::cluster_sync();
       }
@@ -108,12 +111,13 @@ inline bool encode_out(sm90::TensorMap &map, const Tensor &out, sm90::MapType ty
   return !sm90::encode(map, spec);
 }
 
-// body<Tile>() for the plan's tile, if it is one of at most `Widest` columns.
-template <int Widest = 256, class Body>
+// body<Tile>() for the plan's tile, if it is one of at most `Widest` columns and at least `Lowest` rows.
+template <int Widest = 256, int Lowest = 128, class Body>
 static opswap_status with_product_tile(const ProductPlan &plan, Body &&body) {
   opswap_status status = OPSWAP_E_INTERNAL;
   const auto one = [&]<int Tile>() {
-    if constexpr (kProductTiles[Tile].columns <= Widest) status = body.template operator()<kProductTiles[Tile]>();
+    if constexpr (kProductTiles[Tile].columns <= Widest && kProductTiles[Tile].rows >= Lowest)
+      status = body.template operator()<kProductTiles[Tile]>();
   };
   [&]<int... Tile>(std::integer_sequence<int, Tile...>) {
     ((plan.tile == Tile && (one.template operator()<Tile>(), true)) || ...);
@@ -125,7 +129,7 @@ template <class Memory, class... P, class... A>
 static opswap_status launch_product(const opswap_exec &exec, const char *name, void (*kernel)(P...),
                                     const ProductPlan &plan, A &&...args) {
   const Geometry geometry{.grid = {int64_t(plan.clusters) * plan.split * plan.pair},
-                          .block = {kProductThreads},
+                          .block = {Memory::kThreads},
                           .smem = sizeof(Memory),
                           .cluster = {plan.split * plan.pair},
                           .pdl = true};

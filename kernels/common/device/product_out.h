@@ -99,7 +99,7 @@ template <class Memory>
 OPSWAP_DEVICE void share_sums(Memory &s, const float (&d)[Memory::kHeld], int thread) {
 #pragma unroll
   for (int i = 0; i < Memory::kHeld; i += 4)
-    store_shared(sums_of(s)[i / 4 * kProductMultiplying + thread].at,
+    store_shared(sums_of(s)[i / 4 * Memory::kMultiplying + thread].at,
                  Vec<float, 4>{d[i], d[i + 1], d[i + 2], d[i + 3]});
 }
 
@@ -114,7 +114,7 @@ OPSWAP_DEVICE Vec<float, 4> sums_of_piece(Memory &s, const float (&d)[Memory::kH
     if (split == 1) return sum;
     sum = {};
     for (int part = 0; part < split; ++part) {
-      const auto of = sm90::cluster_load(sm90::map_shared(sums_of(s) + piece * kProductMultiplying + thread, part));
+      const auto of = sm90::cluster_load(sm90::map_shared(sums_of(s) + piece * Memory::kMultiplying + thread, part));
 #pragma unroll
       for (int i = 0; i < 4; ++i) sum[i] += of[i];
     }
@@ -205,7 +205,7 @@ OPSWAP_DEVICE void wait_for_box(const ProductOut<T> &out) {
   __syncwarp();
 }
 
-// D of two warpgroups as it lies: 64 columns of out at a time.
+// D of all warpgroups as it lies: 64 columns of out at a time.
 template <class Memory, class Out>
 OPSWAP_DEVICE void write_product(Memory &s, const float (&d)[Memory::kHeld], const Out &out, const ProductTask &task,
                                  int split, int thread) {

@@ -15,8 +15,8 @@ struct ProductTile {
   bool swap;
 };
 static constexpr ProductTile kProductTiles[] = {
-    {128, 8, 11, true}, {128, 16, 10, true}, {128, 24, 10, true},  {128, 32, 9, true},
-    {128, 48, 8, true}, {128, 64, 8, true},  {128, 128, 6, false}, {128, 256, 4, false},
+    {128, 8, 11, true}, {128, 16, 10, true},  {128, 24, 10, true},  {128, 32, 9, true},  {128, 48, 8, true},
+    {128, 64, 8, true}, {128, 128, 6, false}, {128, 256, 4, false}, {64, 128, 8, false},
 };
 inline constexpr int kProductTileCount = int(sizeof kProductTiles / sizeof *kProductTiles);
 
@@ -26,6 +26,7 @@ struct ProductShape {
   int widest = 256;         // columns of a tile; kernels that need registers for more than their sums take fewer
   bool invariant = false;   // no sum may hang on M, so K is never split
   bool pairs = false;       // the kernels know pairs of blocks
+  int lowest = 128;         // rows of a tile
 };
 
 // What there is to choose of a plan: a tile of kProductTiles, and blocks that share its steps. The rest follows.
@@ -62,6 +63,8 @@ constexpr int64_t kFillCycles = 1225;
 // through.
 constexpr int64_t kL2Keeps = 20 << 20;
 constexpr int kGpcSms = 16;
+// Of a step where one warpgroup multiplies: nobody has the tensor cores while it adds its products up.
+constexpr int64_t kAloneCycles = 90;
 constexpr int kSwapMost = 64;   // tokens up to which half of 128 rows would be padding
 constexpr int kMostSplit = 8;   // blocks of a cluster that every card takes
 constexpr int kLeastSteps = 4;  // of a block, where K is split
@@ -75,7 +78,8 @@ constexpr bool splits(const ProductTile &t) { return t.columns * 4 <= t.stages *
 // cluster puts its sums together, each block reads as many as a tile has.
 constexpr int64_t cycles(const ProductTile &t, int64_t loaded, int64_t tiles, int64_t steps, int64_t split, int64_t sms,
                          int tensor_clocks) {
-  const int64_t tensor = t.rows / 64 * (kStepBytes / 32) * instruction_cycles(t.columns, tensor_clocks);
+  const int64_t alone = t.rows == 64 ? kAloneCycles : 0;
+  const int64_t tensor = t.rows / 64 * (kStepBytes / 32) * instruction_cycles(t.columns, tensor_clocks) + alone;
   const int64_t loads = loaded * kStepBytes / kL2Bytes;
   const int64_t step = tensor > loads ? tensor : loads;
   const int64_t together = split > 1 ? kFillCycles + int64_t(t.rows) * t.columns * 4 / kL2Bytes : 0;
@@ -122,7 +126,8 @@ constexpr const char *way_fault(const ProductShape &s, int64_t sms, ProductWay w
   if (way.tile < 0 || way.tile >= kProductTileCount) return "names a tile that the kernels have not";
   const ProductTile &t = kProductTiles[way.tile];
   if (t.columns > s.widest) return "names a tile that is wider than this kernel's registers hold";
-  if (!t.swap && s.m <= kSwapMost) return "would leave half of a tile's rows to padding";
+  if (t.rows < s.lowest) return "names a tile of fewer rows than this kernel has";
+  if (!t.swap && s.m <= t.rows / 2) return "would leave half of a tile's rows to padding";
   if (way.split == 1) return nullptr;
   if (way.split < 1 || way.split > kMostSplit) return "splits K by another number than 1 to 8";
   if (s.invariant) return "splits K, and batch_invariant asks for sums that do not hang on M";
@@ -170,13 +175,14 @@ constexpr void each_way(const ProductShape &s, int64_t sms, Body &&body) {
 
 }  // namespace product
 
-// The way of least cycles for M, N >= 1; of equal ones the first.
+// The way of least cycles for M, N >= 1; of equal ones the first, but rather one whose sums lie as out does.
 constexpr ProductWay best_way(const ProductShape &s, const ProductCard &card) {
   ProductWay best{};
   int64_t least = INT64_MAX;
   product::each_way(s, card.sms, [&](ProductWay way) {
     const int64_t taken = product::cycles_of(s, card, way);
-    if (taken < least) least = taken, best = way;
+    const bool turned_less = kProductTiles[best.tile].swap && !kProductTiles[way.tile].swap;
+    if (taken < least || (taken == least && turned_less)) least = taken, best = way;
   });
   return best;
 }

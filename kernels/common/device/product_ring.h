@@ -1,5 +1,5 @@
-// A ring of stages between a warpgroup that loads and two warpgroups that multiply, for products whose operands are
-// rows of K. A stage has 128 bytes of each row, with the swizzle of that width.
+// A ring of stages between a warpgroup that loads and one or two that multiply, for products whose operands are rows of
+// K. A stage has 128 bytes of each row, with the swizzle of that width.
 #pragma once
 
 #include "common/device/product_tasks.h"
@@ -12,8 +12,10 @@
 
 namespace opswap {
 
-inline constexpr int kProductMultiplying = 2 * device::kWarpgroup,
-                     kProductThreads = kProductMultiplying + device::kWarpgroup;
+// Threads that multiply, 64 rows of the first operand for each warpgroup, and those of a block.
+constexpr int product_multiplying(int rows) { return rows / 64 * device::kWarpgroup; }
+constexpr int product_threads(int rows) { return product_multiplying(rows) + device::kWarpgroup; }
+inline constexpr int kProductMultiplying = product_multiplying(128), kProductThreads = product_threads(128);
 
 // A stage has `Boxes` steps of K, a box of each operand behind the other.
 template <int Rows, int Columns, int Stages, bool Swap, int Boxes = 1>
@@ -21,13 +23,14 @@ struct ProductMemory {
   static constexpr int kRows = Rows, kColumns = Columns, kStages = Stages, kBoxes = Boxes;
   static constexpr bool kSwap = Swap;
   static constexpr int kStepBytes = int(product::kStepBytes), kStageBytes = (Rows + Columns) * Boxes * kStepBytes;
-  static constexpr int kHeld = Rows / 128 * Columns / 2;  // sums that a thread has
+  static constexpr int kMultiplying = product_multiplying(Rows), kThreads = product_threads(Rows);
+  static constexpr int kHeld = Columns / 2;  // sums that a thread has
   static constexpr int kTokens = Swap ? Columns : Rows, kFeatures = Swap ? Rows : Columns;
   // What a warp puts out at once: 16 rows of D by 64 columns, or with Swap, which turns them, 16 columns of out.
   static constexpr int kOutRowBytes = Swap ? 32 : 128, kOutRows = Swap ? Columns : 16;
   alignas(1024) unsigned char first[Stages][Boxes * Rows * kStepBytes];
   alignas(1024) unsigned char second[Stages][Boxes * Columns * kStepBytes];
-  alignas(Swap ? 128 : 1024) unsigned char out[kProductMultiplying / device::kWarp][kOutRows * kOutRowBytes];
+  alignas(Swap ? 128 : 1024) unsigned char out[kMultiplying / device::kWarp][kOutRows * kOutRowBytes];
   sm90::Mbarrier full[Stages], empty[Stages];
 };
 
@@ -67,35 +70,39 @@ class GiveBack {
   }
 };
 
-// The matrix `sixteens` of 16 bytes further on in shared memory. Its addresses never carry into what is behind them in
-// a descriptor, so 32 bits are added, and the rest stays a constant.
-OPSWAP_DEVICE uint64_t moved(uint64_t descriptor, uint32_t sixteens) {
-  return descriptor >> 32 << 32 | uint32_t(uint32_t(descriptor) + sixteens);
-}
-
 // What a warpgroup multiplies: its 64 rows of the first operand, and the second, both of one box of the ring.
 template <class Memory>
 struct RingOperands {
   uint64_t first, second;
   // Of the ring's first box.
   static OPSWAP_DEVICE RingOperands of(Memory &s, int thread) {
-    const int group = __shfl_sync(device::kAllLanes, thread / device::kWarpgroup, 0);  // one for the warp, says this
-    return {sm90::matrix_descriptor(&s.first[0][group * 64 * Memory::kStepBytes], sm90::MatrixSwizzle::b128, 1024),
-            sm90::matrix_descriptor(s.second[0], sm90::MatrixSwizzle::b128, 1024)};
+    const int group = thread / device::kWarpgroup;
+    return {of_warp(&s.first[0][group * 64 * Memory::kStepBytes]), of_warp(s.second[0])};
   }
-  // Those of 32 bytes of K of the box that lies `box` further on.
-  OPSWAP_DEVICE uint64_t a(int box, int byte) const { return moved(first, box * kFirst + byte / 16); }
-  OPSWAP_DEVICE uint64_t b(int box, int byte) const { return moved(second, box * kSecond + byte / 16); }
+  // Those of 32 bytes of K of the box that lies `box` further on. All 64 bits of a descriptor are added to at once, so
+  // that its high word is set once for all of them.
+  OPSWAP_DEVICE uint64_t a(int box, int byte) const { return sm90::advance(first, box * kFirst * 16 + byte); }
+  OPSWAP_DEVICE uint64_t b(int box, int byte) const { return sm90::advance(second, box * kSecond * 16 + byte); }
   // Those of box `box`, in registers: else the compiler adds what both operands are moved by again for each product.
   OPSWAP_DEVICE RingOperands at(int box) const {
-    uint32_t low[] = {uint32_t(a(box, 0)), uint32_t(b(box, 0))};
-    sm90::operand_fence(low);
-    return {first >> 32 << 32 | low[0], second >> 32 << 32 | low[1]};
+    uint64_t moved[] = {low_moved(first, box * kFirst), low_moved(second, box * kSecond)};
+    sm90::operand_fence(moved);
+    return {moved[0], moved[1]};
   }
 
  private:
   static constexpr uint32_t kFirst = Memory::kRows * Memory::kStepBytes / 16,
                             kSecond = Memory::kColumns * Memory::kStepBytes / 16;
+  // All threads of a warp have the same one. The shuffle says so, and its result is never worked out a second time.
+  static OPSWAP_DEVICE uint64_t of_warp(const unsigned char *box) {
+    const uint64_t descriptor = sm90::matrix_descriptor(box, sm90::MatrixSwizzle::b128, 1024);
+    return high_of(descriptor) | __shfl_sync(device::kAllLanes, uint32_t(descriptor), 0);
+  }
+  // Addresses never carry into what is behind them in a descriptor, whose high word stays a constant.
+  static OPSWAP_DEVICE uint64_t low_moved(uint64_t descriptor, uint32_t sixteens) {
+    return high_of(descriptor) | uint32_t(uint32_t(descriptor) + sixteens);
+  }
+  static OPSWAP_DEVICE uint64_t high_of(uint64_t descriptor) { return descriptor >> 32 << 32; }
 };
 
 // body(task, k, stage) for each stage of each task of this block, which begins with step k, once it may be filled. All

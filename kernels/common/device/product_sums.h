@@ -1,6 +1,5 @@
-// The arithmetic of products: what two warpgroups do with the stages of a task. Each has
-//   kReaders             of a block that give a stage back, and how many threads each of them is
-//   kReaderThreads
+// The arithmetic of products: what warpgroups do with the stages of a task. Each has
+//   kReaderThreads       how many of a block's threads give a stage back together
 //   sum(s, sums, ...)    adds the products of steps [begin, end) to the sums that a thread holds
 #pragma once
 
@@ -21,26 +20,24 @@ OPSWAP_DEVICE void multiply_box(float (&d)[Memory::kHeld], int box, const RingOp
 // Sums over all of K in the tensor cores.
 template <sm90::MatrixType Type>
 struct Accumulate {
-  static constexpr int kReaderThreads = device::kWarpgroup, kReaders = kProductMultiplying / kReaderThreads;
+  static constexpr int kReaderThreads = device::kWarpgroup;
 
   // While one stage is waited for the group of the one before is under way, so that is given back once the next group
-  // is issued.
+  // is issued. The first pass is one like the others: with it in front, ptxas takes the stage for one that threads
+  // differ in, and moves all descriptors through their registers.
   template <class Memory>
   OPSWAP_DEVICE void sum(Memory &s, float (&d)[Memory::kHeld], RingAt<Memory::kStages> &at, int begin, int end,
                          const GiveBack<Memory> &give_back, int thread) const {
     static_assert(Memory::kBoxes == 1);
-    if (begin == end) return;
+    if (begin >= end) return;
     const auto operands = RingOperands<Memory>::of(s, thread);
     sm90::operand_fence(d);  // what the sums start as is there before the first product
-    sm90::mbarrier_wait(s.full[at.stage], at.phase);
-    multiply_box<Type>(d, 0, operands.at(at.stage), true);
     int before = at.stage;
-    at.next();
-    for (int k = begin + 1; k < end; ++k, at.next()) {
+    for (int k = begin; k < end; ++k, at.next()) {
       sm90::mbarrier_wait(s.full[at.stage], at.phase);
       multiply_box<Type>(d, 0, operands.at(at.stage), true);
       sm90::wgmma_wait<1>();
-      give_back(before);
+      if (k > begin) give_back(before);
       before = at.stage;
     }
     sm90::wgmma_wait();
@@ -64,7 +61,7 @@ struct NoFactors {
 // under way. Nothing is under way from one pair to the next; the other warpgroup has the tensor cores then.
 template <sm90::MatrixType Type, class Factors = NoFactors>
 struct Promote {
-  static constexpr int kReaderThreads = device::kWarp, kReaders = kProductMultiplying / kReaderThreads;
+  static constexpr int kReaderThreads = device::kWarp;
 
   // A pair is a stage of two boxes, or two stages of one.
   template <class Memory>

@@ -31,10 +31,11 @@ struct ProductTraits {
   int bytes;           // of an element of K
   int widest;          // columns of a tile
   bool pairs = false;  // two blocks may share loads
+  int lowest = 128;    // rows of a tile
 };
 
 inline ProductShape shape_of(const ProductCall &call, ProductTraits traits) {
-  return {call.m, call.n, call.k * traits.bytes, traits.widest, call.invariant, traits.pairs};
+  return {call.m, call.n, call.k * traits.bytes, traits.widest, call.invariant, traits.pairs, traits.lowest};
 }
 
 // The card of this process's device, with the SMs that a call may use.

@@ -65,6 +65,11 @@ OPSWAP_DEVICE void operand_fence(uint32_t (&registers)[Count]) {
 #pragma unroll
   for (size_t i = 0; i < Count; ++i) asm volatile("" : "+r"(registers[i])::"memory");
 }
+template <size_t Count>
+OPSWAP_DEVICE void operand_fence(uint64_t (&descriptors)[Count]) {
+#pragma unroll
+  for (size_t i = 0; i < Count; ++i) asm volatile("" : "+l"(descriptors[i])::"memory");
+}
 
 #define OPSWAP_WGMMA_BEGIN(N, SCALE) \
   "{\n.reg .pred p;\nsetp.ne.b32 p, " SCALE ", 0;\nwgmma.mma_async.sync.aligned.m64n" #N
