@@ -21,7 +21,7 @@ KERNEL, OUT, RING, SCALES, SUMS, TASKS, GATHER, GROUPS, GROUP_TASKS = (
 NEXT_STAGE = """      sm90::mbarrier_wait(s.full[at.stage], at.phase);
       multiply_box<Type>(d, 0, operands.at(at.stage), true);
       sm90::wgmma_wait<1>();
-      give_back(before);
+      if (k > begin) give_back(before);
 """
 
 PRODUCT_ROOM_BUGS = (

@@ -48,6 +48,16 @@ class Baseline:
     wheel: str = "torch"  # where the module comes from; also the baseline's name in tables and evidence
 
 
+#: What codes of `quantised` have to be multiplied by, so that rows are as large as those of torch.randn.
+UNIT = 1 / 100
+
+
+def quantised(*shape: int) -> torch.Tensor:
+    """e4m3 codes as quantisers leave them: the largest of a row is 448, so few are zero or subnormal."""
+    x = torch.randn(*shape)
+    return (x * (448 / x.abs().amax(-1, keepdim=True))).to(torch.float8_e4m3fn)
+
+
 def size(*tensors: torch.Tensor) -> int:
     """Bytes of the tensors together."""
     return sum(t.numel() * t.element_size() for t in tensors)

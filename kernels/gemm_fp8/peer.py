@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from common.peer import Baseline, Case, Pair, Run, Values, ops, size
+from common.peer import UNIT, Baseline, Case, Pair, Run, Values, ops, quantised, size
 
 
 def cpu_pair(case: Case, dtype: torch.dtype) -> Pair:
     m, n, k = case["M"], case["N"], case["K"]
-    x, codes = torch.randn(m, k).to(dtype), torch.randn(n, k).to(torch.float8_e4m3fn)
-    scale = torch.rand(n) / k**0.5
+    x, codes = torch.randn(m, k).to(dtype), quantised(n, k)
+    scale = UNIT * torch.rand(n) / k**0.5
     w = (codes.float() * scale[:, None]).to(dtype)
     out = torch.empty(m, n, dtype=dtype)
     return Pair(

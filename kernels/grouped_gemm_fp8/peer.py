@@ -4,14 +4,14 @@ the dtype of the output, their scales multiplied in before; on a GPU torch's sca
 from __future__ import annotations
 
 import torch
-from common.peer import Baseline, Case, Pair, Run, Values, ops, size
+from common.peer import UNIT, Baseline, Case, Pair, Run, Values, ops, quantised, size
 from common.peer_groups import each_group, ends, first_rows, grouped
 
 
 def cpu_pair(case: Case, dtype: torch.dtype) -> Pair:
     g, n, k = case["G"], case["N"], case["K"]
-    x, w = (torch.randn(*shape).to(torch.float8_e4m3fn) for shape in ((case["R"], k), (g, n, k)))
-    of_rows, of_columns = torch.rand(case["R"]) / k**0.5, torch.rand(g, n)
+    x, w = quantised(case["R"], k), quantised(g, n, k)
+    of_rows, of_columns = UNIT * torch.rand(case["R"]) / k**0.5, UNIT * torch.rand(g, n)
     out, first = torch.empty(case["R"], n, dtype=dtype), first_rows(case)
     wide = (x.float() * of_rows[:, None]).to(dtype), (w.float() * of_columns[..., None]).to(dtype)
     return Pair(
