@@ -7,7 +7,6 @@ import sys
 import warnings
 from typing import Any
 
-import numpy as np
 import opswap
 import pytest
 import torch
