@@ -13,9 +13,10 @@ constexpr int64_t kDotRows = 32;       // rows of weights whose sums are made to
 constexpr int64_t kXInL1 = 16384;      // bytes of x that stay in the L1 cache while weights pass through it
 constexpr int64_t kAheadBytes = 2048;  // weights that are asked for before they are needed
 
-// Sums that are kept for each row of x, so that there are enough additions that need not wait for one another. Where a
+// Sums that are kept for each row of x, so that there are enough additions that need not wait for one another: of
+// weights that a step makes 4 vectors of, half as many, since those take longer to decode than sums to add up. Where a
 // row's sum has to have the same bits beside any number of others, they are as many, and pieces as long, as with most.
-constexpr int partial_sums(int m) { return m == 1 ? 8 : m == 2 ? 4 : m <= 6 ? 2 : 1; }
+constexpr int partial_sums(int m, int vectors) { return m == 1 ? (vectors == 4 ? 4 : 8) : m == 2 ? 4 : m <= 6 ? 2 : 1; }
 constexpr int order_of(int m, bool invariant) { return invariant ? kFewMost : m; }
 
 // Words of x for one step of weights: [vector of the step][M][kLanes].
@@ -38,7 +39,7 @@ inline void pack_for_dots(uint32_t *x, int M, int m, const X *row, int64_t k) {
 template <class Math, int M, int Order, bool Any, class W>
 inline void dot_run(vf sums[M], const uint32_t *x, const W *w, int64_t k, int64_t ahead) {
   using Words = WeightWords<Math, W>;
-  constexpr int V = Words::kVectors, P = partial_sums(Order);
+  constexpr int V = Words::kVectors, P = partial_sums(Order, V);
   constexpr int64_t kElements = kStepElements<Math, W>, kBytes = kElements * int64_t(sizeof(W)),
                     kX = kStepOfX<Math, W> * M;
   constexpr int U = P > V ? P / V : kBytes < 64 ? int(64 / kBytes) : 1;  // steps at once
