@@ -35,6 +35,26 @@ def attention_decode(
     )
 
 
+def attention_merge(
+    out: torch.Tensor,
+    lse: torch.Tensor | None,
+    states: torch.Tensor,
+    states_lse: torch.Tensor,
+    other: torch.Tensor | None,
+    other_lse: torch.Tensor | None,
+) -> None:
+    """Attention of the same queries over several sets of keys, put together: the sum over the states of exp(their lse -
+    lse) times their values, lse = log of the sum of exp(their lse)."""
+    torch.ops.opswap.attention_merge(
+        out,
+        lse,
+        states,
+        states_lse,
+        other,
+        other_lse,
+    )
+
+
 def attention_prefill(
     out: torch.Tensor,
     lse: torch.Tensor | None,

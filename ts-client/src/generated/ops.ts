@@ -40,6 +40,25 @@ export interface AttentionDecodeArgs {
 }
 
 /**
+ * Attention of the same queries over several sets of keys, put together: the sum over the states of exp(their lse - lse) times their values, lse = log of the sum of exp(their lse).
+ * Source: Dao et al. 2023, Flash-Decoding (partial results); Juravsky et al. 2024, arXiv:2402.05099 (shared prefixes).
+ */
+export interface AttentionMergeArgs {
+  /** [T, QH, D] float32 | bfloat16 | float16, written: attended values; 0 where all states are empty */
+  out: TensorLike;
+  /** [T, QH] float32, written: natural log-sum-exp of the scores of all states; -inf where all are empty */
+  lse: TensorLike | null;
+  /** [N, T, QH, D] float32 | bfloat16 | float16: attended values of each state; those of an empty one are not read */
+  states: TensorLike;
+  /** [N, T, QH] float32: natural log-sum-exp of each state's scores, -inf of an empty one */
+  states_lse: TensorLike;
+  /** [A, QH, D] float32 | bfloat16 | float16: one more state in a tensor of its own, such as that of a shared prefix */
+  other: TensorLike | null;
+  /** [B, QH] float32: its log-sum-exp; given where other is */
+  other_lse: TensorLike | null;
+}
+
+/**
  * Attention of new tokens over a paged cache that already holds their keys and values (variable lengths, grouped heads).
  * Source: Dao 2023, arXiv:2307.08691 (online softmax); Kwon et al. 2023, arXiv:2309.06180 (paging); names of FlashAttention and vLLM 0.33.0.
  */
@@ -931,6 +950,7 @@ export interface SiluAndMulQuantFp8Args {
 /** Arguments of every op, by name. */
 export interface OpArgs {
   attention_decode: AttentionDecodeArgs;
+  attention_merge: AttentionMergeArgs;
   attention_prefill: AttentionPrefillArgs;
   concat: ConcatArgs;
   concat_and_cache_mla: ConcatAndCacheMlaArgs;
@@ -996,6 +1016,7 @@ export interface OpFact {
 
 export const opFacts: { readonly [K in OpName]: OpFact } = {
   attention_decode: { version: 1, hash: "db344e300b7835fb", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "lse", "kind": "tensor", "writes": true, "optional": true}, {"name": "query", "kind": "tensor"}, {"name": "key_cache", "kind": "tensor"}, {"name": "value_cache", "kind": "tensor"}, {"name": "block_table", "kind": "tensor"}, {"name": "seq_lens", "kind": "tensor"}, {"name": "softmax_scale", "kind": "float"}, {"name": "sliding_window", "kind": "int", "default": -1}, {"name": "softcap", "kind": "float", "default": 0.0}] },
+  attention_merge: { version: 1, hash: "a64b4c592b3884ba", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "lse", "kind": "tensor", "writes": true, "optional": true}, {"name": "states", "kind": "tensor"}, {"name": "states_lse", "kind": "tensor"}, {"name": "other", "kind": "tensor", "optional": true}, {"name": "other_lse", "kind": "tensor", "optional": true}] },
   attention_prefill: { version: 1, hash: "a9325855e8cd5800", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "lse", "kind": "tensor", "writes": true, "optional": true}, {"name": "query", "kind": "tensor"}, {"name": "key_cache", "kind": "tensor"}, {"name": "value_cache", "kind": "tensor"}, {"name": "block_table", "kind": "tensor"}, {"name": "query_start_loc", "kind": "tensor"}, {"name": "seq_lens", "kind": "tensor"}, {"name": "softmax_scale", "kind": "float"}, {"name": "causal", "kind": "bool", "default": true}, {"name": "sliding_window", "kind": "int", "default": -1}, {"name": "softcap", "kind": "float", "default": 0.0}] },
   concat: { version: 1, hash: "e1a7b14819486d60", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "first", "kind": "tensor"}, {"name": "second", "kind": "tensor"}, {"name": "third", "kind": "tensor", "optional": true}, {"name": "fourth", "kind": "tensor", "optional": true}] },
   concat_and_cache_mla: { version: 1, hash: "83e4528ed61b9731", args: [{"name": "kv_cache", "kind": "tensor", "writes": true, "reads": true}, {"name": "kv_c", "kind": "tensor"}, {"name": "k_pe", "kind": "tensor"}, {"name": "positions", "kind": "tensor"}, {"name": "cos_sin_cache", "kind": "tensor"}, {"name": "slot_mapping", "kind": "tensor"}, {"name": "q_pe_out", "kind": "tensor", "writes": true, "optional": true}, {"name": "k_pe_out", "kind": "tensor", "writes": true, "optional": true}, {"name": "q_pe", "kind": "tensor", "optional": true}, {"name": "scale", "kind": "tensor", "optional": true}, {"name": "is_neox", "kind": "bool", "default": false}] },
