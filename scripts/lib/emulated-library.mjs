@@ -17,7 +17,8 @@ const DEFINES = {
 /** What a sanitizer adds to the environment of the Python that loads the library. */
 const OPTIONS = {
   plain: {},
-  thread: { TSAN_OPTIONS: "halt_on_error=1:report_signal_unsafe=0" },
+  // The threads of numpy's products hand their work over by ways that ThreadSanitizer does not know.
+  thread: { TSAN_OPTIONS: "halt_on_error=1:report_signal_unsafe=0", OPENBLAS_NUM_THREADS: "1" },
   address: { ASAN_OPTIONS: "detect_leaks=0:detect_stack_use_after_return=0" },
 };
 /** Loaded first; libstdc++ goes along with ASan, which intercepts throws only when it finds the function at start. */
