@@ -14,6 +14,7 @@ import ml_dtypes
 import numpy as np
 import opswap
 import pytest
+from test_emulated import SANITIZED
 
 OP = "linear"
 M, N, K = 5, 136, 528
@@ -60,10 +61,12 @@ def codes(m: int, n: int, k: int) -> tuple[list[np.ndarray], np.ndarray]:
 
 def test_each_way_of_codes_gives_the_product() -> None:
     """Rows that end inside of a tile of 64 and of 128, and an odd number of steps of K."""
-    arrays, exact = codes(200, 136, 1056)
+    arrays, exact = codes(136, 136, 1056)
     args = (*map(device, arrays), None)
     ways = [way["way"] for way in opswap.plan_ways("gemm_fp8_block128", *args, impl="sm90")["ways"]]
     assert {"64x128", "64x128 split 2", "128x128", "128x128 split 2", "swap 128x64"} <= set(ways)
+    if SANITIZED:  # the swapped tiles are in the room's own cases
+        ways = [way for way in ways if not way.startswith("swap")]
     for way in ways:
         arrays[0][:] = np.nan
         plan = opswap.plan_as("gemm_fp8_block128", way, *args, impl="sm90")
