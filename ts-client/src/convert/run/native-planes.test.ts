@@ -73,7 +73,7 @@ it.each(layouts)("%s are the same on every instruction set, in every mode", asyn
   for (const isa of ["avx2", "avx512"]) {
     const result = await Promise.resolve()
       .then(() => native.convertTensor({ ...given, isa }))
-      .catch((error: Error) => expect(error.message).toMatch(/this CPU/));
+      .catch((error: Error) => void expect(error.message).toMatch(/this CPU/));
     if (result) expect(result).toEqual(first);
   }
   const digest = await native.convertTensor({ ...given, mode: "digest", source: -1 });
