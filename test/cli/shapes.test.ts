@@ -25,8 +25,9 @@ interface Case {
 }
 type Row = [op: string, expression: string, known: Record<string, number | boolean>, value: number];
 
-/** Sizes that nothing given tells: how many experts are chosen, and how many there are. */
+/** Sizes that nothing given tells: words of a plan, how many experts are chosen, and how many there are. */
 const TOLD: Record<string, readonly string[]> = {
+  grouped_gemm_plan: ["P"],
   grouped_topk: ["K"],
   moe_permute: ["F"],
   moe_permute_quant_fp8: ["F"],
