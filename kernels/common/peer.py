@@ -61,3 +61,20 @@ def quantised(*shape: int) -> torch.Tensor:
 def size(*tensors: torch.Tensor) -> int:
     """Bytes of the tensors together."""
     return sum(t.numel() * t.element_size() for t in tensors)
+
+
+def pair_of_codes(
+    op: Callable[..., Any], case: Case, dtype: torch.dtype, scale: torch.Tensor, spread: torch.Tensor
+) -> Pair:
+    """A product with weights in e4m3 beside torch's with the same weights restored before; `spread` is `scale` in a
+    shape that multiplies [N, K]."""
+    m, n, k = case["M"], case["N"], case["K"]
+    x, codes, out = torch.randn(m, k).to(dtype), quantised(n, k), torch.empty(m, n, dtype=dtype)
+    restored = (codes.float() * spread).to(dtype)
+    return Pair(
+        lambda: op(out, x, None, codes, scale, None),
+        lambda: torch.nn.functional.linear(x, restored),
+        out,
+        size(x, codes, scale, out),
+        2 * m * n * k,
+    )

@@ -4,23 +4,12 @@ multiplied in before; on a GPU torch's scaled product of rows."""
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
-from common.peer import UNIT, Baseline, Case, Pair, Run, Values, ops, quantised, size
+from common.peer import UNIT, Baseline, Case, Pair, Run, Values, ops, pair_of_codes
 
 
 def cpu_pair(case: Case, dtype: torch.dtype) -> Pair:
-    m, n, k = case["M"], case["N"], case["K"]
-    x, codes = torch.randn(m, k).to(dtype), quantised(n, k)
-    scale = UNIT * torch.rand(n) / k**0.5
-    w = (codes.float() * scale[:, None]).to(dtype)
-    out = torch.empty(m, n, dtype=dtype)
-    return Pair(
-        lambda: ops.gemm_fp8.default(out, x, None, codes, scale, None),
-        lambda: F.linear(x, w),
-        out,
-        size(x, codes, scale, out),
-        2 * m * n * k,
-    )
+    scale = UNIT * torch.rand(case["N"]) / case["K"] ** 0.5
+    return pair_of_codes(ops.gemm_fp8.default, case, dtype, scale, scale[:, None])
 
 
 def scaled_mm(v: Values) -> Run:

@@ -5,23 +5,14 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from common.peer import UNIT, Baseline, Case, Pair, Run, Values, ops, quantised, size
+from common.peer import UNIT, Baseline, Case, Pair, Run, Values, ops, pair_of_codes
 from common.peer_groups import BLOCK, in_16_bits, spread
 
 
 def cpu_pair(case: Case, dtype: torch.dtype) -> Pair:
-    m, n, k = case["M"], case["N"], case["K"]
-    x, codes = torch.randn(m, k).to(dtype), quantised(n, k)
+    n, k = case["N"], case["K"]
     scale = UNIT * torch.rand(-(-n // BLOCK), -(-k // BLOCK)) / k**0.5
-    restored = (codes.float() * spread(scale, codes.shape)).to(dtype)
-    out = torch.empty(m, n, dtype=dtype)
-    return Pair(
-        lambda: ops.gemm_fp8_block128.default(out, x, None, codes, scale, None),
-        lambda: F.linear(x, restored),
-        out,
-        size(x, codes, scale, out),
-        2 * m * n * k,
-    )
+    return pair_of_codes(ops.gemm_fp8_block128.default, case, dtype, scale, spread(scale, torch.Size((n, k))))
 
 
 def linear(v: Values) -> Run:
