@@ -132,6 +132,16 @@ def test_a_registration_says_what_a_switch_to_it_takes() -> None:
         torch_ops.register_impl("gelu", "other", nothing, toggle_class="sometimes")
 
 
+def test_a_function_of_other_arguments_is_refused_before_a_call_meets_it() -> None:
+    def of_an_earlier_version(out: torch.Tensor, _input: torch.Tensor, _weight: torch.Tensor) -> None:
+        """Is never called."""
+
+    with pytest.raises(opswap.OpswapError, match=r"calls its implementations with 4 arguments \(out, input, weight, ep") as e:
+        torch_ops.register_impl("rms_norm", "earlier", of_an_earlier_version)
+    assert e.value.code == "OPSWAP_E_ARGUMENT" and "too many positional arguments" in str(e.value)
+    assert "earlier" not in {impl["name"] for impl in opswap.why("rms_norm")["impls"]}
+
+
 def test_a_composite_follows_a_switch_of_its_parts() -> None:
     room = next(r for r in rooms() if r.name == "paged_attention")
 

@@ -78,10 +78,13 @@ def register_impl(
         toggle_class: what a switch to or from it takes: live, recapture or restart (docs/manifest.md).
 
     Raises:
-        OpswapError: OPSWAP_E_EXISTS for a second one of that name, OPSWAP_E_ARGUMENT for an unknown toggle class.
+        OpswapError: OPSWAP_E_EXISTS for a second one of that name, OPSWAP_E_ARGUMENT for an unknown toggle class and for
+            a function that cannot be called with as many arguments as the op has.
     """
     register()
     spec = opswap.op_spec(op)
+    if fn is not None:
+        _check_takes(spec, name, fn)
     if fn is None:
         _opswap.torch_external(op, name, "", absent_reason or "no reason was given", toggle_class)
         return
@@ -91,6 +94,24 @@ def register_impl(
     library.define(spec["schema"].replace(op, own, 1))
     library.impl(own, _with_defaults(spec, fn), "CompositeExplicitAutograd")
     _opswap.torch_external(op, name, f"opswap_ext::{own}", "", toggle_class)
+
+
+def _check_takes(spec: dict[str, Any], name: str, fn: Callable[..., None]) -> None:
+    """A function written for another version of the op would end the engine at its first call, not here."""
+    try:
+        signature = inspect.signature(fn)
+    except (TypeError, ValueError):
+        return  # Functions of C have none that can be read.
+    wanted = [arg["name"] for arg in spec["args"]]
+    try:
+        signature.bind(*wanted)
+    except TypeError as trouble:
+        raise opswap.OpswapError(
+            "OPSWAP_E_ARGUMENT",
+            f"register_impl: {spec['op']} of version {spec['version']} calls its implementations with {len(wanted)} "
+            f"arguments ({', '.join(wanted)}), and {name!r} is a function of {signature}: {trouble}. "
+            "Write it for this version of the op",
+        ) from None
 
 
 @cache

@@ -31,9 +31,9 @@ def plant(framework: ModuleType) -> None:
         if key is not None:
             framework.rotary_embedding(positions + 1, key, None, cos_sin_cache, is_neox)
 
-    def linear(out, x, weight, bias=None) -> None:
+    def linear(out, x, weight, bias=None, batch_invariant=False) -> None:
         """Wrong for one token alone, as a kernel for decoding may be."""
-        torch_kernels.linear(out, x, weight, bias)
+        torch_kernels.linear(out, x, weight, bias, batch_invariant)
         if x.shape[0] == 1:
             out.mul_(OFF)
 

@@ -133,7 +133,7 @@ const TESTS: Record<string, Test> = {
     await client.call("rms_norm", [out, input, weight, 0]);
     expect(read(out)).toEqual([3, 4, 6, 8].map((x, i) => Math.fround(x / (i < 2 ? 1 : 2) / Math.sqrt(12.5))));
     const product = client.tensor("float32", [2, 1]);
-    await client.call("linear", [product, input, floats(client, [1, 2], [1, 1]), null]);
+    await client.call("linear", [product, input, floats(client, [1, 2], [1, 1]), null, false]);
     expect(read(product)).toEqual([7, 14]);
   },
 
@@ -175,13 +175,13 @@ const TESTS: Record<string, Test> = {
     weight.bytes.fill(0x38);
     const out = client.tensor("bfloat16", [rows, 1]);
     const quantized = (layout: string) => new Quantized(weight, floats(client, [1, 1], [0.5]), layout);
-    const args = [out, input, null, quantized("fp8_block128"), null, null, false];
+    const args = [out, input, null, quantized("fp8_block128"), null, null, false, false];
     const { plan, impl } = await client.plan("gemm_fp8_block128", args);
     expect([impl, plan.length > 0]).toEqual(["cpu", true]);
     await client.call("gemm_fp8_block128", args, { plan });
     // 128 products of 1 and 1 with a scale of 1/2 are 64: 0x4280 in bfloat16.
     expect([...new Uint16Array(out.bytes.buffer, out.bytes.byteOffset, rows)]).toEqual([0x4280, 0x4280]);
-    const short = [out, input, null, quantized("fp8_tensor"), null, null, false];
+    const short = [out, input, null, quantized("fp8_tensor"), null, null, false, false];
     await expect(client.call("gemm_fp8_block128", short)).rejects.toMatchObject({ code: "OPSWAP_E_LAYOUT" });
     const forged = client.call("gemm_fp8_block128", args, { plan: plan.slice(1) });
     await expect(forged).rejects.toMatchObject({ code: "OPSWAP_E_PLAN" });
