@@ -16,10 +16,13 @@ from typing import Any
 
 from opswap.lifeline import PARENT, end_with_parent
 
+from .beside import environment_beside
 from .candidate_config import refused
 from .errors import IpcError, code_of
 
 PROBE_TIMEOUT_S = 120.0
+#: For a process that was ended to be gone. One that gets no core does not even end.
+END_S = 5.0
 MOST_REASON = 1000
 Row = dict[str, Any]
 
@@ -28,7 +31,7 @@ async def probe(row: Row, timeout: float = PROBE_TIMEOUT_S) -> None:
     """Loads a candidate in another process. Raises IpcError with what it said, or how it ended."""
     command = (sys.executable, "-m", "opswap.ipc.candidate_probe")
     pipes = {"stdin": asyncio.subprocess.PIPE, "stdout": asyncio.subprocess.PIPE, "stderr": asyncio.subprocess.DEVNULL}
-    own = {**os.environ, PARENT: str(os.getpid())}
+    own = environment_beside({PARENT: str(os.getpid())})
     child = await asyncio.create_subprocess_exec(*command, **pipes, env=own, start_new_session=True)
     try:
         said, _ = await asyncio.wait_for(child.communicate(json.dumps(row).encode()), timeout)
@@ -37,7 +40,8 @@ async def probe(row: Row, timeout: float = PROBE_TIMEOUT_S) -> None:
     finally:
         with contextlib.suppress(ProcessLookupError):  # its group, so that what it started ends too
             os.killpg(child.pid, signal.SIGKILL)
-        await child.wait()
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(child.wait(), END_S)
     _judge(row, said, child.returncode or 0)
 
 

@@ -22,6 +22,8 @@ from typing import Any
 
 from opswap.lifeline import PARENT
 
+from ..beside import environment_beside
+
 POLL_S = 0.05
 MOST_LINE = 1 << 16
 MOST_LINES = 1 << 14
@@ -81,7 +83,7 @@ class _Process:
             self._child = subprocess.Popen(
                 [sys.executable, "-m", "opswap.ipc.quarantine", str(writer)],
                 cwd=folder,
-                env={**os.environ, **own},
+                env=environment_beside(own),
                 stdin=subprocess.PIPE,
                 stdout=printed,
                 stderr=printed,

@@ -9,6 +9,8 @@ import asyncio
 import base64
 import hashlib
 import json
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -181,6 +183,21 @@ def test_what_ends_its_process_ends_another_one(tmp_path: Path, text: str, why: 
     row = {"kind": "python", "path": str(file), "op": "silu_and_mul", "name": "bad", "digest": digest}
     with pytest.raises(IpcError, match=why):
         asyncio.run(probe(row, timeout=5))
+
+
+def test_that_process_may_use_every_core_where_the_engine_binds_its_ranks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """vLLM's way on a CPU: OpenMP, which torch brings, binds the process that loads it where it is told."""
+    for name, bound in {"GOMP_CPU_AFFINITY": "0", "OMP_PLACES": "{0}", "OMP_PROC_BIND": "close"}.items():
+        monkeypatch.setenv(name, bound)
+    file = tmp_path / "looks.py"
+    text = "import os, torch\nraise ValueError(f'may use {sorted(os.sched_getaffinity(0))}')\n"
+    file.write_text(text)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    row = {"kind": "python", "path": str(file), "op": "silu_and_mul", "name": "looks", "digest": digest}
+    with pytest.raises(IpcError, match=re.escape(f"may use {sorted(os.sched_getaffinity(0))}")):
+        asyncio.run(probe(row, timeout=60))
 
 
 def test_that_process_ends_with_an_engine_that_is_killed(tmp_path: Path) -> None:
