@@ -1,8 +1,11 @@
-"""What processes are started with that run beside an engine, where it may use every core."""
+"""Processes that an engine's agent starts beside it, where all cores may be busy: what they are started with, and how
+long they took."""
 
 from __future__ import annotations
 
 import os
+import time
+from pathlib import Path
 
 #: What binds a process's first thread, and those of OpenMP, to cores as soon as torch is imported.
 _BINDING = ("GOMP_CPU_AFFINITY", "KMP_AFFINITY", "OMP_PLACES", "OMP_PROC_BIND")
@@ -13,3 +16,28 @@ def environment_beside(own: dict[str, str]) -> dict[str, str]:
     to cores of its own by GOMP_CPU_AFFINITY, which its engine core hands on: a process that is bound to a rank's core
     waits for it, on Linux 6.18 for minutes."""
     return {name: value for name, value in os.environ.items() if name not in _BINDING} | own
+
+
+class OwnTime:
+    """The seconds of a process in which it had a core or waited for something else than one. On a busy machine a
+    process may wait for a core longer than for anything that it does, and has not hung for that."""
+
+    def __init__(self, pid: int) -> None:
+        self._stat = Path("/proc") / str(pid) / "stat"
+        self._looked, self._cpu, self._seconds = time.monotonic(), 0.0, 0.0
+
+    def seconds(self) -> float:
+        """Until now; exact where it is asked often."""
+        now = time.monotonic()
+        passed, self._looked = now - self._looked, now
+        try:
+            # Behind the name, which may have anything in it: the state, and as fields 12 and 13 user and system ticks.
+            fields = self._stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            fields = []
+        if len(fields) > 12:
+            cpu = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+            had, self._cpu = cpu - self._cpu, cpu
+            passed = min(passed, had) if fields[0] == "R" else passed
+        self._seconds += passed
+        return self._seconds

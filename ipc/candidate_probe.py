@@ -12,15 +12,19 @@ import json
 import os
 import signal
 import sys
+import time
 from typing import Any
 
 from opswap.lifeline import PARENT, end_with_parent
 
-from .beside import environment_beside
+from .beside import OwnTime, environment_beside
 from .candidate_config import refused
 from .errors import IpcError, code_of
 
+#: Of its own time, and in all.
 PROBE_TIMEOUT_S = 120.0
+LONGEST_S = 280.0
+POLL_S = 0.1
 #: For a process that was ended to be gone. One that gets no core does not even end.
 END_S = 5.0
 MOST_REASON = 1000
@@ -33,16 +37,30 @@ async def probe(row: Row, timeout: float = PROBE_TIMEOUT_S) -> None:
     pipes = {"stdin": asyncio.subprocess.PIPE, "stdout": asyncio.subprocess.PIPE, "stderr": asyncio.subprocess.DEVNULL}
     own = environment_beside({PARENT: str(os.getpid())})
     child = await asyncio.create_subprocess_exec(*command, **pipes, env=own, start_new_session=True)
+    answer = asyncio.ensure_future(child.communicate(json.dumps(row).encode()))
     try:
-        said, _ = await asyncio.wait_for(child.communicate(json.dumps(row).encode()), timeout)
-    except asyncio.TimeoutError:
-        raise refused(f"{row['path']}: was not loaded within {timeout:g} s in another process") from None
+        if why := await _late(answer, OwnTime(child.pid), timeout):
+            raise refused(f"{row['path']}: was not loaded within {why}")
+        said, _ = answer.result()
     finally:
+        answer.cancel()
         with contextlib.suppress(ProcessLookupError):  # its group, so that what it started ends too
             os.killpg(child.pid, signal.SIGKILL)
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(child.wait(), END_S)
     _judge(row, said, child.returncode or 0)
+
+
+async def _late(answer: asyncio.Future[Any], own: OwnTime, timeout: float) -> str:
+    """Waits for the answer; says within what it did not come, or nothing."""
+    end = time.monotonic() + LONGEST_S
+    while not answer.done():
+        await asyncio.wait({answer}, timeout=POLL_S)
+        if (seconds := own.seconds()) > timeout and not answer.done():
+            return f"{timeout:g} s in another process"
+        if time.monotonic() > end and not answer.done():
+            return f"{LONGEST_S:g} s in another process, which had a core for {seconds:.1f} s of them; try again"
+    return ""
 
 
 def _judge(row: Row, said: bytes, status: int) -> None:

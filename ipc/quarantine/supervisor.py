@@ -22,7 +22,7 @@ from typing import Any
 
 from opswap.lifeline import PARENT
 
-from ..beside import environment_beside
+from ..beside import OwnTime, environment_beside
 
 POLL_S = 0.05
 MOST_LINE = 1 << 16
@@ -42,7 +42,7 @@ class Ended:
         lines: as the process told them, in order.
         signal, code: how it ended by itself; None where it was ended.
         why: of an end by the supervisor: `hung`, `time`, `memory`, `flood`, `stopped`; else empty.
-        seconds: in the last stage.
+        seconds: in the last stage, without those in which it waited for a core.
         printed: the end of what it printed.
     """
 
@@ -104,15 +104,15 @@ class _Process:
             pipe.write(json.dumps(job).encode())
 
     def watch(self, stop: threading.Event) -> Ended:
-        began = stage_began = time.monotonic()
+        began, own, stage_began = time.monotonic(), OwnTime(self._child.pid), 0.0
         try:
             while not self._has_ended():
                 select.select([self._report], [], [], POLL_S)
+                now = own.seconds()
                 if self._read():
-                    stage_began = time.monotonic()
-                now = time.monotonic()
+                    stage_began = now
                 self._ended.seconds = now - stage_began
-                if why := self._why_not(now - began > self._timeout_s, stop):
+                if why := self._why_not(time.monotonic() - began > self._timeout_s, stop):
                     self._ended.why = why
                     break
         finally:

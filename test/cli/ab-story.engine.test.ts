@@ -46,16 +46,16 @@ const active = async () => (await client.ops(OP)).ranks[0]?.ops[0]?.active;
 beforeAll(async () => {
   served = await server();
   client = await connectEngine({ name: served.engine });
-  traffic = new Traffic(served.url, await ask(served.url));
-  await client.use([{ op: OP, impl: "cpu" }]);
-  await run(["record", "start", OP]);
-  while (!readdirSync(RECORDINGS).some((name) => name.includes(OP))) await sleep(200);
-  await run(["record", "stop", OP]);
   for (const kernel of KERNELS) {
     const file = path.join(CANDIDATES, `story_${kernel}.py`);
     copyFileSync(path.join(root, SOURCES[kernel]), file);
     await run(["register", file, "--op", OP, "--as", kernel]);
   }
+  traffic = new Traffic(served.url, await ask(served.url));
+  await client.use([{ op: OP, impl: "cpu" }]);
+  await run(["record", "start", OP]);
+  while (!readdirSync(RECORDINGS).some((name) => name.includes(OP))) await sleep(200);
+  await run(["record", "stop", OP]);
 });
 afterAll(async () => {
   const { differing, failures } = await traffic.stop();
