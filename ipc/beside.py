@@ -4,8 +4,14 @@ long they took."""
 from __future__ import annotations
 
 import os
+import sys
 import time
 from pathlib import Path
+from typing import Any
+
+#: A group of its own, which alone is ended with it, but not a session: Linux shares cores out among sessions first, and
+#: 6.18.44 let one of them wait for minutes beside an engine's that never rests. Python 3.10 can start but a session.
+OWN_GROUP: dict[str, Any] = {"process_group": 0} if sys.version_info >= (3, 11) else {"start_new_session": True}
 
 #: What binds a process's first thread, and those of OpenMP, to cores as soon as torch is imported.
 _BINDING = ("GOMP_CPU_AFFINITY", "KMP_AFFINITY", "OMP_PLACES", "OMP_PROC_BIND")
@@ -14,7 +20,7 @@ _BINDING = ("GOMP_CPU_AFFINITY", "KMP_AFFINITY", "OMP_PLACES", "OMP_PROC_BIND")
 def environment_beside(own: dict[str, str]) -> dict[str, str]:
     """This process's environment and `own`, without what binds threads to cores. vLLM 0.33.0 binds each rank on a CPU
     to cores of its own by GOMP_CPU_AFFINITY, which its engine core hands on: a process that is bound to a rank's core
-    waits for it, on Linux 6.18 for minutes."""
+    waits for it."""
     return {name: value for name, value in os.environ.items() if name not in _BINDING} | own
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from opswap.lifeline import PARENT, end_with_parent
 
-from .beside import OwnTime, environment_beside
+from .beside import OWN_GROUP, OwnTime, environment_beside
 from .candidate_config import refused
 from .errors import IpcError, code_of
 
@@ -36,7 +36,7 @@ async def probe(row: Row, timeout: float = PROBE_TIMEOUT_S) -> None:
     command = (sys.executable, "-m", "opswap.ipc.candidate_probe")
     pipes = {"stdin": asyncio.subprocess.PIPE, "stdout": asyncio.subprocess.PIPE, "stderr": asyncio.subprocess.DEVNULL}
     own = environment_beside({PARENT: str(os.getpid())})
-    child = await asyncio.create_subprocess_exec(*command, **pipes, env=own, start_new_session=True)
+    child = await asyncio.create_subprocess_exec(*command, **pipes, **OWN_GROUP, env=own)
     answer = asyncio.ensure_future(child.communicate(json.dumps(row).encode()))
     try:
         if why := await _late(answer, OwnTime(child.pid), timeout):

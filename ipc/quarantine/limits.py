@@ -10,7 +10,8 @@ from pathlib import Path
 FILE_BYTES = 256 << 20
 #: Beside what this user's processes have: compilers of a candidate need some, and a candidate that forks is stopped.
 MORE_PROCESSES = 256
-NICE = 10
+#: A quarter of a core that an engine wants all of.
+NICE = 5
 
 
 def limit(memory_bytes: int) -> None:

@@ -22,7 +22,7 @@ from typing import Any
 
 from opswap.lifeline import PARENT
 
-from ..beside import OwnTime, environment_beside
+from ..beside import OWN_GROUP, OwnTime, environment_beside
 
 POLL_S = 0.05
 MOST_LINE = 1 << 16
@@ -88,8 +88,7 @@ class _Process:
                 stdout=printed,
                 stderr=printed,
                 pass_fds=[writer],
-                # Its own group, which alone is ended with it.
-                start_new_session=True,
+                **OWN_GROUP,
             )
         except OSError:
             os.close(self._report)
