@@ -8,10 +8,18 @@
 
 namespace opswap::OPSWAP_ISA {
 
-constexpr int kFewMost = 8;            // rows of x; more are faster as a matrix product
-constexpr int64_t kDotRows = 32;       // rows of weights whose sums are made together
-constexpr int64_t kXInL1 = 16384;      // bytes of x that stay in the L1 cache while weights pass through it
-constexpr int64_t kAheadBytes = 2048;  // weights that are asked for before they are needed
+constexpr int kFewMost = 8;        // rows of x; more are faster as a matrix product
+constexpr int64_t kDotRows = 32;   // rows of weights whose sums are made together
+constexpr int64_t kXInL1 = 16384;  // bytes of x that stay in the L1 cache while weights pass through it
+// Weights that are asked for before they are needed, and rows of them that share the loads of x, which are what few
+// rows of x wait for. Two rows need more registers for sums than AVX2 has.
+#if defined(__AVX512F__)
+constexpr int64_t kAheadBytes = 16384;
+constexpr int side_by_side(int m) { return m > 1 ? 2 : 1; }
+#else
+constexpr int64_t kAheadBytes = 2048;
+constexpr int side_by_side(int) { return 1; }
+#endif
 
 // Sums that are kept for each row of x, so that there are enough additions that need not wait for one another: of
 // weights that a step makes 4 vectors of, half as many, since those take longer to decode than sums to add up. Where a
@@ -35,39 +43,59 @@ inline void pack_for_dots(uint32_t *x, int M, int m, const X *row, int64_t k) {
   }
 }
 
-// sums[m] = x[m] . w over k elements, lane by lane; what lies `ahead` bytes from there is asked for.
-template <class Math, int M, int Order, bool Any, class W>
-inline void dot_run(vf sums[M], const uint32_t *x, const W *w, int64_t k, int64_t ahead) {
+// sums[r * M + m] = x[m] . w[r] over k elements, lane by lane, for R rows of weights; what lies `ahead` bytes from
+// there is asked for.
+template <class Math, int M, int Order, bool Any, int R, class W>
+inline void dot_run(vf sums[R * M], const uint32_t *x, const W *const (&w)[R], int64_t k, int64_t ahead) {
   using Words = WeightWords<Math, W>;
   constexpr int V = Words::kVectors, P = partial_sums(Order, V);
   constexpr int64_t kElements = kStepElements<Math, W>, kBytes = kElements * int64_t(sizeof(W)),
                     kX = kStepOfX<Math, W> * M;
   constexpr int U = P > V ? P / V : kBytes < 64 ? int(64 / kBytes) : 1;  // steps at once
-  vf part[P][M] = {};
-  const auto step = [&](int u, const W *from, const uint32_t *lanes) {
-    vu words[V];
-    Words::template decode<Any>(words, from);
+  vf part[P][R * M] = {};
+  const auto step = [&](int u, const W *const(&from)[R], const uint32_t *lanes) {
+    vu words[R][V];
+#pragma GCC unroll 2
+    for (int r = 0; r < R; ++r) Words::template decode<Any>(words[r], from[r]);
 #pragma GCC unroll 4
     for (int v = 0; v < V; ++v)
 #pragma GCC unroll 8
-      for (int m = 0; m < M; ++m)
-        part[(u * V + v) % P][m] =
-            Math::madd(part[(u * V + v) % P][m], load_bits(lanes + (v * M + m) * kLanes), words[v]);
+      for (int m = 0; m < M; ++m) {
+        const vu of_x = load_bits(lanes + (v * M + m) * kLanes);
+#pragma GCC unroll 2
+        for (int r = 0; r < R; ++r) {
+          vf &sum = part[(u * V + v) % P][r * M + m];
+          sum = Math::madd(sum, of_x, words[r][v]);
+        }
+      }
+  };
+  const auto at = [&](int64_t i, auto &&use) {
+    const W *from[R];
+#pragma GCC unroll 2
+    for (int r = 0; r < R; ++r) from[r] = w[r] + i;
+    use(from);
   };
   int64_t i = 0;
   for (; i + U * kElements <= k; i += U * kElements, x += U * kX) {
-    if constexpr (M > 1) ask_ahead<U * kBytes>(w + i, ahead);  // one row is through before memory has answered
+    if constexpr (M > 1) {  // one row is through before memory has answered
+#pragma GCC unroll 2
+      for (int r = 0; r < R; ++r) ask_ahead<U * kBytes>(w[r] + i, ahead);
+    }
 #pragma GCC unroll 8
-    for (int u = 0; u < U; ++u) step(u, w + i + u * kElements, x + u * kX);
+    for (int u = 0; u < U; ++u) at(i + u * kElements, [&](const W *const(&from)[R]) { step(u, from, x + u * kX); });
   }
   for (; i < k; i += kElements, x += kX) {
-    W last[kElements] = {};
-    const bool whole = k - i >= kElements;
-    if (!whole) std::memcpy(last, w + i, size_t(k - i) * sizeof(W));
-    step(0, whole ? w + i : last, x);
+    if (k - i >= kElements) {
+      at(i, [&](const W *const(&from)[R]) { step(0, from, x); });
+      continue;
+    }
+    W last[R][kElements] = {};
+    const W *from[R];
+    for (int r = 0; r < R; ++r) from[r] = last[r], std::memcpy(last[r], w[r] + i, size_t(k - i) * sizeof(W));
+    step(0, from, x);
   }
-#pragma GCC unroll 8
-  for (int m = 0; m < M; ++m) {
+#pragma GCC unroll 16
+  for (int m = 0; m < R * M; ++m) {
     sums[m] = part[0][m];
 #pragma GCC unroll 8
     for (int p = 1; p < P; ++p) sums[m] += part[p][m];
@@ -75,24 +103,33 @@ inline void dot_run(vf sums[M], const uint32_t *x, const W *w, int64_t k, int64_
 }
 
 // The same for any codes and any k, out of the way of the loops that most of the weights take.
-template <class Math, int M, int Order, class W>
-[[gnu::noinline, gnu::cold]] void dot_any(vf sums[M], const uint32_t *x, const W *w, int64_t k, int64_t ahead) {
+template <class Math, int M, int Order, int R, class W>
+[[gnu::noinline, gnu::cold]] void dot_any(vf sums[R * M], const uint32_t *x, const W *const (&w)[R], int64_t k,
+                                          int64_t ahead) {
   dot_run<Math, M, Order, true>(sums, x, w, k, ahead);
 }
 
-// total[m] += x[m] . w over k elements, block by block, times the factor of each: factor[b * M + m], or 1 without.
-template <class Math, int M, int Order, class W>
-inline void dot_blocks(vf total[M], const uint32_t *x, const W *w, int64_t k, const float *factor, int64_t ahead) {
-  for (; k > 0; k -= kBlock, w += kBlock, x += kBlock / Math::kPerWord * M) {
-    vf part[M];
-    if (plain_block(w, k < kBlock ? k : kBlock)) [[likely]]
+// total[r * M + m] += x[m] . w[r] over k elements, block by block, times the factor of each: factor[b * M + m], or 1
+// without.
+template <class Math, int M, int Order, int R, class W>
+inline void dot_blocks(vf total[R * M], const uint32_t *x, const W *(&w)[R], int64_t k, const float *factor,
+                       int64_t ahead) {
+  for (; k > 0; k -= kBlock, x += kBlock / Math::kPerWord * M) {
+    vf part[R * M];
+    const int64_t count = k < kBlock ? k : kBlock;
+    bool plain = true;
+    for (int r = 0; r < R; ++r) plain &= plain_block(w[r], count);
+    if (plain) [[likely]]
       dot_run<Math, M, Order, false>(part, x, w, kBlock, ahead);
     else
-      dot_any<Math, M, Order>(part, x, w, k < kBlock ? k : kBlock, ahead);
-    for (int m = 0; m < M && !factor; ++m) total[m] += part[m];
+      dot_any<Math, M, Order>(part, x, w, count, ahead);
+    for (int r = 0; r < R; ++r) w[r] += kBlock;
+    for (int m = 0; m < R * M && !factor; ++m) total[m] += part[m];
     if (!factor) continue;
 #pragma GCC unroll 8
-    for (int m = 0; m < M; ++m) total[m] += part[m] * splat(factor[m]);
+    for (int m = 0; m < M; ++m)
+#pragma GCC unroll 2
+      for (int r = 0; r < R; ++r) total[r * M + m] += part[r * M + m] * splat(factor[m]);
     factor += M;
   }
 }
@@ -103,28 +140,33 @@ template <class Math, int M, int Order, class W>
 [[gnu::noinline]] void row_dots(float *sums, const uint32_t *x, const W *w, int64_t stride, int64_t rows, int64_t k,
                                 const float *factor) {
   constexpr int64_t kMost = kXInL1 * Math::kPerWord / (4 * Order) / kBlock * kBlock;
-  vf table[(kDotRows * M + kLanes - 1) / kLanes * kLanes];
-  std::memset(table, 0, sizeof table);
+  constexpr int R = side_by_side(M);
+  vf table[(kDotRows * M + kLanes - 1) / kLanes * kLanes + (R - 1) * M];
+  if (!k) std::memset(table, 0, sizeof table);
   const int64_t pieces = (k + kMost - 1) / kMost, piece = pieces ? round_up((k + pieces - 1) / pieces, kBlock) : 0;
   const int64_t bytes = piece * int64_t(sizeof(W)) + 1, rows_ahead = (kAheadBytes + bytes - 1) / bytes;
   const int64_t ahead = rows_ahead * stride * int64_t(sizeof(W));
+  int64_t done = 0;
   for (int64_t k0 = 0; k0 < k; k0 += piece) {
     const int64_t count = k - k0 < piece ? k - k0 : piece;
     const uint32_t *from = x + k0 / Math::kPerWord * M;
-    for (int64_t n = 0; n < rows; ++n) {
-      vf *total = table + n * M;
-      if (factor || std::is_same_v<W, e4m3>) {
-        dot_blocks<Math, M, Order>(total, from, w + n * stride + k0, count, factor ? factor + k0 / kBlock * M : factor,
-                                   ahead);
-      } else {
-        vf part[M];
-        dot_run<Math, M, Order, true>(part, from, w + n * stride + k0, count, ahead);
-#pragma GCC unroll 8
-        for (int m = 0; m < M; ++m) total[m] += part[m];
-      }
+    for (int64_t n = 0; n < rows; n += R) {
+      // Where there is no second row, the first one stands in for it; nobody reads those sums.
+      const W *of[R];
+      for (int r = 0; r < R; ++r) of[r] = w + (n + r < rows ? n + r : n) * stride + k0;
+      vf total[R * M] = {};
+      if (factor || std::is_same_v<W, e4m3>)
+        dot_blocks<Math, M, Order>(total, from, of, count, factor ? factor + k0 / kBlock * M : factor, ahead);
+      else
+        dot_run<Math, M, Order, true>(total, from, of, count, ahead);
+#pragma GCC unroll 16
+      for (int m = 0; m < R * M; ++m) table[n * M + m] = k0 ? table[n * M + m] + total[m] : total[m];
+      // Those of whole rows are put together while they are near.
+      for (; k0 + piece >= k && done + kLanes <= (n + R) * M; done += kLanes)
+        store(sums + done, sum_each(table + done));
     }
   }
-  for (int64_t i = 0; i < rows * M; i += kLanes) store(sums + i, sum_each(table + i));
+  for (; done < rows * M; done += kLanes) store(sums + done, sum_each(table + done));
 }
 
 // row_dots for M rows of x, 1 to kFewMost; it stores whole vectors of sums.

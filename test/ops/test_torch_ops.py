@@ -136,7 +136,9 @@ def test_a_function_of_other_arguments_is_refused_before_a_call_meets_it() -> No
     def of_an_earlier_version(out: torch.Tensor, _input: torch.Tensor, _weight: torch.Tensor) -> None:
         """Is never called."""
 
-    with pytest.raises(opswap.OpswapError, match=r"calls its implementations with 4 arguments \(out, input, weight, ep") as e:
+    with pytest.raises(
+        opswap.OpswapError, match=r"calls its implementations with 4 arguments \(out, input, weight, ep"
+    ) as e:
         torch_ops.register_impl("rms_norm", "earlier", of_an_earlier_version)
     assert e.value.code == "OPSWAP_E_ARGUMENT" and "too many positional arguments" in str(e.value)
     assert "earlier" not in {impl["name"] for impl in opswap.why("rms_norm")["impls"]}

@@ -78,8 +78,8 @@ def register_impl(
         toggle_class: what a switch to or from it takes: live, recapture or restart (docs/manifest.md).
 
     Raises:
-        OpswapError: OPSWAP_E_EXISTS for a second one of that name, OPSWAP_E_ARGUMENT for an unknown toggle class and for
-            a function that cannot be called with as many arguments as the op has.
+        OpswapError: OPSWAP_E_EXISTS for a second one of that name, OPSWAP_E_ARGUMENT for an unknown toggle class, and
+            for a function that cannot be called with as many arguments as the op has.
     """
     register()
     spec = opswap.op_spec(op)
