@@ -12,19 +12,23 @@ constexpr int kFewMost = 8;        // rows of x; more are faster as a matrix pro
 constexpr int64_t kDotRows = 32;   // rows of weights whose sums are made together
 constexpr int64_t kXInL1 = 16384;  // bytes of x that stay in the L1 cache while weights pass through it
 // Weights that are asked for before they are needed, and rows of them that share the loads of x, which are what few
-// rows of x wait for. Two rows need more registers for sums than AVX2 has.
+// rows of x wait for: two rows need more registers for sums than AVX2 has. Where whole rows of 16 bits pass by with one
+// row of x, the CPU itself asks soon enough.
 #if defined(__AVX512F__)
 constexpr int64_t kAheadBytes = 16384;
 constexpr int side_by_side(int m) { return m > 1 ? 2 : 1; }
+constexpr bool asks_ahead(int order, bool codes) { return order > 1 || codes; }
 #else
 constexpr int64_t kAheadBytes = 2048;
 constexpr int side_by_side(int) { return 1; }
+constexpr bool asks_ahead(int order, bool) { return order > 1; }
 #endif
 
-// Sums that are kept for each row of x, so that there are enough additions that need not wait for one another: of
-// weights that a step makes 4 vectors of, half as many, since those take longer to decode than sums to add up. Where a
-// row's sum has to have the same bits beside any number of others, they are as many, and pieces as long, as with most.
-constexpr int partial_sums(int m, int vectors) { return m == 1 ? (vectors == 4 ? 4 : 8) : m == 2 ? 4 : m <= 6 ? 2 : 1; }
+// Sums that are kept for each row of x, so that there are enough additions that need not wait for one another: of codes
+// with one row of x half as many, since those take longer to decode than sums to add up, and a block of them has no
+// more vectors for a CPU that multiplies pairs. Where a row's sum has to have the same bits beside any number of
+// others, they are as many, and pieces as long, as with most.
+constexpr int partial_sums(int m, bool codes) { return m == 1 ? (codes ? 4 : 8) : m == 2 ? 4 : m <= 6 ? 2 : 1; }
 constexpr int order_of(int m, bool invariant) { return invariant ? kFewMost : m; }
 
 // Words of x for one step of weights: [vector of the step][M][kLanes].
@@ -48,7 +52,7 @@ inline void pack_for_dots(uint32_t *x, int M, int m, const X *row, int64_t k) {
 template <class Math, int M, int Order, bool Any, int R, class W>
 inline void dot_run(vf sums[R * M], const uint32_t *x, const W *const (&w)[R], int64_t k, int64_t ahead) {
   using Words = WeightWords<Math, W>;
-  constexpr int V = Words::kVectors, P = partial_sums(Order, V);
+  constexpr int V = Words::kVectors, P = partial_sums(Order, std::is_same_v<W, e4m3>);
   constexpr int64_t kElements = kStepElements<Math, W>, kBytes = kElements * int64_t(sizeof(W)),
                     kX = kStepOfX<Math, W> * M;
   constexpr int U = P > V ? P / V : kBytes < 64 ? int(64 / kBytes) : 1;  // steps at once
@@ -77,7 +81,7 @@ inline void dot_run(vf sums[R * M], const uint32_t *x, const W *const (&w)[R], i
   };
   int64_t i = 0;
   for (; i + U * kElements <= k; i += U * kElements, x += U * kX) {
-    if constexpr (M > 1) {  // one row is through before memory has answered
+    if constexpr (asks_ahead(Order, std::is_same_v<W, e4m3>)) {
 #pragma GCC unroll 2
       for (int r = 0; r < R; ++r) ask_ahead<U * kBytes>(w[r] + i, ahead);
     }
