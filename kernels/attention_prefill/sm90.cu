@@ -1,7 +1,6 @@
 // attention_prefill on sm_90a in BF16 and FP16, by the body that attention shares (common/device/attention_kernel.h).
 #include "attention_prefill.gen.h"
 
-#include "common/device/access.h"
 #include "common/device/attention_kernel.h"
 
 namespace opswap::OPSWAP_PASS {

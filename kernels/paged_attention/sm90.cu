@@ -2,7 +2,6 @@
 // both kinds, by the body that attention shares (common/device/attention_kernel.h).
 #include "paged_attention.gen.h"
 
-#include "common/device/access.h"
 #include "common/device/attention_kernel.h"
 
 namespace opswap::OPSWAP_PASS {

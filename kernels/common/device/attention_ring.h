@@ -12,15 +12,21 @@ namespace opswap {
 // Rows of 64 elements of 16 bits, 128 bytes, with the swizzle of that width: so many boxes for a head.
 inline constexpr int kBoxElements = 64, kBoxRowBytes = 128, kPieceBytes = 16;
 
+// Keys and values, a tile of each in a stage, and who says what of them.
 template <int Head, int Groups>
-struct AttentionMemory {
-  static constexpr int kHead = Head, kGroups = Groups, kRows = 64 * Groups, kKeys = 128, kStages = 2;
-  static constexpr int kBoxes = Head / kBoxElements;
+struct AttentionRing {
+  static constexpr int kHead = Head, kKeys = 128, kStages = 2, kBoxes = Head / kBoxElements;
   static constexpr int kMultiplying = Groups * device::kWarpgroup, kThreads = kMultiplying + device::kWarpgroup;
-  alignas(1024) unsigned char query[kBoxes][kRows * kBoxRowBytes];
   alignas(1024) unsigned char keys[kStages][kBoxes][kKeys * kBoxRowBytes];
   alignas(1024) unsigned char values[kStages][kBoxes][kKeys * kBoxRowBytes];
   sm90::Mbarrier full_keys[kStages], full_values[kStages], empty_keys[kStages], empty_values[kStages];
+};
+
+// With 64 rows of queries for each warpgroup.
+template <int Head, int Groups>
+struct AttentionMemory : AttentionRing<Head, Groups> {
+  static constexpr int kRows = 64 * Groups;
+  alignas(1024) unsigned char query[AttentionRing<Head, Groups>::kBoxes][kRows * kBoxRowBytes];
 };
 
 template <class Memory>
