@@ -5,19 +5,18 @@
 //
 //   template <int Head, int Rows>
 //   __global__ void __launch_bounds__(FewMemory<Head, Rows>::kThreads, 1)
-//       my_kernel(const __grid_constant__ AttentionCall<Scalar> call) {
+//       my_kernel(const __grid_constant__ AttentionCall<Scalar> call, AttentionParts parts) {
 //     using Memory = FewMemory<Head, Rows>;
 //     OPSWAP_SMEM(Memory, s);
-//     run_few<kType>(s, call);
+//     run_few<kType>(s, call, parts);
 //   }
 //
-// Blocks along x are tiles of `Rows` rows of a sequence, those along y heads of keys.
+// Blocks along x are the bins of a plan (attention_plan.h), those along y tiles of `Rows` rows of the heads of keys.
 #pragma once
 
 #include "common/device/attention_ring.h"
-#include "common/device/attention_softmax.h"
+#include "common/device/attention_split.h"
 #include "common/sm90/matrix.h"
-#include "common/sm90/pdl.h"
 #include "common/sm90/room.h"
 
 namespace opswap {
@@ -26,10 +25,16 @@ template <int Head, int Rows>
 struct FewMemory : AttentionRing<Head, 2> {
   static constexpr int kRows = Rows, kGroupKeys = AttentionRing<Head, 2>::kKeys / 2, kWarps = 4;
   static constexpr int kRowFloats = Head + 4;  // of a row of sums, so that neighbouring rows use other banks
-  static_assert(Rows * kRowFloats * 4 <= int(sizeof(AttentionRing<Head, 2>::keys)), "sums of a group fit into the ring");
   alignas(1024) unsigned char query[AttentionRing<Head, 2>::kBoxes][Rows * kBoxRowBytes];
   alignas(1024) unsigned char probabilities[2][Rows * kBoxRowBytes];  // of a warpgroup: a row's 64 keys
+  alignas(16) float sums[Rows * kRowFloats];
   float most[2][kWarps][Rows], total[2][kWarps][Rows];
+};
+
+// A block's part of a sequence: `tiles` tiles of keys from the first one on, and the partial row, or -1 where it has all
+// of them.
+struct FewTask : AttentionTask {
+  int first_tile, tiles, partial;
 };
 
 // What a thread keeps of a softmax: of rows 8 * i + lane % 4 * 2 and the next, in turn.
@@ -189,12 +194,11 @@ OPSWAP_DEVICE FewShares few_shares(Memory &s, int row) {
   return {{first * share, second * share}, all == 0 ? -INFINITY : largest * kLn2 + logf(all)};
 }
 
-// Both warpgroups' sums, the second one's by way of the ring that nobody reads any more, as rows of out.
+// Both warpgroups' sums, put together in shared memory, as rows of out or of a part.
 template <class Memory, class T>
-OPSWAP_DEVICE void write_few(Memory &s, const AttentionCall<T> &call, const AttentionTask &task,
+OPSWAP_DEVICE void write_few(Memory &s, const AttentionCall<T> &call, const AttentionParts &parts, const FewTask &task,
                              const float (&sums)[Memory::kBoxes][Memory::kRows / 2], int group, int thread) {
   const int lane = thread % device::kWarp, warp = thread % device::kWarpgroup / device::kWarp;
-  float *const rows = reinterpret_cast<float *>(s.keys[0][0]);
   const auto each = [&](auto &&use) {
 #pragma unroll
     for (int box = 0; box < Memory::kBoxes; ++box)
@@ -202,10 +206,10 @@ OPSWAP_DEVICE void write_few(Memory &s, const AttentionCall<T> &call, const Atte
       for (int i = 0; i < Memory::kRows / 2; ++i) {
         const int row = i / 4 * 8 + lane % kRowLanes * 2 + i % 2;
         const int feature = box * kBoxElements + warp * 16 + lane / kRowLanes + i / 2 % 2 * 8;
-        use(row, rows + row * Memory::kRowFloats + feature, sums[box][i]);
+        use(row, s.sums + row * Memory::kRowFloats + feature, sums[box][i]);
       }
   };
-  sm90::barrier_sync(3, Memory::kMultiplying);  // both are through with the ring, and totals are there
+  sm90::barrier_sync(3, Memory::kMultiplying);  // totals are there
   if (group == 1)
     each([&](int row, float *at, float sum) { store_shared(at, Vec<float, 1>{{sum * few_shares(s, row).of[1]}}); });
   sm90::barrier_sync(3, Memory::kMultiplying);
@@ -217,30 +221,37 @@ OPSWAP_DEVICE void write_few(Memory &s, const AttentionCall<T> &call, const Atte
   constexpr int kRuns = Memory::kHead / 4;
   for (int i = thread; i < task.rows * kRuns; i += Memory::kMultiplying) {
     const int row = i / kRuns, at = i % kRuns * 4;
-    const Vec<float, 4> x = load_shared<4>(rows + row * Memory::kRowFloats + at);
-    store(call.out.data + place_of(call, call.out, task, row) + at, from_float<T>(x));
-    if (call.lse.data && at == 0)
-      store(call.lse.data + place_of(call, call.lse, task, row), Vec<float, 1>{{few_shares(s, row).lse}});
+    const Vec<float, 4> x = load_shared<4>(s.sums + row * Memory::kRowFloats + at);
+    const int64_t partial = int64_t(task.partial) * parts.heads + task.kv_head * call.group + task.first_row + row;
+    if (task.partial < 0)
+      store(call.out.data + place_of(call, call.out, task, row) + at, from_float<T>(x));
+    else
+      store(parts.sums + partial * Memory::kHead + at, x);
+    float *const lse = task.partial >= 0 ? parts.lse + partial
+                       : call.lse.data   ? call.lse.data + place_of(call, call.lse, task, row)
+                                         : nullptr;
+    if (lse && at == 0) store(lse, Vec<float, 1>{{few_shares(s, row).lse}});
   }
 }
 
+// `before`: tiles that the block has had in the ring.
 template <sm90::MatrixType Type, class Memory, class T>
-OPSWAP_DEVICE void attend_few(Memory &s, const AttentionCall<T> &call, const AttentionTask &task, int thread) {
+OPSWAP_DEVICE void attend_few(Memory &s, const AttentionCall<T> &call, const AttentionParts &parts, const FewTask &task,
+                              int before, int thread) {
   const int lane = thread % device::kWarp, group = thread / device::kWarpgroup;
   const int warp = thread % device::kWarpgroup / device::kWarp;
   load_few_queries(s, call, task, thread);
   float sums[Memory::kBoxes][Memory::kRows / 2] = {};
   FewSoftmax<Memory::kRows> softmax;
-  const int first = task.first_key / Memory::kKeys, end = (task.last_key + Memory::kKeys - 1) / Memory::kKeys;
-  for (int tile = first; tile < end; ++tile) {
-    const int count = tile - first, stage = count % Memory::kStages;
+  for (int tile = 0; tile < task.tiles; ++tile) {
+    const int count = before + tile, stage = count % Memory::kStages;
     const uint32_t phase = uint32_t(count / Memory::kStages) & 1;
     float scores[Memory::kRows / 2], shrink[Memory::kRows / 4];
     sm90::mbarrier_wait(s.full_keys[stage], phase);
     multiply_few_keys<Type>(s, scores, group, stage);
     if (lane == 0) sm90::mbarrier_arrive(s.empty_keys[stage]);
     scale_scores(scores, call.softmax_scale, call.softcap);
-    const int key = tile * Memory::kKeys + group * Memory::kGroupKeys + warp * 16 + lane / kRowLanes;
+    const int key = (task.first_tile + tile) * Memory::kKeys + group * Memory::kGroupKeys + warp * 16 + lane / kRowLanes;
 #pragma unroll
     for (int i = 0; i < Memory::kRows / 2; ++i) {
       const int own = key + i / 2 % 2 * 8;
@@ -257,22 +268,46 @@ OPSWAP_DEVICE void attend_few(Memory &s, const AttentionCall<T> &call, const Att
     if (lane == 0) sm90::mbarrier_arrive(s.empty_values[stage]);
   }
   total_few(s, softmax, group, warp, lane);
-  write_few(s, call, task, sums, group, thread);
+  write_few(s, call, parts, task, sums, group, thread);
+}
+
+// The part of sequence `sequence` that lies between two places of a plan.
+template <class Memory, class T>
+OPSWAP_DEVICE FewTask few_task(const AttentionCall<T> &call, const AttentionParts &parts, int sequence,
+                               const attention::Place &begin, const attention::Place &end) {
+  const int row_tiles = (call.group + Memory::kRows - 1) / Memory::kRows, tile = int(blockIdx.y) % row_tiles;
+  FewTask task{};
+  task.sequence = task.first_token = sequence, task.kv_head = int(blockIdx.y) / row_tiles;
+  task.first_row = tile * Memory::kRows;
+  task.rows = call.group - task.first_row < Memory::kRows ? call.group - task.first_row : Memory::kRows;
+  task.length = call.seq_lens[sequence], task.position = task.length - 1;
+  const SeenKeys keys = seen_keys(call, task.position, task.length);
+  const int all = tiles_of<Memory::kKeys>(call, sequence);
+  const int first = sequence == begin.sequence ? begin.tile : 0, last = sequence == end.sequence ? end.tile : all;
+  task.first_key = keys.first, task.last_key = keys.last;
+  task.first_tile = keys.first / Memory::kKeys + first, task.tiles = last - first;
+  const bool cut = first > 0 || last < all;
+  task.partial = cut ? parts.rows_before(sequence) + (sequence == begin.sequence ? begin.part : 0) : -1;
+  return task;
 }
 
 template <sm90::MatrixType Type, class Memory, class T>
-OPSWAP_DEVICE void run_few(Memory &s, const AttentionCall<T> &call) {
+OPSWAP_DEVICE void run_few(Memory &s, const AttentionCall<T> &call, const AttentionParts &parts) {
   const int thread = int(threadIdx.x);
   if (thread == 0) attention_ring_init(s);
   __syncthreads();
   sm90::dependency_wait();
   sm90::dependency_trigger();
-  const AttentionTask task = attention_task<Memory::kRows>(call, int(blockIdx.x), int(blockIdx.y));
-  if (!task.rows) return;
-  if (thread >= Memory::kMultiplying)
-    load_tiles(s, call, task, thread - Memory::kMultiplying);
-  else
-    attend_few<Type>(s, call, task, thread);
+  const attention::Place begin = parts.place(int(blockIdx.x)), end = parts.place(int(blockIdx.x) + 1);
+  int before = 0;
+  for (int i = begin.sequence; i < end.sequence + (end.tile > 0); ++i) {
+    const FewTask task = few_task<Memory>(call, parts, i, begin, end);
+    if (thread >= Memory::kMultiplying)
+      load_tiles(s, call, task, task.first_tile, task.tiles, before, thread - Memory::kMultiplying);
+    else
+      attend_few<Type>(s, call, parts, task, before, thread);
+    before += task.tiles;
+  }
 }
 
 }  // namespace opswap

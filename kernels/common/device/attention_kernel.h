@@ -122,8 +122,9 @@ OPSWAP_DEVICE void run_attention(Memory &s, const AttentionCall<T> &call) {
   sm90::dependency_trigger();
   const AttentionTask task = attention_task<Memory::kRows>(call, int(blockIdx.x), int(blockIdx.y));
   if (!task.rows) return;
+  const int first = task.first_key / Memory::kKeys, end = (task.last_key + Memory::kKeys - 1) / Memory::kKeys;
   if (thread >= Memory::kMultiplying)
-    load_tiles(s, call, task, thread - Memory::kMultiplying);
+    load_tiles(s, call, task, first, end > first ? end - first : 0, 0, thread - Memory::kMultiplying);
   else
     attend<Type>(s, call, task, thread);
 }

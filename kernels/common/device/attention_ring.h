@@ -93,21 +93,22 @@ OPSWAP_DEVICE void tell(sm90::Mbarrier &full) {
   sm90::mbarrier_arrive(full);
 }
 
-// All tiles of keys and values of a task, in order. What was asked for is told one group later.
+// `tiles` tiles of keys and values of a task, in order; `before` is how many the ring had. What was asked for is told
+// one group later.
 template <class Memory, class T>
-OPSWAP_DEVICE void load_tiles(Memory &s, const AttentionCall<T> &call, const AttentionTask &task, int thread) {
-  const int first = task.first_key / Memory::kKeys, end = (task.last_key + Memory::kKeys - 1) / Memory::kKeys;
-  for (int tile = first; tile < end; ++tile) {
-    const int count = tile - first, stage = count % Memory::kStages;
+OPSWAP_DEVICE void load_tiles(Memory &s, const AttentionCall<T> &call, const AttentionTask &task, int first, int tiles,
+                              int before, int thread) {
+  for (int count = before; count < before + tiles; ++count) {
+    const int stage = count % Memory::kStages, key = (first + count - before) * Memory::kKeys;
     const uint32_t phase = uint32_t(count / Memory::kStages) & 1;
     sm90::mbarrier_wait(s.empty_keys[stage], phase ^ 1);
-    ask_for_rows<Memory>(s.keys[stage][0], call.keys, call, task, tile * Memory::kKeys, thread);
-    if (count) tell<1>(s.full_values[(count - 1) % Memory::kStages]);
+    ask_for_rows<Memory>(s.keys[stage][0], call.keys, call, task, key, thread);
+    if (count > before) tell<1>(s.full_values[(count - 1) % Memory::kStages]);
     sm90::mbarrier_wait(s.empty_values[stage], phase ^ 1);
-    ask_for_rows<Memory>(s.values[stage][0], call.values, call, task, tile * Memory::kKeys, thread);
+    ask_for_rows<Memory>(s.values[stage][0], call.values, call, task, key, thread);
     tell<1>(s.full_keys[stage]);
   }
-  if (end > first) tell<0>(s.full_values[(end - 1 - first) % Memory::kStages]);
+  if (tiles) tell<0>(s.full_values[(before + tiles - 1) % Memory::kStages]);
 }
 
 }  // namespace opswap
