@@ -2,6 +2,7 @@
 
 npm run roofline [-- OP ...] [-- --quick]   prints a table and writes build/roofline.json; nothing here is measured
 npm run roofline -- products                how products are cut for each card: useful rows, balance, traffic
+npm run roofline -- attention               how sequences are cut for each card: balance, partial rows
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 
 from card.evidence.floor import Floor, bench_types, floor_of, shapes
 from ops.rooms import ROOT, Placed, Room, build, kernel_rooms
-from roofline import products
+from roofline import attention, products
 from roofline.cards import DEVICES
 from roofline.count import Counted, elements, traffic, zeros
 from roofline.occupancy import compiled, occupancy
@@ -113,10 +114,14 @@ def main(argv: list[str]) -> int:
     asked = parser.parse_args(argv)
     known = {room.name: room for room in kernel_rooms()}
     unknown = sorted(set(asked.ops) - set(known))
-    if unknown and asked.ops != [products.PRODUCTS]:
-        print(f"no kernels in {', '.join(unknown)}; there are {', '.join(known)}, and {products.PRODUCTS} alone")
+    alone = (products.PRODUCTS, attention.ATTENTION)
+    if unknown and asked.ops not in [[name] for name in alone]:
+        print(f"no kernels in {', '.join(unknown)}; there are {', '.join(known)}, and {' or '.join(alone)} alone")
         return 2
     counted = Counted(asked.library) if asked.library else None
+    if asked.ops == [attention.ATTENTION]:
+        print(attention.shown())
+        return 0
     if asked.ops == [products.PRODUCTS]:
         print(products.shown(counted))
         return 0

@@ -1,0 +1,19 @@
+// Plans of attention (common/device/attention_plan.h) as a host makes them, for test/roofline/attention.py.
+#include "common/device/attention_plan.h"
+
+using namespace opswap;
+
+// Writes attention_plan_words(bins, sequences) words for sequences of so many tiles; returns the fullest bin's cost.
+extern "C" int64_t opswap_attention_plan(int32_t bins, int32_t sequences, const int32_t *tiles, int32_t *words) {
+  const auto of = [&](int32_t i) { return tiles[i]; };
+  attention::Payloads between = attention::payloads(sequences, of);
+  while (between.low < between.high) {
+    const int64_t middle = (between.low + between.high) / 2;
+    if (attention::fits(bins, middle, sequences, of))
+      between.high = middle;
+    else
+      between.low = middle + 1;
+  }
+  attention::write_plan(bins, between.high, sequences, of, [&](int64_t at, int32_t word) { words[at] = word; });
+  return between.high;
+}
