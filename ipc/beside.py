@@ -4,14 +4,11 @@ long they took."""
 from __future__ import annotations
 
 import os
-import sys
+import signal
 import time
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
-
-#: A group of its own, which alone is ended with it, but not a session: Linux shares cores out among sessions first, and
-#: 6.18.44 let one of them wait for minutes beside an engine's that never rests. Python 3.10 can start but a session.
-OWN_GROUP: dict[str, Any] = {"process_group": 0} if sys.version_info >= (3, 11) else {"start_new_session": True}
+from typing import Protocol
 
 #: What binds a process's first thread, and those of OpenMP, to cores as soon as torch is imported.
 _BINDING = ("GOMP_CPU_AFFINITY", "KMP_AFFINITY", "OMP_PLACES", "OMP_PROC_BIND")
@@ -22,6 +19,30 @@ def environment_beside(own: dict[str, str]) -> dict[str, str]:
     to cores of its own by GOMP_CPU_AFFINITY, which its engine core hands on: a process that is bound to a rank's core
     waits for it."""
     return {name: value for name, value in os.environ.items() if name not in _BINDING} | own
+
+
+class Child(Protocol):
+    """A process as subprocess, asyncio and uvloop have it."""
+
+    @property
+    def pid(self) -> int: ...
+    def kill(self) -> None: ...
+
+
+def lead_a_group() -> None:
+    """First of all in a process beside an engine: a group of its own, which alone is ended with it. It is no session:
+    Linux shares cores out among sessions first, and 6.18.44 let one wait for minutes beside an engine's that never
+    rests. The process does it by itself, since uvloop 0.23.0 refuses to start one in a group."""
+    os.setpgid(0, 0)
+
+
+def end_group(child: Child) -> None:
+    """Ends a process and its group; one that leads none yet has not started anything either."""
+    with suppress(ProcessLookupError):
+        try:
+            os.killpg(child.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            child.kill()
 
 
 class OwnTime:

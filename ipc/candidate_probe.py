@@ -17,7 +17,7 @@ from typing import Any
 
 from opswap.lifeline import PARENT, end_with_parent
 
-from .beside import OWN_GROUP, OwnTime, environment_beside
+from .beside import OwnTime, end_group, environment_beside, lead_a_group
 from .candidate_config import refused
 from .errors import IpcError, code_of
 
@@ -36,7 +36,7 @@ async def probe(row: Row, timeout: float = PROBE_TIMEOUT_S) -> None:
     command = (sys.executable, "-m", "opswap.ipc.candidate_probe")
     pipes = {"stdin": asyncio.subprocess.PIPE, "stdout": asyncio.subprocess.PIPE, "stderr": asyncio.subprocess.DEVNULL}
     own = environment_beside({PARENT: str(os.getpid())})
-    child = await asyncio.create_subprocess_exec(*command, **pipes, **OWN_GROUP, env=own)
+    child = await asyncio.create_subprocess_exec(*command, **pipes, env=own)
     answer = asyncio.ensure_future(child.communicate(json.dumps(row).encode()))
     try:
         if why := await _late(answer, OwnTime(child.pid), timeout):
@@ -44,8 +44,7 @@ async def probe(row: Row, timeout: float = PROBE_TIMEOUT_S) -> None:
         said, _ = answer.result()
     finally:
         answer.cancel()
-        with contextlib.suppress(ProcessLookupError):  # its group, so that what it started ends too
-            os.killpg(child.pid, signal.SIGKILL)
+        end_group(child)  # what it started ends too
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(child.wait(), END_S)
     _judge(row, said, child.returncode or 0)
@@ -77,6 +76,7 @@ def _judge(row: Row, said: bytes, status: int) -> None:
 
 def main() -> None:
     """Loads the row of standard input, and says how that went."""
+    lead_a_group()
     end_with_parent()
     row = json.load(sys.stdin)
     answers = os.fdopen(os.dup(1), "w")

@@ -17,6 +17,7 @@ from typing import Any
 
 from opswap.lifeline import end_with_parent
 
+from ..beside import lead_a_group
 from ..errors import IpcError, code_of
 
 MOST_JOB = 1 << 20
@@ -83,6 +84,7 @@ def _run(job: dict[str, Any], report: int) -> None:
 
 def main(report: int) -> int:
     """0 where the job was carried out, whatever came of it."""
+    lead_a_group()
     end_with_parent()
     process = os.getpid()
     job = json.loads(sys.stdin.buffer.read(MOST_JOB))

@@ -10,7 +10,6 @@ import json
 import os
 import select
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -22,7 +21,7 @@ from typing import Any
 
 from opswap.lifeline import PARENT
 
-from ..beside import OWN_GROUP, OwnTime, environment_beside
+from ..beside import OwnTime, end_group, environment_beside
 
 POLL_S = 0.05
 MOST_LINE = 1 << 16
@@ -88,7 +87,6 @@ class _Process:
                 stdout=printed,
                 stderr=printed,
                 pass_fds=[writer],
-                **OWN_GROUP,
             )
         except OSError:
             os.close(self._report)
@@ -165,8 +163,7 @@ class _Process:
     def _end(self) -> None:
         """Ends the group, and takes what the process still said."""
         ended_itself = self._has_ended()
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._child.pid, signal.SIGKILL)
+        end_group(self._child)
         code = self._child.wait()
         if ended_itself and not self._ended.why:
             self._ended.signal, self._ended.code = (-code, None) if code < 0 else (None, code)

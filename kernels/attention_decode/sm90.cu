@@ -40,7 +40,7 @@ OPSWAP_SM90_CAN(attention_decode) { return attention_refusal(a); }
 // Rows of queries that share a head of keys, as many as a block takes.
 int64_t rows_of(const attention_decode_args &a) {
   const int64_t group = a.KH ? a.QH / a.KH : 0;
-  return group <= 8 ? 8 : group <= 16 ? 16 : 64;
+  return group <= 8 ? 8 : group <= 16 ? 16 : 32;
 }
 
 // Blocks that share the tiles of a head of keys: an SM has one.
@@ -94,7 +94,7 @@ opswap_status start(const attention_decode_args &a, const opswap_exec &exec) {
 template <int Head>
 opswap_status start(const attention_decode_args &a, const opswap_exec &exec) {
   const int64_t rows = rows_of(a);
-  return rows == 8 ? start<Head, 8>(a, exec) : rows == 16 ? start<Head, 16>(a, exec) : start<Head, 64>(a, exec);
+  return rows == 8 ? start<Head, 8>(a, exec) : rows == 16 ? start<Head, 16>(a, exec) : start<Head, 32>(a, exec);
 }
 
 OPSWAP_SM90(attention_decode) {

@@ -23,6 +23,7 @@ import opswap
 import pytest
 import second_build
 import torch
+import uvloop
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from ipc_fakes import DIGEST, FakeContext, FakeRanks, client, engine, let_pass
@@ -165,6 +166,16 @@ def test_the_worked_example_computes_its_op(runtime: Path, allow: Callable[..., 
         assert c.ask("reset", op="silu_and_mul")["ok"]
 
 
+def until_gone(pid: int) -> None:
+    """Or a zombie that nobody has asked for."""
+    stat = Path("/proc") / str(pid) / "stat"
+    for _ in range(500):
+        if not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z":
+            return
+        time.sleep(0.02)
+    raise AssertionError("it goes on")
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [
@@ -183,6 +194,27 @@ def test_what_ends_its_process_ends_another_one(tmp_path: Path, text: str, why: 
     row = {"kind": "python", "path": str(file), "op": "silu_and_mul", "name": "bad", "digest": digest}
     with pytest.raises(IpcError, match=why):
         asyncio.run(probe(row, timeout=5))
+
+
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def test_that_process_is_started_by_the_loop_that_an_engine_has(
+    tmp_path: Path, loop: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    """A server's agent runs on uvloop. What the candidate has started is in its group, and ends with it."""
+    told, file = tmp_path / "pid", tmp_path / "mine.py"
+    text = (
+        "import os, subprocess\n"
+        f"started = subprocess.Popen(['sleep', '60'])\nopen({str(told)!r}, 'w').write(f'{{started.pid}}')\n"
+        "assert os.getpgid(started.pid) == os.getpid() != os.getsid(0)\n"
+    ) + EXAMPLE.read_text()
+    file.write_text(text)
+    row = {"kind": "python", "path": str(file), "op": "silu_and_mul", "name": "mine"}
+    running = loop()
+    try:
+        running.run_until_complete(probe({**row, "digest": hashlib.sha256(text.encode()).hexdigest()}, timeout=60))
+    finally:
+        running.close()
+    until_gone(int(told.read_text()))
 
 
 def test_that_process_may_use_every_core_where_the_engine_binds_its_ranks(
@@ -215,12 +247,7 @@ def test_that_process_ends_with_an_engine_that_is_killed(tmp_path: Path) -> None
     finally:
         parent.kill()
         parent.wait()
-    child = Path("/proc") / told.read_text()[:-1] / "stat"
-    for _ in range(500):
-        if not child.exists() or child.read_text().rpartition(")")[2].split()[0] == "Z":
-            return
-        time.sleep(0.02)
-    raise AssertionError("it goes on")
+    until_gone(int(told.read_text()[:-1]))
 
 
 def test_an_op_that_is_full_says_so(tmp_path: Path) -> None:
