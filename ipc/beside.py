@@ -51,7 +51,8 @@ class OwnTime:
 
     def __init__(self, pid: int) -> None:
         self._stat = Path("/proc") / str(pid) / "stat"
-        self._looked, self._cpu, self._seconds = time.monotonic(), 0.0, 0.0
+        self._began = self._looked = time.monotonic()
+        self._cpu, self._seconds = 0.0, 0.0
 
     def seconds(self) -> float:
         """Until now; exact where it is asked often."""
@@ -68,3 +69,12 @@ class OwnTime:
             passed = min(passed, had) if fields[0] == "R" else passed
         self._seconds += passed
         return self._seconds
+
+    def passed(self) -> float:
+        """All seconds until `seconds` was last asked."""
+        return self._looked - self._began
+
+
+def has_hung(own: float, passed: float, most: float) -> bool:
+    """Whether something takes longer than `most` seconds, of which half at least were its own."""
+    return passed > most and own > most / 2

@@ -17,11 +17,11 @@ from typing import Any
 
 from opswap.lifeline import PARENT, end_with_parent
 
-from .beside import OwnTime, end_group, environment_beside, lead_a_group
+from .beside import OwnTime, end_group, environment_beside, has_hung, lead_a_group
 from .candidate_config import refused
 from .errors import IpcError, code_of
 
-#: Of its own time, and in all.
+#: Of seconds of which half are its own, and of any.
 PROBE_TIMEOUT_S = 120.0
 LONGEST_S = 280.0
 POLL_S = 0.1
@@ -55,7 +55,8 @@ async def _late(answer: asyncio.Future[Any], own: OwnTime, timeout: float) -> st
     end = time.monotonic() + LONGEST_S
     while not answer.done():
         await asyncio.wait({answer}, timeout=POLL_S)
-        if (seconds := own.seconds()) > timeout and not answer.done():
+        seconds = own.seconds()
+        if has_hung(seconds, own.passed(), timeout) and not answer.done():
             return f"{timeout:g} s in another process"
         if time.monotonic() > end and not answer.done():
             return f"{LONGEST_S:g} s in another process, which had a core for {seconds:.1f} s of them; try again"

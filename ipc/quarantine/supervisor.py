@@ -21,7 +21,7 @@ from typing import Any
 
 from opswap.lifeline import PARENT
 
-from ..beside import OwnTime, end_group, environment_beside
+from ..beside import OwnTime, end_group, environment_beside, has_hung
 
 POLL_S = 0.05
 MOST_LINE = 1 << 16
@@ -41,7 +41,7 @@ class Ended:
         lines: as the process told them, in order.
         signal, code: how it ended by itself; None where it was ended.
         why: of an end by the supervisor: `hung`, `time`, `memory`, `flood`, `stopped`; else empty.
-        seconds: in the last stage, without those in which it waited for a core.
+        seconds: in the last stage.
         printed: the end of what it printed.
     """
 
@@ -101,22 +101,23 @@ class _Process:
             pipe.write(json.dumps(job).encode())
 
     def watch(self, stop: threading.Event) -> Ended:
-        began, own, stage_began = time.monotonic(), OwnTime(self._child.pid), 0.0
+        began, own, stage, stage_began = time.monotonic(), OwnTime(self._child.pid), 0.0, 0.0
         try:
             while not self._has_ended():
                 select.select([self._report], [], [], POLL_S)
                 now = own.seconds()
                 if self._read():
-                    stage_began = now
-                self._ended.seconds = now - stage_began
-                if why := self._why_not(time.monotonic() - began > self._timeout_s, stop):
+                    stage, stage_began = now, own.passed()
+                self._ended.seconds = own.passed() - stage_began
+                hung = has_hung(now - stage, self._ended.seconds, self._most_seconds())
+                if why := self._why_not(hung, time.monotonic() - began > self._timeout_s, stop):
                     self._ended.why = why
                     break
         finally:
             self._end()
         return self._ended
 
-    def _why_not(self, is_over: bool, stop: threading.Event) -> str:
+    def _why_not(self, hung: bool, is_over: bool, stop: threading.Event) -> str:
         """Why it may not go on; empty where it may."""
         if stop.is_set():
             return "stopped"
@@ -124,7 +125,7 @@ class _Process:
             return "flood"
         if self._memory() > self._most_memory:
             return "memory"
-        if self._ended.seconds > self._most_seconds():
+        if hung:
             return "hung"
         return "time" if is_over else ""
 

@@ -35,6 +35,12 @@ __global__ void __launch_bounds__(kMergeThreads)
   if (head < parts.heads) merge_parts<Head>(call, parts, int(blockIdx.x), head);
 }
 
+// sass attention_decode_kernel: HGMMA LDGSTS STSM
+// sass attention_decode_kernel<128, *: descriptor=0x40000040 issue<=165
+// sass attention_decode_kernel<128, 8>: issue<=115
+// sass attention_decode_kernel<64, *: descriptor=0x40000040 issue<=270
+// sass attention_decode_kernel<64, 8>: issue<=168
+
 OPSWAP_SM90_CAN(attention_decode) { return attention_refusal(a); }
 
 // Rows of queries that share a head of keys, as many as a block takes.
@@ -73,8 +79,7 @@ opswap_status start(const attention_decode_args &a, const opswap_exec &exec) {
   const int bins = int(bins_of(a, exec));
   const AttentionParts parts{words, reinterpret_cast<float *>(memory + space.sums),
                              reinterpret_cast<float *>(memory + space.lse), bins, int(a.QH)};
-  const Geometry plan{
-      .grid = {1}, .block = {kAttentionPlanThreads}, .smem = sizeof(AttentionPlanning), .pdl = true};
+  const Geometry plan{.grid = {1}, .block = {kAttentionPlanThreads}, .smem = sizeof(AttentionPlanning), .pdl = true};
   if (const opswap_status bad =
           launch(exec, "attention_decode_plan_kernel", attention_decode_plan_kernel, plan, words, call, bins))
     return bad;

@@ -15,6 +15,10 @@ __global__ void __launch_bounds__(AttentionMemory<Head, Groups>::kThreads, 1)
   run_attention<kType>(s, call);
 }
 
+// sass attention_prefill_kernel: HGMMA LDGSTS
+// sass attention_prefill_kernel<128, *: descriptor=0x40000040 issue<=120
+// sass attention_prefill_kernel<64, *: descriptor=0x40000040 issue<=220
+
 OPSWAP_SM90_CAN(attention_prefill) { return attention_refusal(a); }
 
 OPSWAP_SM90(attention_prefill) {

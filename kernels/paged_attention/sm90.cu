@@ -16,6 +16,10 @@ __global__ void __launch_bounds__(AttentionMemory<Head, Groups>::kThreads, 1)
   run_attention<kType>(s, call);
 }
 
+// sass paged_attention_kernel: HGMMA LDGSTS
+// sass paged_attention_kernel<128, *: descriptor=0x40000040 issue<=120
+// sass paged_attention_kernel<64, *: descriptor=0x40000040 issue<=220
+
 OPSWAP_SM90_CAN(paged_attention) { return attention_refusal(a); }
 
 OPSWAP_SM90(paged_attention) {

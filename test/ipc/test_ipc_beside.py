@@ -9,7 +9,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from opswap.ipc.beside import OwnTime
+import pytest
+from opswap.ipc.beside import OwnTime, has_hung
 
 BUSY = "import os\nos.sched_setaffinity(0, {%d})\nos.nice(%d)\nprint(flush=True)\nwhile True: pass\n"
 LOOK_S = 1.0
@@ -54,3 +55,10 @@ def test_one_that_has_ended_goes_on_as_if_it_waited() -> None:
     with running("print(flush=True)\n") as child:
         child.wait()
         assert share_of_its_own(child) > 0.9
+
+
+@pytest.mark.parametrize(
+    ("own", "passed", "hung"), [(31, 31, True), (29, 29, False), (16, 40, True), (4, 280, False), (31, 30, False)]
+)
+def test_thirty_seconds_are_too_many_where_half_of_them_were_its_own(own: float, passed: float, hung: bool) -> None:
+    assert has_hung(own, passed, 30) is hung

@@ -1,4 +1,4 @@
-"""Decoding on the emulated library: sequences cut over any number of SMs, by the plan that a host makes word for word."""
+"""Decoding on the emulated library: sequences are cut over any number of SMs, by the words that a host writes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,9 @@ def test_a_sequence_that_is_cut_gives_what_it_gives_whole(sms: int) -> None:
     np.testing.assert_allclose(found_lse, lse, atol=1e-3)
     plan = plan_of([-(-n // TILE_KEYS) for n in LENGTHS], sms)
     np.testing.assert_array_equal(words[: len(plan.words)], plan.words)
-    if sms == 3:  # 3 tiles, then 1 and 2 of 8, then 6: costs of 11, 16 and 17; 16 would hold no more of the last but one
+    if (
+        sms == 3
+    ):  # 3 tiles, then 1 and 2 of 8, then 6: costs of 11, 16 and 17; 16 would hold no more of the last but one
         assert (plan.payload, plan.rows_before) == (17, [0, 0, 0, 0, 2])
 
 

@@ -1,7 +1,7 @@
-// Attention of a few rows of queries, as decoding has: keys are wgmma's first operand and the rows its second one, which
-// may be as few as 8, so that no row of what is multiplied is padding. Each of two warpgroups takes 64 keys of a tile
-// through a softmax of its own, and their states are put together at the end. Scores and sums lie turned: a thread holds
-// two keys, or features, of two rows out of eight.
+// Attention of a few rows of queries, as decoding has: keys are wgmma's first operand and the rows its second one,
+// which may be as few as 8, so that no row of what is multiplied is padding. Each of two warpgroups takes 64 keys of a
+// tile through a softmax of its own, and their states are put together at the end. Scores and sums lie turned: a thread
+// holds two keys, or features, of two rows out of eight.
 //
 //   template <int Head, int Rows>
 //   __global__ void __launch_bounds__(FewMemory<Head, Rows>::kThreads, 1)
@@ -31,8 +31,8 @@ struct FewMemory : AttentionRing<Head, 2> {
   float most[2][kWarps][Rows], total[2][kWarps][Rows];
 };
 
-// A block's part of a sequence: `tiles` tiles of keys from the first one on, and the partial row, or -1 where it has all
-// of them.
+// A block's part of a sequence: `tiles` tiles of keys from the first one on, and the partial row, or -1 where it has
+// all of them.
 struct FewTask : AttentionTask {
   int first_tile, tiles, partial;
 };
@@ -105,9 +105,9 @@ OPSWAP_DEVICE void multiply_few_values(Memory &s, float (&sums)[Memory::kBoxes][
   for (int box = 0; box < Memory::kBoxes; ++box)
 #pragma unroll
     for (int i = 0; i < Memory::kGroupKeys / 16; ++i) {
-      const uint64_t a = sm90::matrix_descriptor(
-          s.values[stage][box] + (group * Memory::kGroupKeys + i * 16) * kBoxRowBytes, sm90::MatrixSwizzle::b128,
-          8 * kBoxRowBytes, Memory::kKeys * kBoxRowBytes);
+      const uint64_t a =
+          sm90::matrix_descriptor(s.values[stage][box] + (group * Memory::kGroupKeys + i * 16) * kBoxRowBytes,
+                                  sm90::MatrixSwizzle::b128, 8 * kBoxRowBytes, Memory::kKeys * kBoxRowBytes);
       const uint64_t b =
           sm90::matrix_descriptor(s.probabilities[group] + i * 32, sm90::MatrixSwizzle::b128, 8 * kBoxRowBytes);
       sm90::wgmma<Memory::kRows, Type, Type, sm90::Major::mn, sm90::Major::k>(sums[box], a, b);
@@ -118,8 +118,8 @@ OPSWAP_DEVICE void multiply_few_values(Memory &s, float (&sums)[Memory::kBoxes][
   for (int box = 0; box < Memory::kBoxes; ++box) sm90::operand_fence(sums[box]);
 }
 
-// Scores become probabilities, relative to the largest one that the warpgroup has met in a row; `shrink` is what sums of
-// earlier tiles are multiplied by.
+// Scores become probabilities, relative to the largest one that the warpgroup has met in a row; `shrink` is what sums
+// of earlier tiles are multiplied by.
 template <class Memory>
 OPSWAP_DEVICE void take_few(Memory &s, FewSoftmax<Memory::kRows> &softmax, float (&scores)[Memory::kRows / 2],
                             float (&shrink)[Memory::kRows / 4], int group, int warp, int lane) {
@@ -251,7 +251,8 @@ OPSWAP_DEVICE void attend_few(Memory &s, const AttentionCall<T> &call, const Att
     multiply_few_keys<Type>(s, scores, group, stage);
     if (lane == 0) sm90::mbarrier_arrive(s.empty_keys[stage]);
     scale_scores(scores, call.softmax_scale, call.softcap);
-    const int key = (task.first_tile + tile) * Memory::kKeys + group * Memory::kGroupKeys + warp * 16 + lane / kRowLanes;
+    const int key =
+        (task.first_tile + tile) * Memory::kKeys + group * Memory::kGroupKeys + warp * 16 + lane / kRowLanes;
 #pragma unroll
     for (int i = 0; i < Memory::kRows / 2; ++i) {
       const int own = key + i / 2 % 2 * 8;

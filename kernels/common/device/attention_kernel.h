@@ -122,11 +122,15 @@ OPSWAP_DEVICE void run_attention(Memory &s, const AttentionCall<T> &call) {
   sm90::dependency_trigger();
   const AttentionTask task = attention_task<Memory::kRows>(call, int(blockIdx.x), int(blockIdx.y));
   if (!task.rows) return;
-  const int first = task.first_key / Memory::kKeys, end = (task.last_key + Memory::kKeys - 1) / Memory::kKeys;
-  if (thread >= Memory::kMultiplying)
+  // Those who load leave registers to those who multiply; each has 168 at first.
+  if (thread >= Memory::kMultiplying) {
+    sm90::registers_shrink<72>();
+    const int first = task.first_key / Memory::kKeys, end = (task.last_key + Memory::kKeys - 1) / Memory::kKeys;
     load_tiles(s, call, task, first, end > first ? end - first : 0, 0, thread - Memory::kMultiplying);
-  else
+  } else {
+    sm90::registers_grow<216>();
     attend<Type>(s, call, task, thread);
+  }
 }
 
 // kernel_of<Head, Groups>() is the room's kernel; `tiles` are of 64 * Groups rows.

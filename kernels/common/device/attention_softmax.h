@@ -54,18 +54,22 @@ struct SoftmaxRows {
   OPSWAP_DEVICE float lse(int row) const { return total[row] == 0 ? -INFINITY : most[row] * kLn2 + logf(total[row]); }
 };
 
-// Scores as powers of two, those of keys that a row does not see as -inf.
+// Scores as powers of two. softcap * tanh(x / softcap) is softcap - 2 * softcap / (1 + e^(2x / softcap)), off by some
+// 1e-7 of softcap.
 template <int Held>
 OPSWAP_DEVICE void scale_scores(float (&s)[Held], float softmax_scale, float softcap) {
   if (softcap > 0) {
+    const float twice = 2 * kLog2E * softmax_scale / softcap, most = softcap * kLog2E;
 #pragma unroll
-    for (int i = 0; i < Held; ++i) s[i] = softcap * tanhf(s[i] * softmax_scale / softcap) * kLog2E;
+    for (int i = 0; i < Held; ++i)
+      s[i] = most - 2 * most * sm90::reciprocal_approx(1 + sm90::exp2_approx(s[i] * twice));
   } else {
     const float scale = softmax_scale * kLog2E;
 #pragma unroll
     for (int i = 0; i < Held; ++i) s[i] *= scale;
   }
 }
+// Those of keys that a row does not see as -inf.
 template <int Held>
 OPSWAP_DEVICE void hide_scores(float (&s)[Held], const SeenColumns (&seen)[2], int lane) {
 #pragma unroll

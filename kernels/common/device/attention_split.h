@@ -100,8 +100,7 @@ OPSWAP_DEVICE void merge_parts(const AttentionCall<T> &call, const AttentionPart
   for (int i = 0; i < kRun; ++i) sum[i] *= share;
   const auto place = [&](const auto &rows) { return rows.data + sequence * rows.token + head * rows.head; };
   store(place(call.out) + lane * kRun, from_float<T>(sum));
-  if (call.lse.data && lane == 0)
-    store(place(call.lse), Vec<float, 1>{{total == 0 ? -INFINITY : most + logf(total)}});
+  if (call.lse.data && lane == 0) store(place(call.lse), Vec<float, 1>{{total == 0 ? -INFINITY : most + logf(total)}});
 }
 
 }  // namespace opswap
