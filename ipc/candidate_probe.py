@@ -59,7 +59,8 @@ async def _late(answer: asyncio.Future[Any], own: OwnTime, timeout: float) -> st
         if has_hung(seconds, own.passed(), timeout) and not answer.done():
             return f"{timeout:g} s in another process"
         if time.monotonic() > end and not answer.done():
-            return f"{LONGEST_S:g} s in another process, which had a core for {seconds:.1f} s of them; try again"
+            waited = own.passed() - seconds
+            return f"{LONGEST_S:g} s in another process, which waited for a core for {waited:.0f} s of them; try again"
     return ""
 
 

@@ -79,9 +79,9 @@ def shown() -> str:
         cells = []
         for device in DEVICES.values():
             plan = plan_of(tiles, device["sms"])
-            costs = plan.costs(tiles)
-            cells.append(f"{max(costs) / (sum(costs) / len(costs)):.2f}, {plan.rows_before[-1]}")
+            uncut = sum(count * TILE_COST + PART_COST for count in tiles if count)
+            cells.append(f"{max(plan.costs(tiles)) * plan.bins / uncut:.2f}, {plan.rows_before[-1]}")
         rows.append([name, *cells])
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join([*lines, "One head of keys, a block on each SM; parts count what they cost beside their tiles."])
+    return "\n".join([*lines, "One head of keys, a block on each SM. The mean is of sequences that nobody cuts."])

@@ -82,5 +82,8 @@ def test_of_any_batch_each_tile_is_done_once_and_the_fullest_bin_has_least(seed:
         assert plan.payload == least or not fits(tiles, bins, plan.payload - 1), (tiles, bins)
 
 
-def test_the_table_has_a_row_for_each_batch() -> None:
-    assert len(shown().splitlines()) == 6
+def test_the_table_counts_what_cuts_cost_against_the_plan() -> None:
+    """64 sequences of 4 tiles on 78 SMs: no bin has less than one, and all of them over 78 are 64/78 of one."""
+    lines = shown().splitlines()
+    assert len(lines) == 6
+    assert lines[4].split("  ")[0] == "64 x 512" and f"{78 / 64:.2f}, 0" in lines[4]
