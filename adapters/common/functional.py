@@ -10,6 +10,12 @@ from __future__ import annotations
 import torch
 from opswap.adapters.common import ops
 
+#: k_scale, v_scale, k_scale_cache, v_scale_cache.
+Scales = tuple[torch.Tensor | None, torch.Tensor | None, torch.Tensor | None, torch.Tensor | None]
+NO_SCALES: Scales = (None, None, None, None)
+#: Of a plan, beside one for each sequence; and the most new tokens of a sequence that decodes.
+PLAN_WORDS, MOST_FEW_TOKENS = 597, 8
+
 
 def gated(op, x: torch.Tensor) -> torch.Tensor:
     """Runs `op(out [T, I], x [T, 2 I])` on x [..., 2 I]."""
@@ -86,9 +92,13 @@ def reshape_and_cache(
     key_cache: torch.Tensor,
     value_cache: torch.Tensor,
     slot_mapping: torch.Tensor,
+    scales: Scales = NO_SCALES,
 ) -> None:
-    """key and value [T, KH, D] into the slots of their tokens."""
-    ops.reshape_and_cache(key, value, key_cache, value_cache, slot_mapping)
+    """key and value [T, KH, D] into the slots of their tokens; `scales` as paged_attention takes them."""
+    if key_cache.dtype == torch.float8_e4m3fn:
+        ops.reshape_and_cache_fp8(key, value, key_cache, value_cache, slot_mapping, *scales)
+    else:
+        ops.reshape_and_cache(key, value, key_cache, value_cache, slot_mapping)
 
 
 def write_tokens(
@@ -119,9 +129,48 @@ def paged_attention(
     causal: bool = True,
     window: int = -1,
     softcap: float = 0.0,
+    *,
+    scales: Scales = NO_SCALES,
+    sinks: torch.Tensor | None = None,
+    plan: torch.Tensor | None = None,
+    max_query_len: int = 0,
+    batch_invariant: bool = False,
 ) -> None:
-    """query and out [T, QH, D]; `caches` are those of K and V, `batch` is block table, query_start_loc and seq_lens."""
-    ops.paged_attention(out, None, query, *caches, *batch, scale, causal, window, softcap)
+    """query and out [T, QH, D]; `caches` are those of K and V, `batch` is block table, query_start_loc and seq_lens,
+    `scales` are k_scale, v_scale, k_scale_cache and v_scale_cache of an FP8 cache."""
+    ops.paged_attention(
+        out,
+        None,
+        query,
+        *caches,
+        *batch,
+        *scales,
+        sinks,
+        plan,
+        scale,
+        max_query_len,
+        causal,
+        window,
+        softcap,
+        batch_invariant,
+    )
+
+
+def attention_plan(
+    memory: torch.Tensor,
+    batch: tuple[torch.Tensor, torch.Tensor],
+    heads: tuple[int, int],
+    window: int = -1,
+    max_query_len: int = 0,
+    batch_invariant: bool = False,
+) -> torch.Tensor:
+    """The plan of a step, at the head of `memory` [597 + most sequences] int32: paged_attention takes it with the same
+    options. `batch` is query_start_loc and seq_lens, `heads` are those of queries and of keys."""
+    starts, lengths = batch
+    plan = memory[: PLAN_WORDS + lengths.shape[0]]
+    few = not batch_invariant and 1 <= max_query_len <= MOST_FEW_TOKENS
+    ops.attention_plan(plan, lengths, starts, *heads, max_query_len if few else 1, window, 0, batch_invariant)
+    return plan
 
 
 def linear(

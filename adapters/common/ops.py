@@ -16,11 +16,19 @@ def attention_decode(
     value_cache: torch.Tensor,
     block_table: torch.Tensor,
     seq_lens: torch.Tensor,
+    k_scale: torch.Tensor | None,
+    v_scale: torch.Tensor | None,
+    k_scale_cache: torch.Tensor | None,
+    v_scale_cache: torch.Tensor | None,
+    sinks: torch.Tensor | None,
+    plan: torch.Tensor | None,
     softmax_scale: float,
+    q_len: int = 1,
     sliding_window: int = -1,
     softcap: float = 0.0,
+    batch_invariant: bool = False,
 ) -> None:
-    """Attention of one new token per sequence over a paged cache (grouped heads)."""
+    """Attention of the newest token of each sequence, or of its newest few, over a paged cache (grouped heads)."""
     torch.ops.opswap.attention_decode(
         out,
         lse,
@@ -29,9 +37,17 @@ def attention_decode(
         value_cache,
         block_table,
         seq_lens,
+        k_scale,
+        v_scale,
+        k_scale_cache,
+        v_scale_cache,
+        sinks,
+        plan,
         softmax_scale,
+        q_len,
         sliding_window,
         softcap,
+        batch_invariant,
     )
 
 
@@ -55,22 +71,55 @@ def attention_merge(
     )
 
 
+def attention_plan(
+    plan: torch.Tensor,
+    seq_lens: torch.Tensor,
+    query_start_loc: torch.Tensor | None,
+    num_heads: int,
+    num_kv_heads: int,
+    q_len: int = 1,
+    sliding_window: int = -1,
+    card: int = 0,
+    batch_invariant: bool = False,
+) -> None:
+    """How decoding sequences are cut over the SMs of a card, from their lengths: worked out once a step, and used by
+    every layer's attention_decode or paged_attention."""
+    torch.ops.opswap.attention_plan(
+        plan,
+        seq_lens,
+        query_start_loc,
+        num_heads,
+        num_kv_heads,
+        q_len,
+        sliding_window,
+        card,
+        batch_invariant,
+    )
+
+
 def attention_prefill(
     out: torch.Tensor,
     lse: torch.Tensor | None,
     query: torch.Tensor,
     key_cache: torch.Tensor,
     value_cache: torch.Tensor,
-    block_table: torch.Tensor,
+    block_table: torch.Tensor | None,
+    key_start_loc: torch.Tensor | None,
     query_start_loc: torch.Tensor,
     seq_lens: torch.Tensor,
+    k_scale: torch.Tensor | None,
+    v_scale: torch.Tensor | None,
+    k_scale_cache: torch.Tensor | None,
+    v_scale_cache: torch.Tensor | None,
+    sinks: torch.Tensor | None,
     softmax_scale: float,
     causal: bool = True,
     sliding_window: int = -1,
     softcap: float = 0.0,
+    batch_invariant: bool = False,
 ) -> None:
-    """Attention of new tokens over a paged cache that already holds their keys and values (variable lengths, grouped
-    heads)."""
+    """Attention of new tokens over keys and values that are in a paged cache or lie one after the other (variable
+    lengths, grouped heads)."""
     torch.ops.opswap.attention_prefill(
         out,
         lse,
@@ -78,12 +127,69 @@ def attention_prefill(
         key_cache,
         value_cache,
         block_table,
+        key_start_loc,
         query_start_loc,
         seq_lens,
+        k_scale,
+        v_scale,
+        k_scale_cache,
+        v_scale_cache,
+        sinks,
         softmax_scale,
         causal,
         sliding_window,
         softcap,
+        batch_invariant,
+    )
+
+
+def cascade_attention(
+    out: torch.Tensor,
+    lse: torch.Tensor | None,
+    query: torch.Tensor,
+    key_cache: torch.Tensor,
+    value_cache: torch.Tensor,
+    prefix_block_table: torch.Tensor,
+    block_table: torch.Tensor,
+    query_start_loc: torch.Tensor,
+    seq_lens: torch.Tensor,
+    k_scale: torch.Tensor | None,
+    v_scale: torch.Tensor | None,
+    k_scale_cache: torch.Tensor | None,
+    v_scale_cache: torch.Tensor | None,
+    sinks: torch.Tensor | None,
+    plan: torch.Tensor | None,
+    softmax_scale: float,
+    prefix_len: int,
+    max_query_len: int = 0,
+    causal: bool = True,
+    softcap: float = 0.0,
+    batch_invariant: bool = False,
+) -> None:
+    """Attention of a batch whose sequences share a prefix: all rows read its keys once, each sequence its own keys
+    behind it, and both are put together."""
+    torch.ops.opswap.cascade_attention(
+        out,
+        lse,
+        query,
+        key_cache,
+        value_cache,
+        prefix_block_table,
+        block_table,
+        query_start_loc,
+        seq_lens,
+        k_scale,
+        v_scale,
+        k_scale_cache,
+        v_scale_cache,
+        sinks,
+        plan,
+        softmax_scale,
+        prefix_len,
+        max_query_len,
+        causal,
+        softcap,
+        batch_invariant,
     )
 
 
@@ -617,10 +723,18 @@ def paged_attention(
     block_table: torch.Tensor,
     query_start_loc: torch.Tensor,
     seq_lens: torch.Tensor,
+    k_scale: torch.Tensor | None,
+    v_scale: torch.Tensor | None,
+    k_scale_cache: torch.Tensor | None,
+    v_scale_cache: torch.Tensor | None,
+    sinks: torch.Tensor | None,
+    plan: torch.Tensor | None,
     softmax_scale: float,
+    max_query_len: int = 0,
     causal: bool = True,
     sliding_window: int = -1,
     softcap: float = 0.0,
+    batch_invariant: bool = False,
 ) -> None:
     """Attention of a mixed batch over a paged cache: decode rows and prefill rows, composed of the two lower ops."""
     torch.ops.opswap.paged_attention(
@@ -632,10 +746,18 @@ def paged_attention(
         block_table,
         query_start_loc,
         seq_lens,
+        k_scale,
+        v_scale,
+        k_scale_cache,
+        v_scale_cache,
+        sinks,
+        plan,
         softmax_scale,
+        max_query_len,
         causal,
         sliding_window,
         softcap,
+        batch_invariant,
     )
 
 

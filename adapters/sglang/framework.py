@@ -84,13 +84,26 @@ def paged_attention(
     block_table,
     query_start_loc,
     seq_lens,
+    k_scale,
+    v_scale,
+    k_scale_cache,
+    v_scale_cache,
+    sinks,
+    _plan,
     softmax_scale,
+    _max_query_len=0,
     causal=True,
     sliding_window=-1,
     softcap=0.0,
+    batch_invariant=False,
 ) -> None:
-    if lse is not None or softcap > 0:
-        raise NotImplementedError("opswap: SGLang's torch_native has no log-sum-exp and no softcap; use cpu")
+    if lse is not None or softcap > 0 or batch_invariant:
+        raise NotImplementedError(
+            "opswap: SGLang's torch_native has no log-sum-exp, no softcap and no batch_invariant; use cpu"
+        )
+    beyond = (k_scale, v_scale, k_scale_cache, v_scale_cache, sinks)
+    if any(t is not None for t in beyond) or key_cache.dtype != query.dtype:
+        raise NotImplementedError("opswap: SGLang's torch_native has no FP8 cache and no sinks; use cpu")
     import torch
 
     size = key_cache.shape[2]

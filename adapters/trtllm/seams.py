@@ -48,6 +48,8 @@ NOT_OFFERED: dict[str, str] = {
     "grouped_gemm_fp8": "TensorRT-LLM's experts are one module (create_moe), which no seam of ours takes over",
     "attention_prefill": "TensorRT-LLM hands over mixed batches; reached through paged_attention",
     "attention_decode": "TensorRT-LLM hands over mixed batches; reached through paged_attention",
+    "attention_plan": "each call of paged_attention makes its own",
+    "cascade_attention": "no seam of ours knows which sequences share a prefix",
     "greedy_sample": "TensorRT-LLM's sampler offers no place for it",
     "gumbel_sample": "TensorRT-LLM's sampler offers no place for it",
 }

@@ -67,7 +67,9 @@ _NO_ATTENTION = "this vLLM wheel has no attention kernel for a CPU, and its GPU 
 _NOT_INVARIANT = "VLLM_BATCH_INVARIANT is set, and torch's product on a CPU depends on the batch"
 ABSENT: dict[str, str] = {
     "reshape_and_cache": "this vLLM wheel has no cache kernel for a CPU",
+    "reshape_and_cache_fp8": "this vLLM wheel has no cache kernel for a CPU",
     "paged_attention": _NO_ATTENTION,
+    "attention_plan": "vLLM's attention kernels have plans of their own",
     "attention_prefill": _NO_ATTENTION,
     "attention_decode": _NO_ATTENTION,
     "gemm_fp8_block128": "vLLM's kernels for block FP8 on a CPU need AMX and a CPU wheel",

@@ -69,7 +69,10 @@ NEEDS: dict[str, tuple[Need, ...]] = {
         Need("vllm.v1.attention.backends.registry:register_backend", ("backend", "class_path")),
         Need("vllm.v1.attention.backends.registry:AttentionBackendEnum.CUSTOM"),
         Need("vllm.v1.attention.backends.registry:AttentionBackendEnum.CPU_ATTN"),
+        Need("vllm.envs:VLLM_BATCH_INVARIANT"),
         Need("vllm.v1.kv_cache_interface:KVCacheLayout.LBHNC"),
+        Need("vllm.v1.kv_cache_interface:KVQuantMode.FP8_PER_TOKEN_HEAD"),
+        Need(f"{_BACKEND}:AttentionBackend.customize_spec", ("spec",)),
         Need(f"{_BACKEND}:AttentionMetadataBuilder.build", ("common_prefix_len", "common_attn_metadata", "fast_build")),
         Need(
             f"{_BACKEND}:AttentionImpl.forward",

@@ -36,7 +36,7 @@ SEAMS: tuple[Seam, ...] = (
     ),
     Seam(
         "attention",
-        ("paged_attention", "reshape_and_cache"),
+        ("paged_attention", "attention_plan", "reshape_and_cache", "reshape_and_cache_fp8"),
         "attention backends OPSWAP, CUSTOM and, on a CPU, CPU_ATTN; cache layout LBHNC",
         "register_backend",
         "on a GPU: --attention-backend OPSWAP; on a CPU none (the platform always picks CPU_ATTN)",
@@ -91,6 +91,7 @@ NOT_OFFERED: dict[str, str] = {
     "grouped_gemm_fp8": "vLLM's experts are one layer (FusedMoE), which no seam of ours takes over yet",
     "attention_prefill": "vLLM hands over mixed batches; reached through paged_attention's composed implementation",
     "attention_decode": "vLLM hands over mixed batches; reached through paged_attention's composed implementation",
+    "cascade_attention": "no seam of ours knows which sequences share a prefix",
 }
 
 

@@ -1,4 +1,4 @@
-"""Attention of one new token per sequence over a paged cache, in numpy; and inputs that try it."""
+"""Attention of the newest tokens of each sequence over a paged cache, in numpy; and inputs that try it."""
 
 import numpy as np
 from common.ref import inputs, paged
@@ -6,7 +6,6 @@ from common.ref import inputs, paged
 __all__ = ["inputs", "ref"]
 
 
-def ref(out, lse, query, key_cache, value_cache, block_table, seq_lens, softmax_scale, sliding_window, softcap):
-    """One query row per sequence, the newest of its tokens."""
-    caches, starts = (key_cache, value_cache), np.arange(len(seq_lens) + 1)
-    return paged(out, lse, query, caches, block_table, starts, seq_lens, softmax_scale, True, sliding_window, softcap)
+def ref(seq_lens, q_len, **args):
+    """q_len rows per sequence, the newest of its tokens; one of length 0 has rows that see nothing."""
+    return paged(seq_lens=seq_lens, query_start_loc=np.arange(len(seq_lens) + 1) * q_len, causal=True, **args)

@@ -1,51 +1,50 @@
-// attention_prefill on a CPU: attention of the new tokens of each sequence over a paged cache. Tiles of tokens against
-// packed blocks of keys.
+// attention_prefill on a CPU: attention of the new tokens of each sequence over keys in a paged cache or one after the
+// other. Tiles of tokens against packed blocks of keys.
 #include "attention_prefill.gen.h"
 
 #include "common/attend.h"
+#include "common/attend_plain.h"
+#include "common/code_words.h"
 #include "common/op.h"
 
 namespace opswap::OPSWAP_ISA {
 
-OPSWAP_CHECK(attention_prefill) { return check_batch(a, "attention_prefill"); }
-
-// body(b, t, h, keys): every query row t of sequence b and query head h, with the keys that it sees.
-template <class Body>
-static void for_rows(const attention_prefill_args &a, int64_t b, int64_t h, Body &&body) {
-  const int64_t begin = index_at(a.query_start_loc, b), end = index_at(a.query_start_loc, b + 1);
-  const int64_t length = index_at(a.seq_lens, b), offset = length - (end - begin);
-  for (int64_t t = begin; t < end; ++t) body(t, visible(offset + t - begin, length, a.causal, a.sliding_window));
+OPSWAP_CHECK(attention_prefill) {
+  constexpr const char *kOp = "attention_prefill";
+  if (bool(a.block_table) == bool(a.key_start_loc))
+    return fail(OPSWAP_E_ARGUMENT, "%s: came with %s of block_table and key_start_loc, needs one of them", kOp,
+                a.block_table ? "both" : "neither");
+  if (a.block_table ? a.C != a.B : a.K != a.B + 1)
+    return fail(OPSWAP_E_SHAPE, "%s: %s has %lld entries, needs %lld for %lld sequences", kOp,
+                a.block_table ? "block_table" : "key_start_loc", (long long)(a.block_table ? a.C : a.K),
+                (long long)(a.block_table ? a.B : a.B + 1), (long long)a.B);
+  return check_batch(a, kOp);
 }
 
 OPSWAP_REF(attention_prefill) {
-  return with_float_type(a.scalar_dtype, [&]<class E>(E) {
+  return with_cache_type(a, [&]<class E, class C>(E, C) {
     for (int64_t b = 0; b < a.B; ++b)
-      for (int64_t h = 0; h < a.QH; ++h)
-        for_rows(a, b, h, [&](int64_t t, KeyRange keys) {
-          attend_plain<E>(a, row<E>(a.query, t) + h * a.query.stride[1], row<int32_t>(a.block_table, b),
-                          h / (a.QH / a.KH), keys, row<E>(a.out, t) + h * a.out.stride[1],
-                          a.lse ? row<float>(a.lse, t) + h * a.lse.stride[1] : nullptr);
-        });
+      attend_plain_rows<E, C>(a, slots_of(a, b), rows_of(a, b), index_at(a.seq_lens, b), a.causal);
     return opswap_status{OPSWAP_OK};
   });
 }
 
-// Tokens of one tile: enough rows to pay for packing the keys, few enough that every thread gets several tiles.
+// Tokens of one tile: enough rows to pay for packing the keys, few enough that every thread gets several tiles; one
+// number for all batches where a sequence's rows must not depend on the others.
 static int64_t tile_tokens(const attention_prefill_args &a) {
   constexpr int64_t kMostRows = 96, kFewestRows = 24, kTiles = 8;
   const int64_t heads = a.QH / a.KH, rows = a.T * a.QH / (kTiles * thread_count());
-  const int64_t wanted = rows > kMostRows ? kMostRows : rows < kFewestRows ? kFewestRows : rows;
+  const int64_t wanted = rows > kMostRows || a.batch_invariant ? kMostRows : rows < kFewestRows ? kFewestRows : rows;
   return heads < wanted ? wanted / heads : 1;
 }
 
 // The tokens from `done` on of sequence b, at most `most`, for one KV head.
 static QueryTile tile_of(const attention_prefill_args &a, int64_t b, int64_t kv_head, int64_t done, int64_t most) {
-  const int64_t begin = index_at(a.query_start_loc, b), count = index_at(a.query_start_loc, b + 1) - begin;
-  const int64_t length = index_at(a.seq_lens, b), tokens = count - done < most ? count - done : most;
-  const int64_t position = length - count + done;
-  return {b,
+  const int64_t count = rows_of(a, b).count(), length = index_at(a.seq_lens, b);
+  const int64_t tokens = count - done < most ? count - done : most, position = length - count + done;
+  return {slots_of(a, b),
           kv_head,
-          begin + done,
+          index_at(a.query_start_loc, b) + done,
           tokens,
           a.QH / a.KH,
           position,
@@ -54,22 +53,21 @@ static QueryTile tile_of(const attention_prefill_args &a, int64_t b, int64_t kv_
           a.causal};
 }
 
-template <class Math, class E>
+template <class Math, class E, class C>
 static opswap_status prefill(const attention_prefill_args &a) {
   const int64_t tokens = tile_tokens(a);
-  const auto tiles_of = [&](int64_t b) {
-    return (index_at(a.query_start_loc, b + 1) - index_at(a.query_start_loc, b) + tokens - 1) / tokens;
-  };
-  int64_t tiles = 0;
-  for (int64_t b = 0; b < a.B; ++b) tiles += tiles_of(b);
-  return parallel_try(tiles * a.KH, 1, [&](int64_t begin, int64_t end) {
+  int64_t *before = static_cast<int64_t *>(scratch(1, size_t(a.B + 1) * sizeof(int64_t)));
+  if (!before) return fail(OPSWAP_E_MEMORY, "attention_prefill: no memory for %lld sequences", (long long)a.B);
+  const TaskList tiles =
+      list_tasks(before, a.B, [&](int64_t b) { return (rows_of(a, b).count() + tokens - 1) / tokens; });
+  return parallel_try(tiles.count() * a.KH, 1, [&](int64_t begin, int64_t end) {
     Attention w;
     if (!w.reserve(tokens * (a.QH / a.KH), words_of<Math>(a.D), round_up(a.V, kLanes))) return false;
     for (int64_t i = begin; i < end; ++i) {
-      int64_t b = 0, tile = i / a.KH;
-      while (tile >= tiles_of(b)) tile -= tiles_of(b++);
-      const QueryTile rows = tile_of(a, b, i % a.KH, tile * tokens, tokens);
-      attend_tile<E>(a, rows, PackedBlock<Math>{w});
+      // The last tiles first: those of a sequence see ever more keys, and a long one at the end leaves threads idle.
+      const int64_t task = tiles.count() * a.KH - 1 - i, b = tiles.sequence(task / a.KH);
+      const QueryTile rows = tile_of(a, b, task % a.KH, (task / a.KH - tiles.before[b]) * tokens, tokens);
+      attend_tile<E, C>(a, rows, PackedBlock<Math>{w});
       write_tile<E>(a, rows, w);
     }
     return true;
@@ -77,8 +75,8 @@ static opswap_status prefill(const attention_prefill_args &a) {
 }
 
 OPSWAP_CPU(attention_prefill) {
-  return with_float_type(a.scalar_dtype, [&]<class E>(E) {
-    return with_math<E, E>([&]<class Math>(Math) { return prefill<Math, E>(a); });
+  return with_cache_type(a, [&]<class E, class C>(E, C) {
+    return with_cache_math<E, C>([&]<class Math>(Math) { return prefill<Math, E, C>(a); });
   });
 }
 

@@ -11,7 +11,7 @@ def cpu_pair(case: Case, dtype: torch.dtype) -> Pair:
     p = Pages.of(case, dtype, case["lens"])
     theirs = p.torch_prefill()
     return Pair(
-        prefill_with(ops.attention_prefill.default, p),
+        prefill_with(ops.attention_prefill.default, p, "key_start_loc"),
         lambda: theirs().contiguous(),
         p.out,
         *p.work(case, case["lens"]),

@@ -1,29 +1,26 @@
-// attention_prefill on sm_90a in BF16 and FP16, by the body that attention shares (common/device/attention_kernel.h).
+// attention_prefill on sm_90a in BF16 and FP16, by the body that attention of many rows shares
+// (common/device/attention_kernel.h).
 #include "attention_prefill.gen.h"
 
-#include "common/device/attention_kernel.h"
+#include "common/device/attention_many.h"
 
 namespace opswap::OPSWAP_PASS {
 
-constexpr MatrixType kType = std::is_same_v<Scalar, bf16> ? MatrixType::bf16 : MatrixType::fp16;
-
-template <int Head, int Groups>
-__global__ void __launch_bounds__(AttentionMemory<Head, Groups>::kThreads, 1)
-    attention_prefill_kernel(const __grid_constant__ AttentionCall<Scalar> call) {
-  using Memory = AttentionMemory<Head, Groups>;
-  OPSWAP_SMEM(Memory, s);
-  run_attention<kType>(s, call);
-}
-
-// sass attention_prefill_kernel: HGMMA LDGSTS
-// sass attention_prefill_kernel<128, *: descriptor=0x40000040 issue<=120
-// sass attention_prefill_kernel<64, *: descriptor=0x40000040 issue<=220
+// sass attend_many_kernel: HGMMA LDGSTS
+// sass attend_many_kernel<128, *: descriptor=0x40000040 issue<=130
+// sass attend_many_kernel<192, *: descriptor=0x40000040 issue<=115
+// sass attend_many_kernel<256, *: descriptor=0x40000040 issue<=95
+// sass attend_many_kernel<64, *: descriptor=0x40000040 issue<=240
 
 OPSWAP_SM90_CAN(attention_prefill) { return attention_refusal(a); }
 
 OPSWAP_SM90(attention_prefill) {
-  return launch_sequences<Scalar>(a, exec, "attention_prefill_kernel",
-                                  [&]<int Head, int Groups>() { return attention_prefill_kernel<Head, Groups>; });
+  if (!a.T || !a.QH) return OPSWAP_OK;
+  AttentionCall<Scalar> call = attention_call<Scalar>(a);
+  call.query_start_loc = vector_of<int32_t>(a.query_start_loc);
+  call.key_start_loc = vector_of<int32_t>(a.key_start_loc);
+  call.causal = a.causal;
+  return launch_many(a, exec, call);
 }
 
 }  // namespace opswap::OPSWAP_PASS

@@ -1,7 +1,11 @@
 // Attention of a tile of query rows over cached keys: blocks of keys are packed once for all rows, and the softmax is
-// kept up to date block by block (running maximum m, running sum l, output rescaled when m grows).
+// kept up to date block by block (running maximum m, running sum l, output rescaled when m grows). Codes of 8 bits
+// become words as they are read; their scales are applied to scores, probabilities and results.
 #pragma once
 
+#include <algorithm>
+
+#include "common/fp8_words.h"
 #include "common/paged.h"
 #include "common/tile.h"
 
@@ -11,7 +15,8 @@ constexpr int64_t kKeys = 64;  // keys of one block
 
 // The rows of a tile: `tokens` tokens from t0 on, `heads` query heads each, all of one sequence and one KV head.
 struct QueryTile {
-  int64_t sequence, kv_head, t0, tokens, heads;
+  Slots slots;
+  int64_t kv_head, t0, tokens, heads;
   int64_t position;  // of token t0 in its sequence
   KeyRange keys;     // keys to visit; what one row sees of them is `visible`
   bool causal;
@@ -36,10 +41,12 @@ struct Attention {
   float *o;                  // [rows][columns], not yet divided by l
   float *m;                  // [rows]
   float *l;                  // [rows][kLanes]: sums per lane
+  float *k_by, *v_by;        // [kKeys]: what the block's keys and values are multiplied by, where each has a scale
   uint32_t *zero;            // [q_words or columns]: stands in for keys that are not there
 
   static size_t bytes(int64_t rows, int64_t q_words, int64_t columns) {
-    return size_t(rows * (q_words + kKeys + columns + 1 + kLanes) + (kKeys + 1) * (q_words + columns)) * 4 + 8 * 64;
+    return size_t(rows * (q_words + kKeys + columns + 1 + kLanes) + (kKeys + 1) * (q_words + columns) + 2 * kKeys) * 4 +
+           10 * 64;
   }
   bool reserve(int64_t rows, int64_t words, int64_t width) {
     q_words = words;
@@ -57,6 +64,8 @@ struct Attention {
     take(o, rows * width);
     take(m, rows);
     take(l, rows * kLanes);
+    take(k_by, kKeys);
+    take(v_by, kKeys);
     take(zero, words + width);
     std::memset(zero, 0, size_t(words + width) * 4);
     return true;
@@ -65,12 +74,13 @@ struct Attention {
 
 // pointers[i] = cached vector of key first + i; from `count` on `absent`, so that slots not in use are never read.
 template <class E>
-inline void find_keys(const E **pointers, const Tensor &cache, const int32_t *blocks, int64_t block_size, int64_t first,
-                      int64_t count, int64_t head, const E *absent) {
-  int64_t block = first / block_size, slot = first % block_size;
+inline void find_keys(const E **pointers, const Tensor &cache, const Slots &slots, int64_t first, int64_t count,
+                      int64_t head, const E *absent) {
+  int64_t block = (slots.start + first) / slots.block_size, slot = slots.slot(first);
   for (int64_t i = 0; i < count; ++block, slot = 0) {
-    const E *p = cache.as<E>() + blocks[block] * cache.stride[0] + head * cache.stride[1] + slot * cache.stride[2];
-    for (; i < count && slot < block_size; ++i, ++slot, p += cache.stride[2]) pointers[i] = p;
+    const E *p = cache.as<E>() + (slots.blocks ? slots.blocks[block] : block) * cache.stride[0] +
+                 head * cache.stride[1] + slot * cache.stride[2];
+    for (; i < count && slot < slots.block_size; ++i, ++slot, p += cache.stride[2]) pointers[i] = p;
   }
   for (int64_t i = count; i < kKeys; ++i) pointers[i] = absent;
 }
@@ -84,11 +94,29 @@ inline vu value_words(const E *const *keys, int64_t j, Left... left) {
     else
       return (vu)load_tail(p + j, left...);
   };
-  if constexpr (Math::kPerWord == 2)
+  if constexpr (Math::kPerWord == 2 && std::is_same_v<E, e4m3>)
+    return pairs_across(keys[0] + j, keys[1] + j, left...);
+  else if constexpr (Math::kPerWord == 2)
     return read(keys[0]) >> 16 | read(keys[1]);
   else
     return read(keys[0]);
 }
+
+// Vectors of the block behind the one at hand. Pages are scattered, which the CPU's own prefetcher does not see
+// through; asked for all at once they would wait for each other, so each step of a block asks for as many as it takes
+// itself.
+template <class C>
+struct Ahead {
+  const C *const *vectors;
+  int64_t count, n;
+
+  void operator()(int64_t first, int64_t many) const {
+    const int64_t last = first + many < count ? first + many : count;
+    for (int64_t i = first; i < last; ++i)
+      for (int64_t byte = 0; byte < n * int64_t(sizeof(C)); byte += 64)
+        __builtin_prefetch(reinterpret_cast<const char *>(vectors[i]) + byte, 0, 2);
+  }
+};
 
 // The two products of a block for many rows: keys and values are packed once, then multiplied as small matrices.
 template <class Math>
@@ -101,17 +129,21 @@ struct PackedBlock {
 
   // s[r][i] = q[r] . key[i] over n features, in whole vectors of keys.
   template <class E>
-  void scores(const E *const *keys, int64_t rows, int64_t columns, int64_t n) const {
-    for (int64_t i = 0; i < columns; i += kLanes) pack_rows<Math>(w.k + i, kKeys, keys + i, n);
+  void scores(const E *const *keys, int64_t rows, int64_t columns, int64_t n, Ahead<E> ahead) const {
+    for (int64_t i = 0; i < columns; i += kLanes) {
+      ahead(i, kLanes);
+      pack_rows<Math>(w.k + i, kKeys, keys + i, n);
+    }
     multiply<Math>({w.s, kKeys, false}, {reinterpret_cast<const char *>(w.q), w.q_words * 4}, rows, {w.k, kKeys},
                    columns, w.q_words);
   }
 
   // o[r] += sum over keys of p[r][key] * value[key], `width` columns.
   template <class E>
-  void values(const E *const *keys, int64_t rows, int64_t count, int64_t width) const {
+  void values(const E *const *keys, int64_t rows, int64_t count, int64_t width, Ahead<E> ahead) const {
     uint32_t *panel = w.v;
     for (int64_t i = 0; i < count; i += Math::kPerWord, panel += w.columns) {
+      ahead(i, Math::kPerWord);
       const auto put = [&](int64_t j, vu words) { std::memcpy(panel + j, &words, sizeof words); };
       for_lanes(
           width, [&](int64_t j) { put(j, value_words<Math>(keys + i, j)); },
@@ -122,18 +154,21 @@ struct PackedBlock {
   }
 };
 
-// How scores become probabilities.
+// How scores become probabilities, of one head; k_by and v_by are null where keys have no scales of their own.
 struct Softmax {
   float scale, softcap;
+  const float *k_by, *v_by;
 };
 
-// One row of scores over a block, of which columns [from, to) are visible: s = probabilities, o and l rescaled.
+// One row of scores over a block, of which columns [from, to) are visible: s = what values are weighted by, o and l
+// rescaled.
 template <class Math>
-inline void softmax_row(const Attention &w, int64_t r, int64_t from, int64_t to, int64_t columns, Softmax how) {
+inline void softmax_row(const Attention &w, int64_t r, int64_t from, int64_t to, int64_t columns, const Softmax &how) {
   float *s = w.s + r * kKeys;
   vf largest = splat(-__builtin_inff());
   for (int64_t c = 0; c < columns; c += kLanes) {
     vf x = load(s + c) * how.scale;
+    if (how.k_by) x *= load(how.k_by + c);
     if (how.softcap > 0) x = how.softcap * tanh(x / how.softcap);
     if (c < from || c + kLanes > to) {
       const vi column = lane_numbers() + int32_t(c);
@@ -152,55 +187,57 @@ inline void softmax_row(const Attention &w, int64_t r, int64_t from, int64_t to,
     total *= shrink;
   }
   for (int64_t c = 0; c < columns; c += kLanes) {
-    const vf p = exp(load(s + c) - shift);
+    vf p = exp(load(s + c) - shift);
     total += p;
+    if (how.v_by) p = p == 0.0f ? p : p * load(how.v_by + c);    // a hidden key's scale may be anything
     store(reinterpret_cast<typename Math::Stored *>(s) + c, p);  // behind what is still to be read
   }
   w.m[r] = now;
   store(w.l + r * kLanes, total);
 }
 
-// Pointers to the keys and values of one block; those of the next block are known early, so that they can be fetched.
-template <class E>
+// Where keys and values of one block and their scales are; those of the next block are known early.
+template <class C>
 struct Fetched {
-  const E *keys[kKeys], *values[kKeys];
+  const C *keys[kKeys], *values[kKeys];
+  const float *k_by[kKeys], *v_by[kKeys];
   int64_t count;
 };
 
-template <class E, class Args>
-inline void find_block(Fetched<E> &block, const Args &a, const QueryTile &tile, const Attention &w, int64_t first) {
-  const int32_t *blocks = row<int32_t>(a.block_table, tile.sequence);
-  const E *absent = reinterpret_cast<const E *>(w.zero);
+template <class C, class Args>
+inline void find_block(Fetched<C> &block, const Args &a, const QueryTile &tile, const Attention &w, int64_t first) {
+  const C *absent = reinterpret_cast<const C *>(w.zero);
+  const float *none = reinterpret_cast<const float *>(w.zero);
   const int64_t left = tile.keys.last - first;
   block.count = left < kKeys ? left : kKeys;
-  find_keys(block.keys, a.key_cache, blocks, a.BS, first, block.count, tile.kv_head, absent);
-  find_keys(block.values, a.value_cache, blocks, a.BS, first, block.count, tile.kv_head, absent);
+  find_keys(block.keys, a.key_cache, tile.slots, first, block.count, tile.kv_head, absent);
+  find_keys(block.values, a.value_cache, tile.slots, first, block.count, tile.kv_head, absent);
+  if (!a.k_scale_cache) return;
+  find_keys(block.k_by, a.k_scale_cache, tile.slots, first, block.count, tile.kv_head, none);
+  find_keys(block.v_by, a.v_scale_cache, tile.slots, first, block.count, tile.kv_head, none);
+  Ahead<float>{block.k_by, block.count, 1}(0, kKeys);
+  Ahead<float>{block.v_by, block.count, 1}(0, kKeys);
 }
 
-// Asks for `count` vectors of n elements: pages are scattered, which the CPU's own prefetcher does not see through.
-template <class E>
-inline void fetch(const E *const *vectors, int64_t count, int64_t n) {
-  for (int64_t i = 0; i < count; ++i)
-    for (int64_t byte = 0; byte < n * int64_t(sizeof(E)); byte += 64)
-      __builtin_prefetch(reinterpret_cast<const char *>(vectors[i]) + byte, 0, 2);
-}
-
-template <class E, class Block, class Args>
-inline void attend_block(const Args &a, const QueryTile &tile, const Block &block, int64_t first,
-                         const Fetched<E> &now) {
+template <class C, class Block, class Args>
+inline void attend_block(const Args &a, const QueryTile &tile, const Block &block, int64_t first, const Fetched<C> &now,
+                         const Fetched<C> &next) {
   const Attention &w = block.w;
   const int64_t columns = round_up(now.count, kLanes), rows = tile.rows();
-  block.scores(now.keys, rows, columns, a.D);
-  const Softmax how{float(a.softmax_scale), float(a.softcap)};
+  block.scores(now.keys, rows, columns, a.D, Ahead<C>{next.keys, next.count, a.D});
+  const bool scaled = bool(a.k_scale_cache);
+  for (int64_t i = 0; scaled && i < kKeys; ++i) w.k_by[i] = *now.k_by[i], w.v_by[i] = *now.v_by[i];
+  const Softmax how{float(a.softmax_scale * scale_of(a.k_scale, tile.kv_head)), float(a.softcap),
+                    scaled ? w.k_by : nullptr, scaled ? w.v_by : nullptr};
   for (int64_t r = 0; r < rows; ++r) {
     const KeyRange seen = visible(tile.position + r / tile.heads, first + now.count, tile.causal, a.sliding_window);
     softmax_row<typename Block::Arithmetic>(w, r, seen.first - first, seen.last - first, columns, how);
   }
-  block.values(now.values, rows, now.count, a.V);
+  block.values(now.values, rows, now.count, a.V, Ahead<C>{next.values, next.count, a.V});
 }
 
 // Fills w.o, w.m and w.l for the rows and keys of the tile.
-template <class E, class Block, class Args>
+template <class E, class C, class Block, class Args>
 inline void attend_tile(const Args &a, const QueryTile &tile, const Block &block) {
   const Attention &w = block.w;
   for (int64_t r = 0; r < tile.rows(); ++r) {
@@ -210,28 +247,37 @@ inline void attend_tile(const Args &a, const QueryTile &tile, const Block &block
     w.m[r] = -__builtin_inff();
   }
   block.begin(tile.rows(), a.D);
-  Fetched<E> around[2];
-  const auto find = [&](Fetched<E> &f, int64_t first) {
-    find_block(f, a, tile, w, first);
-    fetch(f.keys, f.count, a.D);
-    fetch(f.values, f.count, a.V);
-  };
-  if (tile.keys.first < tile.keys.last) find(around[0], tile.keys.first);
+  Fetched<C> around[2];
+  if (tile.keys.first >= tile.keys.last) return;
+  find_block(around[0], a, tile, w, tile.keys.first);
+  Ahead<C>{around[0].keys, around[0].count, a.D}(0, kKeys);
+  Ahead<C>{around[0].values, around[0].count, a.V}(0, kKeys);
   for (int64_t first = tile.keys.first, turn = 0; first < tile.keys.last; first += kKeys, turn ^= 1) {
-    if (first + kKeys < tile.keys.last) find(around[turn ^ 1], first + kKeys);
-    attend_block<E>(a, tile, block, first, around[turn]);
+    Fetched<C> &next = around[turn ^ 1];
+    next.count = 0;
+    if (first + kKeys < tile.keys.last) find_block(next, a, tile, w, first + kKeys);
+    attend_block<C>(a, tile, block, first, around[turn], next);
   }
 }
 
-// out = o / l and lse = m + ln l; a row that saw no key gives 0 and -inf. A NaN is not in m, but in l.
+// out = o / l and lse = m + ln l; a row that saw no key gives 0 and -inf. A NaN is not in m, but in l. A sink is a
+// score that joins m and l only here, with nothing for o.
 template <class E, class Args>
 inline void write_row(const Args &a, int64_t token, int64_t head, const float *o, float m, float l) {
+  float by = scale_of(a.v_scale, head / (a.QH / a.KH));
+  if (a.sinks) {
+    const float sink = a.sinks.template as<float>()[head * a.sinks.stride[0]], most = sink > m ? sink : m;
+    const float shift = most == -__builtin_inff() ? 0.0f : most, shrink = exp(splat(m - shift))[0];
+    l = l * shrink + exp(splat(sink - shift))[0];
+    m = most;
+    by *= shrink;
+  }
   const bool seen = m > -__builtin_inff();
-  const float inverse = seen ? 1.0f / l : 0.0f;
+  by = seen ? by / l : 0.0f;
   E *out = at_head<E>(a.out, token, head);
   for_lanes(
-      a.V, [&](int64_t v) { store(out + v, load(o + v) * inverse); },
-      [&](int64_t v, int64_t left) { store_tail(out + v, load(o + v) * inverse, left); });
+      a.V, [&](int64_t v) { store(out + v, load(o + v) * by); },
+      [&](int64_t v, int64_t left) { store_tail(out + v, load(o + v) * by, left); });
   if (a.lse) *at_head<float>(a.lse, token, head) = l != l ? l : seen ? m + log(splat(l))[0] : m;
 }
 
@@ -239,6 +285,23 @@ template <class E, class Args>
 inline void write_tile(const Args &a, const QueryTile &tile, const Attention &w) {
   for (int64_t r = 0; r < tile.rows(); ++r)
     write_row<E>(a, tile.token(r), tile.head(r), w.o + r * w.columns, w.m[r], sum(load(w.l + r * kLanes)));
+}
+
+// A list of consecutive tasks, of which each sequence has some: which sequence a task is of.
+struct TaskList {
+  int64_t *before;  // [sequences + 1]
+  int64_t sequences;
+
+  int64_t count() const { return before[sequences]; }
+  int64_t sequence(int64_t task) const { return std::upper_bound(before, before + sequences + 1, task) - before - 1; }
+};
+
+// `tasks_of(b)` tasks of each sequence, in a list at `before`.
+template <class Count>
+inline TaskList list_tasks(int64_t *before, int64_t sequences, Count &&tasks_of) {
+  before[0] = 0;
+  for (int64_t b = 0; b < sequences; ++b) before[b + 1] = before[b] + tasks_of(b);
+  return {before, sequences};
 }
 
 }  // namespace opswap::OPSWAP_ISA

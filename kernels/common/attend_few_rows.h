@@ -3,6 +3,7 @@
 #pragma once
 
 #include "common/attend.h"
+#include "common/code_words.h"
 #include "common/spread.h"
 
 namespace opswap::OPSWAP_ISA {
@@ -10,7 +11,7 @@ namespace opswap::OPSWAP_ISA {
 // o[r][column ..] += sum over keys of p[r][key] * value[key][column ..] for R rows and V vectors.
 template <class Math, class E, int R, int V, class... Left>
 inline void add_values(const Attention &w, int64_t row0, const E *const *keys, int64_t count, int64_t column,
-                       Left... left) {
+                       Ahead<E> ahead, Left... left) {
   vf acc[R][V];
   float *o = w.o + row0 * w.columns + column;
   const float *p = w.s + row0 * kKeys;
@@ -18,6 +19,7 @@ inline void add_values(const Attention &w, int64_t row0, const E *const *keys, i
     for (int v = 0; v < V; ++v) acc[r][v] = load(o + r * w.columns + v * kLanes);
   for (int64_t i = 0; i < count; i += Math::kPerWord, ++p) {
     vu words[V];
+    ahead(i, Math::kPerWord);
 #pragma GCC unroll 4
     for (int v = 0; v < V; ++v) words[v] = value_words<Math>(keys + i, column + v * kLanes, left...);
 #pragma GCC unroll 8
@@ -33,21 +35,37 @@ inline void add_values(const Attention &w, int64_t row0, const E *const *keys, i
 }
 
 template <class Math, class E, int R>
-inline void add_values(const Attention &w, int64_t row0, const E *const *keys, int64_t count, int64_t width) {
+inline void add_values(const Attention &w, int64_t row0, const E *const *keys, int64_t count, int64_t width,
+                       Ahead<E> ahead) {
   constexpr int V = R <= 4 ? kTileVectors : kTileVectors / 2;
   int64_t j = 0;
-  for (; j + V * kLanes <= width; j += V * kLanes) add_values<Math, E, R, V>(w, row0, keys, count, j);
-  for (; j + kLanes <= width; j += kLanes) add_values<Math, E, R, 1>(w, row0, keys, count, j);
-  if (j < width) add_values<Math, E, R, 1>(w, row0, keys, count, j, width - j);
+  const auto once = [&] { return Ahead<E>{ahead.vectors, j ? 0 : ahead.count, ahead.n}; };
+  for (; j + V * kLanes <= width; j += V * kLanes) add_values<Math, E, R, V>(w, row0, keys, count, j, once());
+  for (; j + kLanes <= width; j += kLanes) add_values<Math, E, R, 1>(w, row0, keys, count, j, once());
+  if (j < width) add_values<Math, E, R, 1>(w, row0, keys, count, j, once(), width - j);
+}
+
+// R rows of probabilities from row0 on, in the way that suits what is cached.
+template <class Math, class E, int R>
+inline void add_some_values(const Attention &w, int64_t row0, const E *const *keys, int64_t count, int64_t width,
+                            Ahead<E> ahead) {
+#if defined(__AVX512F__)
+  if constexpr (Math::kPerWord == 2 && std::is_same_v<E, e4m3>)
+    return add_codes<R>({w.o + row0 * w.columns, w.columns, true},
+                        {reinterpret_cast<const char *>(w.s + row0 * kKeys), kKeys * 4}, keys, count, width, ahead);
+#endif
+  add_values<Math, E, R>(w, row0, keys, count, width, ahead);
 }
 
 template <class Math, class E>
-inline void add_values(const Attention &w, int64_t rows, const E *const *keys, int64_t count, int64_t width) {
-  constexpr int kMost = 8;
+inline void add_values(const Attention &w, int64_t rows, const E *const *keys, int64_t count, int64_t width,
+                       Ahead<E> ahead) {
+  // Codes of four vectors at once leave room for fewer sums.
+  constexpr int kMost = Math::kPerWord == 2 && std::is_same_v<E, e4m3> ? 4 : 8;
   const auto pick = [&]<int... R>(int64_t row0, int64_t n, std::integer_sequence<int, R...>) {
-    ((n == R + 1 ? add_values<Math, E, R + 1>(w, row0, keys, count, width) : void()), ...);
+    ((n == R + 1 ? add_some_values<Math, E, R + 1>(w, row0, keys, count, width, ahead) : void()), ...);
   };
-  for (int64_t r = 0; r < rows; r += kMost)
+  for (int64_t r = 0; r < rows; r += kMost, ahead.count = 0)
     pick(r, rows - r < kMost ? rows - r : kMost, std::make_integer_sequence<int, kMost>{});
 }
 
@@ -72,16 +90,20 @@ struct FewRowsBlock {
   // The vectors of kLanes keys as rows of words, filled up with 0.
   template <class E>
   void key_words(const char *rows[kLanes], const E *const *keys, int64_t n) const {
-    for (int i = 0; i < kLanes; ++i) {
-      uint32_t *copy = w.k + i * w.q_words;
-      if (!in_place<E>(n)) copy_words<Math>(copy, keys[i], n);
-      rows[i] = in_place<E>(n) ? reinterpret_cast<const char *>(keys[i]) : reinterpret_cast<const char *>(copy);
-    }
+    const bool here = in_place<E>(n);
+    for (int i = 0; i < kLanes; ++i)
+      rows[i] = here ? reinterpret_cast<const char *>(keys[i]) : reinterpret_cast<const char *>(w.k + i * w.q_words);
+    if (here) return;
+#if defined(__AVX512F__)
+    if constexpr (Math::kPerWord == 2 && std::is_same_v<E, e4m3>) return copy_codes(w.k, w.q_words, keys, n);
+#endif
+    for (int i = 0; i < kLanes; ++i) copy_words<Math>(w.k + i * w.q_words, keys[i], n);
   }
 
   template <class E>
-  void scores(const E *const *keys, int64_t rows, int64_t columns, int64_t n) const {
+  void scores(const E *const *keys, int64_t rows, int64_t columns, int64_t n, Ahead<E> ahead) const {
     for (int64_t c = 0; c < columns; c += kLanes) {
+      ahead(c, kLanes);
       const char *longs[kLanes];
       key_words(longs, keys + c, n);
       vf dots[kLanes];
@@ -91,8 +113,8 @@ struct FewRowsBlock {
   }
 
   template <class E>
-  void values(const E *const *keys, int64_t rows, int64_t count, int64_t width) const {
-    add_values<Math, E>(w, rows, keys, count, width);
+  void values(const E *const *keys, int64_t rows, int64_t count, int64_t width, Ahead<E> ahead) const {
+    add_values<Math, E>(w, rows, keys, count, width, ahead);
   }
 };
 

@@ -17,17 +17,27 @@ inline float to_float(e4m3 x) {
 }
 
 inline vf load(const e4m3 *p) {
+#if defined(__AVX512F__) || defined(__F16C__)
+  // Shifted by 7 a code has its fields where fp16 has them, subnormals too, and is 2^-8 times its value.
+  typedef int16_t halves __attribute__((vector_size(kLanes * 2)));
+#if defined(__AVX512F__)
+  const halves wide = (halves)_mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i *>(p)));
+#else
+  const halves wide = (halves)_mm_cvtepi8_epi16(_mm_loadl_epi64(reinterpret_cast<const __m128i *>(p)));
+#endif
+  const halves shifted = (wide << 7) & int16_t(0xbfff), nan = (shifted & 0x3f80) == 0x3f80;
+  fp16 bits[kLanes];
+  const halves all = shifted | (nan & 0x7fff);
+  std::memcpy(bits, &all, sizeof bits);
+  return load(static_cast<const fp16 *>(bits)) * 256.0f;
+#else
   vb codes;
   std::memcpy(&codes, p, sizeof codes);
-#if defined(__AVX512F__)
-  const vi u = (vi)_mm512_cvtepu8_epi32((__m128i)codes);
-#else
-  const vi u = __builtin_convertvector(codes, vi);
-#endif
-  const vi m = u & 0x7f;
+  const vi u = __builtin_convertvector(codes, vi), m = u & 0x7f;
   const vi normal = (m << 20) + (120 << 23), small = (vi)(__builtin_convertvector(m, vf) * 0x1p-9f);
   const vi value = m < 8 ? small : normal;
   return (vf)((m == 0x7f ? vi{} + 0x7fc00000 : value) | (u & 0x80) << 24);
+#endif
 }
 
 #if defined(__AVX512F__)
@@ -48,6 +58,38 @@ inline vu pairs_of(__m256i codes) {
   }
   constexpr int kSelect = 0xf8;  // a | (b & c)
   return (vu)_mm512_ternarylogic_epi32(value, wide, _mm512_set1_epi16(int16_t(0x8000)), kSelect);
+}
+#endif
+
+// The first n < kLanes codes; the other lanes are 0 and are not touched in memory.
+inline vf load_tail(const e4m3 *p, int64_t n) {
+  e4m3 part[kLanes] = {};
+  std::memcpy(part, p, size_t(n));
+  return load(part);
+}
+
+// kLanes words of codes, as load_words (words.h) has them of other types.
+template <class Math>
+inline vu load_words(const e4m3 *p) {
+#if defined(__AVX512F__)
+  if constexpr (Math::kPerWord == 2) return pairs_of<true>(_mm256_loadu_si256(reinterpret_cast<const __m256i *>(p)));
+#endif
+  return (vu)load(p);
+}
+template <class Math>
+inline vu load_words(const e4m3 *p, int64_t n) {
+  if (n >= kLanes * Math::kPerWord) return load_words<Math>(p);
+  e4m3 part[kLanes * Math::kPerWord] = {};
+  std::memcpy(part, p, size_t(n));
+  return load_words<Math>(static_cast<const e4m3 *>(part));
+}
+
+#if defined(__AVX512F__)
+// Word l has the codes a[l] and b[l], for the first n lanes.
+inline vu pairs_across(const e4m3 *a, const e4m3 *b, int64_t n = kLanes) {
+  const __mmask16 mask = __mmask16((1u << n) - 1);
+  const __m128i low = _mm_maskz_loadu_epi8(mask, a), high = _mm_maskz_loadu_epi8(mask, b);
+  return pairs_of<true>(_mm256_set_m128i(_mm_unpackhi_epi8(low, high), _mm_unpacklo_epi8(low, high)));
 }
 #endif
 

@@ -9,6 +9,9 @@ import torch
 import torch.nn.functional as F
 from common.peer import Case, Run
 
+#: What these benches do without, by name: the operators have no defaults for tensors.
+NO_OPTIONS = dict.fromkeys(("k_scale", "v_scale", "k_scale_cache", "v_scale_cache", "sinks"))
+
 
 @dataclass
 class Pages:
@@ -71,5 +74,17 @@ class Pages:
         ).transpose(1, 2)
 
 
-def prefill_with(op: Any, p: Pages) -> Run:
-    return lambda: op(p.out, None, p.query, *p.caches, p.table, p.starts, p.lens, p.scale, True, -1, 0.0)
+def prefill_with(op: Any, p: Pages, absent: str) -> Run:
+    """attention_prefill or paged_attention; `absent` is the tensor that only the one of them has."""
+    return lambda: op(
+        p.out,
+        None,
+        p.query,
+        *p.caches,
+        block_table=p.table,
+        query_start_loc=p.starts,
+        seq_lens=p.lens,
+        softmax_scale=p.scale,
+        **{absent: None},
+        **NO_OPTIONS,
+    )

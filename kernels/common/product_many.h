@@ -101,7 +101,7 @@ inline void many_write(const Job &job, const float *sums, int64_t m0, int64_t ro
 // Whether rows of weights already are rows of words.
 template <class Math, class Job>
 constexpr bool words_in_place(const Job &job) {
-  return is_words<Math, WeightOf<Job>> && !std::is_same_v<WeightOf<Job>, e4m3> && job.K % Math::kPerWord == 0;
+  return is_words<Math, WeightOf<Job>> && job.K % Math::kPerWord == 0;
 }
 
 // Words [k, k + words) of `count` rows of weights: where they lie, or decoded into `copy`.

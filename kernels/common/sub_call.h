@@ -47,7 +47,7 @@ class SubCall {
   }
 
  private:
-  static constexpr int kMost = 16;
+  static constexpr int kMost = 24;
 
   template <class Set>
   SubCall &put(int32_t tag, Set &&set) {

@@ -32,7 +32,7 @@ inline auto with_math(Body &&body) {
 
 // True when a row of T in memory already is a row of words.
 template <class Math, class T>
-constexpr bool is_words = Math::kPerWord == 2 || std::is_same_v<T, float>;
+constexpr bool is_words = sizeof(T) * Math::kPerWord == sizeof(uint32_t);
 
 constexpr int64_t round_up(int64_t n, int64_t step) { return (n + step - 1) / step * step; }
 template <class Math>

@@ -13,5 +13,8 @@ def cpu_pair(case: Case, dtype: torch.dtype) -> Pair:
     decode = Pages.of(case, dtype, [n for n in case["lens"] if n[0] == 1]).torch_decode()
     prefill = Pages.of(case, dtype, [n for n in case["lens"] if n[0] > 1]).torch_prefill()
     return Pair(
-        prefill_with(ops.paged_attention.default, p), lambda: (decode(), prefill()), None, *p.work(case, case["lens"])
+        prefill_with(ops.paged_attention.default, p, "plan"),
+        lambda: (decode(), prefill()),
+        None,
+        *p.work(case, case["lens"]),
     )

@@ -61,27 +61,40 @@ def bind_scalar(op: Op, i: int, a: dict) -> list[str]:
     ]
 
 
-def bind_tensor(i: int, a: dict, seen_dims: set[str], seen_types: set[str]) -> list[str]:
+def stating(op: Op) -> dict[str, str]:
+    """The tensor that says what each type variable is: the first one that is always given, or else the first."""
+    always = {a["dtype"]: a["name"] for a in reversed(op.tensors) if not a.get("optional")}
+    return {a["dtype"]: a["name"] for a in reversed(op.tensors)} | always
+
+
+def bind_tensor(i: int, a: dict, seen_dims: set[str], states: bool) -> list[str]:
     """Kind, rank, dtype, device, strides; then the dims that this tensor is the first to state."""
     lines = [
         f"if (opswap_status e = bind_tensor({spec_name(a)}, a[{i}], s.{a['name']}, s)) [[unlikely]]",
         "  return e;",
     ]
-    variable = f"s.{a['dtype']}_dtype"
-    if a["dtype"] in seen_types:
-        lines += [
-            f"if (s.{a['name']}.dtype != {variable}) [[unlikely]]",
-            f'  return cold::dtype_differs({spec_name(a)}, s.{a["name"]}.dtype, "{a["dtype"]}", {variable});',
-        ]
-    else:
-        seen_types.add(a["dtype"])
-        lines.append(f"{variable} = s.{a['name']}.dtype;")
+    if states:
+        lines.append(f"s.{a['dtype']}_dtype = s.{a['name']}.dtype;")
     for d, dim in enumerate(a["shape"]):
         if is_symbol(dim) and dim not in seen_dims:
             seen_dims.add(dim)
             lines.append(f"s.{dim} = s.{a['name']}.shape[{d}];")
     if a.get("optional"):
         lines = [f"if (a[{i}].tag != OPSWAP_NONE) {{", *("  " + line for line in lines), "}"]
+    return lines
+
+
+def check_dtypes(op: Op) -> list[str]:
+    """Tensors of one type variable have one dtype."""
+    lines = []
+    for a in op.tensors:
+        if stating(op)[a["dtype"]] == a["name"]:
+            continue
+        variable, given = f"s.{a['dtype']}_dtype", f"s.{a['name']} && " if a.get("optional") else ""
+        lines += [
+            f"if ({given}s.{a['name']}.dtype != {variable}) [[unlikely]]",
+            f'  return cold::dtype_differs({spec_name(a)}, s.{a["name"]}.dtype, "{a["dtype"]}", {variable});',
+        ]
     return lines
 
 
@@ -144,14 +157,34 @@ def check_values(op: Op) -> list[str]:
     return ["if (s.device_type == kDLCPU) {", *("  " + line for line in lines), "}"] if lines else []
 
 
+def check_alike(op: Op) -> list[str]:
+    """A dtype that two type variables may have is the same of both."""
+    lines = []
+    for name, other in op.data.get("alike", {}).items():
+        mask = " | ".join(f"dtype_bit(DType::{d})" for d in op.data["types"][other])
+        arg = next(a for a in op.tensors if a["dtype"] == name)
+        lines += [
+            f"if (s.{name}_dtype != s.{other}_dtype && (dtype_bit(s.{name}_dtype) & ({mask}))) [[unlikely]]",
+            f'  return cold::dtype_differs({spec_name(arg)}, s.{name}_dtype, "{other}", s.{other}_dtype);',
+        ]
+    return lines
+
+
 def bind(op: Op) -> list[str]:
     seen_dims: set[str] = set()
-    seen_types: set[str] = set()
     mixed = any(a.get("host") for a in op.tensors)
     body = [f"bind_device(a, {len(op.args) if mixed else 1}, s);"]
     for i, a in enumerate(op.args):
-        body += bind_tensor(i, a, seen_dims, seen_types) if a["kind"] == "tensor" else bind_scalar(op, i, a)
-    body += check_shapes(op) + check_requirements(op) + check_overlap(op) + check_values(op)
+        states = stating(op).get(a.get("dtype")) == a["name"]
+        body += bind_tensor(i, a, seen_dims, states) if a["kind"] == "tensor" else bind_scalar(op, i, a)
+    body += (
+        check_dtypes(op)
+        + check_alike(op)
+        + check_shapes(op)
+        + check_requirements(op)
+        + check_overlap(op)
+        + check_values(op)
+    )
     return [
         f"namespace bind_{op.name} {{",
         *spec_table(op),

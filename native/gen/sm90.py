@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 
 from .evidence import Standing, standing
@@ -94,7 +93,7 @@ def glue_of_all(ops: list[Op], root: Path) -> list[str]:
 
 def sources_row(op: Op, root: Path) -> str:
     types = op.data["types"]
-    cases = len(op.data["cases"]) * math.prod(map(len, types.values()))
+    cases = len(op.data["cases"]) * len(op.type_choices)
     dtypes = " ".join(f"{variable}:{dtype}" for variable, of in types.items() for dtype in of)
     return f'{{"{op.name}", "{kernel_digest(root, op)}", {cases}, "{dtypes}"}}'
 

@@ -8,6 +8,8 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from card.evidence.choices import type_choices
+
 SYMBOL = re.compile(r"[A-Z][A-Z0-9]*")
 IDENTIFIER = re.compile(r"[a-z][a-z0-9_]*")
 FORMULA = re.compile(r"[A-Z0-9 +*/%()-]+")
@@ -23,7 +25,7 @@ ARG_KEYS = {
 OP_KEYS = {
     "op", "version", "summary", "source", "types", "args", "require", "tolerance", "toggle_class", "composes",
     "cases", "bench", "floor", "instances", "quantized", "sanitize", "blocks",
-    "batch_invariant",
+    "batch_invariant", "alike",
 }  # fmt: skip
 
 
@@ -68,6 +70,11 @@ class Op:
         said = self.data.get("blocks", {}).get(arg["name"])
         match = BLOCKS.fullmatch(said) if said else None
         return (match[1], match[2]) if match else None
+
+    @property
+    def type_choices(self) -> list[dict[str, str]]:
+        """Every combination of dtypes that the op takes."""
+        return type_choices(self.data)
 
     @property
     def toggle_class(self) -> str:
@@ -234,6 +241,14 @@ def check_instances(op: Op) -> None:
         require(bool(dtypes) and not lost, op.path, f"instances of {variable} has {lost}, needs some of {known}")
 
 
+def check_alike(op: Op) -> None:
+    """Pairs of type variables, the second one stated by an earlier argument."""
+    order = list(dict.fromkeys(a["dtype"] for a in op.tensors if not a.get("optional")))
+    for pair in op.data.get("alike", {}).items():
+        known = set(pair) <= set(order) and order.index(pair[1]) < order.index(pair[0])
+        require(known, op.path, f"alike names {pair}, needs two type variables, the second given before the first")
+
+
 def check_toggle_class(op: Op) -> None:
     """One class for all implementations, or {"default": class, IMPLEMENTATION: class}."""
     said = op.data["toggle_class"]
@@ -267,6 +282,7 @@ def check_op(op: Op, dtypes: set[str]) -> None:
     check_floor(op)
     check_blocks(op)
     check_instances(op)
+    check_alike(op)
     check_quantized(op)
     names = [a["name"] for a in op.args]
     require(len(names) == len(set(names)), path, "two arguments have one name")
@@ -342,6 +358,7 @@ def manifest(root: Path, ops: list[Op]) -> dict:
         "summary",
         "source",
         "types",
+        "alike",
         "args",
         "require",
         "tolerance",

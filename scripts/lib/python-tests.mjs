@@ -5,7 +5,7 @@ import { root } from "./paths.mjs";
 
 /** The suite of a Python test: the first that fits its path below test/; one that fits none needs no framework. */
 const PLACES = {
-  "emulated-torch": /^ops\/test_emulated_torch\.py$/,
+  "emulated-torch": /(^|\/)test_emulated_torch\w*\.py$/,
   "emulated-arrays": /^ops\/test_emulated_arrays\.py$/,
   emulated: /^ops\/test_emulated\w*\.py$/,
   mpi: /(^|\/)test_mpi_\w+\.py$/,

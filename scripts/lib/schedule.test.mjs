@@ -123,7 +123,10 @@ describe("Python tests", () => {
       torch: ["test/ops/test_torch_ops.py", "test/gpu/test_torch_measure.py"],
       emulated: ["test/ops/test_emulated.py"],
       "emulated-arrays": ["test/ops/test_emulated_arrays.py"],
-      "emulated-torch": ["test/ops/test_emulated_torch.py"],
+      "emulated-torch": [
+        "test/adapters/vllm/test_emulated_torch_attention.py",
+        "test/ops/test_emulated_torch.py",
+      ],
       static: ["test/static/test_static_gates.py"],
       "host-paths": ["test/gpu/test_gpu_host.py", "test/roofline/test_roofline.py"],
       ray: ["test/convert/test_ray_driver.py"],

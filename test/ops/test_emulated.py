@@ -71,9 +71,15 @@ def instance_left_out(room: Room, types: dict[str, str]) -> bool:
     return types.get(variable) == "float16" and "bfloat16" in dtypes
 
 
+def is_anothers_code(number: int, room: Room, types: dict[str, str]) -> bool:
+    """Attention takes the emulator minutes; in FP16, which is BF16's code, every eighth case does."""
+    return "alike" in room.spec and instance_left_out(room, types) and number % 8 > 0
+
+
 def chosen_cases() -> list:
     if not SANITIZED:
-        return all_cases(KERNELS)
+        params = [(room.spec["cases"].index(case), p) for p in all_cases(KERNELS) for room, case, _ in [p.values]]
+        return [p for number, p in params if not is_anothers_code(number, p.values[0], p.values[2])]
     found: dict[tuple, list] = {}
     for param in all_cases(KERNELS):
         room, case, types = param.values

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,11 @@ from rooms import Room, build, rooms
 
 #: Rooms of groups are called with some of their tensors, and have refusals of their own: test_grouped_refusals.py.
 ROOMS = [room for room in rooms() if not {"expert_first_row", "masked_m"} <= {a["name"] for a in room.args}]
-TENSOR_ARGS = [(room, a["name"]) for room in ROOMS for a in room.args if a["kind"] == "tensor"]
+#: Given instead of another tensor, not beside it; refused in test_attention_refusals.py.
+INSTEAD = {"key_start_loc"}
+TENSOR_ARGS = [
+    (room, a["name"]) for room in ROOMS for a in room.args if a["kind"] == "tensor" and a["name"] not in INSTEAD
+]
 #: A last dimension of one element has no gap.
 SPREAD = [
     (room, name) for room, name in TENSOR_ARGS if next(a for a in room.args if a["name"] == name)["shape"][-1] != "1"
@@ -24,13 +29,13 @@ WRITTEN_ROWS = [
 
 def plain_case(room: Room) -> dict:
     """A case with every dim above 1 and every tensor given."""
-    cases = [c for c in room.spec["cases"] if "none" not in c and "fused" not in c]
+    cases = [c for c in room.spec["cases"] if set(c.get("none", ())) <= INSTEAD and "fused" not in c]
     return next(c for c in cases if min([v for k, v in c.items() if k.isupper()] or [2]) > 1 and c.get("lens", True))
 
 
 def arguments(room: Room) -> dict[str, Any]:
     """With every tensor given, which in some rooms depends on the types."""
-    tensors = [a["name"] for a in room.args if a["kind"] == "tensor"]
+    tensors = [a["name"] for a in room.args if a["kind"] == "tensor" and a["name"] not in INSTEAD]
     choices = (build(room, plain_case(room), types) for types in room.type_choices())
     return next(values for values in choices if all(values[name] is not None for name in tensors))
 
@@ -106,12 +111,13 @@ def test_output_over_an_input(room: Room, name: str) -> None:
 
 @pytest.mark.parametrize("room", ROOMS, ids=ids)
 def test_dimensions_that_disagree(room: Room) -> None:
-    """Growing one dimension of one tensor breaks every symbol that another tensor states too."""
+    """Growing one dimension of one tensor breaks every symbol that another tensor or `require` states too."""
     tried = 0
     for arg in (a for a in room.args if a["kind"] == "tensor"):
         for d, symbol in enumerate(arg["shape"]):
             others = [a for a in room.args if a is not arg and symbol in a.get("shape", ())]
-            if not others:
+            required = [text for text in room.spec.get("require", []) if re.fullmatch(rf"{symbol} == [^=]+", text)]
+            if not others and not required:
                 continue
             values = arguments(room)
             shape = list(values[arg["name"]].shape)

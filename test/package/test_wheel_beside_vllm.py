@@ -46,15 +46,15 @@ def test_the_doctor_says_that_all_is_active(beside: Installed) -> None:
     assert "linear" in checks["seams"]["message"] and "cpu_shims" in checks["seams"]["message"]
 
 
-def test_the_gpu_block_leaves_attention_to_vllm(beside: Installed) -> None:
+def test_the_gpu_block_takes_attention_too(beside: Installed) -> None:
     """Not run: there is no card. The doctor tells what the block would install, and that there is no device."""
+    assert "--attention-backend OPSWAP" in block("On a GPU")
     exported = variables(block("On a GPU"))
     assert not [name for name in exported if "CPU" in name or exported[name] == "cpu"]
     code, checks = beside.doctor(**exported, **QUIET)
     assert code == 0 and [name for name, row in checks.items() if row["state"] == "fail"] == []
     told = checks["seams"]["message"]
-    assert "attention: left to vLLM by OPSWAP_VLLM_SKIP" in told
-    assert {"norm", "activation", "rotary", "linear"} <= set(told.split(";")[0].split(", "))
+    assert {"norm", "activation", "rotary", "attention", "linear"} <= set(told.split(";")[0].split(", "))
 
 
 def free_port() -> int:

@@ -2,7 +2,7 @@
 
 npm run roofline [-- OP ...] [-- --quick]   prints a table and writes build/roofline.json; nothing here is measured
 npm run roofline -- products                how products are cut for each card: useful rows, balance, traffic
-npm run roofline -- attention               how sequences are cut for each card: balance, partial rows
+npm run roofline -- attention               how sequences are cut for each card: balance, traffic; error
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def main(argv: list[str]) -> int:
         return 2
     counted = Counted(asked.library) if asked.library else None
     if asked.ops == [attention.ATTENTION]:
-        print(attention.shown())
+        print(attention.shown(counted))
         return 0
     if asked.ops == [products.PRODUCTS]:
         print(products.shown(counted))

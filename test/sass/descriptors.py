@@ -49,9 +49,10 @@ def _follow(i: Instruction, values: Values) -> None:
 
 
 def _words(i: Instruction, base: int, values: Values) -> Iterator[int | None]:
-    """Of A, where it lies in shared memory, and of B: the second register of each pair."""
+    """Of A, where it lies in shared memory, and of B: the second register of each pair. That of A has its place too
+    where A is in registers."""
     one = product(i)
-    for place in (1,) if one and one.a_in_registers else (1, 3):
+    for place in (3,) if one and one.a_in_registers else (1, 3):
         yield values.get(f"UR{base + place}")
 
 

@@ -1,4 +1,4 @@
-"""The attention backend `opswap`: paged_attention and reshape_and_cache on SGLang's token-major KV pool.
+"""The attention backend `opswap`: paged_attention and the ops that write its cache, on SGLang's token-major KV pool.
 
 The pool of a layer is [slots, kv_heads, head_size]; seen in pages it is the op's cache by strides alone, for any page
 size. The page table is SGLang's slots of each token, of which every page's first is enough.
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from opswap.adapters.common.functional import paged_attention, reshape_and_cache, token_pages
+from opswap.adapters.common.functional import NO_SCALES, Scales, paged_attention, reshape_and_cache, token_pages
 from opswap.adapters.common.probe import AdapterRefused
 from opswap.adapters.sglang.seams import TABLE
 
@@ -57,8 +57,10 @@ def refusal_of_pool(runner: Any) -> str | None:
     if type(pool) is not MHATokenToKVPool or pool.kv_cache_layout != "nhd":
         layout = getattr(pool, "kv_cache_layout", "")
         return f"a KV pool {type(pool).__name__} {layout}: take --disable-hybrid-swa-memory where the model slides"
-    if pool.dtype != runner.dtype:
-        return f"a KV pool of {pool.dtype} for a model of {runner.dtype}: take --kv-cache-dtype auto"
+    if pool.dtype not in (runner.dtype, torch.float8_e4m3fn):
+        return f"a KV pool of {pool.dtype} for a model of {runner.dtype}: take --kv-cache-dtype auto or fp8_e4m3"
+    if pool.is_quantized_kv_cache:
+        return "a KV pool with scales of its own: take --kv-cache-dtype auto or, on a GPU, fp8_e4m3"
     slots = pool.get_key_buffer(pool.start_layer or 0).shape[0]
     if slots % runner.page_size:
         return (
@@ -76,8 +78,14 @@ def refusal(runner: Any) -> str | None:
     for name, layer in layers.items():
         if what := refusal_of_layer(layer):
             return f"{what} in {name}"
-    sinks = next((name for name, _ in runner.model.named_parameters() if name.endswith(".sinks")), None)
-    return f"attention sinks in {sinks}" if sinks else refusal_of_pool(runner)
+    return refusal_of_pool(runner)
+
+
+def scales_of(layer: RadixAttention, cache: torch.Tensor) -> Scales:
+    """Of an FP8 pool: those of the checkpoint, one for keys and one for values; without them 1."""
+    if cache.dtype != torch.float8_e4m3fn or layer.k_scale is None or layer.v_scale is None:
+        return NO_SCALES
+    return layer.k_scale.view(-1), layer.v_scale.view(-1), None, None
 
 
 class OpswapAttnBackend(AttentionBackend):
@@ -149,19 +157,21 @@ class OpswapAttnBackend(AttentionBackend):
         layer: RadixAttention,
         forward_batch: Any,
         save_kv_cache: bool = True,
+        sinks: torch.Tensor | None = None,
         **others: Any,
     ) -> torch.Tensor:
-        """q [T, QH * D]; k and v [T, KH, D], written to the cache first unless the model has done that."""
+        """q [T, QH * D]; k and v [T, KH, D], written to the cache first unless the model has done that; sinks [QH]."""
         if unknown := sorted(name for name, value in others.items() if value is not None):
             raise AdapterRefused(
                 f"opswap attention backend: layer {layer.layer_id} passes {', '.join(unknown)}, which paged_attention "
                 "does not offer; take another --attention-backend"
             )
         key_cache, value_cache = self._caches(layer.layer_id)
+        scales = scales_of(layer, key_cache)
         if k is not None and save_kv_cache:
             heads = layer.tp_k_head_num
             keys, values = k.view(-1, heads, layer.qk_head_dim), v.view(-1, heads, layer.v_head_dim)
-            reshape_and_cache(keys, values, key_cache, value_cache, forward_batch.out_cache_loc)
+            reshape_and_cache(keys, values, key_cache, value_cache, forward_batch.out_cache_loc, scales)
         query, batch = q.view(-1, layer.tp_q_head_num, layer.qk_head_dim), self.batch
         out = torch.empty((*query.shape[:2], layer.v_head_dim), dtype=q.dtype, device=q.device)
         # SGLang counts the keys before the query, the op the query too.
@@ -175,6 +185,8 @@ class OpswapAttnBackend(AttentionBackend):
             layer.scaling,
             window=window,
             softcap=softcap,
+            scales=scales,
+            sinks=None if sinks is None else sinks.float(),
         )
         return out.view(query.shape[0], -1)
 

@@ -2,37 +2,60 @@
 #pragma once
 
 #include "common/device/access.h"
+#include "common/device/attention_plan.h"
 #include "common/device/attention_rows.h"
 
 namespace opswap {
 
-// Why the rows of a cache or of queries cannot be gathered in pieces of 16 bytes, or nullptr.
+// Why the rows of a cache cannot be gathered, or nullptr. Rows of codes may have scales between them.
+inline const char *cache_refusal(const Tensor &cache) {
+  const bool codes = cache.dtype == DType::float8_e4m3fn;
+  if (device::placement(cache) % (codes ? 4 : 16) == 0) return nullptr;
+  return codes ? "needs rows of codes that begin at multiples of 4 bytes"
+               : "needs rows of key_cache and value_cache that begin at multiples of 16 bytes";
+}
+
+// Why such heads, queries, caches and results cannot be worked on, or nullptr.
 template <class Args>
 inline const char *attention_refusal(const Args &a) {
-  if (a.D != a.V || (a.D != 64 && a.D != 128)) return "its kernels have heads of 64 or 128 features, K and V alike";
-  if (!device::fits(a.query, 8) || !device::fits(a.key_cache, 8) || !device::fits(a.value_cache, 8))
-    return "needs rows of query, key_cache and value_cache that begin at multiples of 16 bytes";
-  if (!device::fits(a.out, 4)) return "needs rows of out that begin at multiples of 8 bytes";
+  if (a.D % 8 || a.V % 8 || a.D > 256 || a.V > 256)
+    return "its kernels have heads of at most 256 features, in multiples of 8";
+  for (const Tensor *cache : {&a.key_cache, &a.value_cache})
+    if (const char *why = cache_refusal(*cache)) return why;
+  if (!device::fits(a.query, 8)) return "needs rows of query that begin at multiples of 16 bytes";
+  if (!device::fits(a.out, 8)) return "needs rows of out that begin at multiples of 16 bytes";
   return nullptr;
 }
 
-// The call without what its op alone has: query_start_loc, causal.
+// The call without what not all ops have.
 template <class T, class Args>
 inline AttentionCall<T> attention_call(const Args &a) {
   return {.query = head_rows<const T>(a.query),
           .out = head_rows<T>(a.out),
           .lse = head_rows<float>(a.lse),
-          .keys = paged_rows<T>(a.key_cache),
-          .values = paged_rows<T>(a.value_cache),
+          .keys = paged_rows(a.key_cache),
+          .values = paged_rows(a.value_cache),
+          .key_scales = paged_rows(a.k_scale_cache),
+          .value_scales = paged_rows(a.v_scale_cache),
+          .codes = a.cache_dtype == DType::float8_e4m3fn,
           .block_table = a.block_table.template as<const int32_t>(),
-          .table_row = a.block_table.stride[0],
-          .table_column = a.block_table.stride[1],
+          .key_start_loc = {},
+          .table_row = a.block_table ? a.block_table.stride[0] : 0,
+          .table_column = a.block_table ? a.block_table.stride[1] : 0,
           .query_start_loc = {},
-          .seq_lens = counts_of(a.seq_lens),
+          .seq_lens = vector_of<int32_t>(a.seq_lens),
+          .k_scale = vector_of<float>(a.k_scale),
+          .v_scale = vector_of<float>(a.v_scale),
+          .sinks = vector_of<float>(a.sinks),
           .sequences = int(a.B),
           .group = int(a.QH / a.KH),
-          .block_size = int(a.BS),
-          .sliding_window = a.sliding_window,
+          .q_len = 1,
+          .features = int(a.D),
+          .value_features = int(a.V),
+          .few_tokens = 0,
+          .block_size = division_by(std::max<int64_t>(a.BS, 1)),
+          .by_group = division_by(std::max<int64_t>(a.QH / a.KH, 1)),
+          .sliding_window = int(a.sliding_window),
           .causal = true,
           .softmax_scale = float(a.softmax_scale),
           .softcap = float(a.softcap)};

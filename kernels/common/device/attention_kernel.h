@@ -1,28 +1,36 @@
-// The body that attention of many rows of queries over a paged cache shares on sm_90a: a warpgroup gathers keys and
-// values into a ring, the others take 64 rows of queries each through all of them.
-//
-//   template <int Head, int Groups>
-//   __global__ void __launch_bounds__(AttentionMemory<Head, Groups>::kThreads, 1)
-//       my_kernel(const __grid_constant__ AttentionCall<Scalar> call) {
-//     using Memory = AttentionMemory<Head, Groups>;
-//     OPSWAP_SMEM(Memory, s);
-//     run_attention<kType>(s, call);
-//   }
-//
-// Blocks along x are tiles of rows, of which there may be fewer; those along y are heads of keys.
+// The body that attention of many rows of queries shares on sm_90a: a warpgroup gathers keys and values into a ring,
+// the others take 64 rows of queries each through all of them, from the last tile to the first. While the softmax of a
+// tile is worked out, the tensor cores multiply the next tile's keys, the last one's values, or the other warpgroup's.
 #pragma once
 
-#include "common/device/attention_call.h"
 #include "common/device/attention_ring.h"
 #include "common/device/attention_softmax.h"
+#include "common/device/attention_tasks.h"
 #include "common/sm90/pdl.h"
-#include "common/sm90/room.h"
 
 namespace opswap {
 
-// s = queries * keys^T, 64 rows of the warpgroup by a tile of keys.
+// Of a thread that loads and of one that multiplies.
+template <int Head>
+inline constexpr int kLoadingRegisters = Head == 192   ? 104
+                                         : Head == 128 ? 72
+                                                       : 56;
+template <int Head>
+inline constexpr int kMultiplyingRegisters = Head == 192   ? 200
+                                             : Head == 128 ? 216
+                                                           : 224;
+
+// 64 rows of queries for each of two warpgroups.
+template <int Head, int ValueHead, int Keys>
+struct AttentionMemory : AttentionRing<Head, ValueHead, 2, Keys> {
+  static constexpr int kRows = 128;
+  alignas(1024) unsigned char query[Head / kBoxElements][kRows * kBoxRowBytes];
+};
+
+// s = queries * keys^T, 64 rows of the warpgroup by a tile of keys; not waited for.
 template <sm90::MatrixType Type, class Memory>
-OPSWAP_DEVICE void multiply_keys(Memory &s, float (&scores)[Memory::kKeys / 2], int group, int stage) {
+OPSWAP_DEVICE void start_keys(Memory &s, float (&scores)[Memory::kKeys / 2], int group, int stage) {
+  const uint64_t b = sm90::matrix_descriptor(s.keys[stage][0], sm90::MatrixSwizzle::b128, 8 * kBoxRowBytes);
   sm90::operand_fence(scores);
   sm90::wgmma_fence();
 #pragma unroll
@@ -30,128 +38,255 @@ OPSWAP_DEVICE void multiply_keys(Memory &s, float (&scores)[Memory::kKeys / 2], 
     const int box = i / 4, byte = i % 4 * 32;
     const uint64_t a = sm90::matrix_descriptor(s.query[box] + group * 64 * kBoxRowBytes + byte,
                                                sm90::MatrixSwizzle::b128, 8 * kBoxRowBytes);
-    const uint64_t b = sm90::matrix_descriptor(s.keys[stage][box] + byte, sm90::MatrixSwizzle::b128, 8 * kBoxRowBytes);
-    sm90::wgmma<Memory::kKeys, Type>(scores, a, b, i > 0);
+    sm90::wgmma<Memory::kKeys, Type>(scores, a, sm90::advance(b, uint32_t(box * Memory::kKeys * kBoxRowBytes + byte)),
+                                     i > 0);
   }
   sm90::wgmma_commit();
-  sm90::wgmma_wait();
-  sm90::operand_fence(scores);
 }
 
-// sums += probabilities * values, of which neighbouring features lie side by side.
+// sums += probabilities * values, of which neighbouring features lie side by side; not waited for.
 template <sm90::MatrixType Type, class Memory>
-OPSWAP_DEVICE void multiply_values(Memory &s, float (&sums)[Memory::kHead / 2], uint32_t (&p)[Memory::kKeys / 16][4],
-                                   int stage) {
+OPSWAP_DEVICE void start_values(Memory &s, float (&sums)[Memory::kValueHead / 2], uint32_t (&p)[Memory::kKeys / 16][4],
+                                int stage) {
+  const uint64_t b = sm90::matrix_descriptor(s.values[stage][0], sm90::MatrixSwizzle::b128, 8 * kBoxRowBytes,
+                                             Memory::kKeys * kBoxRowBytes);
   sm90::operand_fence(sums);
 #pragma unroll
   for (int i = 0; i < Memory::kKeys / 16; ++i) sm90::operand_fence(p[i]);
   sm90::wgmma_fence();
 #pragma unroll
-  for (int i = 0; i < Memory::kKeys / 16; ++i) {
-    const uint64_t b = sm90::matrix_descriptor(s.values[stage][0] + i * 16 * kBoxRowBytes, sm90::MatrixSwizzle::b128,
-                                               8 * kBoxRowBytes, Memory::kKeys * kBoxRowBytes);
-    sm90::wgmma<Memory::kHead, Type, Type, sm90::Major::k, sm90::Major::mn>(sums, p[i], b);
-  }
+  for (int i = 0; i < Memory::kKeys / 16; ++i)
+    sm90::wgmma<Memory::kValueHead, Type, Type, sm90::Major::k, sm90::Major::mn>(
+        sums, p[i], sm90::advance(b, uint32_t(i) * 16 * kBoxRowBytes));
   sm90::wgmma_commit();
+}
+
+// A warpgroup's rows on their way through a task's tiles.
+template <class Memory>
+struct AttentionRows {
+  float scores[Memory::kKeys / 2], sums[Memory::kValueHead / 2];
+  uint32_t p[Memory::kKeys / 16][4];  // probabilities of the tile whose values are next
+  SoftmaxRows softmax;
+};
+
+// What a warpgroup knows of its task.
+struct AttentionTurn {
+  const AttentionTask &task;
+  int first, tiles, before;  // first key; tiles, and those that the ring has had
+  int group, row, lane;      // the thread's first row, its second one is 8 further on
+  float scale;
+};
+
+// Those of keys that a row does not see as -inf, in a tile that begins at `key`.
+template <class Memory, class T>
+OPSWAP_DEVICE void hide_unseen(AttentionRows<Memory> &rows, const AttentionCall<T> &call, const AttentionTurn &turn,
+                               int key) {
+  SeenColumns columns[2];
+#pragma unroll
+  for (int r = 0; r < 2; ++r) {
+    const SeenKeys seen = seen_of_row(call, turn.task, turn.row + 8 * r);
+    columns[r] = {seen.first - key, seen.last - key};
+  }
+  hide_scores(rows.scores, columns, turn.lane);
+}
+
+// A tile's place in the ring.
+struct AttentionStage {
+  int stage;
+  uint32_t phase;
+};
+template <class Memory>
+OPSWAP_DEVICE AttentionStage stage_of(const AttentionTurn &turn, int i) {
+  const uint32_t count = uint32_t(turn.before + i);
+  return {int(count % Memory::kStages), count / Memory::kStages & 1};
+}
+
+// The first tile's scores; there are no values to be added yet.
+template <sm90::MatrixType Type, class Memory, class T>
+OPSWAP_DEVICE void attend_first(Memory &s, AttentionRows<Memory> &rows, const AttentionCall<T> &call,
+                                const AttentionTurn &turn) {
+  const AttentionStage at = stage_of<Memory>(turn, 0);
+  float shrink[2];
+  sm90::mbarrier_wait(s.full_keys[at.stage], at.phase);
+  start_keys<Type>(s, rows.scores, turn.group, at.stage);
   sm90::wgmma_wait();
-  sm90::operand_fence(sums);
+  sm90::operand_fence(rows.scores);
+  if (turn.lane == 0) sm90::mbarrier_arrive(s.empty_keys[at.stage]);
+  hide_unseen(rows, call, turn, turn.first + (turn.tiles - 1) * Memory::kKeys);
+  rows.softmax.template take<false>(rows.scores, shrink);
+  pack_probabilities<T>(rows.p, rows.scores);
+}
+
+// One tile: its scores, and what the values of the tile before it add. With `Masked` some row does not see some key.
+template <sm90::MatrixType Type, bool Masked, class Memory, class T>
+OPSWAP_DEVICE void attend_tile(Memory &s, AttentionRows<Memory> &rows, const AttentionCall<T> &call,
+                               const AttentionTurn &turn, int i) {
+  const AttentionStage at = stage_of<Memory>(turn, i), last = stage_of<Memory>(turn, i - 1);
+  float shrink[2];
+  sm90::mbarrier_wait(s.full_keys[at.stage], at.phase);
+  sm90::barrier_sync(kTurnBarrier + uint32_t(turn.group), Memory::kMultiplying);
+  start_keys<Type>(s, rows.scores, turn.group, at.stage);
+  sm90::mbarrier_wait(s.full_values[last.stage], last.phase);
+  start_values<Type>(s, rows.sums, rows.p, last.stage);
+  sm90::barrier_arrive(kTurnBarrier + uint32_t(1 - turn.group), Memory::kMultiplying);
+  sm90::wgmma_wait<1>();
+  sm90::operand_fence(rows.scores);
+  if (turn.lane == 0) sm90::mbarrier_arrive(s.empty_keys[at.stage]);
+  if constexpr (Masked) hide_unseen(rows, call, turn, turn.first + (turn.tiles - 1 - i) * Memory::kKeys);
+  rows.softmax.template take<!Masked>(rows.scores, shrink);
+  sm90::operand_fence(rows.scores);  // while the values are multiplied, not behind them
+  sm90::wgmma_wait<0>();
+  sm90::operand_fence(rows.sums);
+#pragma unroll
+  for (int j = 0; j < Memory::kKeys / 16; ++j) sm90::operand_fence(rows.p[j]);
+  if (turn.lane == 0) sm90::mbarrier_arrive(s.empty_values[last.stage]);
+#pragma unroll
+  for (int j = 0; j < Memory::kValueHead / 2; ++j) rows.sums[j] *= shrink[j / 2 % 2];
+  pack_probabilities<T>(rows.p, rows.scores);
+}
+
+// What the last tile's values add.
+template <sm90::MatrixType Type, class Memory>
+OPSWAP_DEVICE void attend_last(Memory &s, AttentionRows<Memory> &rows, const AttentionTurn &turn) {
+  const AttentionStage at = stage_of<Memory>(turn, turn.tiles - 1);
+  sm90::mbarrier_wait(s.full_values[at.stage], at.phase);
+  start_values<Type>(s, rows.sums, rows.p, at.stage);
+  sm90::wgmma_wait();
+  sm90::operand_fence(rows.sums);
+  if (turn.lane == 0) sm90::mbarrier_arrive(s.empty_values[at.stage]);
+}
+
+// All tiles: those at either end of what the rows see are masked, between them no row misses a key.
+template <sm90::MatrixType Type, class Memory, class T>
+OPSWAP_DEVICE void attend(Memory &s, AttentionRows<Memory> &rows, const AttentionCall<T> &call,
+                          const AttentionTurn &turn) {
+  attend_first<Type>(s, rows, call, turn);
+  const int seen_to = seen_of_row(call, turn.task, 0).last - turn.first;
+  const int seen_from = seen_of_row(call, turn.task, turn.task.rows - 1).first - turn.first;
+  const int from = turn.tiles - (seen_to > 0 ? seen_to / Memory::kKeys : 0);
+  const int to = turn.tiles - (seen_from > 0 ? (seen_from + Memory::kKeys - 1) / Memory::kKeys : 0);
+  int i = 1;
+  for (int end = from; i < turn.tiles; end = turn.tiles) {
+#pragma unroll 1
+    for (; i < end; ++i) attend_tile<Type, true>(s, rows, call, turn, i);
+#pragma unroll 1
+    for (; i < to; ++i) attend_tile<Type, false>(s, rows, call, turn, i);
+  }
+  attend_last<Type>(s, rows, turn);
+}
+
+// All tiles, one product after the other: with a softcap, or scales of slots, of which values' wait for the values.
+template <sm90::MatrixType Type, class Memory, class T>
+OPSWAP_DEVICE void attend_slowly(Memory &s, AttentionRows<Memory> &rows, const AttentionCall<T> &call,
+                                 const AttentionTurn &turn) {
+#pragma unroll 1
+  for (int i = 0; i < turn.tiles; ++i) {
+    const AttentionStage at = stage_of<Memory>(turn, i);
+    float shrink[2];
+    sm90::mbarrier_wait(s.full_keys[at.stage], at.phase);
+    start_keys<Type>(s, rows.scores, turn.group, at.stage);
+    sm90::wgmma_wait();
+    sm90::operand_fence(rows.scores);
+    if (call.key_scales.data) scale_columns(rows.scores, s.key_scales[at.stage], turn.lane);
+    if (turn.lane == 0) sm90::mbarrier_arrive(s.empty_keys[at.stage]);
+    scale_scores(rows.scores, turn.scale, call.softcap);
+    hide_unseen(rows, call, turn, turn.first + (turn.tiles - 1 - i) * Memory::kKeys);
+    rows.softmax.template take<false>(rows.scores, shrink);
+#pragma unroll
+    for (int j = 0; j < Memory::kValueHead / 2; ++j) rows.sums[j] *= shrink[j / 2 % 2];
+    sm90::mbarrier_wait(s.full_values[at.stage], at.phase);
+    if (call.value_scales.data) scale_columns(rows.scores, s.value_scales[at.stage], turn.lane);
+    pack_probabilities<T>(rows.p, rows.scores);
+    start_values<Type>(s, rows.sums, rows.p, at.stage);
+    sm90::wgmma_wait();
+    sm90::operand_fence(rows.sums);
+    if (turn.lane == 0) sm90::mbarrier_arrive(s.empty_values[at.stage]);
+  }
 }
 
 // A warpgroup's rows of out, and their log-sum-exp.
 template <class Memory, class T>
-OPSWAP_DEVICE void write_attention(const AttentionCall<T> &call, const AttentionTask &task, SoftmaxRows &softmax,
-                                   const float (&sums)[Memory::kHead / 2], int thread) {
-  const int lane = thread % device::kWarp, first = thread / device::kWarp * 16 + lane / kRowLanes;
-  softmax.put_together();
+OPSWAP_DEVICE void write_attention(const AttentionCall<T> &call, const AttentionTask &task, AttentionRows<Memory> &rows,
+                                   int first, int lane) {
+  const auto sink_of = [&](int row) {
+    return row < task.rows ? call.sinks.at(head_of(call, task, row), -INFINITY) : -INFINITY;
+  };
+  rows.softmax.put_together({sink_of(first), sink_of(first + 8)});
 #pragma unroll
   for (int r = 0; r < 2; ++r) {
-    const int row = first + 8 * r;
+    const int row = first + 8 * r, column = lane % kRowLanes * 2;
     if (row >= task.rows) continue;
-    const float share = softmax.total[r] == 0 ? 0 : 1 / softmax.total[r];
-    T *const out = call.out.data + place_of(call, call.out, task, row) + lane % kRowLanes * 2;
+    const float share = rows.softmax.share(r) * call.v_scale.at(task.kv_head, 1);
+    T *const out = call.out.data + place_of(call, call.out, task, row) + column;
 #pragma unroll
-    for (int i = 0; i < Memory::kHead / 2; i += 4)
-      store(out + i * 2, from_float<T>(Vec<float, 2>{{sums[i + 2 * r] * share, sums[i + 2 * r + 1] * share}}));
+    for (int i = 0; i < Memory::kValueHead / 2; i += 4)
+      if (i * 2 + column < call.value_features)
+        store(out + i * 2,
+              from_float<T>(Vec<float, 2>{{rows.sums[i + 2 * r] * share, rows.sums[i + 2 * r + 1] * share}}));
     if (call.lse.data && lane % kRowLanes == 0)
-      store(call.lse.data + place_of(call, call.lse, task, row), Vec<float, 1>{{softmax.lse(r)}});
+      store(call.lse.data + place_of(call, call.lse, task, row), Vec<float, 1>{{rows.softmax.lse(r)}});
   }
 }
 
+// A task of a warpgroup that multiplies.
 template <sm90::MatrixType Type, class Memory, class T>
-OPSWAP_DEVICE void attend(Memory &s, const AttentionCall<T> &call, const AttentionTask &task, int thread) {
-  const int lane = thread % device::kWarp, group = thread / device::kWarpgroup;
-  const int first_row = thread / device::kWarp * 16 + lane / kRowLanes;
-  load_queries(s, call, task, thread);
-  SeenKeys seen[2];
+OPSWAP_DEVICE void attend_task(Memory &s, const AttentionCall<T> &call, const AttentionTask &task, int first, int tiles,
+                               int before) {
+  const int thread = int(threadIdx.x), lane = thread % device::kWarp, group = thread / device::kWarpgroup;
+  const int row = thread / device::kWarp * 16 + lane / kRowLanes;
+  load_queries(s, call, task, group * 64, 64, thread % device::kWarpgroup, device::kWarpgroup,
+               kGroupBarrier + uint32_t(group));
+  const float scale = call.softmax_scale * call.k_scale.at(task.kv_head, 1);
+  // A scale below 0 would turn the order of scores around.
+  const bool plain = !call.key_scales.data && !call.value_scales.data && call.softcap <= 0 && scale > 0;
+  AttentionRows<Memory> rows{.softmax = SoftmaxRows(plain ? scale * kLog2E : 1)};
 #pragma unroll
-  for (int r = 0; r < 2; ++r)
-    seen[r] = seen_keys(call, task.position + (task.first_row + first_row + 8 * r) / call.group, task.length);
-  float sums[Memory::kHead / 2] = {};
-  SoftmaxRows softmax;
-  const int first = task.first_key / Memory::kKeys, end = (task.last_key + Memory::kKeys - 1) / Memory::kKeys;
-  for (int tile = first; tile < end; ++tile) {
-    const int count = tile - first, stage = count % Memory::kStages, key = tile * Memory::kKeys;
-    const uint32_t phase = uint32_t(count / Memory::kStages) & 1;
-    float scores[Memory::kKeys / 2];
-    sm90::mbarrier_wait(s.full_keys[stage], phase);
-    multiply_keys<Type>(s, scores, group, stage);
-    if (lane == 0) sm90::mbarrier_arrive(s.empty_keys[stage]);
-    scale_scores(scores, call.softmax_scale, call.softcap);
-    const SeenColumns columns[2] = {{seen[0].first - key, seen[0].last - key},
-                                    {seen[1].first - key, seen[1].last - key}};
-    hide_scores(scores, columns, lane);
-    float shrink[2];
-    softmax.take(scores, shrink);
-#pragma unroll
-    for (int i = 0; i < Memory::kHead / 2; ++i) sums[i] *= shrink[i / 2 % 2];
-    uint32_t p[Memory::kKeys / 16][4];
-    pack_probabilities<T>(p, scores);
-    sm90::mbarrier_wait(s.full_values[stage], phase);
-    multiply_values<Type>(s, sums, p, stage);
-    if (lane == 0) sm90::mbarrier_arrive(s.empty_values[stage]);
-  }
-  write_attention<Memory>(call, task, softmax, sums, thread);
+  for (int i = 0; i < Memory::kValueHead / 2; ++i) rows.sums[i] = 0;
+  const AttentionTurn turn{task, first, tiles, before, group, row, lane, scale};
+  if (!plain)
+    attend_slowly<Type>(s, rows, call, turn);
+  else if (tiles)
+    attend<Type>(s, rows, call, turn);
+  write_attention(call, task, rows, row, lane);
 }
 
+// Blocks take one tile of rows of one head after the other, those of a head together, so that they share its keys.
+// body(task, its first key, tiles of keys, tiles before) for each of the block's.
+template <class Memory, class T, class Body>
+OPSWAP_DEVICE void each_task(const AttentionCall<T> &call, int kv_heads, Body &&body) {
+  const int all = tiles_of_all<Memory::kRows>(call);
+  int before = 0;
+  for (int number = int(blockIdx.x); number < all * kv_heads; number += int(gridDim.x)) {
+    const AttentionTask task = attention_task<Memory::kRows>(call, number % all, number / all);
+    const int first = task.first_key / Memory::kKeys * Memory::kKeys;
+    const int tiles = task.last_key > first ? (task.last_key - first + Memory::kKeys - 1) / Memory::kKeys : 0;
+    body(task, first, tiles, before);
+    before += tiles;
+  }
+}
+
+// Those who load leave registers to those who multiply; each has 168 at first.
 template <sm90::MatrixType Type, class Memory, class T>
-OPSWAP_DEVICE void run_attention(Memory &s, const AttentionCall<T> &call) {
+OPSWAP_DEVICE void run_attention(Memory &s, const AttentionCall<T> &call, int kv_heads) {
   const int thread = int(threadIdx.x);
   if (thread == 0) attention_ring_init(s);
   __syncthreads();
   sm90::dependency_wait();
   sm90::dependency_trigger();
-  const AttentionTask task = attention_task<Memory::kRows>(call, int(blockIdx.x), int(blockIdx.y));
-  if (!task.rows) return;
-  // Those who load leave registers to those who multiply; each has 168 at first.
   if (thread >= Memory::kMultiplying) {
-    sm90::registers_shrink<72>();
-    const int first = task.first_key / Memory::kKeys, end = (task.last_key + Memory::kKeys - 1) / Memory::kKeys;
-    load_tiles(s, call, task, first, end > first ? end - first : 0, 0, thread - Memory::kMultiplying);
+    sm90::registers_shrink<kLoadingRegisters<Memory::kHead>>();
+    each_task<Memory>(call, kv_heads, [&](const AttentionTask &task, int first, int tiles, int before) {
+      load_tiles<true>(s, call, task, first, tiles, before, thread - Memory::kMultiplying);
+    });
   } else {
-    sm90::registers_grow<216>();
-    attend<Type>(s, call, task, thread);
+    sm90::registers_grow<kMultiplyingRegisters<Memory::kHead>>();
+    const bool second = thread >= device::kWarpgroup;
+    if (second) sm90::barrier_arrive(kTurnBarrier, Memory::kMultiplying);
+    each_task<Memory>(call, kv_heads, [&](const AttentionTask &task, int first, int tiles, int before) {
+      attend_task<Type>(s, call, task, first, tiles, before);
+    });
+    if (!second) sm90::barrier_sync(kTurnBarrier, Memory::kMultiplying);  // the second one's last turn
   }
-}
-
-// kernel_of<Head, Groups>() is the room's kernel; `tiles` are of 64 * Groups rows.
-template <int Head, int Groups, class T, class Kernels>
-static opswap_status launch_attention(const opswap_exec &exec, const char *name, int64_t tiles, int64_t kv_heads,
-                                      const AttentionCall<T> &call, Kernels &&kernel_of) {
-  using Memory = AttentionMemory<Head, Groups>;
-  const Geometry geometry{.grid = {tiles, kv_heads}, .block = {Memory::kThreads}, .smem = sizeof(Memory), .pdl = true};
-  return launch(exec, name, kernel_of.template operator()<Head, Groups>(), geometry, call);
-}
-
-// A call whose sequences have any number of tokens each; every sequence may leave one tile that is not full.
-template <class T, class Args, class Kernels>
-static opswap_status launch_sequences(const Args &a, const opswap_exec &exec, const char *name, Kernels &&kernel_of) {
-  if (!a.T || !a.QH) return OPSWAP_OK;
-  AttentionCall<T> call = attention_call<T>(a);
-  call.query_start_loc = counts_of(a.query_start_loc);
-  call.causal = a.causal;
-  const int64_t tiles = a.T * call.group / 128 + a.B;
-  return a.D == 64 ? launch_attention<64, 2>(exec, name, tiles, a.KH, call, kernel_of)
-                   : launch_attention<128, 2>(exec, name, tiles, a.KH, call, kernel_of);
 }
 
 }  // namespace opswap

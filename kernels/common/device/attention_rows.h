@@ -2,20 +2,38 @@
 // heads that share a head of keys are rows of one matrix: of a sequence row r is head r % group of token r / group.
 #pragma once
 
-#include "common/device/vec.h"
+#include "common/device/access.h"
 #include "types.h"
 
 namespace opswap {
 
-// [NB, KH, BS, features], in elements; the features of a slot lie side by side.
-template <class T>
-struct PagedRows {
-  const T *data;
-  int64_t block, head, slot;
+// n / divisor of 31-bit numbers, by a product.
+struct Division {
+  int32_t divisor;
+  uint32_t factor, shift;
+  OPSWAP_DEVICE int operator()(int n) const {
+    return int((uint32_t(uint64_t(factor) * uint32_t(n) >> 32) + uint32_t(n)) >> shift);
+  }
 };
-template <class T>
-inline PagedRows<T> paged_rows(const Tensor &t) {
-  return {t.as<const T>(), t.stride[0], t.stride[1], t.stride[2]};
+inline Division division_by(int64_t divisor) {
+  uint32_t shift = 0;
+  while (int64_t{1} << shift < divisor) ++shift;
+  return {int32_t(divisor), uint32_t((uint64_t{1} << 32) * ((uint64_t{1} << shift) - divisor) / divisor + 1), shift};
+}
+
+// [NB, KH, BS, features] as bytes: how far apart they lie, how long a slot's row is, and whether rows begin at
+// multiples of 16.
+struct PagedRows {
+  const unsigned char *data;
+  int64_t block, head, slot;
+  int bytes;
+  bool aligned;
+};
+inline PagedRows paged_rows(const Tensor &t) {
+  if (!t) return {};
+  const int64_t size = dtype_bytes(t.dtype);
+  return {t.as<const unsigned char>(), t.stride[0] * size,     t.stride[1] * size,
+          t.stride[2] * size,          int(t.shape[3] * size), device::placement(t) % 16 == 0};
 }
 
 // [tokens, heads, features], in elements.
@@ -30,25 +48,36 @@ inline HeadRows<T> head_rows(const Tensor &t) {
   return {t.as<T>(), t.stride[0], t.stride[1]};
 }
 
-// A vector of int32.
-struct Counts {
-  const int32_t *data;
+// A vector, or none; one of a single element has it for all.
+template <class T>
+struct Vector {
+  const T *data;
   int64_t stride;
-  OPSWAP_DEVICE int operator[](int64_t i) const { return load<1>(data + i * stride)[0]; }
+  OPSWAP_DEVICE T operator[](int64_t i) const { return load<1>(data + i * stride)[0]; }
+  OPSWAP_DEVICE T at(int64_t i, T otherwise) const { return data ? (*this)[i] : otherwise; }
 };
-inline Counts counts_of(const Tensor &t) { return {t.as<const int32_t>(), t.stride[0]}; }
+template <class T>
+inline Vector<T> vector_of(const Tensor &t) {
+  if (!t) return {};
+  return {t.as<const T>(), t.shape[0] == 1 ? 0 : t.stride[0]};
+}
 
 template <class T>
 struct AttentionCall {
   HeadRows<const T> query;
   HeadRows<T> out;
-  HeadRows<float> lse;  // or none
-  PagedRows<T> keys, values;
-  const int32_t *block_table;  // [sequences, MB]
+  HeadRows<float> lse;                               // or none
+  PagedRows keys, values, key_scales, value_scales;  // the latter two or none
+  bool codes;                                        // keys and values are e4m3
+  const int32_t *block_table;                        // [sequences, MB], or none:
+  Vector<int32_t> key_start_loc;                     // then a sequence's slots follow one another from here on
   int64_t table_row, table_column;
-  Counts query_start_loc, seq_lens;  // the former none where each sequence has one token
-  int sequences, group, block_size;
-  int64_t sliding_window;
+  Vector<int32_t> query_start_loc, seq_lens;  // the former none where each sequence has q_len tokens
+  Vector<float> k_scale, v_scale, sinks;      // or none
+  int sequences, group, q_len, features, value_features;
+  int few_tokens;  // of a sequence that the kernel of few rows takes, and that of many does not
+  Division block_size, by_group;
+  int sliding_window;
   bool causal;
   float softmax_scale, softcap;
 };
@@ -65,64 +94,36 @@ struct SeenKeys {
 };
 template <class T>
 OPSWAP_DEVICE SeenKeys seen_keys(const AttentionCall<T> &call, int position, int length) {
-  const int64_t first = call.sliding_window > 0 ? int64_t(position) + 1 - call.sliding_window : 0;
-  return {first > 0 ? int(first) : 0, call.causal && position + 1 < length ? position + 1 : length};
+  const int first = call.sliding_window > 0 ? position + 1 - call.sliding_window : 0;
+  return {first > 0 ? first : 0, call.causal && position + 1 < length ? position + 1 : length};
 }
-
-// Rows that a sequence has, and its first token.
+// Those of a row of a task's tile.
 template <class T>
-OPSWAP_DEVICE int rows_of(const AttentionCall<T> &call, int sequence, int &first_token) {
-  first_token = sequence;
-  if (!call.query_start_loc.data) return call.group;
-  first_token = call.query_start_loc[sequence];
-  return (call.query_start_loc[sequence + 1] - first_token) * call.group;
+OPSWAP_DEVICE SeenKeys seen_of_row(const AttentionCall<T> &call, const AttentionTask &task, int row) {
+  return seen_keys(call, task.position + call.by_group(task.first_row + row), task.length);
 }
 
-// Tile `number` of `Rows` rows of all sequences, the same for all lanes of a warp; without rows where there are fewer.
-template <int Rows, class T>
-OPSWAP_DEVICE AttentionTask attention_task(const AttentionCall<T> &call, int number, int kv_head) {
-  const int lane = int(threadIdx.x) % device::kWarp;
-  AttentionTask task{};
-  for (int from = 0; from < call.sequences; from += device::kWarp) {
-    int first_token = 0;
-    const int rows = from + lane < call.sequences ? rows_of(call, from + lane, first_token) : 0;
-    const int tiles = (rows + Rows - 1) / Rows;
-    int up_to = tiles;
-#pragma unroll
-    for (int distance = 1; distance < device::kWarp; distance *= 2) {
-      const int other = __shfl_up_sync(device::kAllLanes, up_to, unsigned(distance));
-      up_to += lane >= distance ? other : 0;
-    }
-    const int all = __shfl_sync(device::kAllLanes, up_to, device::kWarp - 1);
-    if (number >= all) {
-      number -= all;
-      continue;
-    }
-    const unsigned behind = __ballot_sync(device::kAllLanes, up_to > number);
-    const int at = __ffs(int(behind)) - 1;
-    task.sequence = from + at, task.kv_head = kv_head;
-    task.first_token = __shfl_sync(device::kAllLanes, first_token, at);
-    task.first_row = (number - __shfl_sync(device::kAllLanes, up_to - tiles, at)) * Rows;
-    const int all_rows = __shfl_sync(device::kAllLanes, rows, at);
-    task.rows = all_rows - task.first_row < Rows ? all_rows - task.first_row : Rows;
-    task.length = call.seq_lens[task.sequence];
-    task.position = task.length - all_rows / call.group;
-    const int first = task.position + task.first_row / call.group;
-    const int last = task.position + (task.first_row + task.rows - 1) / call.group;
-    task.first_key = seen_keys(call, first, task.length).first;
-    task.last_key = seen_keys(call, last, task.length).last;
-    return task;
-  }
-  return task;
+// New tokens of a sequence, and its first one.
+template <class T>
+OPSWAP_DEVICE int tokens_of(const AttentionCall<T> &call, int sequence, int &first_token) {
+  first_token = sequence * call.q_len;
+  if (!call.query_start_loc.data) return call.q_len;
+  first_token = call.query_start_loc[sequence];
+  return call.query_start_loc[sequence + 1] - first_token;
 }
 
 // Where a row of a task's tile lies.
 template <class T, class E>
 OPSWAP_DEVICE int64_t place_of(const AttentionCall<T> &call, const HeadRows<E> &rows, const AttentionTask &task,
                                int row) {
-  const int64_t token = task.first_token + (task.first_row + row) / call.group;
-  const int64_t head = int64_t(task.kv_head) * call.group + (task.first_row + row) % call.group;
-  return token * rows.token + head * rows.head;
+  const int token = call.by_group(task.first_row + row), head = task.first_row + row - token * call.group;
+  return int64_t(task.first_token + token) * rows.token + int64_t(task.kv_head * call.group + head) * rows.head;
+}
+// The head of queries that a row is of.
+template <class T>
+OPSWAP_DEVICE int head_of(const AttentionCall<T> &call, const AttentionTask &task, int row) {
+  const int at = task.first_row + row;
+  return task.kv_head * call.group + at - call.by_group(at) * call.group;
 }
 
 }  // namespace opswap

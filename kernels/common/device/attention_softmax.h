@@ -17,13 +17,16 @@ struct SeenColumns {
   int first, last;
 };
 
-// The two rows of a thread.
+// The two rows of a thread. Scores times `scale`, which is above 0, are powers of two.
 struct SoftmaxRows {
-  float most[2] = {-INFINITY, -INFINITY};  // as powers of two
+  float scale;
+  float most[2] = {-INFINITY, -INFINITY};  // not yet times the scale
   float total[2] = {0, 0};                 // of this thread's keys
+  OPSWAP_DEVICE explicit SoftmaxRows(float scale_of_scores) : scale(scale_of_scores) {}
 
-  // Scores become probabilities; `shrink` is what sums of earlier tiles are multiplied by.
-  template <int Held>
+  // Scores become probabilities; `shrink` is what sums of earlier tiles are multiplied by. With `Seeing` each row sees
+  // some of the keys.
+  template <bool Seeing, int Held>
   OPSWAP_DEVICE void take(float (&s)[Held], float (&shrink)[2]) {
 #pragma unroll
     for (int row = 0; row < 2; ++row) {
@@ -33,24 +36,34 @@ struct SoftmaxRows {
 #pragma unroll
       for (int distance = kRowLanes / 2; distance > 0; distance /= 2)
         now = fmaxf(now, __shfl_xor_sync(device::kAllLanes, now, distance));
-      const float from = now == -INFINITY ? 0 : now;  // where nothing was seen yet
-      shrink[row] = sm90::exp2_approx(most[row] - from);
+      const float from = !Seeing && now == -INFINITY ? 0 : now * scale;  // where nothing was seen yet
+      shrink[row] = sm90::exp2_approx(most[row] * scale - from);
       most[row] = now;
       float sum = 0;
 #pragma unroll
       for (int i = 0; i < Held; i += 4) {
-        s[i + 2 * row] = sm90::exp2_approx(s[i + 2 * row] - from);
-        s[i + 2 * row + 1] = sm90::exp2_approx(s[i + 2 * row + 1] - from);
+        s[i + 2 * row] = sm90::exp2_approx(fmaf(s[i + 2 * row], scale, -from));
+        s[i + 2 * row + 1] = sm90::exp2_approx(fmaf(s[i + 2 * row + 1], scale, -from));
         sum += s[i + 2 * row] + s[i + 2 * row + 1];
       }
       total[row] = total[row] * shrink[row] + sum;
     }
   }
-  // The sums of all keys.
-  OPSWAP_DEVICE void put_together() {
+  // The sums of all keys, and of a row's sink, a score as it is.
+  OPSWAP_DEVICE void put_together(const float (&sink)[2]) {
 #pragma unroll
-    for (int row = 0; row < 2; ++row) total[row] = warp_reduce<kRowLanes>(total[row], Sum{});
+    for (int row = 0; row < 2; ++row) {
+      total[row] = warp_reduce<kRowLanes>(total[row], Sum{});
+      most[row] *= scale;
+      if (sink[row] == -INFINITY) continue;
+      const float with = fmaxf(most[row], sink[row] * kLog2E);
+      total[row] = total[row] * sm90::exp2_approx(most[row] - with) + sm90::exp2_approx(sink[row] * kLog2E - with);
+      sunk[row] = sm90::exp2_approx(most[row] - with);
+      most[row] = with;
+    }
   }
+  float sunk[2] = {1, 1};  // what sums are multiplied by for the sink
+  OPSWAP_DEVICE float share(int row) const { return total[row] == 0 ? 0 : sunk[row] / total[row]; }
   OPSWAP_DEVICE float lse(int row) const { return total[row] == 0 ? -INFINITY : most[row] * kLn2 + logf(total[row]); }
 };
 
@@ -76,6 +89,16 @@ OPSWAP_DEVICE void hide_scores(float (&s)[Held], const SeenColumns (&seen)[2], i
   for (int i = 0; i < Held; ++i) {
     const int column = i / 4 * 8 + lane % kRowLanes * 2 + i % 2, row = i / 2 % 2;
     if (column < seen[row].first || column >= seen[row].last) s[i] = -INFINITY;
+  }
+}
+// Each key's times a factor of its own.
+template <int Held>
+OPSWAP_DEVICE void scale_columns(float (&s)[Held], const float *factors, int lane) {
+#pragma unroll
+  for (int i = 0; i < Held; i += 4) {
+    const Vec<float, 2> by = load_shared<2>(factors + i / 4 * 8 + lane % kRowLanes * 2);
+#pragma unroll
+    for (int j = 0; j < 4; ++j) s[i + j] *= by[j % 2];
   }
 }
 

@@ -14,24 +14,22 @@ struct AttentionPlanning {
   int32_t found[kAttentionPlanThreads / device::kWarp];  // by a warp: the first of its threads whose payload fits
 };
 
-// Tiles of `Keys` keys of which a sequence's newest token sees any.
-template <int Keys, class T>
-OPSWAP_DEVICE int tiles_of(const AttentionCall<T> &call, int sequence) {
-  const int length = call.seq_lens[sequence];
-  const SeenKeys keys = seen_keys(call, length - 1, length);
-  return keys.last > keys.first ? (keys.last + Keys - 1) / Keys - keys.first / Keys : 0;
-}
+// The lengths that a plan is of.
+struct AttentionLengths {
+  Vector<int32_t> seq_lens, query_start_loc;  // the latter none where each sequence has q_len tokens
+  int sequences;
+};
 
 // The least payload, found by all threads at once: each tries one of the payloads that may be it, evenly spaced, until
 // one is left.
-template <class Tiles>
-OPSWAP_DEVICE int64_t least_payload(int32_t *found, int bins, int sequences, Tiles &&tiles) {
+template <class Units>
+OPSWAP_DEVICE int64_t least_payload(int32_t *found, int bins, int sequences, bool whole, Units &&units) {
   const int thread = int(threadIdx.x), warp = thread / device::kWarp;
-  attention::Payloads between = attention::payloads(sequences, tiles);
+  attention::Payloads between = attention::payloads(sequences, whole, units);
   while (between.low < between.high) {
     const int64_t step = (between.high - between.low + kAttentionPlanThreads - 1) / kAttentionPlanThreads;
     const int64_t own = between.low + thread * step;
-    const bool fit = own >= between.high || attention::fits(bins, own, sequences, tiles);
+    const bool fit = own >= between.high || attention::fits(bins, own, sequences, whole, units);
     const unsigned fitting = __ballot_sync(device::kAllLanes, fit);
     if (thread % device::kWarp == 0)
       store_shared(found + warp, Vec<int32_t, 1>{fitting ? thread + __ffs(int(fitting)) - 1 : kAttentionPlanThreads});
@@ -48,49 +46,95 @@ OPSWAP_DEVICE int64_t least_payload(int32_t *found, int bins, int sequences, Til
   return between.high;
 }
 
-template <int Keys, class T>
-OPSWAP_DEVICE void plan_attention(int32_t *words, int32_t *found, const AttentionCall<T> &call, int bins) {
+// One block writes the record.
+OPSWAP_DEVICE void plan_attention(int32_t *words, int32_t *found, const AttentionLengths &lengths,
+                                  const AttentionPlanOf &of) {
   sm90::dependency_wait();
   sm90::dependency_trigger();
-  const auto tiles = [&](int sequence) { return tiles_of<Keys>(call, sequence); };
-  const int64_t payload = least_payload(found, bins, call.sequences, tiles);
+  const auto units = [&](int sequence) {
+    const Vector<int32_t> &starts = lengths.query_start_loc;
+    const int tokens = starts.data ? starts[sequence + 1] - starts[sequence] : of.q_len;
+    return attention::units_of(lengths.seq_lens[sequence], tokens, of);
+  };
+  const int bins = attention::bins_of(of.sms, of.num_heads, of.num_kv_heads, of.q_len);
+  const int64_t payload = least_payload(found, bins, lengths.sequences, of.batch_invariant, units);
   if (threadIdx.x == 0)
-    attention::write_plan(bins, payload, call.sequences, tiles,
+    attention::write_plan(of, bins, payload, lengths.sequences, units,
                           [&](int64_t at, int32_t word) { store(words + at, Vec<int32_t, 1>{word}); });
 }
 
-// Parts of sequences: normalised sums and their log-sum-exp, [rows, heads, features] and [rows, heads].
+// A plan, and parts of sequences: normalised sums and their log-sum-exp, [parts, few_tokens, heads, features] and
+// [parts, few_tokens, heads].
 struct AttentionParts {
   const int32_t *plan;
   float *sums, *lse;
-  int bins, heads;
+  int heads, room;  // parts that there is memory for
+  bool batch_invariant;
 
   OPSWAP_DEVICE int word(int64_t at) const { return load<1>(plan + at)[0]; }
+  OPSWAP_DEVICE int bins() const { return word(1); }
   OPSWAP_DEVICE attention::Place place(int bin) const {
     const int64_t at = kAttentionPlanHeader + kAttentionPlanPlace * bin;
     return {word(at), word(at + 1), word(at + 2)};
   }
-  // Partial rows of the sequences before one.
-  OPSWAP_DEVICE int rows_before(int sequence) const {
-    return word(kAttentionPlanHeader + kAttentionPlanPlace * (bins + 1) + sequence);
+  // Parts of the sequences before one.
+  OPSWAP_DEVICE int rows_before(int sequence) const { return word(kAttentionRowsAt + sequence); }
+
+  // What a plan of the call says of it, but for the card.
+  template <class T>
+  OPSWAP_DEVICE AttentionPlanOf of(const AttentionCall<T> &call) const {
+    return {heads,
+            heads / call.group,
+            call.few_tokens,
+            call.sliding_window,
+            0,
+            0,
+            batch_invariant,
+            bool(call.query_start_loc.data)};
+  }
+  // Whether the plan is of such a call. Nothing is written with another one.
+  template <class T>
+  OPSWAP_DEVICE bool fits(const AttentionCall<T> &call) const {
+    const AttentionPlanOf own = of(call);
+    return word(0) == kAttentionPlanVersion && word(2) == call.sequences && word(4) <= room &&
+           uint32_t(bins()) <= uint32_t(kAttentionMostBins) && word(5) == own.num_heads &&
+           word(6) == own.num_kv_heads && word(7) == own.q_len && word(8) == own.sliding_window &&
+           word(11) >= own.batch_invariant && word(12) == own.mixed;
+  }
+  // Of a row of a task's tile, in a part.
+  template <class T>
+  OPSWAP_DEVICE int64_t row(int part, const AttentionCall<T> &call, const AttentionTask &task, int at) const {
+    const int token = call.by_group(task.first_row + at);
+    return (int64_t(part) * call.few_tokens + token) * heads + head_of(call, task, at);
   }
 };
 
-// A warp puts the parts of one head of one sequence together; those of one part are there already.
+// A warp puts the parts of one head of one token together; those of one part are there already.
 template <int Head, class T>
-OPSWAP_DEVICE void merge_parts(const AttentionCall<T> &call, const AttentionParts &parts, int sequence, int head) {
-  constexpr int kRun = Head / device::kWarp;
+OPSWAP_DEVICE void merge_parts(const AttentionCall<T> &call, const AttentionParts &parts, int sequence, int token,
+                               int head) {
+  constexpr int kRun = Head / device::kWarp, kVector = kRun < 4 ? kRun : 4;
   const int lane = int(threadIdx.x) % device::kWarp;
+  int first_token = 0;
+  if (!parts.fits(call) || token >= tokens_of(call, sequence, first_token)) return;
   const int first = parts.rows_before(sequence), end = parts.rows_before(sequence + 1);
   if (first == end) return;
-  float most = -INFINITY, total = 0;
-  for (int row = first; row < end; ++row) most = fmaxf(most, load<1>(parts.lse + int64_t(row) * parts.heads + head)[0]);
+  const auto at = [&](int part) { return (int64_t(part) * call.few_tokens + token) * parts.heads + head; };
+  const float sink = call.sinks.at(head, -INFINITY);
+  float most = sink;
+  for (int part = first; part < end; ++part) most = fmaxf(most, load<1>(parts.lse + at(part))[0]);
   const float from = most == -INFINITY ? 0 : most;
+  float total = expf(sink - from);
   Vec<float, kRun> sum{};
-  for (int row = first; row < end; ++row) {
-    const int64_t at = int64_t(row) * parts.heads + head;
-    const float weight = expf(load<1>(parts.lse + at)[0] - from);
-    const Vec<float, kRun> x = load<kRun>(parts.sums + at * Head + lane * kRun);
+  for (int part = first; part < end; ++part) {
+    const float weight = expf(load<1>(parts.lse + at(part))[0] - from);
+    Vec<float, kRun> x;
+#pragma unroll
+    for (int i = 0; i < kRun; i += kVector) {
+      const Vec<float, kVector> some = load<kVector>(parts.sums + at(part) * Head + lane * kRun + i);
+#pragma unroll
+      for (int k = 0; k < kVector; ++k) x[i + k] = some[k];
+    }
     total += weight;
 #pragma unroll
     for (int i = 0; i < kRun; ++i) sum[i] += weight * x[i];
@@ -98,8 +142,10 @@ OPSWAP_DEVICE void merge_parts(const AttentionCall<T> &call, const AttentionPart
   const float share = total == 0 ? 0 : 1 / total;
 #pragma unroll
   for (int i = 0; i < kRun; ++i) sum[i] *= share;
-  const auto place = [&](const auto &rows) { return rows.data + sequence * rows.token + head * rows.head; };
-  store(place(call.out) + lane * kRun, from_float<T>(sum));
+  const auto place = [&](const auto &rows) {
+    return rows.data + int64_t(first_token + token) * rows.token + head * rows.head;
+  };
+  if (lane * kRun < call.value_features) store(place(call.out) + lane * kRun, from_float<T>(sum));
   if (call.lse.data && lane == 0) store(place(call.lse), Vec<float, 1>{{total == 0 ? -INFINITY : most + logf(total)}});
 }
 

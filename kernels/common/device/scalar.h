@@ -56,6 +56,19 @@ OPSWAP_DEVICE e5m2 from_float<e5m2>(float x) {
 OPSWAP_DEVICE uint16_t e4m3_pair(float low, float high) {
   return __nv_cvt_float2_to_fp8x2(make_float2(low, high), __NV_SATFINITE, __NV_E4M3);
 }
+template <class T>
+OPSWAP_DEVICE uint32_t wide_pair(float low, float high) {
+  if constexpr (std::is_same_v<T, bf16>) {
+    const __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
+    return uint32_t(__bfloat16_as_ushort(pair.x)) | uint32_t(__bfloat16_as_ushort(pair.y)) << 16;
+  } else {
+    const __half2 pair = __floats2half2_rn(low, high);
+    return uint32_t(__half_as_ushort(pair.x)) | uint32_t(__half_as_ushort(pair.y)) << 16;
+  }
+}
+OPSWAP_DEVICE float2 to_floats(uint16_t codes) {
+  return __half22float2(__half2(__nv_cvt_fp8x2_to_halfraw2(codes, __NV_E4M3)));
+}
 
 #else
 
@@ -81,6 +94,13 @@ inline e5m2 from_float<e5m2>(float x) {
 }
 inline uint16_t e4m3_pair(float low, float high) {
   return uint16_t(emu::float_to_e4m3(low) | emu::float_to_e4m3(high) << 8);
+}
+template <class T>
+inline uint32_t wide_pair(float low, float high) {
+  return uint32_t(from_float<T>(low).bits) | uint32_t(from_float<T>(high).bits) << 16;
+}
+inline float2 to_floats(uint16_t codes) {
+  return {emu::e4m3_to_float(uint8_t(codes)), emu::e4m3_to_float(uint8_t(codes >> 8))};
 }
 
 #endif

@@ -67,8 +67,16 @@ OPSWAP_DEVICE void store_shared(T *p, const Vec<T, N> &v) {
 template <class T, int N>
 OPSWAP_DEVICE Vec<float, N> to_float(const Vec<T, N> &v) {
   Vec<float, N> f;
+  if constexpr (std::is_same_v<T, e4m3> && N % 2 == 0) {  // one instruction converts two
 #pragma unroll
-  for (int i = 0; i < N; ++i) f[i] = to_float(v[i]);
+    for (int i = 0; i < N; i += 2) {
+      const float2 pair = to_floats(uint16_t(v[i].bits | v[i + 1].bits << 8));
+      f[i] = pair.x, f[i + 1] = pair.y;
+    }
+  } else {
+#pragma unroll
+    for (int i = 0; i < N; ++i) f[i] = to_float(v[i]);
+  }
   return f;
 }
 
@@ -81,6 +89,12 @@ OPSWAP_DEVICE Vec<T, N> from_float(const Vec<float, N> &f) {
       const uint16_t pair = e4m3_pair(f[i], f[i + 1]);
       v[i] = {uint8_t(pair)};
       v[i + 1] = {uint8_t(pair >> 8)};
+    }
+  } else if constexpr ((std::is_same_v<T, bf16> || std::is_same_v<T, fp16>) && N % 2 == 0) {
+#pragma unroll
+    for (int i = 0; i < N; i += 2) {
+      const uint32_t pair = wide_pair<T>(f[i], f[i + 1]);
+      memcpy(&v[i], &pair, 4);
     }
   } else {
 #pragma unroll

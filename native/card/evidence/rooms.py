@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import itertools
 import json
 import re
 import sys
@@ -17,6 +16,7 @@ from typing import Any, NamedTuple
 import ml_dtypes
 import numpy as np
 
+from .choices import type_choices
 from .places import KERNELS
 
 GUARD = 64  # elements on each side of every written tensor that nobody may touch
@@ -55,8 +55,7 @@ class Room:
 
     def type_choices(self) -> list[dict[str, str]]:
         """Every combination of dtypes that the op declares."""
-        types = self.spec["types"]
-        return [dict(zip(types, combo, strict=True)) for combo in itertools.product(*types.values())]
+        return type_choices(self.spec)
 
 
 @cache

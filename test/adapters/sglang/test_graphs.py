@@ -33,7 +33,7 @@ class Runner:
     ("decode", "prefill", "free"),
     [
         (True, True, {"greedy_sample"}),
-        (False, True, {"greedy_sample", "paged_attention", "reshape_and_cache"}),
+        (False, True, {"greedy_sample", "paged_attention", "reshape_and_cache", "reshape_and_cache_fp8"}),
         (True, False, {"greedy_sample"}),
     ],
 )

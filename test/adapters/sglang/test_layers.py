@@ -6,6 +6,10 @@ from types import SimpleNamespace
 
 import opswap
 import pytest
+import torch
+
+#: Of the tiny Llama's log-probabilities, mean over tokens, twice what was measured; its weights are large.
+MOST_OF_FP8, MOST_OF_SCALES = 0.45, 0.002
 
 
 @pytest.fixture
@@ -20,7 +24,6 @@ def bypassed(engine, monkeypatch):
 
 @pytest.fixture(autouse=True)
 def inference():
-    import torch
 
     torch.manual_seed(5)
     with torch.inference_mode():
@@ -32,7 +35,6 @@ def calls(op: str) -> int:
 
 
 def norm(**changes):
-    import torch
     from sglang.srt.layers.layernorm import RMSNorm
 
     layer = RMSNorm(64, **changes)
@@ -41,14 +43,12 @@ def norm(**changes):
 
 
 def close(one, other) -> bool:
-    import torch
 
     return torch.allclose(one, other, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("shape", [(5, 64), (2, 3, 64), (0, 64)])
 def test_a_norm_with_an_addend(bypassed, shape):
-    import torch
 
     layer, (x, residual, addend) = norm(), (torch.randn(shape) for _ in range(3))
     wanted = layer.forward_native(x.clone(), residual.clone(), addend)
@@ -69,7 +69,6 @@ def test_a_norm_with_an_addend(bypassed, shape):
     ],
 )
 def test_a_norm_that_is_not_the_ops_runs_sglangs_and_is_counted_once(bypassed, changes, why):
-    import torch
 
     layer = norm(**{k: getattr(torch, v) if isinstance(v, str) else v for k, v in changes.items()})
     x, residual = torch.randn(3, 64), torch.randn(3, 64)
@@ -82,7 +81,6 @@ def test_a_norm_that_is_not_the_ops_runs_sglangs_and_is_counted_once(bypassed, c
 
 
 def test_a_gelu_that_is_not_the_tanh_form(bypassed):
-    import torch
     from sglang.srt.layers.activation import GeluAndMul
 
     x = torch.randn(3, 64)
@@ -96,7 +94,6 @@ def test_a_gelu_that_is_not_the_tanh_form(bypassed):
 
 @pytest.mark.parametrize("neox", [True, False])
 def test_rotary_takes_offsets_and_writes_keys_and_values(bypassed, neox):
-    import torch
     from sglang.srt.layers.rotary_embedding.base import RotaryEmbedding
 
     layer = RotaryEmbedding(32, 32, 128, 10000, neox, torch.float32)
@@ -117,7 +114,6 @@ def test_rotary_takes_offsets_and_writes_keys_and_values(bypassed, neox):
 
 
 def test_a_linear_layer_with_an_addend(bypassed):
-    import torch
     from sglang.srt.layers.quantization.unquant import UnquantizedLinearMethod
 
     layer = SimpleNamespace(weight=torch.nn.Parameter(torch.randn(16, 8)))
@@ -134,7 +130,6 @@ def test_a_linear_layer_with_an_addend(bypassed):
 
 @pytest.mark.parametrize("deterministic", [False, True])
 def test_sglangs_setting_for_the_same_bits_in_every_batch_reaches_the_products(deterministic, engine, monkeypatch):
-    import torch
     from opswap.adapters.common import ops
     from opswap.adapters.sglang.layers import linear
     from sglang.srt.layers.quantization.unquant import UnquantizedLinearMethod
@@ -180,7 +175,6 @@ def test_a_batch_that_samples_runs_sglangs_sampler(engine, bypassed):
 
 
 def test_a_head_in_float32_is_sglangs(engine, bypassed):
-    import torch
 
     model = engine.runner.model
     hidden = torch.randn(2, 128)
@@ -193,3 +187,47 @@ def test_a_head_in_float32_is_sglangs(engine, bypassed):
     finally:
         model.logits_processor.use_fp32_lm_head = False
     assert bypassed == {"LogitsProcessor calls: computed in float32": 1}
+
+
+@pytest.fixture
+def attends(engine, monkeypatch):
+    """Log-probabilities of the tiny Llama on caches of a dtype: on a CPU SGLang makes this backend no pool in FP8."""
+    from opswap.adapters.common.functional import token_pages
+
+    runner, prompts = engine.runner, [[1, *range(3, 40)]]
+    pool, backend = runner.token_to_kv_pool, runner.attn_backend
+
+    def told(dtype: torch.dtype, scale: float | None = None) -> torch.Tensor:
+        slots = [torch.zeros_like(pool.get_key_buffer(0)).to(dtype) for _ in range(4)]
+        views = [token_pages(of, backend.page) for of in slots]
+        monkeypatch.setattr(backend, "_views", {0: tuple(views[:2]), 1: tuple(views[2:])})
+        for layer in runner.model.model.layers:
+            found = layer.self_attn.attn
+            monkeypatch.setattr(found, "k_scale", None if scale is None else torch.tensor(scale))
+            monkeypatch.setattr(found, "v_scale", None if scale is None else torch.tensor(scale / 2))
+        opswap.reset_stats()
+        return torch.tensor(engine.log_probabilities(prompts))
+
+    return told
+
+
+def test_a_cache_in_fp8(attends):
+    """A scale that is a power of two moves only what is too small for a code, so it changes little."""
+    exact = attends(torch.float32)
+    assert calls("reshape_and_cache") > 0 == calls("reshape_and_cache_fp8")
+    found, scaled = attends(torch.float8_e4m3fn), attends(torch.float8_e4m3fn, 2.0**-3)
+    assert calls("reshape_and_cache_fp8") > 0 == calls("reshape_and_cache")
+    assert 0 < (found - exact).abs().mean() < MOST_OF_FP8
+    assert 0 < (scaled - found).abs().mean() < MOST_OF_SCALES
+
+
+@pytest.mark.parametrize("low", [-torch.inf, 0.0])
+def test_sinks_in_16_bits(engine, attends, monkeypatch, low):
+    """Sinks at minus infinity change nothing, others do."""
+    backend = engine.runner.attn_backend
+    exact, heads = attends(torch.float32), engine.runner.model.model.layers[0].self_attn.attn.tp_q_head_num
+    forward = type(backend).forward_extend
+    sinks = torch.full((heads,), low, dtype=torch.bfloat16)
+    for name in ("forward_extend", "forward_decode"):
+        monkeypatch.setattr(backend, name, lambda *args, **how: forward(backend, *args, sinks=sinks, **how))
+    assert torch.allclose(attends(torch.float32), exact, atol=1e-6) == (low == -torch.inf)

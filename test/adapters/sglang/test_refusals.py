@@ -53,6 +53,7 @@ def like(runner, **changes):
 def test_engines_that_the_backend_cannot_serve(engine):
     import torch
     from opswap.adapters.sglang.layers.attention import refusal
+    from sglang.srt.mem_cache.memory_pool import MHATokenToKVPool
 
     runner = engine.runner
     assert refusal(like(runner)) is None
@@ -63,14 +64,15 @@ def test_engines_that_the_backend_cannot_serve(engine):
     assert "--disable-hybrid-swa-memory" in refusal(like(runner, token_to_kv_pool=SimpleNamespace()))
     speculative = SimpleNamespace(is_none=lambda: False)
     assert "speculative decoding" in refusal(like(runner, spec_algorithm=speculative))
-    sinks = SimpleNamespace(named_modules=list, named_parameters=lambda: [("a.sinks", None)])
-    assert refusal(like(runner, model=sinks)) == "attention sinks in a.sinks"
+    own_scales = MHATokenToKVPool.__new__(MHATokenToKVPool)
+    vars(own_scales).update(kv_cache_layout="nhd", dtype=torch.float8_e4m3fn, quant_method=object())
+    assert "a KV pool with scales of its own" in refusal(like(runner, token_to_kv_pool=own_scales))
 
 
 def test_what_a_layer_passes_beyond_the_op_is_refused(engine):
     backend = engine.runner.attn_backend
-    with pytest.raises(AdapterRefused, match=r"layer 1 passes sinks.*another --attention-backend"):
-        backend.forward_extend(None, None, None, SimpleNamespace(layer_id=1), None, sinks=1, other=None)
+    with pytest.raises(AdapterRefused, match=r"layer 1 passes q_rope.*another --attention-backend"):
+        backend.forward_extend(None, None, None, SimpleNamespace(layer_id=1), None, q_rope=1, other=None)
 
 
 def test_fp8_of_another_layout(engine):

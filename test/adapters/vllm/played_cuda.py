@@ -12,7 +12,6 @@ import os
 import sys
 
 os.environ["VLLM_USE_DEEP_GEMM"] = "0"
-os.environ["OPSWAP_VLLM_SKIP"] = "attention"
 
 import torch
 import vllm.platforms
@@ -210,6 +209,21 @@ def products(op: str, layer, weight) -> dict[str, object]:
     return found
 
 
+def backend_for(cache: str) -> str:
+    """What vLLM takes for `--attention-backend OPSWAP` and a --kv-cache-dtype, or why it does not."""
+    from vllm.config.attention import AttentionConfig
+    from vllm.v1.attention.selector import AttentionSelectorConfig
+
+    wanted = {"has_sink": True, "has_sliding_window": True, "use_per_head_quant_scales": True}
+    layer = AttentionSelectorConfig(
+        head_size=128, dtype=torch.bfloat16, kv_cache_dtype=cache, block_size=16, use_batch_invariant=True, **wanted
+    )
+    try:
+        return PlayedCuda.get_attn_backend_cls(AttentionConfig(backend="OPSWAP").backend, layer)
+    except ValueError as refused:
+        return str(refused)
+
+
 def main() -> None:
     real = opswap.version
     opswap.version = lambda: {**real(), "device_status": STATUS}
@@ -220,7 +234,10 @@ def main() -> None:
         fp8.wants_codes = lambda _: True  # of tensors that lie in host memory here
         told["block"] = products("gemm_fp8_block128", *block_layer())
         told["channel"] = products("gemm_fp8", *channel_layer())
-    counted = report.of_rank(ADAPTER, 0) | {"step": 1, "kernels": {"OpswapFp8BlockKernel": 1, "OpswapFp8Kernel": 1}}
+    told["backends"] = {cache: backend_for(cache) for cache in ("auto", "fp8", "fp8_per_token_head", "fp8_e5m2")}
+    counted = report.of_rank(ADAPTER, 0)
+    counted["calls"]["paged_attention"] = 1  # of the request that would have come
+    counted |= {"step": 1, "kernels": {"OpswapFp8BlockKernel": 1, "OpswapFp8Kernel": 1}}
     told |= {"called": sorted(set(CALLED)), "checks": checks.engine_checks(ADAPTER, [counted])}
     told["why"] = opswap.why("gemm_fp8_block128")["impls"]
     json.dump(told, sys.stdout)

@@ -76,9 +76,15 @@ def test_vllms_batch_invariant_mode_calls_the_kernel_of_channels_for_what_it_is(
     assert told["channel"]["invariant"]
 
 
+def test_vllm_takes_the_attention_backend_that_is_named(told):
+    *taken, refused = told["backends"].values()
+    assert all(name.endswith(".layers.attention.OpswapBackend") for name in taken), taken
+    assert "OPSWAP" in refused and "kv_cache_dtype not supported" in refused
+
+
 def test_the_doctors_table(told):
     checks = by_name(told["checks"])
-    assert (checks["seams"]["state"], checks["device"]["state"]) == ("warn", "ok")
-    assert "attention" in checks["seams"]["message"]  # left out by the user, as the page says
+    assert (checks["seams"]["state"], checks["device"]["state"]) == ("ok", "ok")
+    assert "attention" in checks["seams"]["message"]
     assert "H100" in checks["device"]["message"]
     assert checks["in use"]["state"] == "ok", checks["in use"]

@@ -9,7 +9,7 @@ import pytest
 from opswap.adapters.vllm.graphs import graphs_of
 
 SAMPLING = {"greedy_sample", "gumbel_sample"}
-ATTENTION = {"paged_attention", "reshape_and_cache"}
+ATTENTION = {"paged_attention", "attention_plan", "reshape_and_cache", "reshape_and_cache_fp8"}
 
 
 def worker(mode: object) -> SimpleNamespace:

@@ -78,8 +78,8 @@ TEST(side_by_side) {
   CHECK(std::strstr(text, "\"active\":\"cpu\""));
 }
 
-// A valid call as text: one word an argument; f, i, l = tensor of float32, int32, int64 and its shape; r, n, b =
-// scalars.
+// A valid call as text: one word an argument; f, i, l = tensor of float32, int32, int64 and its shape; r, n, p, b =
+// scalars, of which p is an int that has to be positive; o = not given.
 struct Template {
   const char *op, *args;
 };
@@ -90,9 +90,9 @@ constexpr Template kTemplates[] = {
     {"gelu_tanh_and_mul", "f2x9 f2x18"},
     {"rotary_embedding", "l2 f2x3x8 f2x1x8 f4x8 b"},
     {"reshape_and_cache", "f2x2x8 f2x2x8 f3x2x4x8 f3x2x4x8 l2"},
-    {"attention_prefill", "f2x2x8 f2x2 f2x2x8 f3x1x4x8 f3x1x4x8 i1x3 i2 i1 r b n r"},
-    {"attention_decode", "f1x2x8 f1x2 f1x2x8 f3x1x4x8 f3x1x4x8 i1x3 i1 r n r"},
-    {"paged_attention", "f2x2x8 f2x2 f2x2x8 f3x1x4x8 f3x1x4x8 i1x3 i2 i1 r b n r"},
+    {"attention_prefill", "f2x2x8 f2x2 f2x2x8 f3x1x4x8 f3x1x4x8 i1x3 o i2 i1 o o o o f2 r b n r b"},
+    {"attention_decode", "f1x2x8 f1x2 f1x2x8 f3x1x4x8 f3x1x4x8 i1x3 i1 f1 f1 o o f2 o r p n r b"},
+    {"paged_attention", "f2x2x8 f2x2 f2x2x8 f3x1x4x8 f3x1x4x8 i1x3 i2 i1 o o f3x1x4x1 f3x1x4x1 o o r p b n r b"},
     {"linear", "f3x5 f3x7 f5x7 f5"},
     {"greedy_sample", "l2 f2x33"},
     {"gumbel_sample", "l2 f2x33 l2"},
@@ -111,20 +111,27 @@ class RandomCall {
   }
 
  private:
-  static constexpr int kMostArgs = 14, kDims = 8;
+  static constexpr int kMostArgs = 20, kDims = 8;
   static constexpr size_t kBytes = 1 << 22;  // more than any random shape and stride below can reach
 
   uint64_t below(uint64_t n) { return random_() % n; }
   bool rarely() { return below(40) == 0; }
 
+  static int32_t tag_of(char kind) {
+    constexpr char kKinds[] = "rnpbo";
+    constexpr int32_t kTags[] = {OPSWAP_FLOAT, OPSWAP_INT, OPSWAP_INT, OPSWAP_BOOL, OPSWAP_NONE};
+    const char *at = std::strchr(kKinds, kind);
+    return at ? kTags[at - kKinds] : OPSWAP_TENSOR;
+  }
+
   void fill(int i, const char *word) {
     args_[i] = {};
-    args_[i].tag = *word == 'r' ? OPSWAP_FLOAT : *word == 'n' ? OPSWAP_INT : *word == 'b' ? OPSWAP_BOOL : OPSWAP_TENSOR;
+    args_[i].tag = tag_of(*word);
     if (args_[i].tag == OPSWAP_FLOAT) args_[i].v.f = 0.5;
-    if (args_[i].tag == OPSWAP_INT) args_[i].v.i = -1;
+    if (args_[i].tag == OPSWAP_INT) args_[i].v.i = *word == 'p' ? 1 : -1;
     if (args_[i].tag == OPSWAP_TENSOR) tensor(i, word);
     if (rarely()) args_[i].tag = int32_t(below(8)) == OPSWAP_STRING ? OPSWAP_NONE : OPSWAP_TENSOR;
-    if (args_[i].tag == OPSWAP_TENSOR && std::strchr("rnb", *word)) args_[i].v.tensor = nullptr;
+    if (args_[i].tag == OPSWAP_TENSOR && std::strchr("rnpbo", *word)) args_[i].v.tensor = nullptr;
   }
 
   void tensor(int i, const char *word) {

@@ -13,30 +13,46 @@ export interface TensorLike {
 }
 
 /**
- * Attention of one new token per sequence over a paged cache (grouped heads).
+ * Attention of the newest token of each sequence, or of its newest few, over a paged cache (grouped heads).
  * Source: Kwon et al. 2023, arXiv:2309.06180; Dao et al. 2023, Flash-Decoding (split over keys).
  */
 export interface AttentionDecodeArgs {
-  /** [B, QH, V] float32 | bfloat16 | float16, written: attended values */
+  /** [T, QH, V] float32 | bfloat16 | float16, written: attended values */
   out: TensorLike;
-  /** [B, QH] float32, written: natural log-sum-exp of the scores of each row */
+  /** [T, QH] float32, written: natural log-sum-exp of the scores of each row */
   lse: TensorLike | null;
-  /** [B, QH, D] float32 | bfloat16 | float16: one token per sequence */
+  /** [T, QH, D] float32 | bfloat16 | float16: the newest q_len tokens of each sequence, sequence after sequence */
   query: TensorLike;
-  /** [NB, KH, BS, D] float32 | bfloat16 | float16: paged keys */
+  /** [NB, KH, BS, D] float32 | bfloat16 | float16 | float8_e4m3fn: paged keys */
   key_cache: TensorLike;
-  /** [NB, KH, BS, V] float32 | bfloat16 | float16: paged values */
+  /** [NB, KH, BS, V] float32 | bfloat16 | float16 | float8_e4m3fn: paged values */
   value_cache: TensorLike;
   /** [B, MB] int32: cache block of each BS tokens of a sequence; entries past its length are not read */
   block_table: TensorLike;
-  /** [B] int32: cached tokens of each sequence, the new one included */
+  /** [B] int32: cached tokens of each sequence, the new ones included; 0 gives zeros */
   seq_lens: TensorLike;
+  /** [KS] float32: stored keys times it are the keys: one for all heads or one per head; not given: 1 */
+  k_scale: TensorLike | null;
+  /** [KS] float32: the same for values; given where k_scale is */
+  v_scale: TensorLike | null;
+  /** [NB, KH, BS, 1] float32: what each stored key is multiplied by, at its slot; may lie in the rows of the cache */
+  k_scale_cache: TensorLike | null;
+  /** [NB, KH, BS, 1] float32: the same for values; given where k_scale_cache is */
+  v_scale_cache: TensorLike | null;
+  /** [QH] float32: of each query head a score that stands in every softmax beside those of the keys, with no value; lse counts it */
+  sinks: TensorLike | null;
+  /** [P] int32: the record that attention_plan made of the same seq_lens for this device; not given: made anew by each call */
+  plan: TensorLike | null;
   /** factor on q.k, usually 1/sqrt(D) */
   softmax_scale: number;
+  /** new tokens of every sequence, 1 to 8: each sees the keys up to its own */
+  q_len?: number | bigint;
   /** keys that a query sees, itself included; -1 sees all */
   sliding_window?: number | bigint;
   /** s = softcap * tanh(s / softcap) when above 0 */
   softcap?: number;
+  /** true: a sequence's rows have the same bits whatever else is in the batch */
+  batch_invariant?: boolean;
 }
 
 /**
@@ -59,7 +75,32 @@ export interface AttentionMergeArgs {
 }
 
 /**
- * Attention of new tokens over a paged cache that already holds their keys and values (variable lengths, grouped heads).
+ * How decoding sequences are cut over the SMs of a card, from their lengths: worked out once a step, and used by every layer's attention_decode or paged_attention.
+ * Source: FlashMLA get_mla_metadata for lengths that lie on the device and the compact form of splits; Dao et al. 2023, Flash-Decoding.
+ */
+export interface AttentionPlanArgs {
+  /** [P] int32, written: 597 words and 1 for each sequence: the record of kernels/attention_plan/README.md */
+  plan: TensorLike;
+  /** [B] int32: cached tokens of each sequence, its new ones included */
+  seq_lens: TensorLike;
+  /** [F] int32: of a mixed batch, as paged_attention takes it: sequences with more than q_len new tokens are left out; not given: each has q_len */
+  query_start_loc: TensorLike | null;
+  /** heads of queries, QH of the attention */
+  num_heads: number | bigint;
+  /** heads of keys, KH of the attention */
+  num_kv_heads: number | bigint;
+  /** new tokens of a sequence that decodes, 1 to 8 */
+  q_len?: number | bigint;
+  /** keys that a query sees, itself included; -1 sees all */
+  sliding_window?: number | bigint;
+  /** the card that the plan is for: 0 this device, on a CPU an H100; 1 H20, 2 H100, 3 H200 */
+  card?: number | bigint;
+  /** for attention with batch_invariant: no sequence is cut */
+  batch_invariant?: boolean;
+}
+
+/**
+ * Attention of new tokens over keys and values that are in a paged cache or lie one after the other (variable lengths, grouped heads).
  * Source: Dao 2023, arXiv:2307.08691 (online softmax); Kwon et al. 2023, arXiv:2309.06180 (paging); names of FlashAttention and vLLM 0.33.0.
  */
 export interface AttentionPrefillArgs {
@@ -69,16 +110,28 @@ export interface AttentionPrefillArgs {
   lse: TensorLike | null;
   /** [T, QH, D] float32 | bfloat16 | float16: T tokens of QH heads */
   query: TensorLike;
-  /** [NB, KH, BS, D] float32 | bfloat16 | float16: paged keys */
+  /** [NB, KH, BS, D] float32 | bfloat16 | float16 | float8_e4m3fn: paged keys; or, with key_start_loc, tokens one after the other, NB * BS of them: one block of all tokens is [1, KH, tokens, D] */
   key_cache: TensorLike;
-  /** [NB, KH, BS, V] float32 | bfloat16 | float16: paged values */
+  /** [NB, KH, BS, V] float32 | bfloat16 | float16 | float8_e4m3fn: paged values */
   value_cache: TensorLike;
-  /** [B, MB] int32: cache block of each BS tokens of a sequence; entries past its length are not read */
-  block_table: TensorLike;
+  /** [C, MB] int32: cache block of each BS tokens of a sequence, for each of the B sequences; entries past its length are not read; or key_start_loc */
+  block_table: TensorLike | null;
+  /** [K] int32: where keys lie one after the other: the first one of each of the B sequences, and where the last ends */
+  key_start_loc: TensorLike | null;
   /** [B+1] int32: first token of each sequence, rising; the last entry ends the last sequence */
   query_start_loc: TensorLike;
   /** [B] int32: cached tokens of each sequence, its new ones included */
   seq_lens: TensorLike;
+  /** [KS] float32: stored keys times it are the keys: one for all heads or one per head; not given: 1 */
+  k_scale: TensorLike | null;
+  /** [KS] float32: the same for values; given where k_scale is */
+  v_scale: TensorLike | null;
+  /** [NB, KH, BS, 1] float32: what each stored key is multiplied by, at its slot; may lie in the rows of the cache */
+  k_scale_cache: TensorLike | null;
+  /** [NB, KH, BS, 1] float32: the same for values; given where k_scale_cache is */
+  v_scale_cache: TensorLike | null;
+  /** [QH] float32: of each query head a score that stands in every softmax beside those of the keys, with no value; lse counts it */
+  sinks: TensorLike | null;
   /** factor on q.k, usually 1/sqrt(D) */
   softmax_scale: number;
   /** query i of n sees keys up to seq_len - n + i */
@@ -87,6 +140,57 @@ export interface AttentionPrefillArgs {
   sliding_window?: number | bigint;
   /** s = softcap * tanh(s / softcap) when above 0 */
   softcap?: number;
+  /** true: a sequence's rows have the same bits whatever else is in the batch */
+  batch_invariant?: boolean;
+}
+
+/**
+ * Attention of a batch whose sequences share a prefix: all rows read its keys once, each sequence its own keys behind it, and both are put together.
+ * Source: Juravsky et al. 2024, arXiv:2402.05099 (shared prefixes).
+ */
+export interface CascadeAttentionArgs {
+  /** [T, QH, V] float32 | bfloat16 | float16, written: attended values */
+  out: TensorLike;
+  /** [T, QH] float32, written: natural log-sum-exp of the scores of each row */
+  lse: TensorLike | null;
+  /** [T, QH, D] float32 | bfloat16 | float16: T tokens of QH heads */
+  query: TensorLike;
+  /** [NB, KH, BS, D] float32 | bfloat16 | float16 | float8_e4m3fn: paged keys */
+  key_cache: TensorLike;
+  /** [NB, KH, BS, V] float32 | bfloat16 | float16 | float8_e4m3fn: paged values */
+  value_cache: TensorLike;
+  /** [1, PM] int32: cache block of each BS tokens of the prefix that all sequences share; entries past its length are not read */
+  prefix_block_table: TensorLike;
+  /** [B, MB] int32: cache block of each BS tokens of a sequence behind the prefix; entries past its length are not read */
+  block_table: TensorLike;
+  /** [B+1] int32: first token of each sequence, rising; the last entry ends the last sequence */
+  query_start_loc: TensorLike;
+  /** [B] int32: cached tokens of each sequence behind the prefix, its new ones included */
+  seq_lens: TensorLike;
+  /** [KS] float32: stored keys times it are the keys: one for all heads or one per head; not given: 1 */
+  k_scale: TensorLike | null;
+  /** [KS] float32: the same for values; given where k_scale is */
+  v_scale: TensorLike | null;
+  /** [NB, KH, BS, 1] float32: what each stored key is multiplied by, at its slot; may lie in the rows of the cache */
+  k_scale_cache: TensorLike | null;
+  /** [NB, KH, BS, 1] float32: the same for values; given where k_scale_cache is */
+  v_scale_cache: TensorLike | null;
+  /** [QH] float32: of each query head a score that stands in every softmax beside those of the keys, with no value; lse counts it */
+  sinks: TensorLike | null;
+  /** [P] int32: the record that attention_plan made of the same seq_lens, without the prefix, for this device; not given: made anew by each call */
+  plan: TensorLike | null;
+  /** factor on q.k, usually 1/sqrt(D) */
+  softmax_scale: number;
+  /** tokens of the prefix, whether or not they fill their last block; 0: none */
+  prefix_len: number | bigint;
+  /** most new tokens of a sequence, where the caller knows it; 0: not known */
+  max_query_len?: number | bigint;
+  /** query i of n sees the prefix and keys up to seq_len - n + i behind it */
+  causal?: boolean;
+  /** s = softcap * tanh(s / softcap) when above 0 */
+  softcap?: number;
+  /** true: a sequence's rows have the same bits whatever else is in the batch */
+  batch_invariant?: boolean;
 }
 
 /**
@@ -607,9 +711,9 @@ export interface PagedAttentionArgs {
   lse: TensorLike | null;
   /** [T, QH, D] float32 | bfloat16 | float16: T tokens of QH heads */
   query: TensorLike;
-  /** [NB, KH, BS, D] float32 | bfloat16 | float16: paged keys */
+  /** [NB, KH, BS, D] float32 | bfloat16 | float16 | float8_e4m3fn: paged keys */
   key_cache: TensorLike;
-  /** [NB, KH, BS, V] float32 | bfloat16 | float16: paged values */
+  /** [NB, KH, BS, V] float32 | bfloat16 | float16 | float8_e4m3fn: paged values */
   value_cache: TensorLike;
   /** [B, MB] int32: cache block of each BS tokens of a sequence; entries past its length are not read */
   block_table: TensorLike;
@@ -617,14 +721,30 @@ export interface PagedAttentionArgs {
   query_start_loc: TensorLike;
   /** [B] int32: cached tokens of each sequence, its new ones included */
   seq_lens: TensorLike;
+  /** [KS] float32: stored keys times it are the keys: one for all heads or one per head; not given: 1 */
+  k_scale: TensorLike | null;
+  /** [KS] float32: the same for values; given where k_scale is */
+  v_scale: TensorLike | null;
+  /** [NB, KH, BS, 1] float32: what each stored key is multiplied by, at its slot; may lie in the rows of the cache */
+  k_scale_cache: TensorLike | null;
+  /** [NB, KH, BS, 1] float32: the same for values; given where k_scale_cache is */
+  v_scale_cache: TensorLike | null;
+  /** [QH] float32: of each query head a score that stands in every softmax beside those of the keys, with no value; lse counts it */
+  sinks: TensorLike | null;
+  /** [P] int32: the record that attention_plan made of the same seq_lens for this device; not given: made anew by each call */
+  plan: TensorLike | null;
   /** factor on q.k, usually 1/sqrt(D) */
   softmax_scale: number;
+  /** most new tokens of a sequence, where the caller knows it; 0: not known */
+  max_query_len?: number | bigint;
   /** query i of n sees keys up to seq_len - n + i */
   causal?: boolean;
   /** keys that a query sees, itself included; -1 sees all */
   sliding_window?: number | bigint;
   /** s = softcap * tanh(s / softcap) when above 0 */
   softcap?: number;
+  /** true: a sequence's rows have the same bits whatever else is in the batch */
+  batch_invariant?: boolean;
 }
 
 /**
@@ -951,7 +1071,9 @@ export interface SiluAndMulQuantFp8Args {
 export interface OpArgs {
   attention_decode: AttentionDecodeArgs;
   attention_merge: AttentionMergeArgs;
+  attention_plan: AttentionPlanArgs;
   attention_prefill: AttentionPrefillArgs;
+  cascade_attention: CascadeAttentionArgs;
   concat: ConcatArgs;
   concat_and_cache_mla: ConcatAndCacheMlaArgs;
   concat_and_cache_mla_quant_fp8: ConcatAndCacheMlaQuantFp8Args;
@@ -1015,9 +1137,11 @@ export interface OpFact {
 }
 
 export const opFacts: { readonly [K in OpName]: OpFact } = {
-  attention_decode: { version: 1, hash: "db344e300b7835fb", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "lse", "kind": "tensor", "writes": true, "optional": true}, {"name": "query", "kind": "tensor"}, {"name": "key_cache", "kind": "tensor"}, {"name": "value_cache", "kind": "tensor"}, {"name": "block_table", "kind": "tensor"}, {"name": "seq_lens", "kind": "tensor"}, {"name": "softmax_scale", "kind": "float"}, {"name": "sliding_window", "kind": "int", "default": -1}, {"name": "softcap", "kind": "float", "default": 0.0}] },
+  attention_decode: { version: 2, hash: "095195233225eba2", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "lse", "kind": "tensor", "writes": true, "optional": true}, {"name": "query", "kind": "tensor"}, {"name": "key_cache", "kind": "tensor"}, {"name": "value_cache", "kind": "tensor"}, {"name": "block_table", "kind": "tensor"}, {"name": "seq_lens", "kind": "tensor"}, {"name": "k_scale", "kind": "tensor", "optional": true}, {"name": "v_scale", "kind": "tensor", "optional": true}, {"name": "k_scale_cache", "kind": "tensor", "optional": true}, {"name": "v_scale_cache", "kind": "tensor", "optional": true}, {"name": "sinks", "kind": "tensor", "optional": true}, {"name": "plan", "kind": "tensor", "optional": true}, {"name": "softmax_scale", "kind": "float"}, {"name": "q_len", "kind": "int", "default": 1}, {"name": "sliding_window", "kind": "int", "default": -1}, {"name": "softcap", "kind": "float", "default": 0.0}, {"name": "batch_invariant", "kind": "bool", "default": false}] },
   attention_merge: { version: 1, hash: "a64b4c592b3884ba", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "lse", "kind": "tensor", "writes": true, "optional": true}, {"name": "states", "kind": "tensor"}, {"name": "states_lse", "kind": "tensor"}, {"name": "other", "kind": "tensor", "optional": true}, {"name": "other_lse", "kind": "tensor", "optional": true}] },
-  attention_prefill: { version: 1, hash: "a9325855e8cd5800", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "lse", "kind": "tensor", "writes": true, "optional": true}, {"name": "query", "kind": "tensor"}, {"name": "key_cache", "kind": "tensor"}, {"name": "value_cache", "kind": "tensor"}, {"name": "block_table", "kind": "tensor"}, {"name": "query_start_loc", "kind": "tensor"}, {"name": "seq_lens", "kind": "tensor"}, {"name": "softmax_scale", "kind": "float"}, {"name": "causal", "kind": "bool", "default": true}, {"name": "sliding_window", "kind": "int", "default": -1}, {"name": "softcap", "kind": "float", "default": 0.0}] },
+  attention_plan: { version: 1, hash: "204a97663dd600ae", args: [{"name": "plan", "kind": "tensor", "writes": true}, {"name": "seq_lens", "kind": "tensor"}, {"name": "query_start_loc", "kind": "tensor", "optional": true}, {"name": "num_heads", "kind": "int"}, {"name": "num_kv_heads", "kind": "int"}, {"name": "q_len", "kind": "int", "default": 1}, {"name": "sliding_window", "kind": "int", "default": -1}, {"name": "card", "kind": "int", "default": 0}, {"name": "batch_invariant", "kind": "bool", "default": false}] },
+  attention_prefill: { version: 2, hash: "5d5c1d7c815402ee", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "lse", "kind": "tensor", "writes": true, "optional": true}, {"name": "query", "kind": "tensor"}, {"name": "key_cache", "kind": "tensor"}, {"name": "value_cache", "kind": "tensor"}, {"name": "block_table", "kind": "tensor", "optional": true}, {"name": "key_start_loc", "kind": "tensor", "optional": true}, {"name": "query_start_loc", "kind": "tensor"}, {"name": "seq_lens", "kind": "tensor"}, {"name": "k_scale", "kind": "tensor", "optional": true}, {"name": "v_scale", "kind": "tensor", "optional": true}, {"name": "k_scale_cache", "kind": "tensor", "optional": true}, {"name": "v_scale_cache", "kind": "tensor", "optional": true}, {"name": "sinks", "kind": "tensor", "optional": true}, {"name": "softmax_scale", "kind": "float"}, {"name": "causal", "kind": "bool", "default": true}, {"name": "sliding_window", "kind": "int", "default": -1}, {"name": "softcap", "kind": "float", "default": 0.0}, {"name": "batch_invariant", "kind": "bool", "default": false}] },
+  cascade_attention: { version: 1, hash: "1ca15ccef4f86919", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "lse", "kind": "tensor", "writes": true, "optional": true}, {"name": "query", "kind": "tensor"}, {"name": "key_cache", "kind": "tensor"}, {"name": "value_cache", "kind": "tensor"}, {"name": "prefix_block_table", "kind": "tensor"}, {"name": "block_table", "kind": "tensor"}, {"name": "query_start_loc", "kind": "tensor"}, {"name": "seq_lens", "kind": "tensor"}, {"name": "k_scale", "kind": "tensor", "optional": true}, {"name": "v_scale", "kind": "tensor", "optional": true}, {"name": "k_scale_cache", "kind": "tensor", "optional": true}, {"name": "v_scale_cache", "kind": "tensor", "optional": true}, {"name": "sinks", "kind": "tensor", "optional": true}, {"name": "plan", "kind": "tensor", "optional": true}, {"name": "softmax_scale", "kind": "float"}, {"name": "prefix_len", "kind": "int"}, {"name": "max_query_len", "kind": "int", "default": 0}, {"name": "causal", "kind": "bool", "default": true}, {"name": "softcap", "kind": "float", "default": 0.0}, {"name": "batch_invariant", "kind": "bool", "default": false}] },
   concat: { version: 1, hash: "e1a7b14819486d60", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "first", "kind": "tensor"}, {"name": "second", "kind": "tensor"}, {"name": "third", "kind": "tensor", "optional": true}, {"name": "fourth", "kind": "tensor", "optional": true}] },
   concat_and_cache_mla: { version: 1, hash: "83e4528ed61b9731", args: [{"name": "kv_cache", "kind": "tensor", "writes": true, "reads": true}, {"name": "kv_c", "kind": "tensor"}, {"name": "k_pe", "kind": "tensor"}, {"name": "positions", "kind": "tensor"}, {"name": "cos_sin_cache", "kind": "tensor"}, {"name": "slot_mapping", "kind": "tensor"}, {"name": "q_pe_out", "kind": "tensor", "writes": true, "optional": true}, {"name": "k_pe_out", "kind": "tensor", "writes": true, "optional": true}, {"name": "q_pe", "kind": "tensor", "optional": true}, {"name": "scale", "kind": "tensor", "optional": true}, {"name": "is_neox", "kind": "bool", "default": false}] },
   concat_and_cache_mla_quant_fp8: { version: 1, hash: "164c9e8213afaccb", args: [{"name": "kv_cache", "kind": "tensor", "writes": true, "reads": true}, {"name": "kv_c", "kind": "tensor"}, {"name": "k_pe", "kind": "tensor"}, {"name": "positions", "kind": "tensor"}, {"name": "cos_sin_cache", "kind": "tensor"}, {"name": "slot_mapping", "kind": "tensor"}, {"name": "q_pe_out", "kind": "tensor", "writes": true, "optional": true}, {"name": "k_pe_out", "kind": "tensor", "writes": true, "optional": true}, {"name": "q_pe", "kind": "tensor", "optional": true}, {"name": "floor", "kind": "float", "default": 0.0}, {"name": "power_of_two", "kind": "bool", "default": false}, {"name": "is_neox", "kind": "bool", "default": false}] },
@@ -1043,7 +1167,7 @@ export const opFacts: { readonly [K in OpName]: OpFact } = {
   moe_combine: { version: 1, hash: "b2656def83deb159", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "rows", "kind": "tensor"}, {"name": "row_of", "kind": "tensor"}, {"name": "topk_weights", "kind": "tensor"}, {"name": "shared", "kind": "tensor", "optional": true}] },
   moe_permute: { version: 1, hash: "a0537518a47b7fd0", args: [{"name": "permuted", "kind": "tensor", "writes": true, "reads": true}, {"name": "expert_first_row", "kind": "tensor", "writes": true}, {"name": "row_of", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}, {"name": "topk_ids", "kind": "tensor"}, {"name": "alignment", "kind": "int", "default": 1}] },
   moe_permute_quant_fp8: { version: 2, hash: "29a31613fdc013b9", args: [{"name": "permuted", "kind": "tensor", "writes": true, "reads": true}, {"name": "scale", "kind": "tensor", "writes": true, "reads": true, "optional": true}, {"name": "expert_first_row", "kind": "tensor", "writes": true}, {"name": "row_of", "kind": "tensor", "writes": true}, {"name": "input", "kind": "tensor"}, {"name": "topk_ids", "kind": "tensor"}, {"name": "pre_quant_scale", "kind": "tensor", "optional": true}, {"name": "static_scale", "kind": "tensor", "optional": true}, {"name": "alignment", "kind": "int", "default": 1}, {"name": "mn_major", "kind": "bool", "default": false}] },
-  paged_attention: { version: 1, hash: "aac9e6e98c216abb", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "lse", "kind": "tensor", "writes": true, "optional": true}, {"name": "query", "kind": "tensor"}, {"name": "key_cache", "kind": "tensor"}, {"name": "value_cache", "kind": "tensor"}, {"name": "block_table", "kind": "tensor"}, {"name": "query_start_loc", "kind": "tensor"}, {"name": "seq_lens", "kind": "tensor"}, {"name": "softmax_scale", "kind": "float"}, {"name": "causal", "kind": "bool", "default": true}, {"name": "sliding_window", "kind": "int", "default": -1}, {"name": "softcap", "kind": "float", "default": 0.0}] },
+  paged_attention: { version: 2, hash: "58ca0da007d57d4b", args: [{"name": "out", "kind": "tensor", "writes": true}, {"name": "lse", "kind": "tensor", "writes": true, "optional": true}, {"name": "query", "kind": "tensor"}, {"name": "key_cache", "kind": "tensor"}, {"name": "value_cache", "kind": "tensor"}, {"name": "block_table", "kind": "tensor"}, {"name": "query_start_loc", "kind": "tensor"}, {"name": "seq_lens", "kind": "tensor"}, {"name": "k_scale", "kind": "tensor", "optional": true}, {"name": "v_scale", "kind": "tensor", "optional": true}, {"name": "k_scale_cache", "kind": "tensor", "optional": true}, {"name": "v_scale_cache", "kind": "tensor", "optional": true}, {"name": "sinks", "kind": "tensor", "optional": true}, {"name": "plan", "kind": "tensor", "optional": true}, {"name": "softmax_scale", "kind": "float"}, {"name": "max_query_len", "kind": "int", "default": 0}, {"name": "causal", "kind": "bool", "default": true}, {"name": "sliding_window", "kind": "int", "default": -1}, {"name": "softcap", "kind": "float", "default": 0.0}, {"name": "batch_invariant", "kind": "bool", "default": false}] },
   qk_norm_rope_store_kv: { version: 1, hash: "9559e3f5e07e6a17", args: [{"name": "query_out", "kind": "tensor", "writes": true}, {"name": "key_cache", "kind": "tensor", "writes": true, "reads": true}, {"name": "value_cache", "kind": "tensor", "writes": true, "reads": true}, {"name": "query", "kind": "tensor"}, {"name": "key", "kind": "tensor"}, {"name": "value", "kind": "tensor"}, {"name": "positions", "kind": "tensor"}, {"name": "cos_sin_cache", "kind": "tensor"}, {"name": "slot_mapping", "kind": "tensor"}, {"name": "q_weight", "kind": "tensor", "optional": true}, {"name": "k_weight", "kind": "tensor", "optional": true}, {"name": "k_scale", "kind": "tensor", "optional": true}, {"name": "v_scale", "kind": "tensor", "optional": true}, {"name": "norm", "kind": "int", "default": 0}, {"name": "epsilon", "kind": "float", "default": 1e-06}, {"name": "is_neox", "kind": "bool", "default": true}] },
   qk_norm_rope_store_kv_block_table: { version: 1, hash: "7a0f9b2f2ca151be", args: [{"name": "query_out", "kind": "tensor", "writes": true}, {"name": "key_cache", "kind": "tensor", "writes": true, "reads": true}, {"name": "value_cache", "kind": "tensor", "writes": true, "reads": true}, {"name": "query", "kind": "tensor"}, {"name": "key", "kind": "tensor"}, {"name": "value", "kind": "tensor"}, {"name": "positions", "kind": "tensor"}, {"name": "cos_sin_cache", "kind": "tensor"}, {"name": "block_table", "kind": "tensor"}, {"name": "query_start_loc", "kind": "tensor"}, {"name": "q_weight", "kind": "tensor", "optional": true}, {"name": "k_weight", "kind": "tensor", "optional": true}, {"name": "k_scale", "kind": "tensor", "optional": true}, {"name": "v_scale", "kind": "tensor", "optional": true}, {"name": "norm", "kind": "int", "default": 0}, {"name": "epsilon", "kind": "float", "default": 1e-06}, {"name": "is_neox", "kind": "bool", "default": true}] },
   qk_norm_rope_store_kv_fp8: { version: 1, hash: "a28fce7b1de67fba", args: [{"name": "query_out", "kind": "tensor", "writes": true}, {"name": "q_scale", "kind": "tensor", "writes": true}, {"name": "key_cache", "kind": "tensor", "writes": true, "reads": true}, {"name": "value_cache", "kind": "tensor", "writes": true, "reads": true}, {"name": "query", "kind": "tensor"}, {"name": "key", "kind": "tensor"}, {"name": "value", "kind": "tensor"}, {"name": "positions", "kind": "tensor"}, {"name": "cos_sin_cache", "kind": "tensor"}, {"name": "slot_mapping", "kind": "tensor"}, {"name": "q_weight", "kind": "tensor", "optional": true}, {"name": "k_weight", "kind": "tensor", "optional": true}, {"name": "k_scale", "kind": "tensor", "optional": true}, {"name": "v_scale", "kind": "tensor", "optional": true}, {"name": "k_scale_cache", "kind": "tensor", "writes": true, "reads": true, "optional": true}, {"name": "v_scale_cache", "kind": "tensor", "writes": true, "reads": true, "optional": true}, {"name": "norm", "kind": "int", "default": 0}, {"name": "epsilon", "kind": "float", "default": 1e-06}, {"name": "is_neox", "kind": "bool", "default": true}] },
