@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from card.evidence.rooms import Placed, build, rooms
 from roofline.count import Counted, summed
+from roofline.products import lined
 
 #: FlashMLA's tolerances: of an element, absolute or relative, and of the log-sum-exp.
 ABSOLUTE, RELATIVE, LSE = 8e-4, 2.01 / 128, 1e-6
@@ -80,5 +81,4 @@ def error_table(counted: Counted) -> str:
         [name, f"{e.within:.1%}", f"{e.cosine:.1e}", f"{e.lse:.1e}", f"{e.useful:.3f}"]
         for name, e in ((name, error_of(case, counted)) for name, case in CASES.items())
     ]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
-    return "\n".join("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+    return lined(rows)
