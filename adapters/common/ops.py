@@ -117,6 +117,8 @@ def attention_prefill(
     sliding_window: int = -1,
     softcap: float = 0.0,
     batch_invariant: bool = False,
+    fp8_products: bool = False,
+    interleaved_values: bool = False,
 ) -> None:
     """Attention of new tokens over keys and values that are in a paged cache or lie one after the other (variable
     lengths, grouped heads)."""
@@ -140,6 +142,8 @@ def attention_prefill(
         sliding_window,
         softcap,
         batch_invariant,
+        fp8_products,
+        interleaved_values,
     )
 
 
@@ -598,6 +602,20 @@ def gumbel_sample(
     )
 
 
+def interleave_values(
+    out: torch.Tensor,
+    input: torch.Tensor,
+    inverse: bool = False,
+) -> None:
+    """Pages of FP8 values with the keys of a feature side by side, in the order in which products of FP8 codes take
+    them; or such pages back as they were."""
+    torch.ops.opswap.interleave_values(
+        out,
+        input,
+        inverse,
+    )
+
+
 def layer_norm(
     out: torch.Tensor,
     input: torch.Tensor,
@@ -735,6 +753,7 @@ def paged_attention(
     sliding_window: int = -1,
     softcap: float = 0.0,
     batch_invariant: bool = False,
+    fp8_products: bool = False,
 ) -> None:
     """Attention of a mixed batch over a paged cache: decode rows and prefill rows, composed of the two lower ops."""
     torch.ops.opswap.paged_attention(
@@ -758,6 +777,7 @@ def paged_attention(
         sliding_window,
         softcap,
         batch_invariant,
+        fp8_products,
     )
 
 

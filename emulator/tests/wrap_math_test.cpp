@@ -56,4 +56,15 @@ CASE(wrap_approximations_within_their_bounds) {
   EXPECT(reciprocal <= 1 && reciprocal > 0.5);
 }
 
+// Codes written down from the format: sign, 4 bits of exponent with bias 7, 3 bits of mantissa; 0x7f is NaN.
+CASE(wrap_codes_of_four_floats) {
+  constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+  const std::vector<float> in = {1, -2, 448, 1000, kNan, 0, -0.0f, 0x1p-9f, 1.0625f, 1.1875f, 0.875f, -300};
+  std::vector<uint32_t> words(in.size() / 4);
+  EXPECT_CLEAN(launch({"kernel", 1, unsigned(words.size())}, sm90::wrap_codes, words.data(), in.data()));
+  EXPECT(words[0] == 0x7e7ec038u);
+  EXPECT((words[1] & 0xffffff7fu) == 0x0180007fu);
+  EXPECT(words[2] == 0xf9363a38u);
+}
+
 }  // namespace opswap::emu::test

@@ -18,6 +18,8 @@ OPSWAP_CHECK(attention_prefill) {
     return fail(OPSWAP_E_SHAPE, "%s: %s has %lld entries, needs %lld for %lld sequences", kOp,
                 a.block_table ? "block_table" : "key_start_loc", (long long)(a.block_table ? a.C : a.K),
                 (long long)(a.block_table ? a.B : a.B + 1), (long long)a.B);
+  if (a.interleaved_values)
+    if (opswap_status e = check_interleaved(a, kOp)) return e;
   return check_batch(a, kOp);
 }
 

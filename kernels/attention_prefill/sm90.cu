@@ -6,13 +6,25 @@
 
 namespace opswap::OPSWAP_PASS {
 
+// sass attend_codes_kernel: QGMMA LDGSTS
+// sass attend_codes_kernel<128, *: issue<=140
+// sass attend_codes_kernel<192, *: issue<=125
+// sass attend_codes_kernel<256, *: issue<=115
+// sass attend_codes_kernel<64, *: issue<=260
+// sass attend_plain_kernel: HGMMA LDGSTS
+// sass attend_plain_kernel<128, *: descriptor=0x40000040 issue<=65
 // sass attend_many_kernel: HGMMA LDGSTS
 // sass attend_many_kernel<128, *: descriptor=0x40000040 issue<=130
 // sass attend_many_kernel<192, *: descriptor=0x40000040 issue<=115
 // sass attend_many_kernel<256, *: descriptor=0x40000040 issue<=95
 // sass attend_many_kernel<64, *: descriptor=0x40000040 issue<=240
 
-OPSWAP_SM90_CAN(attention_prefill) { return attention_refusal(a); }
+OPSWAP_SM90_CAN(attention_prefill) {
+  if (a.interleaved_values &&
+      (!multiplies_codes(a) || !a.block_table || a.BS % kInterleaved || a.value_cache.stride[2] != a.V))
+    return "takes interleaved values in pages, with fp8_products, without a softcap and scales of slots";
+  return attention_refusal(a);
+}
 
 OPSWAP_SM90(attention_prefill) {
   if (!a.T || !a.QH) return OPSWAP_OK;
@@ -20,6 +32,10 @@ OPSWAP_SM90(attention_prefill) {
   call.query_start_loc = vector_of<int32_t>(a.query_start_loc);
   call.key_start_loc = vector_of<int32_t>(a.key_start_loc);
   call.causal = a.causal;
+  if (a.interleaved_values) {
+    call.interleaved = true;
+    call.values.slot = 1, call.values.bytes = int(a.BS);
+  }
   return launch_many(a, exec, call);
 }
 

@@ -80,7 +80,8 @@ static opswap_status run_prefix(const cascade_attention_args &a, const Halves &t
   call.tensor(a.prefix_block_table).tensor(Tensor{}).tensor(query_start_loc.view).tensor(seq_lens.view);
   call.tensor(a.k_scale).tensor(a.v_scale).tensor(a.k_scale_cache).tensor(a.v_scale_cache);
   call.tensor(Tensor{});  // sinks count once, beside the own keys
-  return call.real(a.softmax_scale).boolean(false).integer(-1).real(a.softcap).boolean(a.batch_invariant).run(exec);
+  call.real(a.softmax_scale).boolean(false).integer(-1).real(a.softcap);
+  return call.boolean(a.batch_invariant).boolean(false).boolean(false).run(exec);
 }
 
 static opswap_status run_own(const cascade_attention_args &a, const Halves &to, const opswap_exec &exec) {
@@ -89,7 +90,7 @@ static opswap_status run_own(const cascade_attention_args &a, const Halves &to, 
   call.tensor(a.block_table).tensor(a.query_start_loc).tensor(a.seq_lens);
   call.tensor(a.k_scale).tensor(a.v_scale).tensor(a.k_scale_cache).tensor(a.v_scale_cache).tensor(a.sinks);
   call.tensor(a.plan).real(a.softmax_scale).integer(a.max_query_len).boolean(a.causal).integer(-1).real(a.softcap);
-  return call.boolean(a.batch_invariant).run(exec);
+  return call.boolean(a.batch_invariant).boolean(false).run(exec);
 }
 
 static opswap_status run_merge(const cascade_attention_args &a, const Halves &of, const opswap_exec &exec) {

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "common/fp8_words.h"
+#include "common/interleave.h"
 #include "common/paged.h"
 #include "common/tile.h"
 
@@ -43,10 +44,11 @@ struct Attention {
   float *l;                  // [rows][kLanes]: sums per lane
   float *k_by, *v_by;        // [kKeys]: what the block's keys and values are multiplied by, where each has a scale
   uint32_t *zero;            // [q_words or columns]: stands in for keys that are not there
+  uint8_t *codes;            // [kKeys][columns]: interleaved values, key by key
 
   static size_t bytes(int64_t rows, int64_t q_words, int64_t columns) {
     return size_t(rows * (q_words + kKeys + columns + 1 + kLanes) + (kKeys + 1) * (q_words + columns) + 2 * kKeys) * 4 +
-           10 * 64;
+           size_t(kKeys * columns) + 11 * 64;
   }
   bool reserve(int64_t rows, int64_t words, int64_t width) {
     q_words = words;
@@ -67,6 +69,7 @@ struct Attention {
     take(k_by, kKeys);
     take(v_by, kKeys);
     take(zero, words + width);
+    take(codes, kKeys * width / int64_t(sizeof(uint32_t)));
     std::memset(zero, 0, size_t(words + width) * 4);
     return true;
   }
@@ -219,6 +222,21 @@ inline void find_block(Fetched<C> &block, const Args &a, const QueryTile &tile, 
   Ahead<float>{block.v_by, block.count, 1}(0, kKeys);
 }
 
+// Values of a block whose pages are interleaved, key by key, and where each key's are now.
+template <class Args>
+inline void uninterleave(const e4m3 **to, const Args &a, const QueryTile &tile, const Attention &w, int64_t first,
+                         const Fetched<e4m3> &now) {
+  for (int64_t i = 0; i < kKeys; ++i) {
+    to[i] = now.values[i];
+    if (i >= now.count) continue;
+    const int64_t slot = tile.slots.slot(first + i);
+    const e4m3 *const page = now.values[i] - slot * a.V + interleaved_place(slot);
+    e4m3 *const key = reinterpret_cast<e4m3 *>(w.codes) + i * w.columns;
+    for (int64_t v = 0; v < a.V; ++v) key[v] = page[v * a.BS];
+    to[i] = key;
+  }
+}
+
 template <class C, class Block, class Args>
 inline void attend_block(const Args &a, const QueryTile &tile, const Block &block, int64_t first, const Fetched<C> &now,
                          const Fetched<C> &next) {
@@ -233,7 +251,14 @@ inline void attend_block(const Args &a, const QueryTile &tile, const Block &bloc
     const KeyRange seen = visible(tile.position + r / tile.heads, first + now.count, tile.causal, a.sliding_window);
     softmax_row<typename Block::Arithmetic>(w, r, seen.first - first, seen.last - first, columns, how);
   }
-  block.values(now.values, rows, now.count, a.V, Ahead<C>{next.values, next.count, a.V});
+  const Ahead<C> ahead{next.values, next.count, a.V};
+  if constexpr (std::is_same_v<C, e4m3> && requires { a.interleaved_values; })
+    if (a.interleaved_values) {
+      const e4m3 *values[kKeys];
+      uninterleave(values, a, tile, w, first, now);
+      return block.values(values, rows, now.count, a.V, ahead);
+    }
+  block.values(now.values, rows, now.count, a.V, ahead);
 }
 
 // Fills w.o, w.m and w.l for the rows and keys of the tile.

@@ -33,6 +33,12 @@ inline void attend_plain(const Args &a, const Where &slots, int64_t t, int64_t h
     s *= a.softmax_scale * k_scale * stored(a.k_scale_cache, p);
     return a.softcap > 0 ? a.softcap * std::tanh(s / a.softcap) : s;
   };
+  const auto value = [&](int64_t p, int64_t v) {
+    const C *const key = slots.template at<C>(a.value_cache, p, kv_head);
+    if (!has_interleaved_values(a)) return to_float(key[v]);
+    const int64_t slot = p % a.BS;
+    return to_float(key[v * a.BS + interleaved_place(slot) - slot * a.V]);
+  };
   const double sink = a.sinks ? double(a.sinks.template as<float>()[h * a.sinks.stride[0]]) : -INFINITY;
   double largest = sink;
   for (int64_t p = range.first; p < range.last; ++p) largest = std::fmax(largest, score(p));
@@ -44,8 +50,7 @@ inline void attend_plain(const Args &a, const Where &slots, int64_t t, int64_t h
   for (int64_t v = 0; v < a.V; ++v) {
     double sum = 0;
     for (int64_t p = range.first; p < range.last; ++p)
-      sum += std::exp(score(p) - shift) / by * stored(a.v_scale_cache, p) *
-             to_float(slots.template at<C>(a.value_cache, p, kv_head)[v]);
+      sum += std::exp(score(p) - shift) / by * stored(a.v_scale_cache, p) * value(p, v);
     out[v] = from_float<E>(float(sum * v_scale));
   }
   if (a.lse) row<float>(a.lse, t)[h * a.lse.stride[1]] = float(largest + std::log(total));

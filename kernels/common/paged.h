@@ -2,6 +2,7 @@
 #pragma once
 
 #include "common/attention_plans.h"
+#include "common/interleave.h"
 #include "common/op.h"
 #include "common/rows.h"
 
@@ -58,6 +59,30 @@ inline int64_t window_of(const Args &a) {
     return a.sliding_window;
   else
     return -1;
+}
+
+// Whether pages of values are interleaved (common/interleave.h), and what is wrong with them then.
+template <class Args>
+inline bool has_interleaved_values(const Args &a) {
+  if constexpr (requires { a.interleaved_values; })
+    return a.interleaved_values;
+  else
+    return false;
+}
+template <class Args>
+inline opswap_status check_interleaved(const Args &a, const char *op) {
+  if (a.cache_dtype != DType::float8_e4m3fn)
+    return fail(OPSWAP_E_DTYPE, "%s: value_cache is %s, needs float8_e4m3fn with interleaved_values", op,
+                dtype_name(a.cache_dtype));
+  if (!a.block_table)
+    return fail(OPSWAP_E_ARGUMENT, "%s: interleaved_values came with key_start_loc, needs block_table", op);
+  if (a.BS % kInterleaved)
+    return fail(OPSWAP_E_SHAPE, "%s: value_cache has pages of %lld slots, interleaved_values needs a multiple of %d", op,
+                (long long)a.BS, kInterleaved);
+  if (a.NB && a.V && a.value_cache.stride[2] != a.V)
+    return fail(OPSWAP_E_STRIDE, "%s: value_cache.stride[2] is %lld, needs %lld (V) with interleaved_values", op,
+                (long long)a.value_cache.stride[2], (long long)a.V);
+  return OPSWAP_OK;
 }
 
 // The scale of one head: there is one for all or one for each.

@@ -36,6 +36,23 @@ def cached(cache, scale, scale_cache, slots, heads):
     return np.repeat(rows, heads // cache.shape[1], axis=1)
 
 
+#: Of each 16 keys, in the order in which interleaved values have them.
+INTERLEAVED = np.arange(16).reshape(2, 4, 2).swapaxes(0, 1).reshape(-1)
+
+
+def interleaved(pages):
+    """[NB, KH, BS, V] with the keys of a feature side by side: the bytes of [NB, KH, V, BS], of each 16 keys in order."""
+    runs = pages.reshape(*pages.shape[:2], pages.shape[2] // 16, 16, pages.shape[3])[..., INTERLEAVED, :]
+    return runs.reshape(pages.shape).swapaxes(2, 3).reshape(pages.shape)
+
+
+def uninterleaved(pages):
+    """What `interleaved` made, as it was."""
+    count, heads, size, features = pages.shape
+    runs = pages.reshape(count, heads, features, size // 16, 16)[..., np.argsort(INTERLEAVED)]
+    return runs.reshape(count, heads, features, size).swapaxes(2, 3)
+
+
 def paged(
     out,
     lse,
@@ -57,7 +74,11 @@ def paged(
     block_table=None,
     key_start_loc=None,
     plan=None,
+    fp8_products=False,
+    interleaved_values=False,
 ):
+    if interleaved_values:
+        value_cache = uninterleaved(value_cache)
     result = {"out": np.zeros(out.shape), "lse": np.full(out.shape[:2], -np.inf)}
     heads, size = query.shape[1], key_cache.shape[2]
     for b, length in enumerate(seq_lens):
@@ -106,6 +127,8 @@ def inputs(case, rng, make):
             args[name].swapaxes(1, 2)[~live] = np.nan
     for name in case.get("nan", ()):
         args[name][(0, 0, 0) if name == "query" else (first[0], 0, 0, 0)] = np.nan
+    if case.get("interleaved_values"):
+        args["value_cache"][:] = interleaved(args["value_cache"])
     args["seq_lens"][:] = lens[:, 1]
     if "query_start_loc" in args:
         args["query_start_loc"][:] = np.concatenate([[0], np.cumsum(lens[:, 0])])

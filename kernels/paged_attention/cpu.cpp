@@ -63,7 +63,7 @@ static opswap_status run_prefill(const paged_attention_args &a, Run r, const ops
   call.tensor(slice(a.block_table, r.first, n)).tensor(Tensor{});
   call.tensor(slice(a.query_start_loc, r.first, n + 1)).tensor(slice(a.seq_lens, r.first, n));
   pack_options(call, a).real(a.softmax_scale).boolean(a.causal).integer(a.sliding_window).real(a.softcap);
-  return call.boolean(a.batch_invariant).run(exec);
+  return call.boolean(a.batch_invariant).boolean(a.fp8_products).boolean(false).run(exec);
 }
 
 OPSWAP_COMPOSED(paged_attention) {

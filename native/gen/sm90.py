@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from card.evidence.choices import choices_of
+
 from .evidence import Standing, standing
 from .sources import kernel_digest
 from .spec import SCALARS, Op
@@ -93,7 +95,7 @@ def glue_of_all(ops: list[Op], root: Path) -> list[str]:
 
 def sources_row(op: Op, root: Path) -> str:
     types = op.data["types"]
-    cases = len(op.data["cases"]) * len(op.type_choices)
+    cases = sum(len(choices_of(op.data, case)) for case in op.data["cases"])
     dtypes = " ".join(f"{variable}:{dtype}" for variable, of in types.items() for dtype in of)
     return f'{{"{op.name}", "{kernel_digest(root, op)}", {cases}, "{dtypes}"}}'
 

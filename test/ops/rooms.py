@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from card.evidence.choices import choices_of, tolerance_of
 from card.evidence.rooms import ALIGNED, Placed, Room, assert_close, build, case_id, default_value, evaluate, rooms
 from gen.spec import kernel_files
 
@@ -43,7 +44,7 @@ def all_cases(of: list[Room]) -> list:
         pytest.param(room, case, types, id=f"{room.name}[{case_id(case)}|{'-'.join(types.values())}]")
         for room in of
         for case in room.spec["cases"]
-        for types in room.type_choices()
+        for types in choices_of(room.spec, case)
     ]
 
 
@@ -94,7 +95,7 @@ def check(
     written = [a["name"] for a in room.args if a.get("writes") and placed.values[a["name"]] is not None]
     assert sorted(expected) == sorted(written), "ref.py returns exactly the written arguments that are given"
     for name in written:
-        assert_close(f"{room.name}:{impl}:{name}", placed.values[name], expected[name], room.spec["tolerance"])
+        assert_close(f"{room.name}:{impl}:{name}", placed.values[name], expected[name], tolerance_of(room.spec, case))
 
 
 def aligned(size: int) -> np.ndarray:

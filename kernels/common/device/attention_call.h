@@ -38,6 +38,7 @@ inline AttentionCall<T> attention_call(const Args &a) {
           .key_scales = paged_rows(a.k_scale_cache),
           .value_scales = paged_rows(a.v_scale_cache),
           .codes = a.cache_dtype == DType::float8_e4m3fn,
+          .interleaved = false,
           .block_table = a.block_table.template as<const int32_t>(),
           .key_start_loc = {},
           .table_row = a.block_table ? a.block_table.stride[0] : 0,

@@ -10,25 +10,29 @@
 
 namespace opswap {
 
-// Of a thread that loads and of one that multiplies.
-template <int Head>
-inline constexpr int kLoadingRegisters = Head == 192   ? 104
-                                         : Head == 128 ? 72
-                                                       : 56;
-template <int Head>
-inline constexpr int kMultiplyingRegisters = Head == 192   ? 200
-                                             : Head == 128 ? 216
-                                                           : 224;
-
 // 64 rows of queries for each of two warpgroups.
 template <int Head, int ValueHead, int Keys>
 struct AttentionMemory : AttentionRing<Head, ValueHead, 2, Keys> {
-  static constexpr int kRows = 128;
+  using Softmax = SoftmaxRows;
+  static constexpr bool kCodes = false;
+  static constexpr int kRows = 128, kSteps = Keys / 16;
+  // Of a thread that loads and of one that multiplies.
+  static constexpr int kLoadingRegisters = Head == 192 ? 104 : Head == 128 ? 72 : 56;
+  static constexpr int kMultiplyingRegisters = Head == 192 ? 200 : Head == 128 ? 216 : 224;
   alignas(1024) unsigned char query[Head / kBoxElements][kRows * kBoxRowBytes];
+};
+
+// The same where rows see all keys, and the call has no codes, scales, softcap or negative scale: what these need is left
+// out, and its registers go to larger tiles.
+template <int Head, int ValueHead, int Keys>
+struct PlainMemory : AttentionMemory<Head, ValueHead, Keys> {
+  static constexpr bool kPlain = true;
+  static constexpr int kLoadingRegisters = 40, kMultiplyingRegisters = 232;
 };
 
 // s = queries * keys^T, 64 rows of the warpgroup by a tile of keys; not waited for.
 template <sm90::MatrixType Type, class Memory>
+  requires(!Memory::kCodes)
 OPSWAP_DEVICE void start_keys(Memory &s, float (&scores)[Memory::kKeys / 2], int group, int stage) {
   const uint64_t b = sm90::matrix_descriptor(s.keys[stage][0], sm90::MatrixSwizzle::b128, 8 * kBoxRowBytes);
   sm90::operand_fence(scores);
@@ -46,7 +50,8 @@ OPSWAP_DEVICE void start_keys(Memory &s, float (&scores)[Memory::kKeys / 2], int
 
 // sums += probabilities * values, of which neighbouring features lie side by side; not waited for.
 template <sm90::MatrixType Type, class Memory>
-OPSWAP_DEVICE void start_values(Memory &s, float (&sums)[Memory::kValueHead / 2], uint32_t (&p)[Memory::kKeys / 16][4],
+  requires(!Memory::kCodes)
+OPSWAP_DEVICE void start_values(Memory &s, float (&sums)[Memory::kValueHead / 2], uint32_t (&p)[Memory::kSteps][4],
                                 int stage) {
   const uint64_t b = sm90::matrix_descriptor(s.values[stage][0], sm90::MatrixSwizzle::b128, 8 * kBoxRowBytes,
                                              Memory::kKeys * kBoxRowBytes);
@@ -65,9 +70,23 @@ OPSWAP_DEVICE void start_values(Memory &s, float (&sums)[Memory::kValueHead / 2]
 template <class Memory>
 struct AttentionRows {
   float scores[Memory::kKeys / 2], sums[Memory::kValueHead / 2];
-  uint32_t p[Memory::kKeys / 16][4];  // probabilities of the tile whose values are next
-  SoftmaxRows softmax;
+  uint32_t p[Memory::kSteps][4];  // probabilities of the tile whose values are next
+  typename Memory::Softmax softmax;
 };
+template <class T, class Memory>
+OPSWAP_DEVICE void pack(AttentionRows<Memory> &rows) {
+  if constexpr (Memory::kCodes)
+    pack_codes(rows.p, rows.scores);
+  else
+    pack_probabilities<T>(rows.p, rows.scores);
+}
+// Earlier sums are relative to a smaller score. Those of codes are relative to whole powers of two, which seldom change.
+template <class Memory>
+OPSWAP_DEVICE void shrink_sums(AttentionRows<Memory> &rows, const float (&shrink)[2]) {
+  if (Memory::kCodes && !__any_sync(device::kAllLanes, shrink[0] != 1 || shrink[1] != 1)) return;
+#pragma unroll
+  for (int j = 0; j < Memory::kValueHead / 2; ++j) rows.sums[j] *= shrink[j / 2 % 2];
+}
 
 // What a warpgroup knows of its task.
 struct AttentionTurn {
@@ -77,14 +96,25 @@ struct AttentionTurn {
   float scale;
 };
 
+// The keys that a row sees.
+template <class Memory, class T>
+OPSWAP_DEVICE SeenKeys seen_by(Memory &s, const AttentionCall<T> &call, const AttentionTurn &turn, int row) {
+  if constexpr (Memory::kCodes)  // whose tiles leave no registers for it
+    return std::bit_cast<SeenKeys>(load_shared<2>(&s.seen[row].first));
+  else if constexpr (Memory::kPlain)
+    return {0, turn.task.length};
+  else
+    return seen_of_row(call, turn.task, row);
+}
+
 // Those of keys that a row does not see as -inf, in a tile that begins at `key`.
 template <class Memory, class T>
-OPSWAP_DEVICE void hide_unseen(AttentionRows<Memory> &rows, const AttentionCall<T> &call, const AttentionTurn &turn,
-                               int key) {
+OPSWAP_DEVICE void hide_unseen(Memory &s, AttentionRows<Memory> &rows, const AttentionCall<T> &call,
+                               const AttentionTurn &turn, int key) {
   SeenColumns columns[2];
 #pragma unroll
   for (int r = 0; r < 2; ++r) {
-    const SeenKeys seen = seen_of_row(call, turn.task, turn.row + 8 * r);
+    const SeenKeys seen = seen_by(s, call, turn, turn.row + 8 * r);
     columns[r] = {seen.first - key, seen.last - key};
   }
   hide_scores(rows.scores, columns, turn.lane);
@@ -112,9 +142,9 @@ OPSWAP_DEVICE void attend_first(Memory &s, AttentionRows<Memory> &rows, const At
   sm90::wgmma_wait();
   sm90::operand_fence(rows.scores);
   if (turn.lane == 0) sm90::mbarrier_arrive(s.empty_keys[at.stage]);
-  hide_unseen(rows, call, turn, turn.first + (turn.tiles - 1) * Memory::kKeys);
+  hide_unseen(s, rows, call, turn, turn.first + (turn.tiles - 1) * Memory::kKeys);
   rows.softmax.template take<false>(rows.scores, shrink);
-  pack_probabilities<T>(rows.p, rows.scores);
+  pack<T>(rows);
 }
 
 // One tile: its scores, and what the values of the tile before it add. With `Masked` some row does not see some key.
@@ -132,17 +162,16 @@ OPSWAP_DEVICE void attend_tile(Memory &s, AttentionRows<Memory> &rows, const Att
   sm90::wgmma_wait<1>();
   sm90::operand_fence(rows.scores);
   if (turn.lane == 0) sm90::mbarrier_arrive(s.empty_keys[at.stage]);
-  if constexpr (Masked) hide_unseen(rows, call, turn, turn.first + (turn.tiles - 1 - i) * Memory::kKeys);
+  if constexpr (Masked) hide_unseen(s, rows, call, turn, turn.first + (turn.tiles - 1 - i) * Memory::kKeys);
   rows.softmax.template take<!Masked>(rows.scores, shrink);
   sm90::operand_fence(rows.scores);  // while the values are multiplied, not behind them
   sm90::wgmma_wait<0>();
   sm90::operand_fence(rows.sums);
 #pragma unroll
-  for (int j = 0; j < Memory::kKeys / 16; ++j) sm90::operand_fence(rows.p[j]);
+  for (int j = 0; j < Memory::kSteps; ++j) sm90::operand_fence(rows.p[j]);
   if (turn.lane == 0) sm90::mbarrier_arrive(s.empty_values[last.stage]);
-#pragma unroll
-  for (int j = 0; j < Memory::kValueHead / 2; ++j) rows.sums[j] *= shrink[j / 2 % 2];
-  pack_probabilities<T>(rows.p, rows.scores);
+  shrink_sums(rows, shrink);
+  pack<T>(rows);
 }
 
 // What the last tile's values add.
@@ -190,13 +219,12 @@ OPSWAP_DEVICE void attend_slowly(Memory &s, AttentionRows<Memory> &rows, const A
     if (call.key_scales.data) scale_columns(rows.scores, s.key_scales[at.stage], turn.lane);
     if (turn.lane == 0) sm90::mbarrier_arrive(s.empty_keys[at.stage]);
     scale_scores(rows.scores, turn.scale, call.softcap);
-    hide_unseen(rows, call, turn, turn.first + (turn.tiles - 1 - i) * Memory::kKeys);
+    hide_unseen(s, rows, call, turn, turn.first + (turn.tiles - 1 - i) * Memory::kKeys);
     rows.softmax.template take<false>(rows.scores, shrink);
-#pragma unroll
-    for (int j = 0; j < Memory::kValueHead / 2; ++j) rows.sums[j] *= shrink[j / 2 % 2];
+    shrink_sums(rows, shrink);
     sm90::mbarrier_wait(s.full_values[at.stage], at.phase);
     if (call.value_scales.data) scale_columns(rows.scores, s.value_scales[at.stage], turn.lane);
-    pack_probabilities<T>(rows.p, rows.scores);
+    pack<T>(rows);
     start_values<Type>(s, rows.sums, rows.p, at.stage);
     sm90::wgmma_wait();
     sm90::operand_fence(rows.sums);
@@ -211,6 +239,7 @@ OPSWAP_DEVICE void write_attention(const AttentionCall<T> &call, const Attention
   const auto sink_of = [&](int row) {
     return row < task.rows ? call.sinks.at(head_of(call, task, row), -INFINITY) : -INFINITY;
   };
+  rows.softmax.settle();
   rows.softmax.put_together({sink_of(first), sink_of(first + 8)});
 #pragma unroll
   for (int r = 0; r < 2; ++r) {
@@ -238,7 +267,8 @@ OPSWAP_DEVICE void attend_task(Memory &s, const AttentionCall<T> &call, const At
                kGroupBarrier + uint32_t(group));
   const float scale = call.softmax_scale * call.k_scale.at(task.kv_head, 1);
   // A scale below 0 would turn the order of scores around.
-  const bool plain = !call.key_scales.data && !call.value_scales.data && call.softcap <= 0 && scale > 0;
+  const bool plain = Memory::kPlain ||
+                     (!call.key_scales.data && !call.value_scales.data && call.softcap <= 0 && scale > 0);
   AttentionRows<Memory> rows{.softmax = SoftmaxRows(plain ? scale * kLog2E : 1)};
 #pragma unroll
   for (int i = 0; i < Memory::kValueHead / 2; ++i) rows.sums[i] = 0;
@@ -265,26 +295,24 @@ OPSWAP_DEVICE void each_task(const AttentionCall<T> &call, int kv_heads, Body &&
   }
 }
 
-// Those who load leave registers to those who multiply; each has 168 at first.
-template <sm90::MatrixType Type, class Memory, class T>
-OPSWAP_DEVICE void run_attention(Memory &s, const AttentionCall<T> &call, int kv_heads) {
+// Those who load leave registers to those who multiply; each has 168 at first. load(task, first key, tiles, tiles
+// before) and multiply(...) are done for each task.
+template <class Memory, class T, class Load, class Multiply>
+OPSWAP_DEVICE void run_attention(Memory &s, const AttentionCall<T> &call, int kv_heads, Load &&load,
+                                 Multiply &&multiply) {
   const int thread = int(threadIdx.x);
   if (thread == 0) attention_ring_init(s);
   __syncthreads();
   sm90::dependency_wait();
   sm90::dependency_trigger();
   if (thread >= Memory::kMultiplying) {
-    sm90::registers_shrink<kLoadingRegisters<Memory::kHead>>();
-    each_task<Memory>(call, kv_heads, [&](const AttentionTask &task, int first, int tiles, int before) {
-      load_tiles<true>(s, call, task, first, tiles, before, thread - Memory::kMultiplying);
-    });
+    sm90::registers_shrink<Memory::kLoadingRegisters>();
+    each_task<Memory>(call, kv_heads, load);
   } else {
-    sm90::registers_grow<kMultiplyingRegisters<Memory::kHead>>();
+    sm90::registers_grow<Memory::kMultiplyingRegisters>();
     const bool second = thread >= device::kWarpgroup;
     if (second) sm90::barrier_arrive(kTurnBarrier, Memory::kMultiplying);
-    each_task<Memory>(call, kv_heads, [&](const AttentionTask &task, int first, int tiles, int before) {
-      attend_task<Type>(s, call, task, first, tiles, before);
-    });
+    each_task<Memory>(call, kv_heads, multiply);
     if (!second) sm90::barrier_sync(kTurnBarrier, Memory::kMultiplying);  // the second one's last turn
   }
 }

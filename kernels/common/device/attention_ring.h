@@ -28,6 +28,7 @@ OPSWAP_DEVICE uint64_t moved(uint64_t descriptor, uint32_t bytes) {
 // Keys and values, a tile of each in a stage, and who says what of them. Heads may have fewer features.
 template <int Head, int ValueHead, int Groups, int Keys>
 struct AttentionRing {
+  static constexpr bool kPlain = false;  // rows see all keys, and there are neither codes nor scales
   static constexpr int kHead = Head, kValueHead = ValueHead, kGroups = Groups, kKeys = Keys, kStages = 2;
   static constexpr int kBoxes = Head / kBoxElements, kValueBoxes = ValueHead / kBoxElements;
   static constexpr int kMultiplying = Groups * device::kWarpgroup, kThreads = kMultiplying + device::kWarpgroup;
@@ -115,7 +116,7 @@ OPSWAP_DEVICE void ask_for_tile(unsigned char *to, float *scales_to, const Paged
                                 const int64_t *places, int thread) {
   constexpr int kKeys = Memory::kKeys;
   unsigned char *const upper = to + kKeys * Features;
-  if (!call.codes)
+  if (Memory::kPlain || !call.codes)
     ask_for_pieces<kKeys, Features * 2, kPieceBytes>(
         cache, places, thread, [&](int row, int piece) { return to + swizzled(kKeys, row, piece); });
   else if (cache.aligned)
@@ -124,7 +125,7 @@ OPSWAP_DEVICE void ask_for_tile(unsigned char *to, float *scales_to, const Paged
   else  // scales stand between rows
     ask_for_pieces<kKeys, Features, 4>(cache, places, thread,
                                        [&](int row, int piece) { return upper + row * Features + piece * 4; });
-  if (scales.data && thread < kKeys)
+  if (!Memory::kPlain && scales.data && thread < kKeys)
     sm90::cp_async<4>(scales_to + thread, scales.data + (own.there() ? own.in(scales, task.kv_head) : 0),
                       own.there() ? 4 : 0);
   sm90::cp_async_commit();
@@ -172,7 +173,8 @@ OPSWAP_DEVICE void widen_codes(unsigned char *tile, int thread) {
 template <int Behind, class Memory, int Features, class T>
 OPSWAP_DEVICE void tell(unsigned char *tile, sm90::Mbarrier &full, const AttentionCall<T> &call, int thread) {
   sm90::cp_async_wait<Behind>();
-  if (call.codes) widen_codes<Memory::kKeys, Features, T>(tile, thread);
+  if constexpr (!Memory::kPlain)
+    if (call.codes) widen_codes<Memory::kKeys, Features, T>(tile, thread);
   sm90::fence_async_proxy();
   sm90::mbarrier_arrive(full);
 }
@@ -184,29 +186,39 @@ template <bool Down, class Memory, class T>
 OPSWAP_DEVICE void load_tiles(Memory &s, const AttentionCall<T> &call, const AttentionTask &task, int first, int tiles,
                               int before, int thread) {
   constexpr int kKeys = Memory::kKeys, kHead = Memory::kHead, kValueHead = Memory::kValueHead;
+  constexpr int kMine = (kKeys + device::kWarpgroup - 1) / device::kWarpgroup;
+  static_assert(kMine == 1 || Memory::kPlain, "a thread asks for the scale of one key");
+  KeySlot own[kMine];
   const auto find = [&](int i) {
-    return thread < kKeys && i < tiles ? find_slot(call, task, first + (Down ? tiles - 1 - i : i) * kKeys + thread)
-                                       : KeySlot{0, -1};
+#pragma unroll
+    for (int j = 0; j < kMine; ++j) {
+      const int key = thread + j * device::kWarpgroup;
+      own[j] = key < kKeys && i < tiles ? find_slot(call, task, first + (Down ? tiles - 1 - i : i) * kKeys + key)
+                                        : KeySlot{0, -1};
+    }
   };
-  KeySlot own = find(0);
+  find(0);
 #pragma unroll 1
   for (int i = 0; i < tiles; ++i) {
     const int stage = (before + i) % Memory::kStages, last = (before + i - 1) % Memory::kStages,
               turn = (before + i) % 2;
     const uint32_t phase = uint32_t((before + i) / Memory::kStages) & 1;
-    if (thread < kKeys) {
-      store_shared(s.key_places[turn] + thread, Vec<int64_t, 1>{own.in(call.keys, task.kv_head)});
-      store_shared(s.value_places[turn] + thread, Vec<int64_t, 1>{own.in(call.values, task.kv_head)});
+#pragma unroll
+    for (int j = 0; j < kMine; ++j) {
+      const int key = thread + j * device::kWarpgroup;
+      if (key >= kKeys) continue;
+      store_shared(s.key_places[turn] + key, Vec<int64_t, 1>{own[j].in(call.keys, task.kv_head)});
+      store_shared(s.value_places[turn] + key, Vec<int64_t, 1>{own[j].in(call.values, task.kv_head)});
     }
     sm90::barrier_sync(kLoadingBarrier, device::kWarpgroup);
     sm90::mbarrier_wait(s.empty_keys[stage], phase ^ 1);
-    ask_for_tile<Memory, kHead>(s.keys[stage][0], s.key_scales[stage], call.keys, call.key_scales, call, task, own,
+    ask_for_tile<Memory, kHead>(s.keys[stage][0], s.key_scales[stage], call.keys, call.key_scales, call, task, own[0],
                                 s.key_places[turn], thread);
     if (i) tell<1, Memory, kValueHead>(s.values[last][0], s.full_values[last], call, thread);
     sm90::mbarrier_wait(s.empty_values[stage], phase ^ 1);
     ask_for_tile<Memory, kValueHead>(s.values[stage][0], s.value_scales[stage], call.values, call.value_scales, call,
-                                     task, own, s.value_places[turn], thread);
-    own = find(i + 1);
+                                     task, own[0], s.value_places[turn], thread);
+    find(i + 1);
     tell<1, Memory, kHead>(s.keys[stage][0], s.full_keys[stage], call, thread);
   }
   const int last = (before + tiles - 1) % Memory::kStages;

@@ -69,6 +69,7 @@ struct AttentionCall {
   HeadRows<float> lse;                               // or none
   PagedRows keys, values, key_scales, value_scales;  // the latter two or none
   bool codes;                                        // keys and values are e4m3
+  bool interleaved;                                  // values are, whose `slot` is 1 and `bytes` a page's slots
   const int32_t *block_table;                        // [sequences, MB], or none:
   Vector<int32_t> key_start_loc;                     // then a sequence's slots follow one another from here on
   int64_t table_row, table_column;

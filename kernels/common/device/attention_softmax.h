@@ -5,6 +5,7 @@
 
 #include "common/device/reduce.h"
 #include "common/sm90/approx.h"
+#include "common/sm90/codes.h"
 #include "common/sm90/wgmma.h"
 
 namespace opswap {
@@ -17,11 +18,54 @@ struct SeenColumns {
   int first, last;
 };
 
-// The two rows of a thread. Scores times `scale`, which is above 0, are powers of two.
-struct SoftmaxRows {
+// What a thread keeps of its two rows: probabilities are relative to 2^most.
+struct SoftmaxState {
+  float most[2] = {-INFINITY, -INFINITY};
+  float total[2] = {0, 0};  // of this thread's keys
+  float sunk[2] = {1, 1};   // what sums are multiplied by for the sink
+
+  // The sums of all keys, and of a row's sink, a score as it is.
+  OPSWAP_DEVICE void put_together(const float (&sink)[2]) {
+#pragma unroll
+    for (int row = 0; row < 2; ++row) {
+      total[row] = warp_reduce<kRowLanes>(total[row], Sum{});
+      if (sink[row] == -INFINITY) continue;
+      const float with = fmaxf(most[row], sink[row] * kLog2E);
+      total[row] = total[row] * sm90::exp2_approx(most[row] - with) + sm90::exp2_approx(sink[row] * kLog2E - with);
+      sunk[row] = sm90::exp2_approx(most[row] - with);
+      most[row] = with;
+    }
+  }
+  OPSWAP_DEVICE float share(int row) const { return total[row] == 0 ? 0 : sunk[row] / total[row]; }
+  OPSWAP_DEVICE float lse(int row) const { return total[row] == 0 ? -INFINITY : most[row] * kLn2 + logf(total[row]); }
+};
+
+// The largest of a row's scores of a tile and of `now`, the same for the lanes that share the row.
+template <int Held>
+OPSWAP_DEVICE float largest_score(const float (&s)[Held], int row, float now) {
+#pragma unroll
+  for (int i = 0; i < Held; i += 4) now = fmaxf(now, fmaxf(s[i + 2 * row], s[i + 2 * row + 1]));
+#pragma unroll
+  for (int distance = kRowLanes / 2; distance > 0; distance /= 2)
+    now = fmaxf(now, __shfl_xor_sync(device::kAllLanes, now, distance));
+  return now;
+}
+// A row's scores become probabilities, 2^(scale * score - from); their sum.
+template <int Held>
+OPSWAP_DEVICE float exponentials(float (&s)[Held], int row, float scale, float from) {
+  float sum = 0;
+#pragma unroll
+  for (int i = 0; i < Held; i += 4) {
+    s[i + 2 * row] = sm90::exp2_approx(fmaf(s[i + 2 * row], scale, -from));
+    s[i + 2 * row + 1] = sm90::exp2_approx(fmaf(s[i + 2 * row + 1], scale, -from));
+    sum += s[i + 2 * row] + s[i + 2 * row + 1];
+  }
+  return sum;
+}
+
+// Scores times `scale`, which is above 0, are powers of two. While tiles are taken `most` is not yet times the scale.
+struct SoftmaxRows : SoftmaxState {
   float scale;
-  float most[2] = {-INFINITY, -INFINITY};  // not yet times the scale
-  float total[2] = {0, 0};                 // of this thread's keys
   OPSWAP_DEVICE explicit SoftmaxRows(float scale_of_scores) : scale(scale_of_scores) {}
 
   // Scores become probabilities; `shrink` is what sums of earlier tiles are multiplied by. With `Seeing` each row sees
@@ -30,41 +74,14 @@ struct SoftmaxRows {
   OPSWAP_DEVICE void take(float (&s)[Held], float (&shrink)[2]) {
 #pragma unroll
     for (int row = 0; row < 2; ++row) {
-      float now = most[row];
-#pragma unroll
-      for (int i = 0; i < Held; i += 4) now = fmaxf(now, fmaxf(s[i + 2 * row], s[i + 2 * row + 1]));
-#pragma unroll
-      for (int distance = kRowLanes / 2; distance > 0; distance /= 2)
-        now = fmaxf(now, __shfl_xor_sync(device::kAllLanes, now, distance));
+      const float now = largest_score(s, row, most[row]);
       const float from = !Seeing && now == -INFINITY ? 0 : now * scale;  // where nothing was seen yet
       shrink[row] = sm90::exp2_approx(most[row] * scale - from);
       most[row] = now;
-      float sum = 0;
-#pragma unroll
-      for (int i = 0; i < Held; i += 4) {
-        s[i + 2 * row] = sm90::exp2_approx(fmaf(s[i + 2 * row], scale, -from));
-        s[i + 2 * row + 1] = sm90::exp2_approx(fmaf(s[i + 2 * row + 1], scale, -from));
-        sum += s[i + 2 * row] + s[i + 2 * row + 1];
-      }
-      total[row] = total[row] * shrink[row] + sum;
+      total[row] = total[row] * shrink[row] + exponentials(s, row, scale, from);
     }
   }
-  // The sums of all keys, and of a row's sink, a score as it is.
-  OPSWAP_DEVICE void put_together(const float (&sink)[2]) {
-#pragma unroll
-    for (int row = 0; row < 2; ++row) {
-      total[row] = warp_reduce<kRowLanes>(total[row], Sum{});
-      most[row] *= scale;
-      if (sink[row] == -INFINITY) continue;
-      const float with = fmaxf(most[row], sink[row] * kLog2E);
-      total[row] = total[row] * sm90::exp2_approx(most[row] - with) + sm90::exp2_approx(sink[row] * kLog2E - with);
-      sunk[row] = sm90::exp2_approx(most[row] - with);
-      most[row] = with;
-    }
-  }
-  float sunk[2] = {1, 1};  // what sums are multiplied by for the sink
-  OPSWAP_DEVICE float share(int row) const { return total[row] == 0 ? 0 : sunk[row] / total[row]; }
-  OPSWAP_DEVICE float lse(int row) const { return total[row] == 0 ? -INFINITY : most[row] * kLn2 + logf(total[row]); }
+  OPSWAP_DEVICE void settle() { most[0] *= scale, most[1] *= scale; }
 };
 
 // Scores as powers of two. softcap * tanh(x / softcap) is softcap - 2 * softcap / (1 + e^(2x / softcap)), off by some
@@ -110,6 +127,18 @@ OPSWAP_DEVICE void pack_probabilities(uint32_t (&p)[Held / 8][4], const float (&
     const Vec<T, 2> pair = from_float<T>(Vec<float, 2>{{s[i], s[i + 1]}});
     memcpy(&p[i / 8][i / 2 % 4], &pair, 4);
   }
+}
+
+// Probabilities as codes, 32 keys after the other: those of each 16 in the order of interleaved values.
+template <int Held>
+OPSWAP_DEVICE void pack_codes(uint32_t (&p)[Held / 16][4], const float (&s)[Held]) {
+#pragma unroll
+  for (int i = 0; i < Held / 16; ++i)
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      const float *const from = s + i * 16 + j / 2 * 8 + j % 2 * 2;
+      p[i][j] = sm90::e4m3_word(from[0], from[1], from[4], from[5]);
+    }
 }
 
 }  // namespace opswap

@@ -9,6 +9,7 @@ import numpy as np
 
 from .abi import Arguments, Library
 from .backend import Backend
+from .choices import tolerance_of
 from .rooms import Placed, Room, assert_close, build
 
 IMPLEMENTATION = "sm90"
@@ -67,17 +68,19 @@ def examine(library: Library, backend: Backend, room: Room, case: dict, types: d
     try:
         placed.assert_untouched()
         for name, wanted in expected.items():
-            row["outputs"][name] = _compare(room, name, placed.values[name], wanted)
+            row["outputs"][name] = _compare(room, case, name, placed.values[name], wanted)
         row["passed"] = True
     except AssertionError as error:
         row["problem"] = str(error).splitlines()[0]
     return row
 
 
-def _compare(room: Room, name: str, got: np.ndarray, wanted: np.ndarray) -> dict[str, float]:
-    assert_close(f"{room.name}:{IMPLEMENTATION}:{name}", got, wanted, room.spec["tolerance"])
+def _compare(room: Room, case: dict, name: str, got: np.ndarray, wanted: np.ndarray) -> dict[str, float]:
+    limits = tolerance_of(room.spec, case)
+    assert_close(f"{room.name}:{IMPLEMENTATION}:{name}", got, wanted, limits)
     norm = relative_norm(got, wanted)
-    limit = norm_limit(got.dtype)
-    if room.spec["tolerance"].get(str(got.dtype), {}).get("rtol", 0) <= 1:
+    own = limits.get(str(got.dtype), {})
+    limit = own.get("norm", norm_limit(got.dtype))
+    if own.get("rtol", 0) <= 1:
         assert norm <= limit, f"{name}: relative norm {norm:.3g}, at most {limit:.3g} is allowed"
     return {"max_abs": max_abs(got, wanted), "relative_norm": norm}

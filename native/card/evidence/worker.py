@@ -16,6 +16,7 @@ import numpy as np
 
 from .abi import Library
 from .backend import Backend, Card, Emulator
+from .choices import choices_of
 from .examine import examine
 from .floor import bench_types, floor_of, shapes
 from .places import KERNELS
@@ -43,7 +44,7 @@ def correctness(
     out: TextIO, library: Library, backend: Backend, room: Room, seed: int, smallest: bool, most: int
 ) -> None:
     most = most or MOST_ELEMENTS[backend.kind]
-    cases = [(c, t) for c in room.spec["cases"] for t in room.type_choices()]
+    cases = [(c, t) for c in room.spec["cases"] for t in choices_of(room.spec, c)]
     fitting = [(c, t) for c, t in cases if elements(room, c, t) <= most]
     if smallest:
         fitting = [min((p for p in fitting if elements(room, *p)), key=lambda p: elements(room, *p))]
