@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import ml_dtypes
 import numpy as np
-from card.evidence.rooms import Placed, build, rooms
+from card.evidence.rooms import Placed, Room, build, rooms
 from roofline.count import Counted, summed
 from roofline.products import lined
 
@@ -25,15 +26,26 @@ class Case:
     lens: list[list[int]]
     cosine: float = 5e-6  # what 1 - cosine may be
     codes: bool = False  # an FP8 cache with a scale for each slot; its elements are held against cosine alone
+    products: bool = False  # an FP8 cache with one scale, whose codes are multiplied by a query that is codes already
     q_len: int = 1
     kv_heads: int = 1
 
     @property
     def said(self) -> dict[str, Any]:
-        none = ["sinks", "plan", "key_start_loc", "k_scale", "v_scale"]
+        none = ["sinks", "plan", "key_start_loc"]
+        none += [] if self.products else ["k_scale", "v_scale"]
         none += [] if self.codes else ["k_scale_cache", "v_scale_cache"]
         heads = {"KH": self.kv_heads, "QH": GROUP * self.kv_heads}
-        return {"lens": self.lens, **HEADS, **heads, "q_len": self.q_len, "none": none}
+        how = {"fp8_products": self.products, "KS": int(self.products)}
+        return {"lens": self.lens, **HEADS, **heads, **how, "q_len": self.q_len, "none": none}
+
+    def values(self, room: Room) -> dict[str, Any]:
+        types = CODES if self.codes or self.products else BFLOAT
+        values = Placed(room, self.said, build(room, self.said, types)).values
+        if self.products:
+            query = values["query"]
+            query[:] = query.astype(ml_dtypes.float8_e4m3fn).astype(query.dtype)
+        return values
 
 
 #: So many keys that the rounding of probabilities to BF16 is small: of 70 keys it takes some elements out.
@@ -44,6 +56,7 @@ CASES = {
     "decode, FP8 cache": Case("attention_decode", [[1, 900], [1, 70]], cosine=1e-4, codes=True),
     "prefill": Case("attention_prefill", [[64, 900]]),
     "prefill, FP8 cache": Case("attention_prefill", [[64, 600]], cosine=1e-4, codes=True),
+    "prefill, FP8 products": Case("attention_prefill", [[64, 900]], cosine=1e-3, products=True),
 }
 
 
@@ -61,14 +74,14 @@ def cosine_error(x: np.ndarray, y: np.ndarray) -> float:
 
 def error_of(case: Case, counted: Counted) -> Error:
     room = next(room for room in rooms() if room.name == case.op)
-    values = Placed(room, case.said, build(room, case.said, CODES if case.codes else BFLOAT)).values
+    values = case.values(room)
     expected = room.module.ref(**{k: v.copy() if isinstance(v, np.ndarray) else v for k, v in values.items()})
     launches = counted.launches(room, values)
     if isinstance(launches, str):
         raise ValueError(f"{room.name} has not run: {launches}")
     out, right = values["out"].astype(np.float64), expected["out"]
     off, lse = np.abs(out - right), np.abs(values["lse"] - expected["lse"])
-    within = case.codes | (off <= ABSOLUTE) | (off <= RELATIVE * np.abs(right))
+    within = case.codes | case.products | (off <= ABSOLUTE) | (off <= RELATIVE * np.abs(right))
     side = "columns" if case.op == "attention_decode" else "rows"
     useful = summed(launches, f"wgmma_useful_{side}") / max(1, summed(launches, f"wgmma_{side}"))
     least = np.minimum(lse, lse / np.abs(expected["lse"]))
