@@ -137,7 +137,8 @@ def paged_attention(
     batch_invariant: bool = False,
 ) -> None:
     """query and out [T, QH, D]; `caches` are those of K and V, `batch` is block table, query_start_loc and seq_lens,
-    `scales` are k_scale, v_scale, k_scale_cache and v_scale_cache of an FP8 cache."""
+    `scales` are k_scale, v_scale, k_scale_cache and v_scale_cache of an FP8 cache. With the first two an implementation
+    may multiply codes, as the engines' own kernels for Hopper do."""
     ops.paged_attention(
         out,
         None,
@@ -153,6 +154,7 @@ def paged_attention(
         window,
         softcap,
         batch_invariant,
+        scales[0] is not None,
     )
 
 

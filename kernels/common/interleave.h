@@ -8,8 +8,8 @@ namespace opswap {
 
 constexpr int kInterleaved = 16;
 
-// The key, of 16, whose code is byte `byte` of word `word` of a feature's 16 bytes: a thread's probabilities of the four
-// keys of a word stand side by side in its registers.
+// The key, of 16, whose code is byte `byte` of word `word` of a feature's 16 bytes: a thread's probabilities of the
+// four keys of a word stand side by side in its registers.
 constexpr int interleaved_key(int word, int byte) { return word * 2 + byte % 2 + byte / 2 * 8; }
 
 // Where key `slot` of a page is among a feature's bytes.

@@ -77,8 +77,8 @@ inline opswap_status check_interleaved(const Args &a, const char *op) {
   if (!a.block_table)
     return fail(OPSWAP_E_ARGUMENT, "%s: interleaved_values came with key_start_loc, needs block_table", op);
   if (a.BS % kInterleaved)
-    return fail(OPSWAP_E_SHAPE, "%s: value_cache has pages of %lld slots, interleaved_values needs a multiple of %d", op,
-                (long long)a.BS, kInterleaved);
+    return fail(OPSWAP_E_SHAPE, "%s: value_cache has pages of %lld slots, interleaved_values needs a multiple of %d",
+                op, (long long)a.BS, kInterleaved);
   if (a.NB && a.V && a.value_cache.stride[2] != a.V)
     return fail(OPSWAP_E_STRIDE, "%s: value_cache.stride[2] is %lld, needs %lld (V) with interleaved_values", op,
                 (long long)a.value_cache.stride[2], (long long)a.V);

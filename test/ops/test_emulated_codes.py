@@ -20,7 +20,17 @@ pytestmark = pytest.mark.skipif(SANITIZED is not None, reason="the cases of the 
 PREFILL = Room(ROOT / "kernels/attention_prefill")
 TYPES = {"scalar": "bfloat16", "cache": "float8_e4m3fn", "float": "float32", "table": "int32"}
 NONE = ["k_scale_cache", "v_scale_cache", "sinks", "key_start_loc"]
-CASE = {"lens": [[40, 450]], "QH": 2, "KH": 1, "D": 128, "V": 128, "BS": 16, "KS": 1, "fp8_products": True, "none": NONE}
+CASE = {
+    "lens": [[40, 450]],
+    "QH": 2,
+    "KH": 1,
+    "D": 128,
+    "V": 128,
+    "BS": 16,
+    "KS": 1,
+    "fp8_products": True,
+    "none": NONE,
+}
 
 
 def rounded(x: np.ndarray) -> np.ndarray:

@@ -47,9 +47,8 @@ OPSWAP_DEVICE void turn_values(Memory &s, int stage, int thread) {
 #pragma unroll 1
   for (int i = 0; i < kMine; ++i) {
     const int index = thread + i * device::kWarpgroup, run = index % kRuns, features = index / kRuns * 4;
-    const unsigned char *const from = s.unturned[stage] +
-                                      unturned_place<Memory>(run * kInterleaved, features / kPieceBytes) +
-                                      features % kPieceBytes;
+    const unsigned char *const from =
+        s.unturned[stage] + unturned_place<Memory>(run * kInterleaved, features / kPieceBytes) + features % kPieceBytes;
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       Vec<uint32_t, 2> turned[4];
@@ -66,10 +65,10 @@ OPSWAP_DEVICE void turn_values(Memory &s, int stage, int thread) {
       }
 #pragma unroll
       for (int f = 0; f < 4; ++f)
-        store_shared(reinterpret_cast<uint32_t *>(
-                         s.values[stage] +
-                         placed<Memory::kValueRowBytes>(Memory::kValueHead, features + f, run) + half * 8),
-                     turned[f]);
+        store_shared(
+            reinterpret_cast<uint32_t *>(
+                s.values[stage] + placed<Memory::kValueRowBytes>(Memory::kValueHead, features + f, run) + half * 8),
+            turned[f]);
     }
   }
 }
@@ -87,9 +86,9 @@ OPSWAP_DEVICE void ask_for_interleaved(Memory &s, const PagedRows &cache, int fe
               run = index / Memory::kValueHead;
     const int64_t place = load_shared<1>(places + run * kInterleaved)[0];
     const bool there = place >= 0 && feature < features;
-    sm90::cp_async<kPieceBytes>(
-        s.values[stage] + placed<Memory::kValueRowBytes>(Memory::kValueHead, feature, run),
-        cache.data + (there ? place + int64_t(feature) * cache.bytes : 0), there ? kPieceBytes : 0);
+    sm90::cp_async<kPieceBytes>(s.values[stage] + placed<Memory::kValueRowBytes>(Memory::kValueHead, feature, run),
+                                cache.data + (there ? place + int64_t(feature) * cache.bytes : 0),
+                                there ? kPieceBytes : 0);
   }
 }
 
@@ -104,8 +103,8 @@ OPSWAP_DEVICE void clean_interleaved(Memory &s, const AttentionTask &task, int f
               to = task.last_key - first - run * kInterleaved;
 #pragma unroll 1
     for (int feature = thread; feature < Memory::kValueHead; feature += device::kWarpgroup) {
-      auto *const at = reinterpret_cast<uint32_t *>(
-          s.values[stage] + placed<Memory::kValueRowBytes>(Memory::kValueHead, feature, run));
+      auto *const at = reinterpret_cast<uint32_t *>(s.values[stage] +
+                                                    placed<Memory::kValueRowBytes>(Memory::kValueHead, feature, run));
       Vec<uint32_t, 4> words = load_shared<4>(static_cast<const uint32_t *>(at));
 #pragma unroll
       for (int i = 0; i < kInterleaved; ++i) {
@@ -174,9 +173,8 @@ OPSWAP_DEVICE void load_code_tiles(Memory &s, const AttentionCall<T> &call, cons
     sm90::barrier_sync(kLoadingBarrier, device::kWarpgroup);
     sm90::mbarrier_wait(s.empty_keys[tile.stage], tile.phase ^ 1);
     ask_for_pieces<kKeys, Memory::kHead, kPieceBytes>(
-        call.keys, s.key_places[tile.stage], thread, [&](int key, int piece) {
-          return s.keys[tile.stage] + placed<Memory::kRowBytes>(kKeys, key, piece);
-        });
+        call.keys, s.key_places[tile.stage], thread,
+        [&](int key, int piece) { return s.keys[tile.stage] + placed<Memory::kRowBytes>(kKeys, key, piece); });
     sm90::cp_async_commit();
     if (i) tell_codes<1>(s, call, task, tile_of(i - 1), thread);
     sm90::mbarrier_wait(s.empty_values[tile.stage], tile.phase ^ 1);

@@ -46,14 +46,13 @@ OPSWAP_DEVICE void start_keys(CodeMemory<Head, ValueHead, Keys> &s, float (&scor
   using Memory = CodeMemory<Head, ValueHead, Keys>;
   constexpr int kBytes = Memory::kRowBytes;
   const uint64_t b = sm90::matrix_descriptor(s.keys[stage], kSwizzle<kBytes>, 8 * kBytes);
+  const uint64_t a = sm90::matrix_descriptor(s.query + group * 64 * kBytes, kSwizzle<kBytes>, 8 * kBytes);
   sm90::operand_fence(scores);
   sm90::wgmma_fence();
 #pragma unroll
   for (int i = 0; i < Head / 32; ++i) {
     const uint32_t box = uint32_t(i) * 32 / kBytes * kBytes, byte = uint32_t(i) * 32 % kBytes;
-    const uint64_t a = sm90::matrix_descriptor(s.query + box * Memory::kRows + group * 64 * kBytes + byte,
-                                               kSwizzle<kBytes>, 8 * kBytes);
-    sm90::wgmma<Keys, Type>(scores, a, sm90::advance(b, box * Keys + byte), i > 0);
+    sm90::wgmma<Keys, Type>(scores, moved(a, box * Memory::kRows + byte), moved(b, box * Keys + byte), i > 0);
   }
   sm90::wgmma_commit();
 }
@@ -85,8 +84,8 @@ OPSWAP_DEVICE float row_power(float most) {
   return __uint_as_float(uint32_t(exponent - 7 < kLeast ? kLeast : exponent - 7) << 23);
 }
 
-// A warpgroup's rows of queries as codes, their scales and what they see, a row for two threads; rows beyond the task's, and features
-// beyond the head's, are zeros. `sign` goes to the codes, so that scales are not below 0.
+// A warpgroup's rows of queries as codes, their scales and what they see, a row for two threads; rows beyond the
+// task's, and features beyond the head's, are zeros. `sign` goes to the codes, so that scales are not below 0.
 template <class Memory, class T>
 OPSWAP_DEVICE void load_query_codes(Memory &s, const AttentionCall<T> &call, const AttentionTask &task, int group,
                                     float sign) {
@@ -108,8 +107,8 @@ OPSWAP_DEVICE void load_query_codes(Memory &s, const AttentionCall<T> &call, con
     Vec<float, 16> codes;
 #pragma unroll
     for (int j = 0; j < 16; ++j) codes[j] = to_float(x[i + j / 8][j % 8]) * (sign / power);
-    store_shared(reinterpret_cast<e4m3 *>(
-                     s.query + placed<Memory::kRowBytes>(Memory::kRows, row, (first + i * 8) / kPieceBytes)),
+    store_shared(reinterpret_cast<e4m3 *>(s.query +
+                                          placed<Memory::kRowBytes>(Memory::kRows, row, (first + i * 8) / kPieceBytes)),
                  from_float<e4m3>(codes));
   }
   if (thread % 2 == 0) {

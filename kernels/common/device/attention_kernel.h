@@ -22,8 +22,8 @@ struct AttentionMemory : AttentionRing<Head, ValueHead, 2, Keys> {
   alignas(1024) unsigned char query[Head / kBoxElements][kRows * kBoxRowBytes];
 };
 
-// The same where rows see all keys, and the call has no codes, scales, softcap or negative scale: what these need is left
-// out, and its registers go to larger tiles.
+// The same where rows see all keys, and the call has no codes, scales, softcap or negative scale: what these need is
+// left out, and its registers go to larger tiles.
 template <int Head, int ValueHead, int Keys>
 struct PlainMemory : AttentionMemory<Head, ValueHead, Keys> {
   static constexpr bool kPlain = true;
@@ -80,7 +80,8 @@ OPSWAP_DEVICE void pack(AttentionRows<Memory> &rows) {
   else
     pack_probabilities<T>(rows.p, rows.scores);
 }
-// Earlier sums are relative to a smaller score. Those of codes are relative to whole powers of two, which seldom change.
+// Earlier sums are relative to a smaller score. Those of codes are relative to whole powers of two, which seldom
+// change.
 template <class Memory>
 OPSWAP_DEVICE void shrink_sums(AttentionRows<Memory> &rows, const float (&shrink)[2]) {
   if (Memory::kCodes && !__any_sync(device::kAllLanes, shrink[0] != 1 || shrink[1] != 1)) return;
@@ -267,8 +268,8 @@ OPSWAP_DEVICE void attend_task(Memory &s, const AttentionCall<T> &call, const At
                kGroupBarrier + uint32_t(group));
   const float scale = call.softmax_scale * call.k_scale.at(task.kv_head, 1);
   // A scale below 0 would turn the order of scores around.
-  const bool plain = Memory::kPlain ||
-                     (!call.key_scales.data && !call.value_scales.data && call.softcap <= 0 && scale > 0);
+  const bool plain =
+      Memory::kPlain || (!call.key_scales.data && !call.value_scales.data && call.softcap <= 0 && scale > 0);
   AttentionRows<Memory> rows{.softmax = SoftmaxRows(plain ? scale * kLog2E : 1)};
 #pragma unroll
   for (int i = 0; i < Memory::kValueHead / 2; ++i) rows.sums[i] = 0;

@@ -87,7 +87,8 @@ bool multiplies_codes(const Args &a) {
          placement(a.key_cache) % 16 == 0 && placement(a.value_cache) % 16 == 0;
 }
 
-// Whether no row's keys end within a tile but at its sequence's end, and nothing is scaled: then large tiles waste little.
+// Whether no row's keys end within a tile but at its sequence's end, and nothing is scaled: then large tiles waste
+// little.
 inline bool sees_all(const AttentionCall<Scalar> &call) {
   const bool numbers = !call.codes && !call.k_scale.data && !call.key_scales.data;
   return numbers && !call.causal && call.sliding_window <= 0 && call.softcap <= 0 && call.softmax_scale > 0;

@@ -9,8 +9,8 @@ namespace opswap::sm90 {
 #ifdef OPSWAP_EMULATE
 
 OPSWAP_DEVICE uint32_t e4m3_word(float a, float b, float c, float d) {
-  return uint32_t(emu::float_to_e4m3(a)) | uint32_t(emu::float_to_e4m3(b)) << 8 | uint32_t(emu::float_to_e4m3(c)) << 16 |
-         uint32_t(emu::float_to_e4m3(d)) << 24;
+  return uint32_t(emu::float_to_e4m3(a)) | uint32_t(emu::float_to_e4m3(b)) << 8 |
+         uint32_t(emu::float_to_e4m3(c)) << 16 | uint32_t(emu::float_to_e4m3(d)) << 24;
 }
 
 #else
