@@ -41,7 +41,7 @@ INTERLEAVED = np.arange(16).reshape(2, 4, 2).swapaxes(0, 1).reshape(-1)
 
 
 def interleaved(pages):
-    """[NB, KH, BS, V] with the keys of a feature side by side: the bytes of [NB, KH, V, BS], of each 16 keys in order."""
+    """[NB, KH, BS, V] with the keys of a feature side by side: the bytes of [NB, KH, V, BS], each 16 keys in order."""
     runs = pages.reshape(*pages.shape[:2], pages.shape[2] // 16, 16, pages.shape[3])[..., INTERLEAVED, :]
     return runs.reshape(pages.shape).swapaxes(2, 3).reshape(pages.shape)
 

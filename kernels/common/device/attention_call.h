@@ -27,12 +27,24 @@ inline const char *attention_refusal(const Args &a) {
   return nullptr;
 }
 
+// An op without the argument has no window.
+template <class Args>
+inline int window_of(const Args &a) {
+  if constexpr (requires { a.sliding_window; })
+    return int(a.sliding_window);
+  else
+    return -1;
+}
+
 // The call without what not all ops have.
 template <class T, class Args>
 inline AttentionCall<T> attention_call(const Args &a) {
   return {.query = head_rows<const T>(a.query),
           .out = head_rows<T>(a.out),
           .lse = head_rows<float>(a.lse),
+          .state = {},
+          .other = {},
+          .other_lse = {},
           .keys = paged_rows(a.key_cache),
           .values = paged_rows(a.value_cache),
           .key_scales = paged_rows(a.k_scale_cache),
@@ -51,12 +63,13 @@ inline AttentionCall<T> attention_call(const Args &a) {
           .sequences = int(a.B),
           .group = int(a.QH / a.KH),
           .q_len = 1,
+          .prefix_len = 0,
           .features = int(a.D),
           .value_features = int(a.V),
           .few_tokens = 0,
           .block_size = division_by(std::max<int64_t>(a.BS, 1)),
           .by_group = division_by(std::max<int64_t>(a.QH / a.KH, 1)),
-          .sliding_window = int(a.sliding_window),
+          .sliding_window = window_of(a),
           .causal = true,
           .softmax_scale = float(a.softmax_scale),
           .softcap = float(a.softcap)};

@@ -219,15 +219,17 @@ OPSWAP_DEVICE void write_few(Memory &s, const AttentionCall<T> &call, const Atte
     Vec<float, 4> x = load_shared<4>(s.sums + row * Memory::kRowFloats + at);
 #pragma unroll
     for (int k = 0; k < 4; ++k) x[k] *= value_scale;
-    const int64_t partial = parts.row(task.partial, call, task, row);
-    if (task.partial >= 0)
+    const float own_lse = few_shares(s, row, sink_of(row)).lse;
+    if (task.partial >= 0) {
+      const int64_t partial = parts.row(task.partial, call, task, row);
       store(parts.sums + partial * Memory::kHead + at, x);
-    else if (at < call.value_features)
-      store(call.out.data + place_of(call, call.out, task, row) + at, from_float<T>(x));
-    float *const lse = task.partial >= 0 ? parts.lse + partial
-                       : call.lse.data   ? call.lse.data + place_of(call, call.lse, task, row)
-                                         : nullptr;
-    if (lse && at == 0) store(lse, Vec<float, 1>{{few_shares(s, row, sink_of(row)).lse}});
+      if (at == 0) store(parts.lse + partial, Vec<float, 1>{{own_lse}});
+      continue;
+    }
+    const TokenHead to = token_head(call, task, row);
+    const JoinedStates joined(call, to, own_lse);
+    if (at < call.value_features) store_row(call, to, at, joined, x);
+    if (call.lse.data && at == 0) store(call.lse.data + to.in(call.lse), Vec<float, 1>{{joined.lse}});
   }
 }
 
@@ -312,7 +314,7 @@ OPSWAP_DEVICE FewTask few_task(const AttentionCall<T> &call, const AttentionPart
   task.first_row = tile * Memory::kRows;
   task.rows = rows - task.first_row < Memory::kRows ? rows - task.first_row : Memory::kRows;
   if (task.rows <= 0) return task;
-  task.length = call.seq_lens[sequence], task.position = task.length - tokens;
+  task.length = length_of(call, sequence), task.position = task.length - tokens;
   const int all = int(attention::units_of(task.length, tokens, parts.of(call)));
   const int from = sequence == begin.sequence ? begin.unit : 0, to = sequence == end.sequence ? end.unit : all;
   const int start = seen_keys(call, task.position, task.length).first / attention::kUnitKeys;

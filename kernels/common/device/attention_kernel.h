@@ -10,11 +10,11 @@
 
 namespace opswap {
 
-// 64 rows of queries for each of two warpgroups.
-template <int Head, int ValueHead, int Keys>
+// 64 rows of queries for each of two warpgroups. With `Joins` rows may go to a state, or join that of other keys.
+template <int Head, int ValueHead, int Keys, bool Joins = false>
 struct AttentionMemory : AttentionRing<Head, ValueHead, 2, Keys> {
   using Softmax = SoftmaxRows;
-  static constexpr bool kCodes = false;
+  static constexpr bool kCodes = false, kJoins = Joins;
   static constexpr int kRows = 128, kSteps = Keys / 16;
   // Of a thread that loads and of one that multiplies.
   static constexpr int kLoadingRegisters = Head == 192 ? 104 : Head == 128 ? 72 : 56;
@@ -247,14 +247,25 @@ OPSWAP_DEVICE void write_attention(const AttentionCall<T> &call, const Attention
     const int row = first + 8 * r, column = lane % kRowLanes * 2;
     if (row >= task.rows) continue;
     const float share = rows.softmax.share(r) * call.v_scale.at(task.kv_head, 1);
-    T *const out = call.out.data + place_of(call, call.out, task, row) + column;
+    const TokenHead to = token_head(call, task, row);
+    float lse = rows.softmax.lse(r);
+    if constexpr (Memory::kJoins) {
+      const JoinedStates joined(call, to, lse);
 #pragma unroll
-    for (int i = 0; i < Memory::kValueHead / 2; i += 4)
-      if (i * 2 + column < call.value_features)
-        store(out + i * 2,
-              from_float<T>(Vec<float, 2>{{rows.sums[i + 2 * r] * share, rows.sums[i + 2 * r + 1] * share}}));
-    if (call.lse.data && lane % kRowLanes == 0)
-      store(call.lse.data + place_of(call, call.lse, task, row), Vec<float, 1>{{rows.softmax.lse(r)}});
+      for (int i = 0; i < Memory::kValueHead / 2; i += 4)
+        if (i * 2 + column < call.value_features)
+          store_row(call, to, i * 2 + column, joined,
+                    Vec<float, 2>{{rows.sums[i + 2 * r] * share, rows.sums[i + 2 * r + 1] * share}});
+      lse = joined.lse;
+    } else {
+      T *const out = call.out.data + to.in(call.out) + column;
+#pragma unroll
+      for (int i = 0; i < Memory::kValueHead / 2; i += 4)
+        if (i * 2 + column < call.value_features)
+          store(out + i * 2,
+                from_float<T>(Vec<float, 2>{{rows.sums[i + 2 * r] * share, rows.sums[i + 2 * r + 1] * share}}));
+    }
+    if (call.lse.data && lane % kRowLanes == 0) store(call.lse.data + to.in(call.lse), Vec<float, 1>{{lse}});
   }
 }
 

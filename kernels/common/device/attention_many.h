@@ -21,10 +21,10 @@ OPSWAP_DEVICE void attend_numbers(Memory &s, const AttentionCall<Scalar> &call, 
       });
 }
 
-template <int Head, int ValueHead, int Keys>
-__global__ void __launch_bounds__(AttentionMemory<Head, ValueHead, Keys>::kThreads, 1)
+template <int Head, int ValueHead, int Keys, bool Joins>
+__global__ void __launch_bounds__(AttentionMemory<Head, ValueHead, Keys, Joins>::kThreads, 1)
     attend_many_kernel(const __grid_constant__ AttentionCall<Scalar> call, int kv_heads) {
-  using Memory = AttentionMemory<Head, ValueHead, Keys>;
+  using Memory = AttentionMemory<Head, ValueHead, Keys, Joins>;
   OPSWAP_SMEM(Memory, s);
   attend_numbers(s, call, kv_heads);
 }
@@ -63,10 +63,10 @@ opswap_status launch_rows(const Args &a, const opswap_exec &exec, const Attentio
       .grid = {std::min(tiles, sms_of(exec))}, .block = {Memory::kThreads}, .smem = sizeof(Memory), .pdl = true};
   return launch(exec, name, kernel, geometry, call, int(a.KH));
 }
-template <int Head, int ValueHead, int Keys, class Args>
+template <int Head, int ValueHead, int Keys, bool Joins, class Args>
 opswap_status launch_many(const Args &a, const opswap_exec &exec, const AttentionCall<Scalar> &call) {
-  return launch_rows<AttentionMemory<Head, ValueHead, Keys>>(a, exec, call, "attend_many_kernel",
-                                                             attend_many_kernel<Head, ValueHead, Keys>);
+  return launch_rows<AttentionMemory<Head, ValueHead, Keys, Joins>>(a, exec, call, "attend_many_kernel",
+                                                                    attend_many_kernel<Head, ValueHead, Keys, Joins>);
 }
 template <int Head, int ValueHead, int Keys, class Args>
 opswap_status launch_plain(const Args &a, const opswap_exec &exec, const AttentionCall<Scalar> &call) {
@@ -87,6 +87,14 @@ bool multiplies_codes(const Args &a) {
          placement(a.key_cache) % 16 == 0 && placement(a.value_cache) % 16 == 0;
 }
 
+template <class Args>
+opswap_status launch_codes(const Args &a, const opswap_exec &exec, const AttentionCall<Scalar> &call) {
+  if (a.D <= 64 && a.V <= 64) return launch_codes<64, 64, 256>(a, exec, call);
+  if (a.D <= 128 && a.V <= 128) return launch_codes<128, 128, 192>(a, exec, call);
+  if (a.D <= 192 && a.V <= 128) return launch_codes<192, 128, 128>(a, exec, call);
+  return launch_codes<256, 256, 64>(a, exec, call);
+}
+
 // Whether no row's keys end within a tile but at its sequence's end, and nothing is scaled: then large tiles waste
 // little.
 inline bool sees_all(const AttentionCall<Scalar> &call) {
@@ -94,20 +102,23 @@ inline bool sees_all(const AttentionCall<Scalar> &call) {
   return numbers && !call.causal && call.sliding_window <= 0 && call.softcap <= 0 && call.softmax_scale > 0;
 }
 
-// By the features of a head: at most 256 of keys and of values.
+// By the features of a head: at most 256 of keys and of values. Rows that join other keys' leave registers for fewer
+// keys.
 template <class Args>
 opswap_status launch_many(const Args &a, const opswap_exec &exec, const AttentionCall<Scalar> &call) {
-  if (multiplies_codes(a)) {
-    if (a.D <= 64 && a.V <= 64) return launch_codes<64, 64, 256>(a, exec, call);
-    if (a.D <= 128 && a.V <= 128) return launch_codes<128, 128, 192>(a, exec, call);
-    if (a.D <= 192 && a.V <= 128) return launch_codes<192, 128, 128>(a, exec, call);
-    return launch_codes<256, 256, 64>(a, exec, call);
+  if constexpr (requires { a.prefix_len; }) {
+    if (a.D <= 64 && a.V <= 64) return launch_many<64, 64, 128, true>(a, exec, call);
+    if (a.D <= 128 && a.V <= 128) return launch_many<128, 128, 96, true>(a, exec, call);
+    return launch_many<256, 256, 32, true>(a, exec, call);
+  } else {
+    if (multiplies_codes(a)) return launch_codes(a, exec, call);
+    if (a.D <= 64 && a.V <= 64) return launch_many<64, 64, 128, false>(a, exec, call);
+    if (a.D <= 128 && a.V <= 128)
+      return sees_all(call) ? launch_plain<128, 128, 176>(a, exec, call)
+                            : launch_many<128, 128, 128, false>(a, exec, call);
+    if (a.D <= 192 && a.V <= 128) return launch_many<192, 128, 96, false>(a, exec, call);
+    return launch_many<256, 256, 48, false>(a, exec, call);
   }
-  if (a.D <= 64 && a.V <= 64) return launch_many<64, 64, 128>(a, exec, call);
-  if (a.D <= 128 && a.V <= 128)
-    return sees_all(call) ? launch_plain<128, 128, 176>(a, exec, call) : launch_many<128, 128, 128>(a, exec, call);
-  if (a.D <= 192 && a.V <= 128) return launch_many<192, 128, 96>(a, exec, call);
-  return launch_many<256, 256, 48>(a, exec, call);
 }
 
 }  // namespace opswap::OPSWAP_PASS

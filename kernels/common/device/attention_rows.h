@@ -67,15 +67,17 @@ struct AttentionCall {
   HeadRows<const T> query;
   HeadRows<T> out;
   HeadRows<float> lse;                               // or none
+  HeadRows<float> state;                             // or none: takes what would go to out, as float32
+  HeadRows<const float> other, other_lse;            // or none: attention over more keys, which is put together with it
   PagedRows keys, values, key_scales, value_scales;  // the latter two or none
   bool codes;                                        // keys and values are e4m3
   bool interleaved;                                  // values are, whose `slot` is 1 and `bytes` a page's slots
   const int32_t *block_table;                        // [sequences, MB], or none:
   Vector<int32_t> key_start_loc;                     // then a sequence's slots follow one another from here on
   int64_t table_row, table_column;
-  Vector<int32_t> query_start_loc, seq_lens;  // the former none where each sequence has q_len tokens
+  Vector<int32_t> query_start_loc, seq_lens;  // or none: each sequence has q_len tokens, and prefix_len keys
   Vector<float> k_scale, v_scale, sinks;      // or none
-  int sequences, group, q_len, features, value_features;
+  int sequences, group, q_len, prefix_len, features, value_features;
   int few_tokens;  // of a sequence that the kernel of few rows takes, and that of many does not
   Division block_size, by_group;
   int sliding_window;
@@ -113,18 +115,65 @@ OPSWAP_DEVICE int tokens_of(const AttentionCall<T> &call, int sequence, int &fir
   return call.query_start_loc[sequence + 1] - first_token;
 }
 
-// Where a row of a task's tile lies.
+// Which token and head of queries a row of a task's tile is, and where that lies.
+struct TokenHead {
+  int64_t token, head;
+  template <class E>
+  OPSWAP_DEVICE int64_t in(const HeadRows<E> &rows) const {
+    return token * rows.token + head * rows.head;
+  }
+};
+template <class T>
+OPSWAP_DEVICE TokenHead token_head(const AttentionCall<T> &call, const AttentionTask &task, int row) {
+  const int token = call.by_group(task.first_row + row), head = task.first_row + row - token * call.group;
+  return {int64_t(task.first_token + token), int64_t(task.kv_head * call.group + head)};
+}
 template <class T, class E>
 OPSWAP_DEVICE int64_t place_of(const AttentionCall<T> &call, const HeadRows<E> &rows, const AttentionTask &task,
                                int row) {
-  const int token = call.by_group(task.first_row + row), head = task.first_row + row - token * call.group;
-  return int64_t(task.first_token + token) * rows.token + int64_t(task.kv_head * call.group + head) * rows.head;
+  return token_head(call, task, row).in(rows);
 }
 // The head of queries that a row is of.
 template <class T>
 OPSWAP_DEVICE int head_of(const AttentionCall<T> &call, const AttentionTask &task, int row) {
   const int at = task.first_row + row;
   return task.kv_head * call.group + at - call.by_group(at) * call.group;
+}
+
+// Keys of a sequence.
+template <class T>
+OPSWAP_DEVICE int length_of(const AttentionCall<T> &call, int sequence) {
+  return call.seq_lens.data ? call.seq_lens[sequence] : call.prefix_len;
+}
+
+// The shares of a row's two states, its own and that of other keys, and the log-sum-exp of both.
+struct JoinedStates {
+  float own = 1, other = 0, lse;
+  template <class T>
+  OPSWAP_DEVICE JoinedStates(const AttentionCall<T> &call, const TokenHead &row, float own_lse) : lse(own_lse) {
+    if (!call.other.data) return;
+    const float other_lse = load<1>(call.other_lse.data + row.in(call.other_lse))[0];
+    const float most = fmaxf(own_lse, other_lse);
+    if (most == -INFINITY) return;
+    own = expf(own_lse - most), other = expf(other_lse - most);
+    const float total = own + other;
+    own /= total, other /= total, lse = most + logf(total);
+  }
+};
+
+// Writes some features of a row, from feature `at` on, with those of the other keys' state.
+template <class T, int N>
+OPSWAP_DEVICE void store_row(const AttentionCall<T> &call, const TokenHead &row, int at, const JoinedStates &joined,
+                             Vec<float, N> x) {
+  if (call.other.data) {
+    const Vec<float, N> other = load<N>(call.other.data + row.in(call.other) + at);
+#pragma unroll
+    for (int i = 0; i < N; ++i) x[i] = x[i] * joined.own + (joined.other > 0 ? other[i] * joined.other : 0);
+  }
+  if (call.state.data)
+    store(call.state.data + row.in(call.state) + at, x);
+  else
+    store(call.out.data + row.in(call.out) + at, from_float<T>(x));
 }
 
 }  // namespace opswap

@@ -142,11 +142,16 @@ OPSWAP_DEVICE void merge_parts(const AttentionCall<T> &call, const AttentionPart
   const float share = total == 0 ? 0 : 1 / total;
 #pragma unroll
   for (int i = 0; i < kRun; ++i) sum[i] *= share;
-  const auto place = [&](const auto &rows) {
-    return rows.data + int64_t(first_token + token) * rows.token + head * rows.head;
-  };
-  if (lane * kRun < call.value_features) store(place(call.out) + lane * kRun, from_float<T>(sum));
-  if (call.lse.data && lane == 0) store(place(call.lse), Vec<float, 1>{{total == 0 ? -INFINITY : most + logf(total)}});
+  const TokenHead to{int64_t(first_token + token), head};
+  const JoinedStates joined(call, to, total == 0 ? -INFINITY : most + logf(total));
+#pragma unroll
+  for (int i = 0; i < kRun; i += kVector) {
+    Vec<float, kVector> some;
+#pragma unroll
+    for (int k = 0; k < kVector; ++k) some[k] = sum[i + k];
+    if (lane * kRun < call.value_features) store_row(call, to, lane * kRun + i, joined, some);
+  }
+  if (call.lse.data && lane == 0) store(call.lse.data + to.in(call.lse), Vec<float, 1>{{joined.lse}});
 }
 
 }  // namespace opswap

@@ -63,7 +63,7 @@ OPSWAP_DEVICE AttentionTask attention_task(const AttentionCall<T> &call, int num
     task.first_row = (__shfl_sync(device::kAllLanes, up_to, at) - 1 - number) * Rows;
     const int rows = __shfl_sync(device::kAllLanes, of.rows, at);
     task.rows = rows - task.first_row < Rows ? rows - task.first_row : Rows;
-    task.length = call.seq_lens[task.sequence];
+    task.length = length_of(call, task.sequence);
     task.position = task.length - call.by_group(rows);
     task.first_key = seen_of_row(call, task, 0).first;
     task.last_key = seen_of_row(call, task, task.rows - 1).last;
