@@ -13,8 +13,8 @@ import attention_step
 import opswap
 import pytest
 import torch
-from opswap.adapters.common import ops
 from on_host import OnHost
+from opswap.adapters.common import ops
 from vllm import envs
 
 WORDS = 597
