@@ -139,6 +139,7 @@ ABSENT: dict[str, str] = {
     "gemm_fp8": "SGLang's kernels for FP8 need a GPU or AMX",
     "attention_prefill": "SGLang's torch_native serves the op paged_attention, which composes this one",
     "attention_decode": "SGLang's torch_native serves the op paged_attention, which composes this one",
+    "attention_plan": "SGLang's torch_native cuts no sequences",
     "gumbel_sample": "SGLang's own sampler draws from probabilities, not from the seeds that the op takes",
 }
 

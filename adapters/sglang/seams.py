@@ -29,7 +29,7 @@ SEAMS: tuple[Seam, ...] = (
     ),
     Seam(
         "attention",
-        ("paged_attention", "reshape_and_cache", "reshape_and_cache_fp8"),
+        ("paged_attention", "attention_plan", "reshape_and_cache", "reshape_and_cache_fp8"),
         "attention backend opswap, on the token-major pool, any page size",
         "register_attention_backend",
         "--attention-backend opswap",
@@ -83,7 +83,6 @@ NOT_OFFERED: dict[str, str] = {
     "grouped_gemm_fp8": "SGLang's experts are one method, chosen inside SGLang from a closed list",
     "attention_prefill": "SGLang hands over mixed batches; reached through paged_attention's composed implementation",
     "attention_decode": "SGLang hands over mixed batches; reached through paged_attention's composed implementation",
-    "attention_plan": "each call of paged_attention makes its own, until a card has run it here",
     "cascade_attention": "no seam of ours knows which sequences share a prefix",
     "gumbel_sample": "SGLang draws from probabilities with a seed per position, which the op does not take",
 }

@@ -31,7 +31,7 @@ SEAMS: tuple[Seam, ...] = (
     ),
     Seam(
         "attention",
-        ("rotary_embedding", "reshape_and_cache", "paged_attention"),
+        ("rotary_embedding", "reshape_and_cache", "reshape_and_cache_fp8", "paged_attention"),
         "1.2: TrtllmAttention of each layer; from 1.4: the registry FMHA_LIBS",
         "1.2: the class of the layer's object; from 1.4: Fmha and TLLM_FMHA_LIBS",
         "cuda_graph_config: null",

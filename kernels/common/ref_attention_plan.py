@@ -5,8 +5,8 @@ import numpy as np
 VERSION, HEADER, PLACE, MOST_BINS = 1, 16, 4, 144
 #: Keys of a unit that is not cut, its cost, and that of a part beside its units.
 UNIT_KEYS, UNIT_COST, PART_COST = 64, 1, 5
-#: SMs of H20, H100 and H200.
-SMS = (78, 132, 132)
+#: SMs of H20, H100 and H200, and blocks of decoding that each has room for.
+SMS, RESIDENT = (78, 132, 132), 1
 
 
 def row_tiles(rows):
@@ -69,7 +69,7 @@ def attention_plan(seq_lens, starts, num_heads, num_kv_heads, q_len, sliding_win
     tokens = np.full(len(seq_lens), q_len) if starts is None else np.diff(starts)
     units = [units_of(int(n), int(t), q_len, sliding_window) for n, t in zip(seq_lens, tokens, strict=True)]
     each = num_kv_heads * row_tiles(num_heads // num_kv_heads * q_len)
-    bins = max(1, min(SMS[card] // each, MOST_BINS))
+    bins = max(1, min(SMS[card] * RESIDENT // each, MOST_BINS))
     header = [num_heads, num_kv_heads, q_len, sliding_window, card, SMS[card], batch_invariant, starts is not None]
     return plan_words(units, bins, header, batch_invariant)
 

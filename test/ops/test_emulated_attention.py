@@ -15,20 +15,22 @@ sys.path.insert(0, str(ROOT / "kernels"))
 from common.ref_attention_plan import plan_words
 
 pytestmark = pytest.mark.skipif(SANITIZED is not None, reason="a sanitizer's library has no CPU code to compare with")
-DECODE = Room(ROOT / "kernels/attention_decode")
+DECODE, PAGED = (Room(ROOT / "kernels" / name) for name in ("attention_decode", "paged_attention"))
 TYPES = {"scalar": "bfloat16", "cache": "bfloat16", "float": "float32", "table": "int32"}
 LENGTHS = (300, 0, 5, 900)
 NONE = ["k_scale", "v_scale", "k_scale_cache", "v_scale_cache", "sinks", "plan"]
 CASE = {"lens": [[1, n] for n in LENGTHS], "QH": 8, "KH": 1, "D": 64, "V": 64, "BS": 16, "KS": 0, "none": NONE}
 
 
-def decoded(values: dict[str, Any], sms: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Out and lse, which were NaN, and the words at the beginning of the workspace."""
+def decoded(
+    values: dict[str, Any], sms: int, room: Room = DECODE, before: float = np.nan
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Out and lse, and the words at the beginning of the workspace."""
     for name in ("out", "lse"):
-        values[name][:] = np.nan
+        values[name][:] = before
     placed, how = [on_device(value) for value in values.values()], {"impl": "sm90", "sm_budget": sms}
-    memory = aligned(opswap.workspace_size("attention_decode", *placed, **how))
-    opswap.call("attention_decode", *placed, **how, workspace=on_device(memory))
+    memory = aligned(opswap.workspace_size(room.name, *placed, **how))
+    opswap.call(room.name, *placed, **how, workspace=on_device(memory))
     return values["out"].astype(np.float64), values["lse"].astype(np.float64), memory.view(np.int32)
 
 
@@ -55,3 +57,37 @@ def test_the_workspace_is_the_plan_and_two_partial_rows_for_each_border_of_bins(
     rows = 2 * (sms - 1) * CASE["QH"]
     size = opswap.workspace_size("attention_decode", *placed, impl="sm90", sm_budget=sms)
     assert size == plan + rows * (CASE["D"] + 1) * 4
+
+
+#: Of a plan: version, bins, sequences, partial rows, heads of queries and of keys, q_len, window, the kind of batch.
+CHECKED = (0, 1, 2, 4, 5, 6, 7, 8, 12)
+PLANNED = CASE | {"planned": True, "none": NONE[:-1]}
+
+
+@pytest.mark.parametrize("heads", [CASE["KH"], 80])
+@pytest.mark.parametrize("word", CHECKED)
+def test_a_plan_of_another_call_gives_nan(word: int, heads: int) -> None:
+    """With 80 heads of keys there is one bin, and no part to put together."""
+    values = build(DECODE, PLANNED | {"lens": [[1, 70], [1, 0]], "QH": max(heads, CASE["QH"]), "KH": heads}, TYPES)
+    found, found_lse, _ = decoded(values, 3, before=7)
+    assert np.isfinite(found).all() and not (found == 7).any()
+    values["plan"][word] += 1000
+    found, found_lse, _ = decoded(values, 3, before=7)
+    assert np.isnan(found).all() and np.isnan(found_lse).all()
+
+
+def test_a_plan_that_cuts_sequences_gives_nan_where_none_may_be_cut() -> None:
+    values = build(DECODE, PLANNED, TYPES) | {"batch_invariant": True}
+    found, found_lse, _ = decoded(values, 3, before=7)
+    assert np.isnan(found).all() and np.isnan(found_lse).all()
+
+
+def test_a_plan_of_another_call_leaves_sequences_that_do_not_decode() -> None:
+    values = build(PAGED, PLANNED | {"lens": [[1, 70], [33, 40], [1, 5]]}, TYPES)
+    opswap.call(PAGED.name, *(values | {"plan": None}).values(), impl="ref")
+    right, few = values["out"].astype(np.float64), [0, 34]
+    values["plan"][7] = 3
+    found, found_lse, _ = decoded(values, 3, PAGED, before=7)
+    assert np.isnan(found[few]).all() and np.isnan(found_lse[few]).all()
+    np.testing.assert_allclose(np.delete(found, few, 0), np.delete(right, few, 0), atol=0.01, rtol=0.016)
+    assert np.isfinite(np.delete(found_lse, few, 0)).all()

@@ -11,7 +11,8 @@ import opswap
 import pytest
 from gen.spec import kernel_files
 from ops.rooms import kernel_rooms
-from sass import weights
+from roofline.occupancy import RESERVED, SHARED, occupancy
+from sass import nvcc, weights
 from static import budget
 from static.compiled_kernels import Kernel, broken_claims, faults, read_cost, unlimited
 
@@ -19,6 +20,16 @@ ROOT = Path(__file__).resolve().parents[2]
 STATUS = opswap.version()["device_status"]
 MOST_MEGABYTES = 2048  # of one compilation: two at a time fit into a small machine
 pytestmark = pytest.mark.skipif("this build has no CUDA kernels" in STATUS, reason=STATUS)
+
+
+FEW = """
+#include "common/device/attention_few.h"
+using namespace opswap;
+template <class Memory, int Threads, int ByRegisters>
+constexpr bool resides = Memory::kThreads == Threads && (%d / (sizeof(Memory) + %d) < ByRegisters
+    ? %d / (sizeof(Memory) + %d) : ByRegisters) == kAttentionResident;
+__global__ void none() {}
+"""
 
 
 @cache
@@ -69,3 +80,21 @@ def test_compilations_fit_a_small_machine() -> None:
     assert set(logs) >= {name for _, _, name in budget.objects(ROOT)}
     large = {name: cost.megabytes for name, log in logs.items() if (cost := read_cost(log)).megabytes > MOST_MEGABYTES}
     assert large == {}
+
+
+def test_bins_of_attention_are_the_blocks_that_the_compiled_kernels_leave_room_for(tmp_path: Path) -> None:
+    few = [k for k in kernels() if k.name.startswith("attend_few_kernel<")]
+    assert few
+    source = tmp_path / "few.cu"
+    head = FEW % (SHARED, RESERVED, SHARED, RESERVED)
+
+    def compile_with(spare: int) -> None:
+        """As if each thread took so many registers less."""
+        held = {(k.name[18:-1], k.threads, occupancy(k.registers - spare, 0, k.threads).blocks) for k in few}
+        lines = [f'static_assert(resides<FewMemory<{of}>, {n}, {blocks}>, "{of}");' for of, n, blocks in held]
+        source.write_text(head + "\n".join(lines))
+        nvcc.cubin(source, tmp_path / "few.cubin", (*nvcc.OURS, ROOT / "native/core", ROOT / "native/include"))
+
+    compile_with(0)
+    with pytest.raises(nvcc.NotCompiled, match="64, 8"):
+        compile_with(40)

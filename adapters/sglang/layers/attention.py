@@ -6,10 +6,11 @@ size. The page table is SGLang's slots of each token, of which every page's firs
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
+from opswap.adapters.common.attention_plans import PlanOf, StepPlans
 from opswap.adapters.common.functional import NO_SCALES, Scales, paged_attention, reshape_and_cache, token_pages
 from opswap.adapters.common.probe import AdapterRefused
 from opswap.adapters.sglang.seams import TABLE
@@ -26,11 +27,13 @@ HEAD_SIZES = range(32, 257)
 
 @dataclass
 class Batch:
-    """What every layer of one step shares; all tensors are int32."""
+    """What every layer of one step shares; all tensors are int32. 0 of max_query_len: not known."""
 
     block_table: torch.Tensor
     query_start_loc: torch.Tensor
     seq_lens: torch.Tensor
+    max_query_len: int = 1
+    plans: dict[PlanOf, torch.Tensor] = field(default_factory=dict)
 
 
 def refusal_of_layer(layer: RadixAttention) -> str | None:
@@ -70,12 +73,15 @@ def refusal_of_pool(runner: Any) -> str | None:
     return None
 
 
+def layers_of(runner: Any) -> dict[str, RadixAttention]:
+    return {name: layer for name, layer in runner.model.named_modules() if isinstance(layer, RadixAttention)}
+
+
 def refusal(runner: Any) -> str | None:
     """Why this engine cannot have the backend, and what to take; None when it can."""
     if not runner.spec_algorithm.is_none():
         return "speculative decoding, whose masks the op does not take: serve without it"
-    layers = {name: layer for name, layer in runner.model.named_modules() if isinstance(layer, RadixAttention)}
-    for name, layer in layers.items():
+    for name, layer in layers_of(runner).items():
         if what := refusal_of_layer(layer):
             return f"{what} in {name}"
     return refusal_of_pool(runner)
@@ -86,6 +92,12 @@ def scales_of(layer: RadixAttention, cache: torch.Tensor) -> Scales:
     if cache.dtype != torch.float8_e4m3fn or layer.k_scale is None or layer.v_scale is None:
         return NO_SCALES
     return layer.k_scale.view(-1), layer.v_scale.view(-1), None, None
+
+
+def plan_of(layer: RadixAttention) -> PlanOf:
+    # SGLang counts the keys before the query, the op the query too.
+    window = -1 if layer.sliding_window_size in (None, -1) else layer.sliding_window_size + 1
+    return PlanOf(layer.tp_q_head_num, layer.tp_k_head_num, window)
 
 
 class OpswapAttnBackend(AttentionBackend):
@@ -101,18 +113,26 @@ class OpswapAttnBackend(AttentionBackend):
         # By these names SGLang's models and runners reach the pools.
         self.token_to_kv_pool, self.req_to_token_pool = runner.token_to_kv_pool, runner.req_to_token_pool
         self.slots = self.req_to_token_pool.req_to_token
+        # A row for each request, and one for padding.
+        kinds = (plan_of(layer) for layer in layers_of(runner).values())
+        self.plans = StepPlans(kinds, self.slots.shape[0], self.device)
         self.batch: Batch | None = None
         self._captured: Batch | None = None
         self._views: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
 
     def init_forward_metadata(self, forward_batch: Any) -> None:
         """Without a graph: as wide as the longest sequence."""
-        count, longest = forward_batch.batch_size, _longest(forward_batch)
+        count, longest, most = forward_batch.batch_size, _longest(forward_batch), 1
         starts = torch.arange(count + 1, dtype=torch.int32, device=self.device)
         if not forward_batch.forward_mode.is_decode_or_idle():
             starts[1:] = torch.cumsum(forward_batch.extend_seq_lens, 0)
+            most = max(forward_batch.extend_seq_lens_cpu or [0])
         table = self._pages(forward_batch, longest).to(torch.int32).contiguous()
-        self.batch = Batch(table, starts, forward_batch.seq_lens.to(torch.int32))
+        self.batch = self._planned(Batch(table, starts, forward_batch.seq_lens.to(torch.int32), most))
+
+    def _planned(self, batch: Batch) -> Batch:
+        """With the step's plans. A replay reads those that stand at the captured addresses then."""
+        return replace(batch, plans=self.plans.made((batch.query_start_loc, batch.seq_lens), batch.max_query_len))
 
     def _pages(self, forward_batch: Any, longest: int) -> torch.Tensor:
         first = self.slots[forward_batch.req_pool_indices, : longest : self.page]
@@ -140,7 +160,8 @@ class OpswapAttnBackend(AttentionBackend):
         pages = self._pages(forward_batch, longest)
         kept.block_table[:count, : pages.shape[1]].copy_(pages)
         kept.seq_lens[:count].copy_(forward_batch.seq_lens)
-        self.batch = Batch(kept.block_table[:count], kept.query_start_loc[: count + 1], kept.seq_lens[:count])
+        own = Batch(kept.block_table[:count], kept.query_start_loc[: count + 1], kept.seq_lens[:count])
+        self.batch = self._planned(own)
 
     def _caches(self, layer_id: int) -> tuple[torch.Tensor, torch.Tensor]:
         """K and V of a layer in pages; remembered, because the pool keeps its tensors."""
@@ -174,19 +195,19 @@ class OpswapAttnBackend(AttentionBackend):
             reshape_and_cache(keys, values, key_cache, value_cache, forward_batch.out_cache_loc, scales)
         query, batch = q.view(-1, layer.tp_q_head_num, layer.qk_head_dim), self.batch
         out = torch.empty((*query.shape[:2], layer.v_head_dim), dtype=q.dtype, device=q.device)
-        # SGLang counts the keys before the query, the op the query too.
-        window = -1 if layer.sliding_window_size in (None, -1) else layer.sliding_window_size + 1
-        softcap = layer.logit_cap or 0.0
+        kind = plan_of(layer)
         paged_attention(
             out,
             query,
             (key_cache, value_cache),
             (batch.block_table, batch.query_start_loc, batch.seq_lens),
             layer.scaling,
-            window=window,
-            softcap=softcap,
+            window=kind.sliding_window,
+            softcap=layer.logit_cap or 0.0,
             scales=scales,
             sinks=None if sinks is None else sinks.float(),
+            plan=batch.plans.get(kind),
+            max_query_len=batch.max_query_len,
         )
         return out.view(query.shape[0], -1)
 

@@ -22,7 +22,9 @@ class OpswapTrtllmAttention(TrtllmAttention):
     opswap_layer: paged.Layer
     opswap_rotation: tuple[torch.Tensor, torch.Tensor] | None = None
 
-    def forward(self, q, k, v, metadata, *args, output=None, attention_window_size=None, **kwargs):
+    def forward(
+        self, q, k, v, metadata, *args, output=None, attention_window_size=None, attention_sinks=None, **kwargs
+    ):
         causal = PredefinedAttentionMask.CAUSAL
         asked = {name: value for name, value in kwargs.items() if name not in HARMLESS}
         if asked.get("attention_mask", causal) == causal:
@@ -30,12 +32,13 @@ class OpswapTrtllmAttention(TrtllmAttention):
         asked |= {f"argument {4 + at} of its forward": value for at, value in enumerate(args)}
         if stays(SEAM, paged.refusal_of_step(metadata, asked, attention_window_size)):
             kwargs |= {"output": output, "attention_window_size": attention_window_size}
-            return super().forward(q, k, v, metadata, *args, **kwargs)
+            return super().forward(q, k, v, metadata, *args, attention_sinks=attention_sinks, **kwargs)
         layer = self.opswap_layer
         out = q.new_empty((q.shape[0], layer.heads * layer.head_dim)) if output is None else output
         cache = self.pages(metadata)
         table = paged.block_table(metadata, self.get_local_layer_idx(metadata), cache)
-        paged.attend(layer, paged.step_of(metadata), paged.parts(layer, q, k, v), cache, table, self.rotation(), out)
+        parts, scale = paged.parts(layer, q, k, v), paged.cache_scale(self, cache)
+        paged.attend(layer, paged.step_of(metadata), parts, cache, table, self.rotation(), out, scale, attention_sinks)
         return out
 
     def pages(self, metadata: Any) -> torch.Tensor:
@@ -63,9 +66,8 @@ def take_over(model: torch.nn.Module) -> None:
             continue
         wrapper = attention.wrapper
         position_type = wrapper.position_embedding_type
-        quantised = attention.has_fp8_kv_cache or getattr(attention, "has_fp4_kv_cache", False)
         scaling = wrapper.rotary_embedding_scale_type
-        if stays(SEAM, paged.refusal_of_layer(attention, position_type, scaling, quantised)):
+        if stays(SEAM, paged.refusal_of_layer(attention, position_type, scaling)):
             continue
         attention.opswap_layer = paged.Layer(
             attention.layer_idx,

@@ -17,7 +17,6 @@ ASKING = (
     "out_scale",
     "output_sf",
     "attention_mask_data",
-    "attention_sinks",
     "relative_attention_bias",
     "cross_kv",
     "mrope_rotary_cos_sin",
@@ -44,8 +43,7 @@ class OpswapFmha(Fmha):
 
     @classmethod
     def is_available(cls, attn) -> bool:
-        quantised = attn.has_fp8_kv_cache or getattr(attn, "has_fp4_kv_cache", False)
-        reason = paged.refusal_of_layer(attn, attn.position_embedding_type, attn.rope_scale_type, quantised)
+        reason = paged.refusal_of_layer(attn, attn.position_embedding_type, attn.rope_scale_type)
         return not stays(SEAM, reason)
 
     def is_supported(self, q, k, v, metadata, forward_args, *, phase=None) -> bool:
@@ -64,8 +62,9 @@ class OpswapFmha(Fmha):
         attn, layer = self.attn, self.layer
         cache = metadata.kv_cache_manager.get_buffers(attn.layer_idx, kv_layout="HND")
         table = paged.block_table(metadata, attn.local_layer_idx, cache)
-        parts = paged.parts(layer, q, k, v)
-        paged.attend(layer, paged.step_of(metadata), parts, cache, table, self.rotation(attn), forward_args.output)
+        parts, scale = paged.parts(layer, q, k, v), paged.cache_scale(attn, cache)
+        out, sinks = forward_args.output, forward_args.attention_sinks
+        paged.attend(layer, paged.step_of(metadata), parts, cache, table, self.rotation(attn), out, scale, sinks)
 
     def rotation(self, attn) -> torch.Tensor | None:
         if self.layer.neox is None:

@@ -2,6 +2,7 @@
 
 TensorRT-LLM keeps K and V of a layer in pages [blocks, 2, kv_heads, tokens_per_block, head_dim], and one table of pages
 for the device; the lengths are worked out on the host, so a CUDA graph, which repeats what the host said, is refused.
+Pages in FP8 are e4m3, with one scale for keys and values.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from opswap.adapters.common.functional import paged_attention, reshape_and_cache, rotary_embedding
+from opswap.adapters.common.functional import NO_SCALES, paged_attention, reshape_and_cache, rotary_embedding
 from opswap.adapters.common.paged_cache import slot_mapping
+from opswap.adapters.trtllm.refusal import refuse
 
 #: Numbers of tensorrt_llm.functional's PositionEmbeddingType: whether it pairs halves, or None for no rotation.
 NEOX = {0: None, 1: False, 2: True}
@@ -33,14 +35,14 @@ class Layer:
     rotary_dim: int
 
 
-def refusal_of_layer(layer: Any, position_type: int, scaling: int, quantised_cache: bool) -> str | None:
+def refusal_of_layer(layer: Any, position_type: int, scaling: int) -> str | None:
     """Why the ops cannot serve such a layer, or None; known when the model is built."""
     sparse = ("sparse_params", "sparse_attention_config")
     rotated = NEOX.get(position_type) is not None
     return _first(
         ("latent attention (MLA)", layer.is_mla_enable),
         ("sparse attention", any(getattr(layer, name, None) is not None for name in sparse)),
-        ("a quantised KV cache", quantised_cache),
+        ("a KV cache in FP4", getattr(layer, "has_fp4_kv_cache", False)),
         ("chunked attention", getattr(layer, "attention_chunk_size", None)),
         (f"position embeddings of type {position_type}", position_type not in NEOX),
         (f"rotary scaling of type {scaling}", rotated and scaling not in SCALINGS),
@@ -98,6 +100,15 @@ def cos_sin_cache(table: torch.Tensor, positions: int, rotary_dim: int) -> torch
     return pairs.transpose(1, 2).reshape(positions, rotary_dim).contiguous()
 
 
+def cache_scale(layer: Any, cache: torch.Tensor) -> torch.Tensor | None:
+    """[1], what the codes of an FP8 cache are multiplied by; None of another cache."""
+    if not layer.has_fp8_kv_cache:
+        return None
+    if cache.dtype != torch.float8_e4m3fn:
+        refuse("attention", f"an FP8 KV cache whose pages are {cache.dtype}")
+    return layer.kv_scale_quant_orig
+
+
 def attend(
     layer: Layer,
     step: Step,
@@ -106,8 +117,11 @@ def attend(
     table: torch.Tensor,
     rotation: torch.Tensor | None,
     out: torch.Tensor,
+    scale: torch.Tensor | None,
+    sinks: torch.Tensor | None,
 ) -> None:
-    """q [T, QH * D], k and v [T, KH * D] and `out` [T, QH * D]; k and v go to the cache, q is attended with it."""
+    """q [T, QH * D], k and v [T, KH * D] and `out` [T, QH * D]; k and v go to the cache, q is attended with it. `scale`
+    as of `cache_scale`; `sinks` [QH] stand in the softmax."""
     q, k, v = qkv
     tokens, device = q.shape[0], q.device
     if layer.neox is not None and rotation is not None:
@@ -116,10 +130,12 @@ def attend(
     block_size = cache.shape[3]
     slot_mapping(step.query_start_loc, step.positions, table.cpu(), slots, block_size)
     keys, values = cache[:, 0], cache[:, 1]
-    reshape_and_cache(_heads(k, layer), _heads(v, layer), keys, values, slots.to(device))
+    scales = NO_SCALES if scale is None else (scale, scale, None, None)
+    reshape_and_cache(_heads(k, layer), _heads(v, layer), keys, values, slots.to(device), scales)
     whole = (tokens, layer.heads, layer.head_dim)
     batch = (table, step.query_start_loc.to(device), step.seq_lens.to(device))
-    paged_attention(out.view(whole), q.view(whole), (keys, values), batch, layer.scale)
+    sinks = None if sinks is None else sinks.float()
+    paged_attention(out.view(whole), q.view(whole), (keys, values), batch, layer.scale, scales=scales, sinks=sinks)
 
 
 def _heads(part: torch.Tensor, layer: Layer) -> torch.Tensor:

@@ -11,14 +11,8 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, NamedTuple
 
 import torch
-from opswap.adapters.common.functional import (
-    NO_SCALES,
-    PLAN_WORDS,
-    Scales,
-    attention_plan,
-    paged_attention,
-    reshape_and_cache,
-)
+from opswap.adapters.common.attention_plans import PlanOf, StepPlans
+from opswap.adapters.common.functional import NO_SCALES, Scales, paged_attention, reshape_and_cache
 from opswap.adapters.vllm.adapter import ADAPTER
 
 from vllm import envs
@@ -38,14 +32,6 @@ HEAD_SIZES = range(32, 257)
 #: Of e4m3: a scale for the tensor or for each head, as the layer has them; or for each token and head, made on writing.
 FP8, FP8_PER_TOKEN = ("fp8", "fp8_e4m3"), "fp8_per_token_head"
 SCALE_BYTES = 4
-
-
-class PlanOf(NamedTuple):
-    """What layers have to agree in to share a plan."""
-
-    num_heads: int
-    num_kv_heads: int
-    sliding_window: int
 
 
 @dataclass
@@ -78,16 +64,10 @@ class OpswapMetadataBuilder(AttentionMetadataBuilder[OpswapMetadata]):
         self.rank = vllm_config.parallel_config.rank
         # Several cache groups build several times in one step; the group of the first layer speaks for all.
         self.leads = first_attention_layer(vllm_config) in layer_names
-        self.invariant = envs.VLLM_BATCH_INVARIANT
-        # On a CPU nothing reads a plan.
-        self.plans = self._plan_memory() if torch.device(device).type == "cuda" else {}
-
-    def _plan_memory(self) -> dict[PlanOf, torch.Tensor]:
-        """By kind of layer the memory of its plans, the same in each step: a graph keeps the address."""
-        layers = self.vllm_config.compilation_config.static_forward_context
-        words = PLAN_WORDS + self.vllm_config.scheduler_config.max_num_seqs
-        kinds = {layers[name].impl.plan_of for name in self.layer_names}
-        return {kind: torch.empty(words, dtype=torch.int32, device=self.device) for kind in kinds}
+        layers = vllm_config.compilation_config.static_forward_context
+        kinds = (layers[name].impl.plan_of for name in layer_names)
+        most = vllm_config.scheduler_config.max_num_seqs
+        self.plans = StepPlans(kinds, most, device, envs.VLLM_BATCH_INVARIANT)
 
     def build(
         self, common_prefix_len: int, common_attn_metadata: CommonAttentionMetadata, fast_build: bool = False
@@ -96,10 +76,6 @@ class OpswapMetadataBuilder(AttentionMetadataBuilder[OpswapMetadata]):
             ADAPTER.context.begin_step(self.rank)
         common = common_attn_metadata
         batch = common.query_start_loc, common.seq_lens
-        plans = {
-            kind: attention_plan(memory, batch, kind[:2], kind.sliding_window, common.max_query_len, self.invariant)
-            for kind, memory in self.plans.items()
-        }
         return OpswapMetadata(
             common.num_actual_tokens,
             common.max_query_len,
@@ -107,7 +83,7 @@ class OpswapMetadataBuilder(AttentionMetadataBuilder[OpswapMetadata]):
             common.block_table_tensor,
             common.slot_mapping,
             bool(common.causal),
-            plans,
+            self.plans.made(batch, common.max_query_len),
         )
 
 

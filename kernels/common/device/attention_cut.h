@@ -12,7 +12,7 @@ namespace opswap::OPSWAP_PASS {
 constexpr int kMergeThreads = 128, kMergeHeads = kMergeThreads / kWarp;
 
 template <int Head, int Rows>
-__global__ void __launch_bounds__(FewMemory<Head, Rows>::kThreads, 1)
+__global__ void __launch_bounds__(FewMemory<Head, Rows>::kThreads, kAttentionResident)
     attend_few_kernel(const __grid_constant__ AttentionCall<Scalar> call,
                       const __grid_constant__ AttentionParts parts) {
   using Memory = FewMemory<Head, Rows>;
@@ -33,6 +33,7 @@ __global__ void __launch_bounds__(kMergeThreads) merge_parts_kernel(const __grid
 // the workspace: the plan, then sums of parts, then their log-sum-exp.
 struct AttentionCut {
   int64_t tokens, bins, head, heads, parts, sums_at, lse_at, bytes;  // `head`: features, padded
+  bool given;                                                        // the plan
 };
 template <class Args>
 AttentionCut cut_of(const Args &a, const opswap_exec &exec, int64_t tokens) {
@@ -42,6 +43,7 @@ AttentionCut cut_of(const Args &a, const opswap_exec &exec, int64_t tokens) {
                    : features <= 128 ? 128
                                      : 256,
                    a.QH};
+  cut.given = bool(a.plan);
   cut.parts = attention_partial_rows(cut.bins);
   cut.sums_at = a.plan ? 0 : round_up<int64_t>(attention_plan_words(a.B) * 4, 64);
   cut.lse_at = cut.sums_at + cut.parts * tokens * a.QH * cut.head * 4;
@@ -70,7 +72,7 @@ opswap_status launch_few(const opswap_exec &exec, const AttentionCut &cut, const
 template <int Head>
 opswap_status launch_merge(const opswap_exec &exec, const AttentionCut &cut, const AttentionCall<Scalar> &call,
                            const AttentionParts &parts) {
-  if (!cut.parts) return OPSWAP_OK;  // no sequence has two
+  if (!cut.parts && !cut.given) return OPSWAP_OK;  // no sequence has two, and the plan fits
   const Geometry geometry{.grid = {call.sequences, cut.tokens, ceil_div<int64_t>(cut.heads, kMergeHeads)},
                           .block = {kMergeThreads},
                           .pdl = true};

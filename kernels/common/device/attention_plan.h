@@ -9,7 +9,10 @@
 namespace opswap {
 
 constexpr int32_t kAttentionPlanVersion = 1;
-constexpr int32_t kAttentionMostBins = 144;  // SMs of a whole GH100
+// Blocks of decoding that an SM has room for: test/static derives it from registers and shared memory of each compiled
+// kernel of few rows. A plan knows no head size, so that it is one number for all of them.
+constexpr int32_t kAttentionResident = 1;
+constexpr int32_t kAttentionMostBins = 144 * kAttentionResident;  // SMs of a whole GH100
 constexpr int64_t kAttentionPlanHeader = 16, kAttentionPlanPlace = 4;
 constexpr int64_t kAttentionRowsAt = kAttentionPlanHeader + kAttentionPlanPlace * (kAttentionMostBins + 1);
 constexpr int64_t attention_plan_words(int64_t sequences) { return kAttentionRowsAt + sequences + 1; }
@@ -34,10 +37,10 @@ constexpr int64_t cost_of(int64_t units) { return units ? units * kUnitCost + kP
 constexpr int32_t tile_rows(int64_t rows) { return rows <= 8 ? 8 : rows <= 16 ? 16 : 32; }
 constexpr int64_t row_tiles(int64_t rows) { return (rows + tile_rows(rows) - 1) / tile_rows(rows); }
 
-// Bins for `sms` SMs, each of which has room for one block of decoding: its registers are 3/4 of an SM's or more.
+// As many bins as blocks of decoding fit on `sms` SMs.
 constexpr int32_t bins_of(int64_t sms, int64_t num_heads, int64_t num_kv_heads, int64_t q_len) {
   const int64_t each = num_kv_heads ? num_kv_heads * row_tiles(num_heads / num_kv_heads * q_len) : 1;
-  const int64_t bins = sms / (each ? each : 1);
+  const int64_t bins = sms * kAttentionResident / (each ? each : 1);
   return int32_t(bins < 1 ? 1 : bins > kAttentionMostBins ? kAttentionMostBins : bins);
 }
 

@@ -92,7 +92,7 @@ struct AttentionParts {
             batch_invariant,
             bool(call.query_start_loc.data)};
   }
-  // Whether the plan is of such a call. Nothing is written with another one.
+  // Whether the plan is of such a call. With another one no key is read, and merge_parts makes its rows NaN.
   template <class T>
   OPSWAP_DEVICE bool fits(const AttentionCall<T> &call) const {
     const AttentionPlanOf own = of(call);
@@ -109,14 +109,34 @@ struct AttentionParts {
   }
 };
 
-// A warp puts the parts of one head of one token together; those of one part are there already.
+// A warp puts the parts of one head of one token together; those of one part are there already. A plan that is not of
+// the call gives NaN, since a host cannot see it.
 template <int Head, class T>
 OPSWAP_DEVICE void merge_parts(const AttentionCall<T> &call, const AttentionParts &parts, int sequence, int token,
                                int head) {
   constexpr int kRun = Head / device::kWarp, kVector = kRun < 4 ? kRun : 4;
   const int lane = int(threadIdx.x) % device::kWarp;
   int first_token = 0;
-  if (!parts.fits(call) || token >= tokens_of(call, sequence, first_token)) return;
+  const int tokens = tokens_of(call, sequence, first_token);
+  if (token >= tokens || tokens > call.few_tokens) return;
+  const auto put = [&](const Vec<float, kRun> &x, float lse) {
+    const TokenHead to{int64_t(first_token + token), head};
+    const JoinedStates joined(call, to, lse);
+#pragma unroll
+    for (int i = 0; i < kRun; i += kVector) {
+      Vec<float, kVector> some;
+#pragma unroll
+      for (int k = 0; k < kVector; ++k) some[k] = x[i + k];
+      if (lane * kRun < call.value_features) store_row(call, to, lane * kRun + i, joined, some);
+    }
+    if (call.lse.data && lane == 0) store(call.lse.data + to.in(call.lse), Vec<float, 1>{{joined.lse}});
+  };
+  if (!parts.fits(call)) {
+    Vec<float, kRun> none;
+#pragma unroll
+    for (int i = 0; i < kRun; ++i) none[i] = NAN;
+    return put(none, NAN);
+  }
   const int first = parts.rows_before(sequence), end = parts.rows_before(sequence + 1);
   if (first == end) return;
   const auto at = [&](int part) { return (int64_t(part) * call.few_tokens + token) * parts.heads + head; };
@@ -142,16 +162,7 @@ OPSWAP_DEVICE void merge_parts(const AttentionCall<T> &call, const AttentionPart
   const float share = total == 0 ? 0 : 1 / total;
 #pragma unroll
   for (int i = 0; i < kRun; ++i) sum[i] *= share;
-  const TokenHead to{int64_t(first_token + token), head};
-  const JoinedStates joined(call, to, total == 0 ? -INFINITY : most + logf(total));
-#pragma unroll
-  for (int i = 0; i < kRun; i += kVector) {
-    Vec<float, kVector> some;
-#pragma unroll
-    for (int k = 0; k < kVector; ++k) some[k] = sum[i + k];
-    if (lane * kRun < call.value_features) store_row(call, to, lane * kRun + i, joined, some);
-  }
-  if (call.lse.data && lane == 0) store(call.lse.data + to.in(call.lse), Vec<float, 1>{{joined.lse}});
+  put(sum, total == 0 ? -INFINITY : most + logf(total));
 }
 
 }  // namespace opswap

@@ -33,7 +33,11 @@ class Runner:
     ("decode", "prefill", "free"),
     [
         (True, True, {"greedy_sample"}),
-        (False, True, {"greedy_sample", "paged_attention", "reshape_and_cache", "reshape_and_cache_fp8"}),
+        (
+            False,
+            True,
+            {"greedy_sample", "paged_attention", "attention_plan", "reshape_and_cache", "reshape_and_cache_fp8"},
+        ),
         (True, False, {"greedy_sample"}),
     ],
 )

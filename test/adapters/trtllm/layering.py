@@ -37,10 +37,10 @@ def rope_pairs(twice: bool) -> torch.Tensor:
     return torch.cat([pairs, pairs], 1).reshape(1, -1) if twice else pairs.reshape(1, -1)
 
 
-def pool() -> torch.Tensor:
+def pool(dtype: torch.dtype = torch.float32) -> torch.Tensor:
     """One pool of all layers: [blocks, layers, 2, kv_heads, tokens, dim], with what was cached before."""
     draw = torch.Generator().manual_seed(3)
-    return torch.randn(BLOCKS, LAYERS, 2, KV_HEADS, BLOCK, DIM, generator=draw)
+    return torch.randn(BLOCKS, LAYERS, 2, KV_HEADS, BLOCK, DIM, generator=draw).to(dtype)
 
 
 def metadata_of(pages: torch.Tensor, layer: int) -> SimpleNamespace:
@@ -65,21 +65,26 @@ def metadata_of(pages: torch.Tensor, layer: int) -> SimpleNamespace:
     )
 
 
-def exact(qkv: torch.Tensor, pages: torch.Tensor, layer: int, neox: bool) -> tuple[torch.Tensor, torch.Tensor]:
-    """Output and pages, in float64, token by token."""
-    after, out, token = pages.double().clone(), [], 0
+def exact(
+    qkv: torch.Tensor, pages: torch.Tensor, layer: int, neox: bool, scale: float = 1, sinks: torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Output and pages, in float64, token by token; `scale` is that of codes."""
+    after, out, token = pages.double() * scale, [], 0
+    kept = (lambda x: (x / scale).to(pages.dtype).double() * scale) if pages.itemsize == 1 else (lambda x: x)
     for new, cached, blocks in zip(NEW, CACHED, REQUESTS, strict=True):
         for at in range(cached, cached + new):
             q, k, v = qkv[token].double().split([HEADS * DIM, KV_HEADS * DIM, KV_HEADS * DIM])
             q, k = (rotated(part.view(-1, DIM), at, neox) for part in (q, k))
             block, slot = blocks[at // BLOCK], at % BLOCK
-            after[block, layer, 0, :, slot], after[block, layer, 1, :, slot] = k, v.view(KV_HEADS, DIM)
+            after[block, layer, 0, :, slot], after[block, layer, 1, :, slot] = kept(k), kept(v.view(KV_HEADS, DIM))
             seen = [(blocks[i // BLOCK], i % BLOCK) for i in range(at + 1)]
             for head in range(HEADS):
                 group = head // (HEADS // KV_HEADS)
                 keys = torch.stack([after[b, layer, 0, group, s] for b, s in seen])
                 values = torch.stack([after[b, layer, 1, group, s] for b, s in seen])
-                out.append(torch.softmax(keys @ q[head] / DIM**0.5, 0) @ values)
+                beside = torch.empty(0) if sinks is None else sinks[head : head + 1]
+                scores = torch.cat([keys @ q[head] / DIM**0.5, beside.double()])
+                out.append(torch.softmax(scores, 0)[: len(keys)] @ values)
             token += 1
     return torch.stack(out).view(token, HEADS * DIM), after
 
@@ -115,11 +120,23 @@ def attention(table: str) -> dict:
         step = metadata_of(pool(), 2)
         vars(step).update(changed)
         found[name] = refused(lambda step=step: call(table, layer, qkv, step, {}))
-    found["sinks"] = refused(
-        lambda: call(table, layer, qkv, metadata_of(pool(), 2), {"attention_sinks": torch.ones(4)})
-    )
     found["window"] = refused(lambda: call(table, layer, qkv, metadata_of(pool(), 2), {"attention_window_size": 8}))
-    return found | built_refusals(table)
+    return found | built_refusals(table) | coded(table, qkv)
+
+
+def coded(table: str, qkv: torch.Tensor) -> dict:
+    """A cache in FP8, and sinks in 16 bits."""
+    scale, sinks = 2.0**-3, torch.tensor([0.5, -1, 3, -torch.inf], dtype=torch.bfloat16)
+    pages, layer = pool(torch.float8_e4m3fn), layer_of(table, True, has_fp8_kv_cache=True)
+    vars(getattr(layer, "attn", layer))["kv_scale_quant_orig"] = torch.tensor([scale])
+    wanted, after = exact(qkv, pages, 2, True, scale, sinks)
+    out = call(table, layer, qkv.clone(), metadata_of(pages, 2), {"attention_sinks": sinks})
+    plain = refused(lambda: call(table, layer, qkv.clone(), metadata_of(pool(), 2), {}))
+    return {
+        "coded": float((out - wanted).abs().max()),
+        "pages, coded": float((pages.double() * scale - after).abs().max()),
+        "pages of another dtype": plain,
+    }
 
 
 def layer_of(table: str, neox: bool, **changed: Any) -> Any:
@@ -161,8 +178,7 @@ def call(table: str, layer: Any, qkv: torch.Tensor, metadata: Any, asked: dict) 
 
     out = torch.empty(qkv.shape[0], HEADS * DIM)
     named = {"output": out, "attention_mask": "causal", "update_kv_cache": True, "attention_window_size": 64}
-    args = SimpleNamespace(**dict.fromkeys(ASKING), **{**named, **{k: v for k, v in asked.items() if k not in ASKING}})
-    vars(args).update(asked)
+    args = SimpleNamespace(**{**dict.fromkeys((*ASKING, "attention_sinks")), **named, **asked})
     assert layer.is_supported(qkv, None, None, metadata, args)
     layer.forward(qkv, None, None, metadata, args)
     return out
@@ -170,7 +186,7 @@ def call(table: str, layer: Any, qkv: torch.Tensor, metadata: Any, asked: dict) 
 
 def built_refusals(table: str) -> dict:
     found = {}
-    for name in ("is_mla_enable", "has_fp8_kv_cache"):
+    for name in ("is_mla_enable", "has_fp4_kv_cache"):
         found[name] = refused(lambda name=name: layer_of(table, True, **{name: True}))
     os.environ["OPSWAP_TRTLLM_STOCK"] = "1"
     kept = layer_of(table, True, is_mla_enable=True)

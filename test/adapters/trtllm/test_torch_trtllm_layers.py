@@ -35,16 +35,21 @@ def test_attention_is_that_of_float64_and_writes_the_pages_that_it_should(found:
     assert len(seen) == 4 and max(seen.values()) < 2e-5
 
 
+def test_a_cache_in_fp8_and_sinks_are_those_of_float64(found: dict[str, Any]) -> None:
+    seen = found["attention"]
+    assert seen["coded"] < 2e-5 and seen["pages, coded"] == 0
+
+
 @pytest.mark.parametrize(
     ("case", "why"),
     [
         ("graph", "a CUDA graph, which repeats lengths that the host worked out (set cuda_graph_config: null)"),
         ("cross", "cross attention"),
         ("beams", "beam search"),
-        ("sinks", "attention_sinks"),
         ("window", "a window of 8 tokens"),
         ("is_mla_enable", "latent attention (MLA)"),
-        ("has_fp8_kv_cache", "a quantised KV cache"),
+        ("has_fp4_kv_cache", "a KV cache in FP4"),
+        ("pages of another dtype", "an FP8 KV cache whose pages are torch.float32"),
     ],
 )
 def test_attention_refuses_with_the_seam_and_the_remedy(case: str, why: str, found: dict[str, Any]) -> None:

@@ -7,23 +7,17 @@ memory and become the emulated device's where they are handed to an op, by their
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 
 import attention_step
 import opswap
 import pytest
 import torch
+from on_host import OnHost
 from opswap.adapters.common import ops
-from torch.overrides import TorchFunctionMode
 from vllm import envs
 
 WORDS = 597
-
-
-class OnHost(TorchFunctionMode):
-    """Memory that is asked of the device is the host's."""
-
-    def __torch_function__(self, func, types, args=(), kwargs=None):
-        return func(*args, **{name: value for name, value in (kwargs or {}).items() if name != "device"})
 
 
 def on_device(value: object) -> object:
@@ -34,8 +28,8 @@ def on_device(value: object) -> object:
 
 
 @pytest.fixture
-def called(monkeypatch) -> Counter[str]:
-    """How often each op was called; all of them run their CUDA kernels."""
+def called(monkeypatch) -> Iterator[Counter[str]]:
+    """How often each op was called; all of them run their CUDA kernels, and the plan's is named."""
     counted: Counter[str] = Counter()
 
     def on_card(op: str):
@@ -49,7 +43,9 @@ def called(monkeypatch) -> Counter[str]:
 
     for op in ("reshape_and_cache", "reshape_and_cache_fp8", "attention_plan", "paged_attention"):
         monkeypatch.setattr(ops, op, on_card(op))
-    return counted
+    before = opswap.use("attention_plan", "sm90")
+    yield counted
+    opswap.use("attention_plan", before)
 
 
 def step_of(kind: str, **how: object) -> attention_step.Step:
@@ -75,7 +71,7 @@ def test_a_plan_is_of_the_most_new_tokens_and_stays_where_it_is(new, q_len, inva
     found, right = step.run([300, 20, 70], new)
     torch.testing.assert_close(found, right, rtol=0.016, atol=0.01)
     (plan,) = step.meta.plans.values()
-    (memory,) = step.builder.plans.values()
+    (memory,) = step.builder.plans.memory.values()
     assert plan.data_ptr() == memory.data_ptr() and plan.shape == (WORDS + 3,)
     assert memory.shape == (WORDS + attention_step.MOST_SEQUENCES,)
     heads = [attention_step.HEADS, attention_step.KV_HEADS]
