@@ -31,15 +31,6 @@ OPSWAP_REF(attention_prefill) {
   });
 }
 
-// Tokens of one tile: enough rows to pay for packing the keys, few enough that every thread gets several tiles; one
-// number for all batches where a sequence's rows must not depend on the others.
-static int64_t tile_tokens(const attention_prefill_args &a) {
-  constexpr int64_t kMostRows = 96, kFewestRows = 24, kTiles = 8;
-  const int64_t heads = a.QH / a.KH, rows = a.T * a.QH / (kTiles * thread_count());
-  const int64_t wanted = rows > kMostRows || a.batch_invariant ? kMostRows : rows < kFewestRows ? kFewestRows : rows;
-  return heads < wanted ? wanted / heads : 1;
-}
-
 // The tokens from `done` on of sequence b, at most `most`, for one KV head.
 static QueryTile tile_of(const attention_prefill_args &a, int64_t b, int64_t kv_head, int64_t done, int64_t most) {
   const int64_t count = rows_of(a, b).count(), length = index_at(a.seq_lens, b);

@@ -1,10 +1,10 @@
-// cascade_attention on a CPU: attention of all rows over the shared prefix, of each sequence's rows over its own keys,
-// and the two put together. No arithmetic of its own: it calls the three ops through the registry.
+// cascade_attention on a CPU: all rows go through the shared prefix in tiles, and each sequence's rows then through its
+// own keys, from the state in float32 that the prefix left.
 #include "cascade_attention.gen.h"
 
+#include "common/attend_few_rows.h"
 #include "common/attend_plain.h"
 #include "common/op.h"
-#include "common/sub_call.h"
 
 namespace opswap::OPSWAP_ISA {
 
@@ -49,76 +49,98 @@ OPSWAP_REF(cascade_attention) {
   });
 }
 
-// A contiguous tensor of scratch memory; `strides` follow from the shape.
-struct Made {
-  Tensor view;
-  int64_t shape[4], stride[4];
+// What the prefix leaves behind for each row of the call: its m and l, then its o.
+struct PrefixStates {
+  float *data;
+  int64_t first, heads, size;  // first token, and floats of a row
 
-  Made(void *data, DType dtype, std::initializer_list<int64_t> sizes) {
-    int32_t ndim = 0;
-    for (int64_t size : sizes) shape[ndim++] = size;
-    int64_t step = 1;
-    for (int32_t d = ndim; d-- > 0; step *= shape[d]) stride[d] = step;
-    view.data = data, view.shape = shape, view.stride = stride, view.ndim = ndim, view.dtype = dtype;
+  float *at(const QueryTile &tile, int64_t r) const {
+    return data + ((tile.token(r) - first) * heads + tile.head(r)) * size;
   }
-  Made(const Made &) = delete;
+  void save(const QueryTile &tile, const Attention &w) const {
+    for (int64_t r = 0; r < tile.rows(); ++r) {
+      float *to = at(tile, r);
+      to[0] = w.m[r], to[1] = sum(load(w.l + r * kLanes));
+      std::memcpy(to + kLanes, w.o + r * w.columns, size_t(w.columns) * sizeof(float));
+    }
+  }
+  void take_up(const QueryTile &tile, const Attention &w) const {
+    for (int64_t r = 0; r < tile.rows(); ++r) {
+      const float *from = at(tile, r);
+      w.m[r] = from[0], w.l[r * kLanes] = from[1];
+      std::memcpy(w.o + r * w.columns, from + kLanes, size_t(w.columns) * sizeof(float));
+    }
+  }
 };
 
-// The rows of the call, and what each half of the keys gives for them.
-struct Halves {
-  RowRange rows;
-  const Made &prefix, &prefix_lse, &own, &own_lse;
-};
-
-// Every row sees the whole prefix, so that all of them are one sequence.
-static opswap_status run_prefix(const cascade_attention_args &a, const Halves &to, const opswap_exec &exec) {
-  int32_t starts[] = {0, int32_t(to.rows.count())}, length[] = {int32_t(a.prefix_len)};
-  const Made query_start_loc(starts, DType::int32, {2}), seq_lens(length, DType::int32, {1});
-  SubCall call("attention_prefill", a);
-  call.tensor(to.prefix.view).tensor(to.prefix_lse.view);
-  call.tensor(slice(a.query, to.rows.begin, to.rows.count())).tensor(a.key_cache).tensor(a.value_cache);
-  call.tensor(a.prefix_block_table).tensor(Tensor{}).tensor(query_start_loc.view).tensor(seq_lens.view);
-  call.tensor(a.k_scale).tensor(a.v_scale).tensor(a.k_scale_cache).tensor(a.v_scale_cache);
-  call.tensor(Tensor{});  // sinks count once, beside the own keys
-  call.real(a.softmax_scale).boolean(false).integer(-1).real(a.softcap);
-  return call.boolean(a.batch_invariant).boolean(false).boolean(false).run(exec);
+// Tokens from `done` on of some rows, at most `most`; their keys are still to be said.
+static QueryTile tile_of(const cascade_attention_args &a, const Slots &slots, RowRange rows, int64_t kv_head,
+                         int64_t done, int64_t most) {
+  const int64_t left = rows.count() - done;
+  return {slots, kv_head, rows.begin + done, left < most ? left : most, a.QH / a.KH, 0, {0, 0}, false};
 }
 
-static opswap_status run_own(const cascade_attention_args &a, const Halves &to, const opswap_exec &exec) {
-  SubCall call("paged_attention", a);
-  call.tensor(to.own.view).tensor(to.own_lse.view).tensor(a.query).tensor(a.key_cache).tensor(a.value_cache);
-  call.tensor(a.block_table).tensor(a.query_start_loc).tensor(a.seq_lens);
-  call.tensor(a.k_scale).tensor(a.v_scale).tensor(a.k_scale_cache).tensor(a.v_scale_cache).tensor(a.sinks);
-  call.tensor(a.plan).real(a.softmax_scale).integer(a.max_query_len).boolean(a.causal).integer(-1).real(a.softcap);
-  return call.boolean(a.batch_invariant).boolean(false).run(exec);
+// The rows of all sequences see the whole prefix, so that they share tiles.
+template <class Math, class E, class C>
+static opswap_status attend_prefix(const cascade_attention_args &a, RowRange rows, const PrefixStates &states) {
+  const int64_t tokens = tile_tokens(a), tiles = (rows.count() + tokens - 1) / tokens;
+  return parallel_try(tiles * a.KH, 1, [&](int64_t begin, int64_t end) {
+    Attention w;
+    if (!w.reserve(tokens * (a.QH / a.KH), words_of<Math>(a.D), round_up(a.V, kLanes))) return false;
+    const Slots slots{row<int32_t>(a.prefix_block_table, 0), 0, a.BS};
+    for (int64_t i = begin; i < end; ++i) {
+      QueryTile tile = tile_of(a, slots, rows, i % a.KH, i / a.KH * tokens, tokens);
+      tile.keys.last = a.prefix_len;
+      attend_tile<E, C>(a, tile, PackedBlock<Math>{w});
+      states.save(tile, w);
+    }
+    return true;
+  });
 }
 
-static opswap_status run_merge(const cascade_attention_args &a, const Halves &of, const opswap_exec &exec) {
-  const int64_t first = of.rows.begin, count = of.rows.count();
-  const Made states(of.prefix.view.data, a.scalar_dtype, {1, count, a.QH, a.V});
-  const Made states_lse(of.prefix_lse.view.data, DType::float32, {1, count, a.QH});
-  SubCall call("attention_merge", a);
-  call.tensor(slice(a.out, first, count)).tensor(slice(a.lse, first, count)).tensor(states.view);
-  call.tensor(states_lse.view).tensor(slice(of.own.view, first, count)).tensor(slice(of.own_lse.view, first, count));
-  return call.run(exec);
+// A tile of one sequence goes on where its rows left the prefix.
+template <class Math, class E, class C>
+static bool attend_own(const cascade_attention_args &a, const QueryTile &tile, const PrefixStates &states) {
+  return with_block<Math>(tile.rows(), [&]<class Block>(std::type_identity<Block>) {
+    Attention w;
+    if (!w.reserve(tile.rows(), Block::q_words(a.D), round_up(a.V, kLanes))) return false;
+    const Block block{w};
+    begin_tile<E>(a, tile, block);
+    states.take_up(tile, w);
+    attend_keys<C>(a, tile, block);
+    write_tile<E>(a, tile, w);
+    return true;
+  });
 }
 
-OPSWAP_COMPOSED(cascade_attention) {
-  constexpr int kSlot = 3;  // the lower ops take the others
+template <class Math, class E, class C>
+static opswap_status cascade(const cascade_attention_args &a) {
   const RowRange rows{index_at(a.query_start_loc, 0), index_at(a.query_start_loc, a.B)};
-  if (!rows.count()) return OPSWAP_OK;
-  const int64_t heads = a.T * a.QH, halves = heads * (a.V * dtype_bytes(a.scalar_dtype) + int64_t(sizeof(float)));
-  char *memory = static_cast<char *>(scratch(kSlot, size_t(2 * halves + 64)));
-  if (!memory) return fail(OPSWAP_E_MEMORY, "cascade_attention: no memory for %lld rows", (long long)a.T);
-  float *lse = reinterpret_cast<float *>(memory);
-  char *values = memory + 2 * heads * int64_t(sizeof(float));
-  const Made prefix_lse(lse, DType::float32, {rows.count(), a.QH}), own_lse(lse + heads, DType::float32, {a.T, a.QH});
-  const Made prefix(values, a.scalar_dtype, {rows.count(), a.QH, a.V});
-  const Made own(values + heads * a.V * dtype_bytes(a.scalar_dtype), a.scalar_dtype, {a.T, a.QH, a.V});
-  const Halves both{rows, prefix, prefix_lse, own, own_lse};
-  if (opswap_status e = run_prefix(a, both, exec)) return e;
-  if (opswap_status e = run_own(a, both, exec)) return e;
-  return run_merge(a, both, exec);
+  const int64_t tokens = tile_tokens(a), size = kLanes + round_up(a.V, kLanes);
+  int64_t *before = static_cast<int64_t *>(scratch(1, size_t(a.B + 1) * sizeof(int64_t)));
+  float *memory = static_cast<float *>(scratch(2, size_t(rows.count() * a.QH * size + 1) * sizeof(float)));
+  if (!before || !memory) return fail(OPSWAP_E_MEMORY, "cascade_attention: no memory for %lld rows", (long long)a.T);
+  const PrefixStates states{memory, rows.begin, a.QH, size};
+  if (opswap_status e = attend_prefix<Math, E, C>(a, rows, states)) return e;
+  const TaskList tiles =
+      list_tasks(before, a.B, [&](int64_t b) { return (rows_of(a, b).count() + tokens - 1) / tokens; });
+  return parallel_try(tiles.count() * a.KH, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t task = i / a.KH, b = tiles.sequence(task), length = index_at(a.seq_lens, b);
+      QueryTile tile = tile_of(a, slots_of(a, b), rows_of(a, b), i % a.KH, (task - tiles.before[b]) * tokens, tokens);
+      tile.position = length - rows_of(a, b).count() + tile.t0 - rows_of(a, b).begin;
+      tile.keys.last = visible(tile.position + tile.tokens - 1, length, a.causal, -1).last;
+      tile.causal = a.causal;
+      if (!attend_own<Math, E, C>(a, tile, states)) return false;
+    }
+    return true;
+  });
+}
+
+OPSWAP_CPU(cascade_attention) {
+  return with_cache_type(a, [&]<class E, class C>(E, C) {
+    return with_cache_math<E, C>([&]<class Math>(Math) { return cascade<Math, E, C>(a); });
+  });
 }
 
 }  // namespace opswap::OPSWAP_ISA

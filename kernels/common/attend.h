@@ -26,6 +26,16 @@ struct QueryTile {
   int64_t head(int64_t r) const { return kv_head * heads + r % heads; }
 };
 
+// Tokens of one tile: enough rows to pay for packing the keys, few enough that every thread gets several tiles; one
+// number for all batches where a sequence's rows must not depend on the others.
+template <class Args>
+inline int64_t tile_tokens(const Args &a) {
+  constexpr int64_t kMostRows = 96, kFewestRows = 24, kTiles = 8;
+  const int64_t heads = a.QH / a.KH, rows = a.T * a.QH / (kTiles * thread_count());
+  const int64_t wanted = rows > kMostRows || a.batch_invariant ? kMostRows : rows < kFewestRows ? kFewestRows : rows;
+  return heads < wanted ? wanted / heads : 1;
+}
+
 // Element (token, head) of query, out or lse.
 template <class E>
 inline E *at_head(const Tensor &t, int64_t token, int64_t head) {
@@ -248,7 +258,7 @@ inline void attend_block(const Args &a, const QueryTile &tile, const Block &bloc
   const Softmax how{float(a.softmax_scale * scale_of(a.k_scale, tile.kv_head)), float(a.softcap),
                     scaled ? w.k_by : nullptr, scaled ? w.v_by : nullptr};
   for (int64_t r = 0; r < rows; ++r) {
-    const KeyRange seen = visible(tile.position + r / tile.heads, first + now.count, tile.causal, a.sliding_window);
+    const KeyRange seen = visible(tile.position + r / tile.heads, first + now.count, tile.causal, window_of(a));
     softmax_row<typename Block::Arithmetic>(w, r, seen.first - first, seen.last - first, columns, how);
   }
   const Ahead<C> ahead{next.values, next.count, a.V};
@@ -261,9 +271,9 @@ inline void attend_block(const Args &a, const QueryTile &tile, const Block &bloc
   block.values(now.values, rows, now.count, a.V, ahead);
 }
 
-// Fills w.o, w.m and w.l for the rows and keys of the tile.
-template <class E, class C, class Block, class Args>
-inline void attend_tile(const Args &a, const QueryTile &tile, const Block &block) {
+// The queries of the tile, whose rows have seen no key yet.
+template <class E, class Block, class Args>
+inline void begin_tile(const Args &a, const QueryTile &tile, const Block &block) {
   const Attention &w = block.w;
   for (int64_t r = 0; r < tile.rows(); ++r) {
     copy_words<typename Block::Arithmetic>(w.q + r * w.q_words, at_head<E>(a.query, tile.token(r), tile.head(r)), a.D);
@@ -272,6 +282,12 @@ inline void attend_tile(const Args &a, const QueryTile &tile, const Block &block
     w.m[r] = -__builtin_inff();
   }
   block.begin(tile.rows(), a.D);
+}
+
+// Adds the keys of the tile to w.o, w.m and w.l of its rows.
+template <class C, class Block, class Args>
+inline void attend_keys(const Args &a, const QueryTile &tile, const Block &block) {
+  const Attention &w = block.w;
   Fetched<C> around[2];
   if (tile.keys.first >= tile.keys.last) return;
   find_block(around[0], a, tile, w, tile.keys.first);
@@ -283,6 +299,13 @@ inline void attend_tile(const Args &a, const QueryTile &tile, const Block &block
     if (first + kKeys < tile.keys.last) find_block(next, a, tile, w, first + kKeys);
     attend_block<C>(a, tile, block, first, around[turn], next);
   }
+}
+
+// Fills w.o, w.m and w.l for the rows and keys of the tile.
+template <class E, class C, class Block, class Args>
+inline void attend_tile(const Args &a, const QueryTile &tile, const Block &block) {
+  begin_tile<E>(a, tile, block);
+  attend_keys<C>(a, tile, block);
 }
 
 // out = o / l and lse = m + ln l; a row that saw no key gives 0 and -inf. A NaN is not in m, but in l. A sink is a

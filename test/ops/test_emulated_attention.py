@@ -1,14 +1,20 @@
-"""Decoding on the emulated library: sequences are cut over any number of SMs, by the words that a host writes."""
+"""Attention on the emulated library: decoding sequences are cut over any number of SMs, by the words that a host
+writes; the state of a prefix that sequences share joins theirs unrounded."""
 
 from __future__ import annotations
 
 import sys
+from functools import cache
 from typing import Any
 
 import numpy as np
 import opswap
 import pytest
 from rooms import ROOT, Room, aligned, build
+from test_attention_invariance import MIXED, batch, cut
+from test_batch_invariance import bits, caller
+from test_cascade_attention import CASCADE, assert_others_untouched, assert_rounded_once, even_values, outside_values
+from test_cascade_attention import CASE as SHARED
 from test_emulated import SANITIZED, on_device
 
 sys.path.insert(0, str(ROOT / "kernels"))
@@ -91,3 +97,44 @@ def test_a_plan_of_another_call_leaves_sequences_that_do_not_decode() -> None:
     assert np.isnan(found[few]).all() and np.isnan(found_lse[few]).all()
     np.testing.assert_allclose(np.delete(found, few, 0), np.delete(right, few, 0), atol=0.01, rtol=0.016)
     assert np.isfinite(np.delete(found_lse, few, 0)).all()
+
+
+def cascaded(values: dict[str, Any], sms: int) -> tuple[np.ndarray, np.ndarray]:
+    for name in ("out", "lse"):
+        values[name][:] = np.nan
+    placed, how = [on_device(value) for value in values.values()], {"impl": "sm90", "sm_budget": sms}
+    memory = aligned(opswap.workspace_size("cascade_attention", *placed, **how))
+    opswap.call("cascade_attention", *placed, **how, workspace=on_device(memory))
+    return values["out"].astype(np.float64), values["lse"].astype(np.float64)
+
+
+@pytest.mark.parametrize("sms", [1, 40])
+def test_a_cascade_rounds_once(sms: int) -> None:
+    values = even_values()
+    assert_rounded_once(values, cascaded(values, sms))
+
+
+@pytest.mark.parametrize("sms", [1, 40])
+def test_rows_of_no_sequence_stay_as_they_are(sms: int) -> None:
+    values = outside_values()
+    assert_others_untouched(values, cascaded(values, sms))
+
+
+def test_the_workspace_of_a_cascade_is_that_of_its_cut_and_the_prefixs_state() -> None:
+    values = build(CASCADE, {**SHARED, "causal": False, "none": NONE}, TYPES)  # without the mask nothing is cut
+    placed = [on_device(value) for value in values.values()]
+    size = opswap.workspace_size("cascade_attention", *placed, impl="sm90", sm_budget=40)
+    assert size == 5 * SHARED["QH"] * (SHARED["V"] + 1) * 4
+
+
+@pytest.mark.parametrize("sequences", [[1], [4], [6, 3, 0], list(range(len(MIXED)))[::-1]])
+def test_a_sequence_of_a_cascade_has_the_same_bits_in_every_batch(sequences: list[int]) -> None:
+    values = batch(CASCADE, {"prefix_len": 900}, TYPES)
+    run = caller("sm90", on_device)
+    made, rows = cut(values, sequences)
+    np.testing.assert_array_equal(bits(run(CASCADE, made)), bits(whole_batch())[rows])
+
+
+@cache
+def whole_batch() -> np.ndarray:
+    return caller("sm90", on_device)(CASCADE, batch(CASCADE, {"prefix_len": 900}, TYPES))

@@ -29,6 +29,7 @@ class Case:
     products: bool = False  # an FP8 cache with one scale, whose codes are multiplied by a query that is codes already
     q_len: int = 1
     kv_heads: int = 1
+    prefix_len: int = 0
 
     @property
     def said(self) -> dict[str, Any]:
@@ -36,7 +37,7 @@ class Case:
         none += [] if self.products else ["k_scale", "v_scale"]
         none += [] if self.codes else ["k_scale_cache", "v_scale_cache"]
         heads = {"KH": self.kv_heads, "QH": GROUP * self.kv_heads}
-        how = {"fp8_products": self.products, "KS": int(self.products)}
+        how = {"fp8_products": self.products, "KS": int(self.products), "prefix_len": self.prefix_len}
         return {"lens": self.lens, **HEADS, **heads, **how, "q_len": self.q_len, "none": none}
 
     def values(self, room: Room) -> dict[str, Any]:
@@ -57,6 +58,7 @@ CASES = {
     "prefill": Case("attention_prefill", [[64, 900]]),
     "prefill, FP8 cache": Case("attention_prefill", [[64, 600]], cosine=1e-4, codes=True),
     "prefill, FP8 products": Case("attention_prefill", [[64, 900]], cosine=1e-3, products=True),
+    "cascade": Case("cascade_attention", [[1, 300], [4, 200]], prefix_len=900),
 }
 
 
