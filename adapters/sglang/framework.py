@@ -96,6 +96,7 @@ def paged_attention(
     sliding_window=-1,
     softcap=0.0,
     batch_invariant=False,
+    _fp8_products=False,
 ) -> None:
     if lse is not None or softcap > 0 or batch_invariant:
         raise NotImplementedError(

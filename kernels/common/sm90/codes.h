@@ -4,6 +4,10 @@
 
 #include "common/sm90/platform.h"
 
+#ifdef OPSWAP_EMULATE
+#include "emulator/convert.h"
+#endif
+
 namespace opswap::sm90 {
 
 #ifdef OPSWAP_EMULATE
