@@ -28,6 +28,7 @@ constexpr Field kFields[] = {{"switches", &Counters::switches},
                              {"collectives", &Counters::collectives},
                              {"copies", &Counters::copies},
                              {"copied_bytes", &Counters::copied_bytes},
+                             {"boxed_bytes", &Counters::boxed_bytes},  // of them, by tensor maps
                              {"wgmmas", &Counters::wgmmas},
                              {"load_bytes", &Counters::load_bytes},
                              {"load_sectors", &Counters::load_sectors},

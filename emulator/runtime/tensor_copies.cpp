@@ -69,7 +69,7 @@ static void tensor_load(void *smem, const TensorMap *map, uint64_t *barrier, con
   auto copy = std::make_unique<Copy>();
   copy->asked = asked;
   char *base = static_cast<char *>(smem) - smem_address(smem);
-  block().counters->copied_bytes += box.bytes();
+  block().counters->copied_bytes += box.bytes(), block().counters->boxed_bytes += box.bytes();
   copy->into = blocks_of(targets);
   copy->write = [=, first = smem_address(smem)] {
     RowTraffic traffic;
@@ -109,7 +109,7 @@ void tma_store(const TensorMap *map, const void *smem, const int *at, size_t ran
   copy->asked = __builtin_return_address(0);
   auto data = std::make_shared<std::vector<char>>(box.bytes());
   const char *base = static_cast<const char *>(smem) - smem_address(smem);
-  block().counters->copied_bytes += box.bytes();
+  block().counters->copied_bytes += box.bytes(), block().counters->boxed_bytes += box.bytes();
   copy->read = [=, first = smem_address(smem)] {
     for (uint32_t i = 0; i < data->size(); i += 16) {
       const char *from = base + box.swizzled(first + i);

@@ -30,7 +30,7 @@ OPSWAP_SM90(attention_prefill) {
   if (!a.T || !a.QH) return OPSWAP_OK;
   AttentionCall<Scalar> call = attention_call<Scalar>(a);
   call.query_start_loc = vector_of<int32_t>(a.query_start_loc);
-  call.key_start_loc = vector_of<int32_t>(a.key_start_loc);
+  without_pages(call, a);
   call.causal = a.causal;
   if (a.interleaved_values) {
     call.interleaved = true;

@@ -16,13 +16,24 @@ namespace opswap::OPSWAP_PASS {
 // sass attend_many_kernel<256, *: descriptor=0x40000040 issue<=95
 // sass attend_many_kernel<64, *: descriptor=0x40000040 issue<=240
 
-// Of the workspace: what the own keys need, then the prefix's values [T, QH, V] and their log-sum-exp [T, QH].
+constexpr int64_t kTileRows = 128, kLeastPart = 512;  // keys that are worth a state of their own
+
+// Parts of the prefix: where there are fewer tiles of rows than SMs, the others take keys of their own.
+static int64_t parts_of(const cascade_attention_args &a, const opswap_exec &exec) {
+  if (a.batch_invariant) return 1;
+  const int64_t tiles = ceil_div<int64_t>(a.T * (a.QH / a.KH), kTileRows) * a.KH;
+  return std::max<int64_t>(std::min(sms_of(exec) / tiles, a.prefix_len / kLeastPart), 1);
+}
+
+// Of the workspace: what the own keys need, then the prefix's values [parts, T, QH, V] and their log-sum-exp
+// [parts, T, QH].
 struct CascadeMemory {
-  int64_t values_at, lse_at, bytes;
+  int64_t parts, values_at, lse_at, bytes;
 };
 static CascadeMemory memory_of(const cascade_attention_args &a, const opswap_exec &exec) {
-  const int64_t values_at = round_up<int64_t>(mixed_workspace(a, exec), 64), lse_at = values_at + a.T * a.QH * a.V * 4;
-  return {values_at, lse_at, lse_at + a.T * a.QH * 4};
+  const int64_t parts = parts_of(a, exec), rows = parts * a.T * a.QH;
+  const int64_t values_at = round_up<int64_t>(mixed_workspace(a, exec), 64), lse_at = values_at + rows * a.V * 4;
+  return {parts, values_at, lse_at, lse_at + rows * 4};
 }
 
 OPSWAP_SM90_CAN(cascade_attention) { return attention_refusal(a); }
@@ -49,6 +60,8 @@ OPSWAP_SM90(cascade_attention) {
     char *const at = static_cast<char *>(exec.workspace);
     prefix.state = {reinterpret_cast<float *>(at + memory.values_at), a.QH * a.V, a.V};
     prefix.lse = {reinterpret_cast<float *>(at + memory.lse_at), a.QH, 1};
+    prefix.states = own.states = int(memory.parts);
+    prefix.state_part = own.state_part = a.T * a.QH * a.V, prefix.lse_part = own.lse_part = a.T * a.QH;
     own.other = {prefix.state.data, prefix.state.token, prefix.state.head};
     own.other_lse = {prefix.lse.data, prefix.lse.token, prefix.lse.head};
     if (opswap_status bad = run_prefix(a, exec, prefix)) return bad;

@@ -18,9 +18,9 @@ CASE = {"lens": [[1, 77], [3, 20], [1, 0]], "prefix_len": 900, "QH": 4, "KH": 2,
 Results = tuple[np.ndarray, np.ndarray]
 
 
-def even_values() -> dict[str, Any]:
+def even_values(prefix_len: int = CASE["prefix_len"]) -> dict[str, Any]:
     """With queries of zeros all probabilities are 1, so that nothing but out is rounded."""
-    values = build(CASCADE, {**CASE, "none": NONE}, TYPES)
+    values = build(CASCADE, {**CASE, "prefix_len": prefix_len, "none": NONE}, TYPES)
     values["query"][:] = 0
     return values
 

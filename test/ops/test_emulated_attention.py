@@ -108,9 +108,10 @@ def cascaded(values: dict[str, Any], sms: int) -> tuple[np.ndarray, np.ndarray]:
     return values["out"].astype(np.float64), values["lse"].astype(np.float64)
 
 
-@pytest.mark.parametrize("sms", [1, 40])
-def test_a_cascade_rounds_once(sms: int) -> None:
-    values = even_values()
+@pytest.mark.parametrize("sms", [1, 4, 40])
+@pytest.mark.parametrize("prefix_len", [900, 4200])
+def test_a_cascade_rounds_once(prefix_len: int, sms: int) -> None:
+    values = even_values(prefix_len)
     assert_rounded_once(values, cascaded(values, sms))
 
 
@@ -120,11 +121,14 @@ def test_rows_of_no_sequence_stay_as_they_are(sms: int) -> None:
     assert_others_untouched(values, cascaded(values, sms))
 
 
-def test_the_workspace_of_a_cascade_is_that_of_its_cut_and_the_prefixs_state() -> None:
-    values = build(CASCADE, {**SHARED, "causal": False, "none": NONE}, TYPES)  # without the mask nothing is cut
-    placed = [on_device(value) for value in values.values()]
-    size = opswap.workspace_size("cascade_attention", *placed, impl="sm90", sm_budget=40)
-    assert size == 5 * SHARED["QH"] * (SHARED["V"] + 1) * 4
+@pytest.mark.parametrize(("prefix_len", "sms", "parts"), [(900, 40, 1), (4200, 1, 1), (4200, 4, 2), (4200, 40, 8)])
+def test_the_workspace_of_a_cascade_has_the_prefixs_states(prefix_len: int, sms: int, parts: int) -> None:
+    """The rows are a tile of each of two heads; other SMs take parts of at least 512 keys, of 33 tiles in 8 none the
+    last. Without the mask nothing else is cut."""
+    values = build(CASCADE, {**SHARED, "prefix_len": prefix_len, "causal": False, "none": NONE}, TYPES)
+    how = {"impl": "sm90", "sm_budget": sms}
+    size = opswap.workspace_size("cascade_attention", *[on_device(value) for value in values.values()], **how)
+    assert size == parts * 5 * SHARED["QH"] * (SHARED["V"] + 1) * 4
 
 
 @pytest.mark.parametrize("sequences", [[1], [4], [6, 3, 0], list(range(len(MIXED)))[::-1]])

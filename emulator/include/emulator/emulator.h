@@ -29,7 +29,7 @@ Options &options();  // of this host thread
 // the launch, which is what a perfect cache would fetch. Not counted: what a kernel reads or writes without the vec
 // layer, and everything under ThreadSanitizer.
 struct Counters {
-  uint64_t switches = 0, barriers = 0, collectives = 0, copies = 0, copied_bytes = 0, wgmmas = 0;
+  uint64_t switches = 0, barriers = 0, collectives = 0, copies = 0, copied_bytes = 0, boxed_bytes = 0, wgmmas = 0;
   uint64_t load_bytes = 0, load_sectors = 0, distinct_load_sectors = 0;
   uint64_t store_bytes = 0, store_sectors = 0, distinct_store_sectors = 0;
   // A shared access of a warp takes one pass per 128 bytes, and one more for each word that meets another in its bank.

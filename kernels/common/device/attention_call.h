@@ -45,6 +45,9 @@ inline AttentionCall<T> attention_call(const Args &a) {
           .state = {},
           .other = {},
           .other_lse = {},
+          .states = 0,
+          .state_part = 0,
+          .lse_part = 0,
           .keys = paged_rows(a.key_cache),
           .values = paged_rows(a.value_cache),
           .key_scales = paged_rows(a.k_scale_cache),
@@ -72,7 +75,22 @@ inline AttentionCall<T> attention_call(const Args &a) {
           .sliding_window = window_of(a),
           .causal = true,
           .softmax_scale = float(a.softmax_scale),
-          .softcap = float(a.softcap)};
+          .softcap = float(a.softcap),
+          .boxed = false,
+          .key_map = {},
+          .value_map = {}};
+}
+
+// Keys without pages: those of a sequence follow one another, all over pages where these do.
+template <class T, class Args>
+inline void without_pages(AttentionCall<T> &call, const Args &a) {
+  call.key_start_loc = vector_of<int32_t>(a.key_start_loc);
+  if (a.block_table) return;
+  AttentionCall<T> joined = call;
+  for (PagedRows *rows : {&joined.keys, &joined.values, &joined.key_scales, &joined.value_scales})
+    if (rows->data && !one_page(*rows)) return;
+  joined.block_size = division_by(std::max(joined.keys.slots, 1));
+  call = joined;
 }
 
 }  // namespace opswap

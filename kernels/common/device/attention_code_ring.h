@@ -21,13 +21,14 @@ inline constexpr sm90::MatrixSwizzle kSwizzle = RowBytes == 128 ? sm90::MatrixSw
 // Keys and values in two stages each, and values as they were before they were turned.
 template <int Head, int ValueHead, int Keys>
 struct CodeRing {
+  static constexpr bool kCodes = true;
   static constexpr int kHead = Head, kValueHead = ValueHead, kKeys = Keys, kGroups = 2, kStages = 2;
   static constexpr int kRowBytes = Head % 128 ? 64 : 128, kValueRowBytes = Keys % 128 ? 64 : 128;
   static constexpr int kMultiplying = kGroups * device::kWarpgroup, kThreads = kMultiplying + device::kWarpgroup;
   alignas(1024) unsigned char keys[kStages][Keys * Head];         // boxes of kRowBytes: a row is a key
   alignas(1024) unsigned char values[kStages][ValueHead * Keys];  // boxes of kValueRowBytes: a row is a feature
   alignas(16) unsigned char unturned[kStages][Keys * ValueHead];
-  int64_t key_places[kStages][Keys], value_places[kStages][Keys];  // in bytes; -1: not read
+  int64_t key_places[kStages][Keys], value_places[kStages][Keys];  // TileSlots::put
   sm90::Mbarrier full_keys[kStages], full_values[kStages], empty_keys[kStages], empty_values[kStages];
 };
 
@@ -117,13 +118,25 @@ OPSWAP_DEVICE void clean_interleaved(Memory &s, const AttentionTask &task, int f
 }
 
 // A tile's first key, and where it is in the ring.
-struct CodeTile {
-  int first, stage;
-  uint32_t phase;
+struct CodeTile : RingStage {
+  int first;
 };
 
 template <class Memory, class T>
-OPSWAP_DEVICE void ask_for_codes(Memory &s, const AttentionCall<T> &call, const CodeTile &tile, int thread) {
+OPSWAP_DEVICE void ask_for_key_codes(Memory &s, const AttentionCall<T> &call, const AttentionTask &task,
+                                     const TileSlots<Memory::kKeys> &own, const CodeTile &tile, int thread) {
+  constexpr int kBytes = Memory::kRowBytes;
+  unsigned char *const to = s.keys[tile.stage];
+  own.template ask<kBytes, Memory::kHead / kBytes>(to, call.key_map, s.full_keys[tile.stage], kBytes, task.kv_head);
+  if (!own.all_boxed)
+    ask_for_pieces<Memory::kKeys, Memory::kHead, kPieceBytes>(
+        call.keys, s.key_places[tile.stage], thread,
+        [&](int key, int piece) { return to + placed<kBytes>(Memory::kKeys, key, piece); });
+  sm90::cp_async_commit();
+}
+
+template <class Memory, class T>
+OPSWAP_DEVICE void ask_for_value_codes(Memory &s, const AttentionCall<T> &call, const CodeTile &tile, int thread) {
   if (call.interleaved)
     ask_for_interleaved(s, call.values, call.value_features, s.value_places[tile.stage], tile.stage, thread);
   else
@@ -147,38 +160,28 @@ OPSWAP_DEVICE void tell_codes(Memory &s, const AttentionCall<T> &call, const Att
   sm90::mbarrier_arrive(s.full_values[tile.stage]);
 }
 
-// `tiles` tiles from the last one down, as load_tiles does for numbers of 16 bits. Interleaved keys are looked for from
-// the first of 16 on.
+// `tiles` tiles from the last one down, as load_tiles does for numbers of 16 bits; keys alone come as boxes, since
+// values are turned. Interleaved keys are looked for from the first of 16 on.
 template <class Memory, class T>
 OPSWAP_DEVICE void load_code_tiles(Memory &s, const AttentionCall<T> &call, const AttentionTask &task, int first,
                                    int tiles, int before, int thread) {
-  constexpr int kKeys = Memory::kKeys, kMine = (kKeys + device::kWarpgroup - 1) / device::kWarpgroup;
   AttentionTask looked_for = task;
   if (call.interleaved) looked_for.first_key -= task.first_key % kInterleaved;
   const auto tile_of = [&](int i) {
-    const int count = before + i;
-    return CodeTile{first + (tiles - 1 - i) * kKeys, count % Memory::kStages, uint32_t(count / Memory::kStages) & 1};
+    return CodeTile{ring_stage<Memory>(before + i), first + (tiles - 1 - i) * Memory::kKeys};
   };
 #pragma unroll 1
   for (int i = 0; i < tiles; ++i) {
     const CodeTile tile = tile_of(i);
-#pragma unroll
-    for (int j = 0; j < kMine; ++j) {
-      const int key = thread + j * device::kWarpgroup;
-      if (key >= kKeys) continue;
-      const KeySlot own = find_slot(call, looked_for, tile.first + key);
-      store_shared(s.key_places[tile.stage] + key, Vec<int64_t, 1>{own.in(call.keys, task.kv_head)});
-      store_shared(s.value_places[tile.stage] + key, Vec<int64_t, 1>{own.in(call.values, task.kv_head)});
-    }
+    const TileSlots<Memory::kKeys> own(call, looked_for, tile.first, true, thread);
+    own.put(s.key_places[tile.stage], call.keys, task.kv_head);
+    own.template put<false>(s.value_places[tile.stage], call.values, task.kv_head);
     sm90::barrier_sync(kLoadingBarrier, device::kWarpgroup);
     sm90::mbarrier_wait(s.empty_keys[tile.stage], tile.phase ^ 1);
-    ask_for_pieces<kKeys, Memory::kHead, kPieceBytes>(
-        call.keys, s.key_places[tile.stage], thread,
-        [&](int key, int piece) { return s.keys[tile.stage] + placed<Memory::kRowBytes>(kKeys, key, piece); });
-    sm90::cp_async_commit();
+    ask_for_key_codes(s, call, task, own, tile, thread);
     if (i) tell_codes<1>(s, call, task, tile_of(i - 1), thread);
     sm90::mbarrier_wait(s.empty_values[tile.stage], tile.phase ^ 1);
-    ask_for_codes(s, call, tile, thread);
+    ask_for_value_codes(s, call, tile, thread);
     sm90::cp_async_wait<1>();
     sm90::fence_async_proxy();
     sm90::mbarrier_arrive(s.full_keys[tile.stage]);

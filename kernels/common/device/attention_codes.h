@@ -32,7 +32,7 @@ struct CodeSoftmax : SoftmaxState {
 template <int Head, int ValueHead, int Keys>
 struct CodeMemory : CodeRing<Head, ValueHead, Keys> {
   using Softmax = CodeSoftmax;
-  static constexpr bool kCodes = true, kJoins = false;
+  static constexpr bool kJoins = false;
   static constexpr int kRows = 128, kSteps = Keys / 32;
   static constexpr int kLoadingRegisters = 56, kMultiplyingRegisters = 224;
   alignas(1024) unsigned char query[kRows * Head];  // boxes of kRowBytes

@@ -286,6 +286,7 @@ OPSWAP_DEVICE void attend_few(Memory &s, const AttentionCall<T> &call, const Att
     sm90::mbarrier_wait(s.full_keys[stage], phase);
     multiply_few_keys<Type>(s, scores, group, stage);
     scale_few(s, scores, call, seen, scale, plain, task.first + tile * Memory::kKeys, stage, own);
+    __syncwarp();  // all lanes have read their scales
     if (lane == 0) sm90::mbarrier_arrive(s.empty_keys[stage]);
     take_few(s, softmax, scores, shrink, plain ? scale * kLog2E : 1, group, warp, lane);
     sm90::mbarrier_wait(s.full_values[stage], phase);

@@ -14,11 +14,11 @@ namespace opswap {
 template <int Head, int ValueHead, int Keys, bool Joins = false>
 struct AttentionMemory : AttentionRing<Head, ValueHead, 2, Keys> {
   using Softmax = SoftmaxRows;
-  static constexpr bool kCodes = false, kJoins = Joins;
+  static constexpr bool kJoins = Joins;
   static constexpr int kRows = 128, kSteps = Keys / 16;
   // Of a thread that loads and of one that multiplies.
-  static constexpr int kLoadingRegisters = Head == 192 ? 104 : Head == 128 ? 72 : 56;
-  static constexpr int kMultiplyingRegisters = Head == 192 ? 200 : Head == 128 ? 216 : 224;
+  static constexpr int kLoadingRegisters = Head == 192 ? 104 : Head <= 128 ? 72 : 56;
+  static constexpr int kMultiplyingRegisters = Head == 192 ? 200 : Head <= 128 ? 216 : 224;
   alignas(1024) unsigned char query[Head / kBoxElements][kRows * kBoxRowBytes];
 };
 
@@ -218,6 +218,7 @@ OPSWAP_DEVICE void attend_slowly(Memory &s, AttentionRows<Memory> &rows, const A
     sm90::wgmma_wait();
     sm90::operand_fence(rows.scores);
     if (call.key_scales.data) scale_columns(rows.scores, s.key_scales[at.stage], turn.lane);
+    __syncwarp();  // all lanes have read their scales
     if (turn.lane == 0) sm90::mbarrier_arrive(s.empty_keys[at.stage]);
     scale_scores(rows.scores, turn.scale, call.softcap);
     hide_unseen(s, rows, call, turn, turn.first + (turn.tiles - 1 - i) * Memory::kKeys);
@@ -255,7 +256,7 @@ OPSWAP_DEVICE void write_attention(const AttentionCall<T> &call, const Attention
       for (int i = 0; i < Memory::kValueHead / 2; i += 4)
         if (i * 2 + column < call.value_features)
           store_row(call, to, i * 2 + column, joined,
-                    Vec<float, 2>{{rows.sums[i + 2 * r] * share, rows.sums[i + 2 * r + 1] * share}});
+                    Vec<float, 2>{{rows.sums[i + 2 * r] * share, rows.sums[i + 2 * r + 1] * share}}, task.part);
       lse = joined.lse;
     } else {
       T *const out = call.out.data + to.in(call.out) + column;
@@ -265,7 +266,8 @@ OPSWAP_DEVICE void write_attention(const AttentionCall<T> &call, const Attention
           store(out + i * 2,
                 from_float<T>(Vec<float, 2>{{rows.sums[i + 2 * r] * share, rows.sums[i + 2 * r + 1] * share}}));
     }
-    if (call.lse.data && lane % kRowLanes == 0) store(call.lse.data + to.in(call.lse), Vec<float, 1>{{lse}});
+    if (call.lse.data && lane % kRowLanes == 0)
+      store(call.lse.data + to.in(call.lse) + (Memory::kJoins ? task.part * call.lse_part : 0), Vec<float, 1>{{lse}});
   }
 }
 
@@ -292,14 +294,25 @@ OPSWAP_DEVICE void attend_task(Memory &s, const AttentionCall<T> &call, const At
   write_attention(call, task, rows, row, lane);
 }
 
+// One part of a task's keys, in whole tiles.
+template <int Keys, class T>
+OPSWAP_DEVICE void take_part(AttentionTask &task, const AttentionCall<T> &call, int part) {
+  const int tiles = (task.length + Keys - 1) / Keys, keys = (tiles + call.states - 1) / call.states * Keys;
+  const int first = part * keys, last = first + keys;
+  task.part = part;
+  if (task.first_key < first) task.first_key = first;
+  if (task.last_key > last) task.last_key = last;
+}
+
 // Blocks take one tile of rows of one head after the other, those of a head together, so that they share its keys.
 // body(task, its first key, tiles of keys, tiles before) for each of the block's.
 template <class Memory, class T, class Body>
 OPSWAP_DEVICE void each_task(const AttentionCall<T> &call, int kv_heads, Body &&body) {
-  const int all = tiles_of_all<Memory::kRows>(call);
+  const int all = tiles_of_all<Memory::kRows>(call), parts = Memory::kJoins && call.state.data ? call.states : 1;
   int before = 0;
-  for (int number = int(blockIdx.x); number < all * kv_heads; number += int(gridDim.x)) {
-    const AttentionTask task = attention_task<Memory::kRows>(call, number % all, number / all);
+  for (int number = int(blockIdx.x); number < all * kv_heads * parts; number += int(gridDim.x)) {
+    AttentionTask task = attention_task<Memory::kRows>(call, number % all, number / all / parts);
+    if (parts > 1) take_part<Memory::kKeys>(task, call, number / all % parts);
     const int first = task.first_key / Memory::kKeys * Memory::kKeys;
     const int tiles = task.last_key > first ? (task.last_key - first + Memory::kKeys - 1) / Memory::kKeys : 0;
     body(task, first, tiles, before);

@@ -1,19 +1,19 @@
-// How attention's operands come to shared memory: queries once, keys and values tile by tile into a ring. Pages may be
-// of any size, so rows are gathered in pieces of 16 bytes; slots that no row sees are zeros and are not read. Codes
-// come to the upper half of their tile's place and are made numbers of 16 bits there.
+// How attention's operands come to shared memory: queries once, keys and values tile by tile into a ring. 16 keys that
+// lie in one page come as boxes; of pages of any other size, and where not all 16 are seen, rows are gathered in pieces
+// of 16 bytes. Slots that no row sees are zeros and are not read. Codes come to the upper half of their tile's place and
+// are made numbers of 16 bits there.
 #pragma once
 
 #include <bit>
 
-#include "common/device/attention_rows.h"
+#include "common/device/attention_boxes.h"
 #include "common/sm90/barrier.h"
 #include "common/sm90/cp_async.h"
 #include "common/sm90/wgmma.h"
 
 namespace opswap {
 
-// Rows of 64 elements of 16 bits, 128 bytes, with the swizzle of that width: so many boxes for a head.
-inline constexpr int kBoxElements = 64, kBoxRowBytes = 128, kPieceBytes = 16;
+inline constexpr int kPieceBytes = 16;
 
 // Named barriers: one for each warpgroup that multiplies from kGroupBarrier on, one for all of these, one for those who
 // load, and one for each warpgroup's turn.
@@ -29,15 +29,27 @@ OPSWAP_DEVICE uint64_t moved(uint64_t descriptor, uint32_t bytes) {
 template <int Head, int ValueHead, int Groups, int Keys>
 struct AttentionRing {
   static constexpr bool kPlain = false;  // rows see all keys, and there are neither codes nor scales
+  static constexpr bool kCodes = false;  // products of codes
   static constexpr int kHead = Head, kValueHead = ValueHead, kGroups = Groups, kKeys = Keys, kStages = 2;
   static constexpr int kBoxes = Head / kBoxElements, kValueBoxes = ValueHead / kBoxElements;
   static constexpr int kMultiplying = Groups * device::kWarpgroup, kThreads = kMultiplying + device::kWarpgroup;
   alignas(1024) unsigned char keys[kStages][kBoxes][kKeys * kBoxRowBytes];
   alignas(1024) unsigned char values[kStages][kValueBoxes][kKeys * kBoxRowBytes];
   alignas(16) float key_scales[kStages][kKeys], value_scales[kStages][kKeys];  // where each slot has its own
-  int64_t key_places[2][kKeys], value_places[2][kKeys];  // of a tile and the next one, in bytes; -1: not read
+  int64_t key_places[2][kKeys], value_places[2][kKeys];  // of a tile and the next one: TileSlots::put
   sm90::Mbarrier full_keys[kStages], full_values[kStages], empty_keys[kStages], empty_values[kStages];
+  sm90::Mbarrier landed_keys[kStages], landed_values[kStages];  // boxes of codes, not yet of 16 bits
 };
+
+// A tile's place in the ring, which had `count` before.
+struct RingStage {
+  int stage, turn;
+  uint32_t phase;
+};
+template <class Memory>
+OPSWAP_DEVICE RingStage ring_stage(int count) {
+  return {count % Memory::kStages, count % 2, uint32_t(count / Memory::kStages) & 1};
+}
 
 template <class Memory>
 OPSWAP_DEVICE void attention_ring_init(Memory &s) {
@@ -46,6 +58,10 @@ OPSWAP_DEVICE void attention_ring_init(Memory &s) {
     sm90::mbarrier_init(s.full_values[i], device::kWarpgroup);
     sm90::mbarrier_init(s.empty_keys[i], Memory::kMultiplying / device::kWarp);
     sm90::mbarrier_init(s.empty_values[i], Memory::kMultiplying / device::kWarp);
+    if constexpr (!Memory::kCodes) {
+      sm90::mbarrier_init(s.landed_keys[i], device::kWarpgroup);
+      sm90::mbarrier_init(s.landed_values[i], device::kWarpgroup);
+    }
   }
   sm90::fence_mbarrier_init();
 }
@@ -75,22 +91,6 @@ OPSWAP_DEVICE void load_queries(Memory &s, const AttentionCall<T> &call, const A
   sm90::barrier_sync(barrier, uint32_t(threads));
 }
 
-// Where a key is: its page, and its slot there; -1 where no row of the tile sees it.
-struct KeySlot {
-  int block, slot;
-  OPSWAP_DEVICE bool there() const { return slot >= 0; }
-  OPSWAP_DEVICE int64_t in(const PagedRows &cache, int kv_head) const {
-    return there() ? block * cache.block + kv_head * cache.head + slot * cache.slot : -1;
-  }
-};
-template <class T>
-OPSWAP_DEVICE KeySlot find_slot(const AttentionCall<T> &call, const AttentionTask &task, int key) {
-  if (key < task.first_key || key >= task.last_key) return {0, -1};
-  const int at = key + (call.block_table ? 0 : call.key_start_loc[task.sequence]), page = call.block_size(at);
-  const int32_t *const row = call.block_table + task.sequence * call.table_row;
-  return {call.block_table ? load<1>(row + page * call.table_column)[0] : page, at - page * call.block_size.divisor};
-}
-
 // A thread of those who load asks for its pieces of `Bytes` bytes of rows of keys, or of values: `to(row, piece)` is
 // where a piece goes, `RowBytes` how long rows are there.
 template <int Keys, int RowBytes, int Bytes, class To>
@@ -101,6 +101,7 @@ OPSWAP_DEVICE void ask_for_pieces(const PagedRows &cache, const int64_t *places,
     const int index = thread + i * device::kWarpgroup, row = index / kPieces, piece = index % kPieces;
     const int byte = piece * Bytes;
     const int64_t place = load_shared<1>(places + row)[0];
+    if (place == kComesBoxed) continue;
     const int left = place < 0 ? 0 : cache.bytes - byte;
     sm90::cp_async<Bytes>(to(row, piece), cache.data + (left > 0 ? place + byte : 0),
                           left <= 0      ? 0
@@ -109,25 +110,53 @@ OPSWAP_DEVICE void ask_for_pieces(const PagedRows &cache, const int64_t *places,
   }
 }
 
+// Keys, or values, of a stage: where a tile of them goes and comes from, and what says that it is there.
+struct RingPart {
+  unsigned char *to;
+  float *scales_to;
+  const int64_t *places;
+  const PagedRows &rows, &scales;
+  const sm90::TensorMap &map;
+  sm90::Mbarrier &full, &landed;
+  uint32_t phase;
+};
+template <class Memory, class T>
+OPSWAP_DEVICE RingPart keys_of(Memory &s, const AttentionCall<T> &call, const RingStage &at) {
+  return {s.keys[at.stage][0], s.key_scales[at.stage], s.key_places[at.turn], call.keys, call.key_scales,
+          call.key_map,        s.full_keys[at.stage],  s.landed_keys[at.stage], at.phase};
+}
+template <class Memory, class T>
+OPSWAP_DEVICE RingPart values_of(Memory &s, const AttentionCall<T> &call, const RingStage &at) {
+  return {s.values[at.stage][0], s.value_scales[at.stage], s.value_places[at.turn],  call.values, call.value_scales,
+          call.value_map,        s.full_values[at.stage],  s.landed_values[at.stage], at.phase};
+}
+
 // Asks for a tile of keys or of values, and for the scale of the thread's own slot, where there are any.
 template <class Memory, int Features, class T>
-OPSWAP_DEVICE void ask_for_tile(unsigned char *to, float *scales_to, const PagedRows &cache, const PagedRows &scales,
-                                const AttentionCall<T> &call, const AttentionTask &task, const KeySlot &own,
-                                const int64_t *places, int thread) {
+OPSWAP_DEVICE void ask_for_tile(const RingPart &part, const AttentionCall<T> &call, const AttentionTask &task,
+                                const TileSlots<Memory::kKeys> &own, int thread) {
   constexpr int kKeys = Memory::kKeys;
-  unsigned char *const upper = to + kKeys * Features;
-  if (Memory::kPlain || !call.codes)
-    ask_for_pieces<kKeys, Features * 2, kPieceBytes>(
-        cache, places, thread, [&](int row, int piece) { return to + swizzled(kKeys, row, piece); });
-  else if (cache.aligned)
-    ask_for_pieces<kKeys, Features, kPieceBytes>(
-        cache, places, thread, [&](int row, int piece) { return upper + row * Features + piece * kPieceBytes; });
-  else  // scales stand between rows
-    ask_for_pieces<kKeys, Features, 4>(cache, places, thread,
-                                       [&](int row, int piece) { return upper + row * Features + piece * 4; });
-  if (!Memory::kPlain && scales.data && thread < kKeys)
-    sm90::cp_async<4>(scales_to + thread, scales.data + (own.there() ? own.in(scales, task.kv_head) : 0),
-                      own.there() ? 4 : 0);
+  unsigned char *const upper = part.to + kKeys * Features;
+  if (Memory::kPlain || !call.codes) {
+    own.template ask<kBoxRowBytes, Features / kBoxElements>(part.to, part.map, part.full, kBoxElements, task.kv_head);
+    if (!own.all_boxed)
+      ask_for_pieces<kKeys, Features * 2, kPieceBytes>(
+          part.rows, part.places, thread, [&](int row, int piece) { return part.to + swizzled(kKeys, row, piece); });
+  } else {
+    own.template ask<Features, 1>(upper, part.map, part.landed, Features, task.kv_head);
+    sm90::mbarrier_arrive(part.landed);
+    const auto to = [&](int row, int byte) { return upper + row * Features + byte; };
+    if (!part.rows.aligned)  // scales stand between rows
+      ask_for_pieces<kKeys, Features, 4>(part.rows, part.places, thread,
+                                         [&](int row, int piece) { return to(row, piece * 4); });
+    else if (!own.all_boxed)
+      ask_for_pieces<kKeys, Features, kPieceBytes>(
+          part.rows, part.places, thread, [&](int row, int piece) { return to(row, piece * kPieceBytes); });
+  }
+  if (!Memory::kPlain && part.scales.data && thread < kKeys)
+    sm90::cp_async<4>(part.scales_to + thread,
+                      part.scales.data + (own.slot[0].there() ? own.slot[0].in(part.scales, task.kv_head) : 0),
+                      own.slot[0].there() ? 4 : 0);
   sm90::cp_async_commit();
 }
 
@@ -171,12 +200,15 @@ OPSWAP_DEVICE void widen_codes(unsigned char *tile, int thread) {
 // Says of a tile that was asked for `Behind` groups ago that it is there: wgmma reads past the caches of ordinary
 // accesses, so that whoever copied has to say it.
 template <int Behind, class Memory, int Features, class T>
-OPSWAP_DEVICE void tell(unsigned char *tile, sm90::Mbarrier &full, const AttentionCall<T> &call, int thread) {
+OPSWAP_DEVICE void tell(const RingPart &part, const AttentionCall<T> &call, int thread) {
   sm90::cp_async_wait<Behind>();
   if constexpr (!Memory::kPlain)
-    if (call.codes) widen_codes<Memory::kKeys, Features, T>(tile, thread);
+    if (call.codes) {
+      sm90::mbarrier_wait(part.landed, part.phase);
+      widen_codes<Memory::kKeys, Features, T>(part.to, thread);
+    }
   sm90::fence_async_proxy();
-  sm90::mbarrier_arrive(full);
+  sm90::mbarrier_arrive(part.full);
 }
 
 // `tiles` tiles of keys and values from key `first` on, upwards or, with `Down`, from the last one; `before` is how
@@ -186,43 +218,26 @@ template <bool Down, class Memory, class T>
 OPSWAP_DEVICE void load_tiles(Memory &s, const AttentionCall<T> &call, const AttentionTask &task, int first, int tiles,
                               int before, int thread) {
   constexpr int kKeys = Memory::kKeys, kHead = Memory::kHead, kValueHead = Memory::kValueHead;
-  constexpr int kMine = (kKeys + device::kWarpgroup - 1) / device::kWarpgroup;
-  static_assert(kMine == 1 || Memory::kPlain, "a thread asks for the scale of one key");
-  KeySlot own[kMine];
+  static_assert(kKeys <= device::kWarpgroup || Memory::kPlain, "a thread asks for the scale of one key");
   const auto find = [&](int i) {
-#pragma unroll
-    for (int j = 0; j < kMine; ++j) {
-      const int key = thread + j * device::kWarpgroup;
-      own[j] = key < kKeys && i < tiles ? find_slot(call, task, first + (Down ? tiles - 1 - i : i) * kKeys + key)
-                                        : KeySlot{0, -1};
-    }
+    return TileSlots<kKeys>(call, task, first + (Down ? tiles - 1 - i : i) * kKeys, i < tiles, thread);
   };
-  find(0);
+  TileSlots<kKeys> own = find(0);
 #pragma unroll 1
   for (int i = 0; i < tiles; ++i) {
-    const int stage = (before + i) % Memory::kStages, last = (before + i - 1) % Memory::kStages,
-              turn = (before + i) % 2;
-    const uint32_t phase = uint32_t((before + i) / Memory::kStages) & 1;
-#pragma unroll
-    for (int j = 0; j < kMine; ++j) {
-      const int key = thread + j * device::kWarpgroup;
-      if (key >= kKeys) continue;
-      store_shared(s.key_places[turn] + key, Vec<int64_t, 1>{own[j].in(call.keys, task.kv_head)});
-      store_shared(s.value_places[turn] + key, Vec<int64_t, 1>{own[j].in(call.values, task.kv_head)});
-    }
+    const RingStage at = ring_stage<Memory>(before + i), last = ring_stage<Memory>(before + i - 1);
+    own.put(s.key_places[at.turn], call.keys, task.kv_head);
+    own.put(s.value_places[at.turn], call.values, task.kv_head);
     sm90::barrier_sync(kLoadingBarrier, device::kWarpgroup);
-    sm90::mbarrier_wait(s.empty_keys[stage], phase ^ 1);
-    ask_for_tile<Memory, kHead>(s.keys[stage][0], s.key_scales[stage], call.keys, call.key_scales, call, task, own[0],
-                                s.key_places[turn], thread);
-    if (i) tell<1, Memory, kValueHead>(s.values[last][0], s.full_values[last], call, thread);
-    sm90::mbarrier_wait(s.empty_values[stage], phase ^ 1);
-    ask_for_tile<Memory, kValueHead>(s.values[stage][0], s.value_scales[stage], call.values, call.value_scales, call,
-                                     task, own[0], s.value_places[turn], thread);
-    find(i + 1);
-    tell<1, Memory, kHead>(s.keys[stage][0], s.full_keys[stage], call, thread);
+    sm90::mbarrier_wait(s.empty_keys[at.stage], at.phase ^ 1);
+    ask_for_tile<Memory, kHead>(keys_of(s, call, at), call, task, own, thread);
+    if (i) tell<1, Memory, kValueHead>(values_of(s, call, last), call, thread);
+    sm90::mbarrier_wait(s.empty_values[at.stage], at.phase ^ 1);
+    ask_for_tile<Memory, kValueHead>(values_of(s, call, at), call, task, own, thread);
+    own = find(i + 1);
+    tell<1, Memory, kHead>(keys_of(s, call, at), call, thread);
   }
-  const int last = (before + tiles - 1) % Memory::kStages;
-  if (tiles) tell<0, Memory, kValueHead>(s.values[last][0], s.full_values[last], call, thread);
+  if (tiles) tell<0, Memory, kValueHead>(values_of(s, call, ring_stage<Memory>(before + tiles - 1)), call, thread);
 }
 
 }  // namespace opswap

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "common/device/access.h"
+#include "common/sm90/tensor_map.h"
 #include "types.h"
 
 namespace opswap {
@@ -21,19 +22,28 @@ inline Division division_by(int64_t divisor) {
   return {int32_t(divisor), uint32_t((uint64_t{1} << 32) * ((uint64_t{1} << shift) - divisor) / divisor + 1), shift};
 }
 
-// [NB, KH, BS, features] as bytes: how far apart they lie, how long a slot's row is, and whether rows begin at
-// multiples of 16.
+// [NB, KH, BS, features] as bytes: how many there are, how far apart they lie, how long a slot's row is, and whether rows
+// begin at multiples of 16.
 struct PagedRows {
   const unsigned char *data;
   int64_t block, head, slot;
-  int bytes;
+  int blocks, heads, slots, bytes;
   bool aligned;
 };
 inline PagedRows paged_rows(const Tensor &t) {
   if (!t) return {};
   const int64_t size = dtype_bytes(t.dtype);
-  return {t.as<const unsigned char>(), t.stride[0] * size,     t.stride[1] * size,
-          t.stride[2] * size,          int(t.shape[3] * size), device::placement(t) % 16 == 0};
+  return {t.as<const unsigned char>(), t.stride[0] * size, t.stride[1] * size, t.stride[2] * size,
+          int(t.shape[0]),             int(t.shape[1]),    int(t.shape[2]),    int(t.shape[3] * size),
+          device::placement(t) % 16 == 0};
+}
+// All slots as one page, if they follow one another.
+inline bool one_page(PagedRows &rows) {
+  const int64_t all = int64_t(rows.blocks) * rows.slots;
+  if (all >= int64_t{1} << 31 || (rows.blocks > 1 && rows.slots > 1 && rows.block != rows.slots * rows.slot)) return false;
+  if (rows.slots == 1) rows.slot = rows.block;
+  rows.blocks = 1, rows.slots = int(all);
+  return true;
 }
 
 // [tokens, heads, features], in elements.
@@ -69,6 +79,8 @@ struct AttentionCall {
   HeadRows<float> lse;                               // or none
   HeadRows<float> state;                             // or none: takes what would go to out, as float32
   HeadRows<const float> other, other_lse;            // or none: attention over more keys, which is put together with it
+  int states;                                        // parts that the keys of `state`, or of `other`, are cut into:
+  int64_t state_part, lse_part;                      // how far apart these are
   PagedRows keys, values, key_scales, value_scales;  // the latter two or none
   bool codes;                                        // keys and values are e4m3
   bool interleaved;                                  // values are, whose `slot` is 1 and `bytes` a page's slots
@@ -83,12 +95,15 @@ struct AttentionCall {
   int sliding_window;
   bool causal;
   float softmax_scale, softcap;
+  bool boxed;  // keys and values, of codes that are multiplied keys alone, come as boxes (attention_boxes.h)
+  sm90::TensorMap key_map, value_map;
 };
 
 // A block's part of it: rows [first_row, first_row + rows) of a sequence, and the keys that any of them sees.
 struct AttentionTask {
   int sequence, kv_head, first_token, first_row, rows, position;  // of the sequence's first new token
   int first_key, last_key, length;
+  int part;  // of `state`
 };
 
 // The keys that a token at `position` of a sequence sees: [first, last).
@@ -146,34 +161,48 @@ OPSWAP_DEVICE int length_of(const AttentionCall<T> &call, int sequence) {
   return call.seq_lens.data ? call.seq_lens[sequence] : call.prefix_len;
 }
 
-// The shares of a row's two states, its own and that of other keys, and the log-sum-exp of both.
+// The share of a row's own state beside those of other keys, and the log-sum-exp of all.
 struct JoinedStates {
-  float own = 1, other = 0, lse;
+  float own = 1, lse;
   template <class T>
   OPSWAP_DEVICE JoinedStates(const AttentionCall<T> &call, const TokenHead &row, float own_lse) : lse(own_lse) {
     if (!call.other.data) return;
-    const float other_lse = load<1>(call.other_lse.data + row.in(call.other_lse))[0];
-    const float most = fmaxf(own_lse, other_lse);
+    float most = own_lse;
+    for (int part = 0; part < call.states; ++part) most = fmaxf(most, lse_of(call, row, part));
     if (most == -INFINITY) return;
-    own = expf(own_lse - most), other = expf(other_lse - most);
-    const float total = own + other;
-    own /= total, other /= total, lse = most + logf(total);
+    float total = expf(own_lse - most);
+    for (int part = 0; part < call.states; ++part) total += expf(lse_of(call, row, part) - most);
+    own = expf(own_lse - most) / total, lse = most + logf(total);
+  }
+  template <class T>
+  OPSWAP_DEVICE static float lse_of(const AttentionCall<T> &call, const TokenHead &row, int part) {
+    return load<1>(call.other_lse.data + row.in(call.other_lse) + part * call.lse_part)[0];
+  }
+  // Of a part of the other keys.
+  template <class T>
+  OPSWAP_DEVICE float share(const AttentionCall<T> &call, const TokenHead &row, int part) const {
+    return lse == -INFINITY ? 0 : expf(lse_of(call, row, part) - lse);
   }
 };
 
-// Writes some features of a row, from feature `at` on, with those of the other keys' state.
+// Writes some features of a row, from feature `at` on, with those of the other keys' states; or a part's state.
 template <class T, int N>
 OPSWAP_DEVICE void store_row(const AttentionCall<T> &call, const TokenHead &row, int at, const JoinedStates &joined,
-                             Vec<float, N> x) {
+                             Vec<float, N> x, int part = 0) {
+  if (call.state.data) return store(call.state.data + row.in(call.state) + part * call.state_part + at, x);
   if (call.other.data) {
-    const Vec<float, N> other = load<N>(call.other.data + row.in(call.other) + at);
 #pragma unroll
-    for (int i = 0; i < N; ++i) x[i] = x[i] * joined.own + (joined.other > 0 ? other[i] * joined.other : 0);
+    for (int i = 0; i < N; ++i) x[i] *= joined.own;
+#pragma unroll 1
+    for (int of = 0; of < call.states; ++of) {
+      const float share = joined.share(call, row, of);
+      if (share == 0) continue;
+      const Vec<float, N> other = load<N>(call.other.data + row.in(call.other) + of * call.state_part + at);
+#pragma unroll
+      for (int i = 0; i < N; ++i) x[i] += other[i] * share;
+    }
   }
-  if (call.state.data)
-    store(call.state.data + row.in(call.state) + at, x);
-  else
-    store(call.out.data + row.in(call.out) + at, from_float<T>(x));
+  store(call.out.data + row.in(call.out) + at, from_float<T>(x));
 }
 
 }  // namespace opswap

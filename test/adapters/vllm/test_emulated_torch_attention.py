@@ -53,13 +53,22 @@ def step_of(kind: str, **how: object) -> attention_step.Step:
         return attention_step.Step(kind, torch.bfloat16, "cuda", **how)
 
 
+def assert_right(kind: str, found: torch.Tensor, right: torch.Tensor) -> None:
+    """Scales of tensors and heads let codes be multiplied: rows of query and probabilities are rounded to FP8 then."""
+    if kind in ("plain", "token"):
+        torch.testing.assert_close(found, right, rtol=0.016, atol=0.01)
+        return
+    torch.testing.assert_close(found, right, rtol=0.1, atol=0.08)
+    assert torch.linalg.norm(found - right) <= 0.08 * torch.linalg.norm(right)
+
+
 @pytest.mark.parametrize("kind", attention_step.KINDS)
 def test_each_step_makes_a_plan_and_forward_takes_it(kind, called):
     loaded = torch.tensor([0.5, -1, 2, 0, 3, -torch.inf], dtype=torch.bfloat16)
     step = step_of(kind, window=40, sinks=loaded)
     writes = "reshape_and_cache" if kind == "plain" else "reshape_and_cache_fp8"
     found, right = step.run([37, 20, 9, 50], [1, 2, 8, 11])
-    torch.testing.assert_close(found, right, rtol=0.016, atol=0.01)
+    assert_right(kind, found, right)
     assert called == {"attention_plan": 2, writes: 2, "paged_attention": 2}
 
 
