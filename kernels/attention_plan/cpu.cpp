@@ -37,7 +37,7 @@ static opswap_status make_plan(const attention_plan_args &a) {
   const AttentionPlanOf of = plan_of(a);
   const auto units = [&](int64_t b) { return attention::units_of(index_at(a.seq_lens, b), tokens_of(a, b), of); };
   const int32_t bins = attention::bins_of(of.sms, a.num_heads, a.num_kv_heads, a.q_len), sequences = int32_t(a.B);
-  const int64_t payload = least_payload(bins, sequences, of.batch_invariant, units);
+  const int64_t payload = attention::least_payload(bins, sequences, of.batch_invariant, units);
   int32_t *const words = a.plan.as<int32_t>();
   attention::write_plan(of, bins, payload, sequences, units, [&](int64_t at, int32_t word) { words[at] = word; });
   return OPSWAP_OK;

@@ -8,20 +8,6 @@
 
 namespace opswap::OPSWAP_ISA {
 
-// The least payload of which `bins` hold all.
-template <class Units>
-inline int64_t least_payload(int32_t bins, int32_t sequences, bool whole, Units &&units) {
-  attention::Payloads between = attention::payloads(sequences, whole, units);
-  while (between.low < between.high) {
-    const int64_t middle = (between.low + between.high) / 2;
-    if (attention::fits(bins, middle, sequences, whole, units))
-      between.high = middle;
-    else
-      between.low = middle + 1;
-  }
-  return between.high;
-}
-
 // Why the record is not a plan for such a call, or nullptr. A card's number of SMs is the plan's own.
 inline const char *plan_refusal(const int32_t *words, int64_t sequences, const AttentionPlanOf &of) {
   AttentionPlanOf made;

@@ -52,15 +52,6 @@ inline RowRange rows_of(const Args &a, int64_t b) {
   return {index_at(a.query_start_loc, b), index_at(a.query_start_loc, b + 1)};
 }
 
-// An op without the argument has no window.
-template <class Args>
-inline int64_t window_of(const Args &a) {
-  if constexpr (requires { a.sliding_window; })
-    return a.sliding_window;
-  else
-    return -1;
-}
-
 // Whether pages of values are interleaved (common/interleave.h), and what is wrong with them then.
 template <class Args>
 inline bool has_interleaved_values(const Args &a) {

@@ -8,16 +8,9 @@ using namespace opswap;
 extern "C" int64_t opswap_attention_plan(int32_t bins, int32_t sequences, int32_t whole, const int32_t *units,
                                          int32_t *words) {
   const auto of = [&](int32_t i) { return units[i]; };
-  attention::Payloads between = attention::payloads(sequences, whole, of);
-  while (between.low < between.high) {
-    const int64_t middle = (between.low + between.high) / 2;
-    if (attention::fits(bins, middle, sequences, whole, of))
-      between.high = middle;
-    else
-      between.low = middle + 1;
-  }
+  const int64_t payload = attention::least_payload(bins, sequences, whole, of);
   AttentionPlanOf what{};
   what.batch_invariant = whole;
-  attention::write_plan(what, bins, between.high, sequences, of, [&](int64_t at, int32_t word) { words[at] = word; });
-  return between.high;
+  attention::write_plan(what, bins, payload, sequences, of, [&](int64_t at, int32_t word) { words[at] = word; });
+  return payload;
 }

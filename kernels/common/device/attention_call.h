@@ -27,15 +27,6 @@ inline const char *attention_refusal(const Args &a) {
   return nullptr;
 }
 
-// An op without the argument has no window.
-template <class Args>
-inline int window_of(const Args &a) {
-  if constexpr (requires { a.sliding_window; })
-    return int(a.sliding_window);
-  else
-    return -1;
-}
-
 // The call without what not all ops have.
 template <class T, class Args>
 inline AttentionCall<T> attention_call(const Args &a) {
@@ -72,7 +63,7 @@ inline AttentionCall<T> attention_call(const Args &a) {
           .few_tokens = 0,
           .block_size = division_by(std::max<int64_t>(a.BS, 1)),
           .by_group = division_by(std::max<int64_t>(a.QH / a.KH, 1)),
-          .sliding_window = window_of(a),
+          .sliding_window = int(window_of(a)),
           .causal = true,
           .softmax_scale = float(a.softmax_scale),
           .softcap = float(a.softcap),

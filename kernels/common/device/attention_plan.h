@@ -19,6 +19,15 @@ constexpr int64_t attention_plan_words(int64_t sequences) { return kAttentionRow
 // Each place where two bins meet within a sequence adds a part, and its sequence has one more than such places.
 constexpr int64_t attention_partial_rows(int64_t bins) { return 2 * (bins - 1); }
 
+// An op without the argument has no window.
+template <class Args>
+constexpr int64_t window_of(const Args &a) {
+  if constexpr (requires { a.sliding_window; })
+    return a.sliding_window;
+  else
+    return -1;
+}
+
 // What a plan is of: words 5 to 12 of its header.
 struct AttentionPlanOf {
   int32_t num_heads, num_kv_heads, q_len, sliding_window, card, sms, batch_invariant, mixed;
@@ -96,6 +105,20 @@ constexpr Payloads payloads(int32_t sequences, bool whole, Units &&units) {
     low = whole && cost > low ? cost : low;
   }
   return {low, total > low ? total : low};
+}
+
+// The least payload of which `bins` hold all, found by one thread.
+template <class Units>
+constexpr int64_t least_payload(int32_t bins, int32_t sequences, bool whole, Units &&units) {
+  Payloads between = payloads(sequences, whole, units);
+  while (between.low < between.high) {
+    const int64_t middle = (between.low + between.high) / 2;
+    if (fits(bins, middle, sequences, whole, units))
+      between.high = middle;
+    else
+      between.low = middle + 1;
+  }
+  return between.high;
 }
 
 // The record for a payload that fits; put(at, word) for each word.
