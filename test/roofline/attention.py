@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from roofline.attention_error import error_table
 from roofline.cards import DEVICES
 from roofline.count import Counted
 from roofline.library import compiled
+from roofline.plans import L2_COPIES
 from roofline.products import lined
 
 ATTENTION = "attention"
@@ -38,6 +39,9 @@ DECODE = {
 QUERY_HEADS, FEATURES, ELEMENT = 8, 128, 2
 #: Tokens of FA3's prefill, each with 16K tokens in all; heads of queries and of keys of Llama-2-7B.
 PREFILL, PREFILL_TOKENS, HEADS, TILE_ROWS = (512, 1024, 2048, 4096, 8192, 16384), 16384, 32, 128
+#: FA3 takes so many bytes of keys and values for what L2 holds, where rows see keys up to their own
+#: (hopper/tile_scheduler.hpp, 0251105): heads whose tiles it hands out together, those of most keys first.
+FA3_SECTION = 32 << 20
 
 
 @dataclass(frozen=True)
@@ -120,34 +124,117 @@ def decode_traffic(lengths: Sequence[int], bins: int) -> float:
     return (least + 2 * parts * (row + QUERY_HEADS) * 4 + 4 * words) / least
 
 
-def prefill_traffic(tokens: int, sms: int) -> float:
-    """Blocks take tiles in order, those of a head of a sequence together: keys and values of each that a wave of tiles
-    reads, over what such a wave must read if its tiles were of as few heads as they can."""
-    tiles = -(-tokens // TILE_ROWS)
-    heads = PREFILL_TOKENS // tokens * HEADS
-    owners = np.repeat(np.arange(heads), tiles)
-    read = sum(len(set(owners[i : i + sms].tolist())) for i in range(0, len(owners), sms))
-    least = sum(-(-min(sms, len(owners) - i) // tiles) for i in range(0, len(owners), sms))
-    own = 2 * len(owners) * TILE_ROWS  # queries and results, rows of as many bytes as those of keys
-    return (own + read * 2 * tokens) / (own + least * 2 * tokens)
+def kept_traffic(lengths: Sequence[int], card: str) -> float:
+    """The same where parts that L2 still has are not read from memory: they are put together right behind the last."""
+    bins, row = DEVICES[card]["sms"], QUERY_HEADS * FEATURES
+    units, plan = np.asarray(units_of(lengths), np.int32), plan_of(units_of(lengths), DEVICES[card]["sms"])
+    pointers = [a.ctypes.data_as(ctypes.POINTER(ctypes.c_int32)) for a in (units, plan.words)]
+    sizes = (UNIT_KEYS * FEATURES * 2 * ELEMENT, (row + QUERY_HEADS) * 4, l2_of(card))
+    missed = compiled("attention_plans.cpp").opswap_attention_rows_missed
+    missed.restype = ctypes.c_int64
+    again = plan.rows_before[-1] - missed(ctypes.c_int32(bins), *pointers, *map(ctypes.c_int64, sizes))
+    least = sum(lengths) * FEATURES * 2 * ELEMENT + len(lengths) * row * 2 * ELEMENT
+    return decode_traffic(lengths, bins) - again * sizes[1] / least
+
+
+def l2_of(card: str) -> int:
+    """Bytes of L2 that keep something: each half of it has a copy of its own."""
+    return int(DEVICES[card]["l2_mb"] * 2**20) // L2_COPIES
+
+
+@dataclass(frozen=True)
+class Prefill:
+    """Tiles of rows of heads, for test/roofline/attention_tasks.cpp; the first ones of a head see most keys."""
+
+    tokens: int
+    blocks: int
+    causal: bool = True
+    section: int = 0  # heads whose tiles are handed out together; 0: one head after the other
+    waits: bool = False  # a block takes the next tile when it is free; without it each has its own ones
+
+    @property
+    def tiles(self) -> int:
+        return -(-self.tokens // TILE_ROWS)
+
+    @property
+    def heads(self) -> int:
+        return PREFILL_TOKENS // self.tokens * HEADS
+
+    @property
+    def own_bytes(self) -> int:
+        """Queries and results, rows of as many bytes as those of keys."""
+        return 2 * self.heads * self.tiles * TILE_ROWS * FEATURES * ELEMENT
+
+    @property
+    def head_bytes(self) -> int:
+        return 2 * self.tokens * FEATURES * ELEMENT
+
+    def numbers(self) -> ctypes.Array[ctypes.c_int64]:
+        of = (self.heads, self.tiles, self.blocks, self.causal, self.section, self.waits)
+        return (ctypes.c_int64 * len(of))(*of)
+
+
+def of_fa3(of: Prefill) -> Prefill:
+    """FA3's order of the same: as ours where rows see all keys."""
+    if not of.causal:
+        return of
+    section = max(1, FA3_SECTION // of.head_bytes)
+    return replace(of, section=1 << section.bit_length() - 1, waits=True)
+
+
+def in_waves(of: Prefill) -> float:
+    """If blocks went in waves, and L2 kept nothing from one to the next: what each reads of keys and values, over what
+    it must if its tiles were of as few heads as they can."""
+    least = sum(-(-min(of.blocks, left) // of.tiles) for left in range(of.heads * of.tiles, 0, -of.blocks))
+    read = compiled("attention_tasks.cpp").opswap_attention_waves
+    read.restype = ctypes.c_int64
+    return (of.own_bytes + read(of.numbers()) * of.head_bytes) / (of.own_bytes + least * of.head_bytes)
+
+
+def prefilled(of: Prefill, l2_bytes: int) -> tuple[float, float]:
+    """Bytes that memory moves over the least, each key and value once; when the last block is done, over the mean."""
+    found = (ctypes.c_int64 * 3)()
+    compiled("attention_tasks.cpp").opswap_attention_prefill(of.numbers(), ctypes.c_int64(l2_bytes), found)
+    moved, last, all_tiles = found
+    return moved / (of.own_bytes + of.heads * of.head_bytes), last * of.blocks / all_tiles
 
 
 def traffic_table() -> str:
-    rows = [["bytes over the least", *DEVICES]]
+    rows = [["decode: bytes over the least", *DEVICES, *(f"{name}, L2 keeps parts" for name in DEVICES)]]
     for name, lengths in DECODE.items():
-        rows.append([f"decode {name}", *(f"{decode_traffic(lengths, d['sms']):.3f}" for d in DEVICES.values())])
-    for tokens in PREFILL:
-        rows.append([f"prefill of {tokens}", *(f"{prefill_traffic(tokens, d['sms']):.3f}" for d in DEVICES.values())])
+        forgets = (f"{decode_traffic(lengths, d['sms']):.3f}" for d in DEVICES.values())
+        rows.append([name, *forgets, *(f"{kept_traffic(lengths, card):.3f}" for card in DEVICES)])
+    return lined(rows)
+
+
+def prefill_table() -> str:
+    heads = [f"{who} {what}" for what in ("in waves", "bytes", "last block") for who in ("own", "FA3's")]
+    rows = [[f"prefill, {'/'.join(DEVICES)}", *heads]]
+    for causal in (True, False):
+        for tokens in PREFILL:
+            columns: list[list[float]] = []
+            for card, device in DEVICES.items():
+                own = Prefill(tokens, device["sms"], causal)
+                both = (own, of_fa3(own))
+                pairs = [prefilled(of, l2_of(card)) for of in both]
+                columns.append([in_waves(of) for of in both] + [pair[i] for i in (0, 1) for pair in pairs])
+            cells = ["/".join(f"{x:.2f}" for x in of_cards) for of_cards in zip(*columns, strict=True)]
+            rows.append([f"{tokens}{', causal' if causal else ''}", *cells])
     return lined(rows)
 
 
 LEGEND = """
 Balance: one head of keys, a block on each SM; the mean is of sequences that nobody cuts; parts are those that are put
 together afterwards, beside sequences plus bins. Decode: one head of keys, eight of queries, 128 features, BF16, with
-the plan and with parts written and read. Prefill: 16K tokens of Llama-2-7B's heads; a wave of tiles reads each head's
-keys and values once. From plans alone, nothing is measured."""
+the plan and with parts written, and read unless L2 keeps them. Prefill: 16K tokens of Llama-2-7B's heads, in our order
+and in FA3's. In waves: blocks start all tiles of a wave together, and L2 keeps nothing between waves; the least is each
+head once a wave. Blocks that stay on their SM do not wait for each other, so bytes are counted as blocks go: all at one
+pace, a tile of 128 keys at a time, the next task right behind the last, half of L2 keeps what was used last; the least
+is each key and value once. Last block: when it is done, over the mean; what a task costs beside its keys is left out.
+From plans alone, nothing is measured."""
 
 
 def shown(counted: Counted | None) -> str:
-    parts = [balance_table(), traffic_table(), *([error_table(counted)] if counted else []), LEGEND.strip()]
+    tables = [balance_table(), traffic_table(), prefill_table()]
+    parts = [*tables, *([error_table(counted)] if counted else []), LEGEND.strip()]
     return "\n\n".join(parts)

@@ -12,14 +12,20 @@ from roofline.attention import (
     MOST_BINS,
     PART_COST,
     PLACE,
+    TILE_ROWS,
     UNIT_COST,
+    Prefill,
     balance,
     decode_traffic,
+    in_waves,
+    kept_traffic,
+    of_fa3,
     plan_of,
-    prefill_traffic,
+    prefilled,
     shown,
 )
 from roofline.attention_error import CASES, LSE, error_of
+from roofline.cards import DEVICES
 from roofline.count import Counted
 
 LIBRARY = os.environ.get("OPSWAP_EMULATED_LIBRARY", "")
@@ -119,15 +125,47 @@ def test_traffic_of_one_bin_is_the_plan_and_of_more_what_parts_write_and_read() 
     assert decode_traffic([640], 2) == pytest.approx((least + words + 2 * 2 * (8 * 128 + 8) * 4) / least)
 
 
+@pytest.mark.parametrize(
+    ("lengths", "card", "parts", "again"),
+    [
+        ([16384] + [64] * 15, "H100", 86, 0),  # 8.95 MB, which half of an L2 holds
+        ([4096] * 64, "H100", 128, 0),  # two bins for each sequence, done together at the end
+        ([4096] * 64, "H20", 128, 39),  # sequences that are cut early are forgotten
+    ],
+)
+def test_parts_that_l2_keeps_are_not_read_again(lengths: list[int], card: str, parts: int, again: int) -> None:
+    bins = DEVICES[card]["sms"]
+    least, row = sum(lengths) * 128 * 4 + len(lengths) * 8 * 128 * 4, (8 * 128 + 8) * 4
+    words = 4 * (16 + 4 * 145 + len(lengths) + 1)
+    assert decode_traffic(lengths, bins) == pytest.approx((least + words + 2 * parts * row) / least)
+    assert kept_traffic(lengths, card) == pytest.approx((least + words + (parts + again) * row) / least)
+
+
 def test_a_wave_of_tiles_reads_few_heads() -> None:
-    """4 tiles of a head: 8 SMs read two heads a wave, which is least; 7 read two or three."""
-    assert prefill_traffic(512, 8) == 1
-    assert 1 < prefill_traffic(512, 7) < 1.5
+    """4 tiles of a head: 8 SMs read two heads a wave, which is least; 7 read two or three. FA3 takes 128 heads at once,
+    of each its longest tile first."""
+    assert in_waves(Prefill(512, 8)) == 1
+    assert 1 < in_waves(Prefill(512, 7)) < 1.5
+    assert of_fa3(Prefill(512, 8)).section == 128
+    assert in_waves(of_fa3(Prefill(512, 8))) == (16 + 8 * 8) / (16 + 2 * 8)
+
+
+def test_an_l2_that_forgets_nothing_reads_all_once_and_one_that_has_nothing_each_time() -> None:
+    assert prefilled(Prefill(2048, 78), 1 << 40)[0] == prefilled(of_fa3(Prefill(2048, 78)), 1 << 40)[0] == 1
+    tiles = 16384 // TILE_ROWS
+    assert prefilled(Prefill(16384, 1, causal=False), 0)[0] == pytest.approx((2 + 2 * tiles) / 4)
+
+
+def test_the_block_that_is_done_last_has_all_tiles_of_its_number() -> None:
+    """Of 4 tiles of a head, with 1 to 4 tiles of keys, every fourth block has the longest ones alone."""
+    assert prefilled(Prefill(512, 128), 1 << 40)[1] == pytest.approx(4 / 2.5)
+    assert prefilled(Prefill(512, 128, causal=False), 1 << 40)[1] == 1
+    assert prefilled(of_fa3(Prefill(512, 128)), 1 << 40)[1] < 1.01
 
 
 def test_the_page_names_each_batch_and_workload() -> None:
     page = shown(None)
-    assert all(name in page for name in ("1 x 128K + 31 x 4K", "2 x 32K + 30 x 4K", "prefill of 16384"))
+    assert all(name in page for name in ("1 x 128K + 31 x 4K", "2 x 32K + 30 x 4K", "16384, causal"))
 
 
 @pytest.mark.skipif(not LIBRARY, reason="OPSWAP_EMULATED_LIBRARY names no library; npm test builds one")
