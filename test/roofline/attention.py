@@ -144,12 +144,12 @@ def l2_of(card: str) -> int:
 
 @dataclass(frozen=True)
 class Prefill:
-    """Tiles of rows of heads, for test/roofline/attention_tasks.cpp; the first ones of a head see most keys."""
+    """Tiles of rows of heads, for test/roofline/attention_tasks.cpp."""
 
     tokens: int
     blocks: int
     causal: bool = True
-    section: int = 0  # heads whose tiles are handed out together; 0: one head after the other
+    section: int = 0  # heads whose tiles are handed out together, the longest ones first; 0: our order
     waits: bool = False  # a block takes the next tile when it is free; without it each has its own ones
 
     @property
@@ -172,6 +172,14 @@ class Prefill:
     def numbers(self) -> ctypes.Array[ctypes.c_int64]:
         of = (self.heads, self.tiles, self.blocks, self.causal, self.section, self.waits)
         return (ctypes.c_int64 * len(of))(*of)
+
+
+def order_of(blocks: int, tasks: int, pairs: bool = True) -> tuple[list[int], list[int]]:
+    """The places of tasks by their number, and the tiles of a head that has as many by their place."""
+    places, tiles = (ctypes.c_int32 * tasks)(), (ctypes.c_int32 * tasks)()
+    numbers = (ctypes.c_int32(n) for n in (blocks, tasks, pairs))
+    compiled("attention_tasks.cpp").opswap_attention_order(*numbers, places, tiles)
+    return list(places), list(tiles)
 
 
 def of_fa3(of: Prefill) -> Prefill:

@@ -5,9 +5,11 @@
 #include <vector>
 
 #include "cache.h"
+#include "common/device/attention_order.h"
 
 namespace {
 
+using namespace opswap;
 using namespace opswap::roofline;
 
 constexpr int64_t kRows = 128, kRowBytes = 256;
@@ -15,7 +17,7 @@ constexpr int64_t kRows = 128, kRowBytes = 256;
 struct Prefill {
   int64_t heads, tiles;  // heads of all sequences, and tiles of rows of each, which are as many of keys
   int64_t blocks, causal;
-  int64_t section;  // 0: a head's tiles together; or so many heads, of each its longest tile, then its next
+  int64_t section;  // 0: our order; or so many heads, of each its longest tile, then its next
   int64_t waits;    // 0: a block's tasks lie as far apart as there are blocks; 1: who is free takes the next
 };
 
@@ -23,7 +25,9 @@ struct Task {
   int64_t head, tile;  // the tile that sees most keys is the first
 };
 Task task_at(const Prefill &of, int64_t number) {
-  if (!of.section) return {number / of.tiles, number % of.tiles};
+  const TaskOrder own{int32_t(of.blocks), int32_t(of.heads * of.tiles), of.causal != 0};
+  const int32_t place = own.place(int32_t(number)), tiles = int32_t(of.tiles);
+  if (!of.section) return {place / tiles, own.tile(place % tiles, tiles)};
   const int64_t from = number / (of.section * of.tiles) * of.section, at = number - from * of.tiles;
   const int64_t wide = std::min(of.section, of.heads - from);
   return {from + at % wide, at / wide};
@@ -90,4 +94,10 @@ extern "C" int64_t opswap_attention_waves(const int64_t *what) {
     read += std::unique(heads.begin(), heads.end()) - heads.begin();
   }
   return read;
+}
+
+// Where each of the tasks lies, and which of a head's tiles each place among them is.
+extern "C" void opswap_attention_order(int32_t blocks, int32_t tasks, int32_t pairs, int32_t *places, int32_t *tiles) {
+  const TaskOrder order{blocks, tasks, pairs != 0};
+  for (int32_t i = 0; i < tasks; ++i) places[i] = order.place(i), tiles[i] = order.tile(i, tasks);
 }

@@ -1,6 +1,8 @@
-// Which rows of queries a block of attention takes: tiles of the sequences that have many, those with most keys first.
+// Which rows of queries a block of attention takes: tiles of the sequences that have many, in the order of
+// attention_order.h.
 #pragma once
 
+#include "common/device/attention_order.h"
 #include "common/device/attention_rows.h"
 
 namespace opswap {
@@ -47,10 +49,13 @@ OPSWAP_DEVICE int tiles_of_all(const AttentionCall<T> &call) {
   return all;
 }
 
-// Tile `number` of all sequences, the same for all lanes of a warp; a sequence's last tile, which sees most keys, is
-// its first.
+// The task that a block takes as its own `number`, the same for all lanes of a warp; `all` tiles are those of one head
+// of keys. A sequence's last tile sees most keys.
 template <int Rows, class T>
-OPSWAP_DEVICE AttentionTask attention_task(const AttentionCall<T> &call, int number, int kv_head) {
+OPSWAP_DEVICE AttentionTask attention_task(const AttentionCall<T> &call, int number, int all, int kv_heads) {
+  const TaskOrder order{int(gridDim.x), all * kv_heads, call.causal && call.sliding_window <= 0};
+  const int kv_head = order.place(number) / all;
+  number = order.place(number) % all;
   AttentionTask task{};
   each_sequence<Rows>(call, [&](int sequence, const SequenceTiles &of, int up_to, int of_warp) {
     if (number >= of_warp) {
@@ -60,7 +65,9 @@ OPSWAP_DEVICE AttentionTask attention_task(const AttentionCall<T> &call, int num
     const int at = __ffs(int(__ballot_sync(device::kAllLanes, up_to > number))) - 1;
     task.sequence = __shfl_sync(device::kAllLanes, sequence, at), task.kv_head = kv_head;
     task.first_token = __shfl_sync(device::kAllLanes, of.first_token, at);
-    task.first_row = (__shfl_sync(device::kAllLanes, up_to, at) - 1 - number) * Rows;
+    const int tiles = __shfl_sync(device::kAllLanes, of.tiles, at);
+    const int own = number + tiles - __shfl_sync(device::kAllLanes, up_to, at);
+    task.first_row = (tiles - 1 - order.tile(own, tiles)) * Rows;
     const int rows = __shfl_sync(device::kAllLanes, of.rows, at);
     task.rows = rows - task.first_row < Rows ? rows - task.first_row : Rows;
     task.length = length_of(call, task.sequence);
