@@ -6,7 +6,7 @@
 
 namespace opswap::OPSWAP_PASS {
 
-// sass attend_few_kernel: HGMMA LDGSTS STSM
+// sass attend_few_kernel: HGMMA LDGSTS STSM UTMALDG
 // sass attend_few_kernel<128, *: descriptor=0x40000040 issue<=165
 // sass attend_few_kernel<128, 8>: issue<=115
 // sass attend_few_kernel<256, *: descriptor=0x40000040 issue<=165

@@ -7,11 +7,11 @@
 
 namespace opswap::OPSWAP_PASS {
 
-// sass attend_few_kernel: HGMMA LDGSTS STSM
+// sass attend_few_kernel: HGMMA LDGSTS STSM UTMALDG
 // sass attend_few_kernel<128, *: descriptor=0x40000040 issue<=165
 // sass attend_few_kernel<256, *: descriptor=0x40000040 issue<=165
 // sass attend_few_kernel<64, *: descriptor=0x40000040 issue<=290
-// sass attend_many_kernel: HGMMA LDGSTS
+// sass attend_many_kernel: HGMMA LDGSTS UTMALDG
 // sass attend_many_kernel<128, *: descriptor=0x40000040 issue<=130
 // sass attend_many_kernel<256, *: descriptor=0x40000040 issue<=95
 // sass attend_many_kernel<64, *: descriptor=0x40000040 issue<=240
