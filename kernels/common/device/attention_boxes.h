@@ -107,7 +107,8 @@ AttentionCall<T> with_boxes(AttentionCall<T> call) {
       return call.codes ? encode_pages(map, rows, sm90::MapType::u8, 1, features, sm90::MapSwizzle::none)
                         : encode_pages(map, rows, kNumbers, 2, kBoxElements, sm90::MapSwizzle::b128);
     };
-    call.boxed = encode(call.key_map, call.keys, Memory::kHead) && encode(call.value_map, call.values, Memory::kValueHead);
+    call.boxed =
+        encode(call.key_map, call.keys, Memory::kHead) && encode(call.value_map, call.values, Memory::kValueHead);
   }
   return call;
 }

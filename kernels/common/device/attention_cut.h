@@ -57,8 +57,7 @@ opswap_status launch_few(const opswap_exec &exec, const AttentionCut &cut, const
   using Memory = FewMemory<Head, Rows>;
   const int64_t tiles = parts.heads / call.group * ceil_div<int64_t>(call.group * cut.tokens, Rows);
   const Geometry geometry{.grid = {cut.bins, tiles}, .block = {Memory::kThreads}, .smem = sizeof(Memory), .pdl = true};
-  return launch(exec, "attend_few_kernel", attend_few_kernel<Head, Rows>, geometry, with_boxes<Memory>(call),
-                parts);
+  return launch(exec, "attend_few_kernel", attend_few_kernel<Head, Rows>, geometry, with_boxes<Memory>(call), parts);
 }
 
 template <int Head>

@@ -311,7 +311,8 @@ OPSWAP_DEVICE void each_task(const AttentionCall<T> &call, int kv_heads, Body &&
   const int all = tiles_of_all<Memory::kRows>(call), parts = Memory::kJoins && call.state.data ? call.states : 1;
   int before = 0;
   for (int number = int(blockIdx.x); number < all * kv_heads * parts; number += int(gridDim.x)) {
-    AttentionTask task = attention_task<Memory::kRows>(call, number / (all * parts) * all + number % all, all, kv_heads);
+    AttentionTask task =
+        attention_task<Memory::kRows>(call, number / (all * parts) * all + number % all, all, kv_heads);
     if (parts > 1) take_part<Memory::kKeys>(task, call, number / all % parts);
     const int first = task.first_key / Memory::kKeys * Memory::kKeys;
     const int tiles = task.last_key > first ? (task.last_key - first + Memory::kKeys - 1) / Memory::kKeys : 0;

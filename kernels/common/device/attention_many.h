@@ -58,7 +58,8 @@ template <class Memory, class Kernel, class Args>
 opswap_status launch_rows(const Args &a, const opswap_exec &exec, const AttentionCall<Scalar> &call, const char *name,
                           Kernel kernel) {
   // Every sequence may leave one tile that is not full.
-  const int64_t tiles = (a.T * call.group / Memory::kRows + call.sequences) * a.KH * (call.state.data ? call.states : 1);
+  const int64_t tiles =
+      (a.T * call.group / Memory::kRows + call.sequences) * a.KH * (call.state.data ? call.states : 1);
   const Geometry geometry{
       .grid = {std::min(tiles, sms_of(exec))}, .block = {Memory::kThreads}, .smem = sizeof(Memory), .pdl = true};
   return launch(exec, name, kernel, geometry, with_boxes<Memory>(call), int(a.KH));

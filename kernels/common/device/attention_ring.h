@@ -1,7 +1,7 @@
 // How attention's operands come to shared memory: queries once, keys and values tile by tile into a ring. 16 keys that
 // lie in one page come as boxes; of pages of any other size, and where not all 16 are seen, rows are gathered in pieces
-// of 16 bytes. Slots that no row sees are zeros and are not read. Codes come to the upper half of their tile's place and
-// are made numbers of 16 bits there.
+// of 16 bytes. Slots that no row sees are zeros and are not read. Codes come to the upper half of their tile's place
+// and are made numbers of 16 bits there.
 #pragma once
 
 #include <bit>
@@ -122,12 +122,12 @@ struct RingPart {
 };
 template <class Memory, class T>
 OPSWAP_DEVICE RingPart keys_of(Memory &s, const AttentionCall<T> &call, const RingStage &at) {
-  return {s.keys[at.stage][0], s.key_scales[at.stage], s.key_places[at.turn], call.keys, call.key_scales,
+  return {s.keys[at.stage][0], s.key_scales[at.stage], s.key_places[at.turn],   call.keys, call.key_scales,
           call.key_map,        s.full_keys[at.stage],  s.landed_keys[at.stage], at.phase};
 }
 template <class Memory, class T>
 OPSWAP_DEVICE RingPart values_of(Memory &s, const AttentionCall<T> &call, const RingStage &at) {
-  return {s.values[at.stage][0], s.value_scales[at.stage], s.value_places[at.turn],  call.values, call.value_scales,
+  return {s.values[at.stage][0], s.value_scales[at.stage], s.value_places[at.turn],   call.values, call.value_scales,
           call.value_map,        s.full_values[at.stage],  s.landed_values[at.stage], at.phase};
 }
 
@@ -150,8 +150,8 @@ OPSWAP_DEVICE void ask_for_tile(const RingPart &part, const AttentionCall<T> &ca
       ask_for_pieces<kKeys, Features, 4>(part.rows, part.places, thread,
                                          [&](int row, int piece) { return to(row, piece * 4); });
     else if (!own.all_boxed)
-      ask_for_pieces<kKeys, Features, kPieceBytes>(
-          part.rows, part.places, thread, [&](int row, int piece) { return to(row, piece * kPieceBytes); });
+      ask_for_pieces<kKeys, Features, kPieceBytes>(part.rows, part.places, thread,
+                                                   [&](int row, int piece) { return to(row, piece * kPieceBytes); });
   }
   if (!Memory::kPlain && part.scales.data && thread < kKeys)
     sm90::cp_async<4>(part.scales_to + thread,

@@ -22,8 +22,8 @@ inline Division division_by(int64_t divisor) {
   return {int32_t(divisor), uint32_t((uint64_t{1} << 32) * ((uint64_t{1} << shift) - divisor) / divisor + 1), shift};
 }
 
-// [NB, KH, BS, features] as bytes: how many there are, how far apart they lie, how long a slot's row is, and whether rows
-// begin at multiples of 16.
+// [NB, KH, BS, features] as bytes: how many there are, how far apart they lie, how long a slot's row is, and whether
+// rows begin at multiples of 16.
 struct PagedRows {
   const unsigned char *data;
   int64_t block, head, slot;
@@ -33,14 +33,21 @@ struct PagedRows {
 inline PagedRows paged_rows(const Tensor &t) {
   if (!t) return {};
   const int64_t size = dtype_bytes(t.dtype);
-  return {t.as<const unsigned char>(), t.stride[0] * size, t.stride[1] * size, t.stride[2] * size,
-          int(t.shape[0]),             int(t.shape[1]),    int(t.shape[2]),    int(t.shape[3] * size),
+  return {t.as<const unsigned char>(),
+          t.stride[0] * size,
+          t.stride[1] * size,
+          t.stride[2] * size,
+          int(t.shape[0]),
+          int(t.shape[1]),
+          int(t.shape[2]),
+          int(t.shape[3] * size),
           device::placement(t) % 16 == 0};
 }
 // All slots as one page, if they follow one another.
 inline bool one_page(PagedRows &rows) {
   const int64_t all = int64_t(rows.blocks) * rows.slots;
-  if (all >= int64_t{1} << 31 || (rows.blocks > 1 && rows.slots > 1 && rows.block != rows.slots * rows.slot)) return false;
+  if (all >= int64_t{1} << 31 || (rows.blocks > 1 && rows.slots > 1 && rows.block != rows.slots * rows.slot))
+    return false;
   if (rows.slots == 1) rows.slot = rows.block;
   rows.blocks = 1, rows.slots = int(all);
   return true;
