@@ -7,17 +7,17 @@
 namespace opswap::OPSWAP_PASS {
 
 // sass attend_codes_kernel: QGMMA LDGSTS UTMALDG
-// sass attend_codes_kernel<128, *: descriptor=0x40000040,0x80000020 issue<=140
-// sass attend_codes_kernel<192, *: descriptor=0x40000040,0x80000020,computed issue<=125
-// sass attend_codes_kernel<256, *: descriptor=0x40000040,0x80000020,computed issue<=115
-// sass attend_codes_kernel<64, *: descriptor=0x40000040,0x80000020,computed issue<=260
+// sass attend_codes_kernel<128, *: descriptor=0x40000040,0x80000020 issue<=100
+// sass attend_codes_kernel<192, *: descriptor=0x40000040,0x80000020 issue<=90
+// sass attend_codes_kernel<256, *: descriptor=0x40000040,0x80000020 issue<=90
+// sass attend_codes_kernel<64, *: descriptor=0x40000040,0x80000020 issue<=180
 // sass attend_plain_kernel: HGMMA LDGSTS UTMALDG
-// sass attend_plain_kernel<128, *: descriptor=0x40000040 issue<=65
+// sass attend_plain_kernel<128, *: descriptor=0x40000040 issue<=60
 // sass attend_many_kernel: HGMMA LDGSTS UTMALDG
-// sass attend_many_kernel<128, *: descriptor=0x40000040 issue<=130
-// sass attend_many_kernel<192, *: descriptor=0x40000040 issue<=115
-// sass attend_many_kernel<256, *: descriptor=0x40000040 issue<=95
-// sass attend_many_kernel<64, *: descriptor=0x40000040 issue<=240
+// sass attend_many_kernel<128, *: descriptor=0x40000040 issue<=120
+// sass attend_many_kernel<192, *: descriptor=0x40000040 issue<=105
+// sass attend_many_kernel<256, *: descriptor=0x40000040 issue<=90
+// sass attend_many_kernel<64, *: descriptor=0x40000040 issue<=230
 
 OPSWAP_SM90_CAN(attention_prefill) {
   if (a.interleaved_values &&

@@ -14,18 +14,39 @@ struct CodeSoftmax : SoftmaxState {
   static constexpr float kMostPower = 8;  // of a probability's code: at most 2^8 of 448
   float scale[2];
 
-  template <bool Seeing, int Held>
-  OPSWAP_DEVICE void take(float (&s)[Held], float (&shrink)[2]) {
+  OPSWAP_DEVICE void settle() {}
+  // values() waits for the last tile's values. It lies between the rows, when the tensor cores are about done: powers
+  // of two that are made behind it become words of codes by two instructions, those in front of it by three.
+  template <bool Seeing, int Held, class Values>
+  OPSWAP_DEVICE void take(float (&s)[Held], float (&shrink)[2], Values &&values) {
 #pragma unroll
     for (int row = 0; row < 2; ++row) {
-      const float now = fmaxf(most[row], ceilf(largest_score(s, row, -INFINITY) * scale[row]) - kMostPower);
-      const float from = !Seeing && now == -INFINITY ? 0 : now;  // where nothing was seen yet
-      shrink[row] = sm90::exp2_approx(most[row] - from);
-      most[row] = now;
-      total[row] = total[row] * shrink[row] + exponentials(s, row, scale[row], from);
+      shrink[row] = relate<Seeing>(s, row);
+      if (row) values();
+      total[row] = total[row] * shrink[row] + powers(s, row);
     }
   }
-  OPSWAP_DEVICE void settle() {}
+
+ private:
+  // A row's scores become exponents relative to `most`; what sums shrink by. `most` grows only where an exponent is
+  // above kMostPower, of 8K random keys in every fifth tile. Then, and where a row sees its first keys, exponents are
+  // moved once more: a loop of its own, which `npm run sass` does not count to the pass.
+  template <bool Seeing, int Held>
+  OPSWAP_DEVICE float relate(float (&s)[Held], int row) {
+    bool starts = !Seeing && most[row] == -INFINITY;
+    float shrink = 1, top = exponents(s, row, scale[row], starts ? 0 : most[row]);
+#pragma unroll 1
+    while (__any_sync(device::kAllLanes, starts || top > kMostPower)) {
+      const float least = starts ? -INFINITY : 0;  // which a row keeps that has not seen a key yet
+      const float largest = Seeing ? largest_of_row(top) : largest_score(s, row, -INFINITY);
+      const float grown = fmaxf(ceilf(largest) - kMostPower, least), from = grown == -INFINITY ? 0 : grown;
+      most[row] = starts ? grown : most[row] + grown;
+      shrink *= starts ? 1 : sm90::exp2_approx(-grown);
+      starts = false;
+      top = exponents(s, row, 1, from);
+    }
+    return shrink;
+  }
 };
 
 // 64 rows of queries for each of two warpgroups.
@@ -40,19 +61,33 @@ struct CodeMemory : CodeRing<Head, ValueHead, Keys> {
   alignas(8) SeenKeys seen[kRows];
 };
 
+// The low word of a descriptor that a warp's threads have in common. The shuffle says so: it and what hangs on it stay
+// in registers of the warp, worked out once.
+OPSWAP_DEVICE uint32_t low_of_warp(uint64_t descriptor) {
+  return __shfl_sync(device::kAllLanes, uint32_t(descriptor), 0);
+}
+// Rows of `RowBytes` like those of `box`, so many times 16 bytes further on than a low word says: addresses never carry
+// into what is behind them.
+template <int RowBytes>
+OPSWAP_DEVICE uint64_t code_matrix(const unsigned char *box, uint32_t low, uint32_t sixteens = 0) {
+  return sm90::matrix_descriptor(box, kSwizzle<RowBytes>, 8 * RowBytes) >> 32 << 32 | uint32_t(low + sixteens);
+}
+
 // s = queries * keys^T, 64 rows of the warpgroup by a tile of keys; not waited for.
 template <sm90::MatrixType Type, int Head, int ValueHead, int Keys>
-OPSWAP_DEVICE void start_keys(CodeMemory<Head, ValueHead, Keys> &s, float (&scores)[Keys / 2], int group, int stage) {
+OPSWAP_DEVICE void start_keys(CodeMemory<Head, ValueHead, Keys> &s, float (&scores)[Keys / 2],
+                              const AttentionTurn &turn, int stage) {
   using Memory = CodeMemory<Head, ValueHead, Keys>;
   constexpr int kBytes = Memory::kRowBytes;
-  const uint64_t b = sm90::matrix_descriptor(s.keys[stage], kSwizzle<kBytes>, 8 * kBytes);
-  const uint64_t a = sm90::matrix_descriptor(s.query + group * 64 * kBytes, kSwizzle<kBytes>, 8 * kBytes);
+  const uint64_t a = code_matrix<kBytes>(s.query, turn.query),
+                 b = code_matrix<kBytes>(s.keys[0], turn.ring, uint32_t(stage) * (sizeof(s.keys[0]) / 16));
   sm90::operand_fence(scores);
   sm90::wgmma_fence();
 #pragma unroll
   for (int i = 0; i < Head / 32; ++i) {
     const uint32_t box = uint32_t(i) * 32 / kBytes * kBytes, byte = uint32_t(i) * 32 % kBytes;
-    sm90::wgmma<Keys, Type>(scores, moved(a, box * Memory::kRows + byte), moved(b, box * Keys + byte), i > 0);
+    sm90::wgmma<Keys, Type>(scores, sm90::advance(a, box * Memory::kRows + byte), sm90::advance(b, box * Keys + byte),
+                            i > 0);
   }
   sm90::wgmma_commit();
 }
@@ -60,9 +95,11 @@ OPSWAP_DEVICE void start_keys(CodeMemory<Head, ValueHead, Keys> &s, float (&scor
 // sums += probabilities * values, of which neighbouring keys lie side by side; not waited for.
 template <sm90::MatrixType Type, int Head, int ValueHead, int Keys>
 OPSWAP_DEVICE void start_values(CodeMemory<Head, ValueHead, Keys> &s, float (&sums)[ValueHead / 2],
-                                uint32_t (&p)[Keys / 32][4], int stage) {
+                                uint32_t (&p)[Keys / 32][4], const AttentionTurn &turn, int stage) {
   constexpr int kBytes = CodeMemory<Head, ValueHead, Keys>::kValueRowBytes;
-  const uint64_t b = sm90::matrix_descriptor(s.values[stage], kSwizzle<kBytes>, 8 * kBytes);
+  const uint32_t to_values = uint32_t(s.values[0] - s.keys[0]) / 16;
+  const uint64_t b =
+      code_matrix<kBytes>(s.values[0], turn.ring, to_values + uint32_t(stage) * (sizeof(s.values[0]) / 16));
   sm90::operand_fence(sums);
 #pragma unroll
   for (int i = 0; i < Keys / 32; ++i) sm90::operand_fence(p[i]);
@@ -136,7 +173,10 @@ OPSWAP_DEVICE void attend_code_task(Memory &s, const AttentionCall<T> &call, con
     const float power = load_shared<1>(s.query_scales + row + 8 * r)[0] * fabsf(scale) * kLog2E;
     rows.softmax.scale[r] = power == 0 ? 1e-30f : power;
   }
-  const AttentionTurn turn{task, first, tiles, before, group, row, lane, scale};
+  constexpr int kBytes = Memory::kRowBytes;
+  const uint32_t query = low_of_warp(sm90::matrix_descriptor(s.query + group * 64 * kBytes, kSwizzle<kBytes>, 0)),
+                 ring = low_of_warp(sm90::matrix_descriptor(s.keys, kSwizzle<kBytes>, 0));
+  const AttentionTurn turn{task, first, tiles, before, group, row, lane, scale, query, ring};
   if (tiles) attend<sm90::MatrixType::e4m3>(s, rows, call, turn);
   write_attention(call, task, rows, row, lane);
 }

@@ -30,17 +30,26 @@ struct PlainMemory : AttentionMemory<Head, ValueHead, Keys> {
   static constexpr int kLoadingRegisters = 40, kMultiplyingRegisters = 232;
 };
 
+// What a warpgroup knows of its task.
+struct AttentionTurn {
+  const AttentionTask &task;
+  int first, tiles, before;  // first key; tiles, and those that the ring has had
+  int group, row, lane;      // the thread's first row, its second one is 8 further on
+  float scale;
+  uint32_t query = 0, ring = 0;  // of codes: low words of the descriptors of the queries, and of the ring's first keys
+};
+
 // s = queries * keys^T, 64 rows of the warpgroup by a tile of keys; not waited for.
 template <sm90::MatrixType Type, class Memory>
   requires(!Memory::kCodes)
-OPSWAP_DEVICE void start_keys(Memory &s, float (&scores)[Memory::kKeys / 2], int group, int stage) {
+OPSWAP_DEVICE void start_keys(Memory &s, float (&scores)[Memory::kKeys / 2], const AttentionTurn &turn, int stage) {
   const uint64_t b = sm90::matrix_descriptor(s.keys[stage][0], sm90::MatrixSwizzle::b128, 8 * kBoxRowBytes);
   sm90::operand_fence(scores);
   sm90::wgmma_fence();
 #pragma unroll
   for (int i = 0; i < Memory::kHead / 16; ++i) {
     const int box = i / 4, byte = i % 4 * 32;
-    const uint64_t a = sm90::matrix_descriptor(s.query[box] + group * 64 * kBoxRowBytes + byte,
+    const uint64_t a = sm90::matrix_descriptor(s.query[box] + turn.group * 64 * kBoxRowBytes + byte,
                                                sm90::MatrixSwizzle::b128, 8 * kBoxRowBytes);
     sm90::wgmma<Memory::kKeys, Type>(scores, a, sm90::advance(b, uint32_t(box * Memory::kKeys * kBoxRowBytes + byte)),
                                      i > 0);
@@ -52,7 +61,7 @@ OPSWAP_DEVICE void start_keys(Memory &s, float (&scores)[Memory::kKeys / 2], int
 template <sm90::MatrixType Type, class Memory>
   requires(!Memory::kCodes)
 OPSWAP_DEVICE void start_values(Memory &s, float (&sums)[Memory::kValueHead / 2], uint32_t (&p)[Memory::kSteps][4],
-                                int stage) {
+                                const AttentionTurn &turn, int stage) {
   const uint64_t b = sm90::matrix_descriptor(s.values[stage][0], sm90::MatrixSwizzle::b128, 8 * kBoxRowBytes,
                                              Memory::kKeys * kBoxRowBytes);
   sm90::operand_fence(sums);
@@ -89,14 +98,6 @@ OPSWAP_DEVICE void shrink_sums(AttentionRows<Memory> &rows, const float (&shrink
   for (int j = 0; j < Memory::kValueHead / 2; ++j) rows.sums[j] *= shrink[j / 2 % 2];
 }
 
-// What a warpgroup knows of its task.
-struct AttentionTurn {
-  const AttentionTask &task;
-  int first, tiles, before;  // first key; tiles, and those that the ring has had
-  int group, row, lane;      // the thread's first row, its second one is 8 further on
-  float scale;
-};
-
 // The keys that a row sees.
 template <class Memory, class T>
 OPSWAP_DEVICE SeenKeys seen_by(Memory &s, const AttentionCall<T> &call, const AttentionTurn &turn, int row) {
@@ -125,6 +126,7 @@ OPSWAP_DEVICE void hide_unseen(Memory &s, AttentionRows<Memory> &rows, const Att
 struct AttentionStage {
   int stage;
   uint32_t phase;
+  OPSWAP_DEVICE AttentionStage next() const { return {1 - stage, phase ^ uint32_t(stage)}; }  // of two stages
 };
 template <class Memory>
 OPSWAP_DEVICE AttentionStage stage_of(const AttentionTurn &turn, int i) {
@@ -139,40 +141,44 @@ OPSWAP_DEVICE void attend_first(Memory &s, AttentionRows<Memory> &rows, const At
   const AttentionStage at = stage_of<Memory>(turn, 0);
   float shrink[2];
   sm90::mbarrier_wait(s.full_keys[at.stage], at.phase);
-  start_keys<Type>(s, rows.scores, turn.group, at.stage);
+  start_keys<Type>(s, rows.scores, turn, at.stage);
   sm90::wgmma_wait();
   sm90::operand_fence(rows.scores);
   if (turn.lane == 0) sm90::mbarrier_arrive(s.empty_keys[at.stage]);
   hide_unseen(s, rows, call, turn, turn.first + (turn.tiles - 1) * Memory::kKeys);
-  rows.softmax.template take<false>(rows.scores, shrink);
+  rows.softmax.template take<false>(rows.scores, shrink, [] {});
   pack<T>(rows);
 }
 
-// One tile: its scores, and what the values of the tile before it add. With `Masked` some row does not see some key.
+// One tile: its scores, and what the values of the tile before it, which is `at`, add. With `Masked` some row does not
+// see some key, or saw none before.
 template <sm90::MatrixType Type, bool Masked, class Memory, class T>
 OPSWAP_DEVICE void attend_tile(Memory &s, AttentionRows<Memory> &rows, const AttentionCall<T> &call,
-                               const AttentionTurn &turn, int i) {
-  const AttentionStage at = stage_of<Memory>(turn, i), last = stage_of<Memory>(turn, i - 1);
+                               const AttentionTurn &turn, int i, AttentionStage &at) {
+  static_assert(Memory::kStages == 2);
+  const AttentionStage last = at;
+  at = last.next();
   float shrink[2];
   sm90::mbarrier_wait(s.full_keys[at.stage], at.phase);
   sm90::barrier_sync(kTurnBarrier + uint32_t(turn.group), Memory::kMultiplying);
-  start_keys<Type>(s, rows.scores, turn.group, at.stage);
+  start_keys<Type>(s, rows.scores, turn, at.stage);
   sm90::mbarrier_wait(s.full_values[last.stage], last.phase);
-  start_values<Type>(s, rows.sums, rows.p, last.stage);
+  start_values<Type>(s, rows.sums, rows.p, turn, last.stage);
   sm90::barrier_arrive(kTurnBarrier + uint32_t(1 - turn.group), Memory::kMultiplying);
   sm90::wgmma_wait<1>();
   sm90::operand_fence(rows.scores);
   if (turn.lane == 0) sm90::mbarrier_arrive(s.empty_keys[at.stage]);
   if constexpr (Masked) hide_unseen(s, rows, call, turn, turn.first + (turn.tiles - 1 - i) * Memory::kKeys);
-  rows.softmax.template take<!Masked>(rows.scores, shrink);
-  sm90::operand_fence(rows.scores);  // while the values are multiplied, not behind them
-  sm90::wgmma_wait<0>();
-  sm90::operand_fence(rows.sums);
+  rows.softmax.template take<!Masked>(rows.scores, shrink, [&] {
+    sm90::operand_fence(rows.scores);  // while the values are multiplied, not behind them
+    sm90::wgmma_wait<0>();
+    sm90::operand_fence(rows.sums);
 #pragma unroll
-  for (int j = 0; j < Memory::kSteps; ++j) sm90::operand_fence(rows.p[j]);
-  if (turn.lane == 0) sm90::mbarrier_arrive(s.empty_values[last.stage]);
-  shrink_sums(rows, shrink);
+    for (int j = 0; j < Memory::kSteps; ++j) sm90::operand_fence(rows.p[j]);
+    if (turn.lane == 0) sm90::mbarrier_arrive(s.empty_values[last.stage]);
+  });
   pack<T>(rows);
+  shrink_sums(rows, shrink);
 }
 
 // What the last tile's values add.
@@ -180,27 +186,29 @@ template <sm90::MatrixType Type, class Memory>
 OPSWAP_DEVICE void attend_last(Memory &s, AttentionRows<Memory> &rows, const AttentionTurn &turn) {
   const AttentionStage at = stage_of<Memory>(turn, turn.tiles - 1);
   sm90::mbarrier_wait(s.full_values[at.stage], at.phase);
-  start_values<Type>(s, rows.sums, rows.p, at.stage);
+  start_values<Type>(s, rows.sums, rows.p, turn, at.stage);
   sm90::wgmma_wait();
   sm90::operand_fence(rows.sums);
   if (turn.lane == 0) sm90::mbarrier_arrive(s.empty_values[at.stage]);
 }
 
-// All tiles: those at either end of what the rows see are masked, between them no row misses a key.
+// All tiles: those at either end of what the rows see are masked, between them no row misses a key. The first row sees
+// a key at least of those in front of them.
 template <sm90::MatrixType Type, class Memory, class T>
 OPSWAP_DEVICE void attend(Memory &s, AttentionRows<Memory> &rows, const AttentionCall<T> &call,
                           const AttentionTurn &turn) {
   attend_first<Type>(s, rows, call, turn);
   const int seen_to = seen_of_row(call, turn.task, 0).last - turn.first;
   const int seen_from = seen_of_row(call, turn.task, turn.task.rows - 1).first - turn.first;
-  const int from = turn.tiles - (seen_to > 0 ? seen_to / Memory::kKeys : 0);
+  const int from = turn.tiles - (seen_to > 0 ? (seen_to - 1) / Memory::kKeys : 0);
   const int to = turn.tiles - (seen_from > 0 ? (seen_from + Memory::kKeys - 1) / Memory::kKeys : 0);
+  AttentionStage at = stage_of<Memory>(turn, 0);
   int i = 1;
   for (int end = from; i < turn.tiles; end = turn.tiles) {
 #pragma unroll 1
-    for (; i < end; ++i) attend_tile<Type, true>(s, rows, call, turn, i);
+    for (; i < end; ++i) attend_tile<Type, true>(s, rows, call, turn, i, at);
 #pragma unroll 1
-    for (; i < to; ++i) attend_tile<Type, false>(s, rows, call, turn, i);
+    for (; i < to; ++i) attend_tile<Type, false>(s, rows, call, turn, i, at);
   }
   attend_last<Type>(s, rows, turn);
 }
@@ -214,7 +222,7 @@ OPSWAP_DEVICE void attend_slowly(Memory &s, AttentionRows<Memory> &rows, const A
     const AttentionStage at = stage_of<Memory>(turn, i);
     float shrink[2];
     sm90::mbarrier_wait(s.full_keys[at.stage], at.phase);
-    start_keys<Type>(s, rows.scores, turn.group, at.stage);
+    start_keys<Type>(s, rows.scores, turn, at.stage);
     sm90::wgmma_wait();
     sm90::operand_fence(rows.scores);
     if (call.key_scales.data) scale_columns(rows.scores, s.key_scales[at.stage], turn.lane);
@@ -222,12 +230,12 @@ OPSWAP_DEVICE void attend_slowly(Memory &s, AttentionRows<Memory> &rows, const A
     if (turn.lane == 0) sm90::mbarrier_arrive(s.empty_keys[at.stage]);
     scale_scores(rows.scores, turn.scale, call.softcap);
     hide_unseen(s, rows, call, turn, turn.first + (turn.tiles - 1 - i) * Memory::kKeys);
-    rows.softmax.template take<false>(rows.scores, shrink);
+    rows.softmax.template take<false>(rows.scores, shrink, [] {});
     shrink_sums(rows, shrink);
     sm90::mbarrier_wait(s.full_values[at.stage], at.phase);
     if (call.value_scales.data) scale_columns(rows.scores, s.value_scales[at.stage], turn.lane);
     pack<T>(rows);
-    start_values<Type>(s, rows.sums, rows.p, at.stage);
+    start_values<Type>(s, rows.sums, rows.p, turn, at.stage);
     sm90::wgmma_wait();
     sm90::operand_fence(rows.sums);
     if (turn.lane == 0) sm90::mbarrier_arrive(s.empty_values[at.stage]);

@@ -40,15 +40,42 @@ struct SoftmaxState {
   OPSWAP_DEVICE float lse(int row) const { return total[row] == 0 ? -INFINITY : most[row] * kLn2 + logf(total[row]); }
 };
 
+// The largest number of the lanes that share a row.
+OPSWAP_DEVICE float largest_of_row(float now) {
+#pragma unroll
+  for (int distance = kRowLanes / 2; distance > 0; distance /= 2)
+    now = fmaxf(now, __shfl_xor_sync(device::kAllLanes, now, distance));
+  return now;
+}
 // The largest of a row's scores of a tile and of `now`, the same for the lanes that share the row.
 template <int Held>
 OPSWAP_DEVICE float largest_score(const float (&s)[Held], int row, float now) {
 #pragma unroll
   for (int i = 0; i < Held; i += 4) now = fmaxf(now, fmaxf(s[i + 2 * row], s[i + 2 * row + 1]));
+  return largest_of_row(now);
+}
+// A row's scores become exponents of two, scale * score - from; the largest of those above 0, or 0: numbers above 0 are
+// in the order of their bits, of which one instruction compares three.
+template <int Held>
+OPSWAP_DEVICE float exponents(float (&s)[Held], int row, float scale, float from) {
+  int top = 0;
 #pragma unroll
-  for (int distance = kRowLanes / 2; distance > 0; distance /= 2)
-    now = fmaxf(now, __shfl_xor_sync(device::kAllLanes, now, distance));
-  return now;
+  for (int i = 2 * row; i < Held; i += 4) {
+    s[i] = fmaf(s[i], scale, -from), s[i + 1] = fmaf(s[i + 1], scale, -from);
+    top = std::max(std::max(int(__float_as_uint(s[i])), int(__float_as_uint(s[i + 1]))), top);
+  }
+  return __uint_as_float(uint32_t(top));
+}
+// A row's exponents become powers of two; their sum.
+template <int Held>
+OPSWAP_DEVICE float powers(float (&s)[Held], int row) {
+  float sum = 0;
+#pragma unroll
+  for (int i = 2 * row; i < Held; i += 4) {
+    s[i] = sm90::exp2_approx(s[i]), s[i + 1] = sm90::exp2_approx(s[i + 1]);
+    sum = i < 4 ? s[i] + s[i + 1] : sum + (s[i] + s[i + 1]);
+  }
+  return sum;
 }
 // A row's scores become probabilities, 2^(scale * score - from); their sum.
 template <int Held>
@@ -69,9 +96,9 @@ struct SoftmaxRows : SoftmaxState {
   OPSWAP_DEVICE explicit SoftmaxRows(float scale_of_scores) : scale(scale_of_scores) {}
 
   // Scores become probabilities; `shrink` is what sums of earlier tiles are multiplied by. With `Seeing` each row sees
-  // some of the keys.
-  template <bool Seeing, int Held>
-  OPSWAP_DEVICE void take(float (&s)[Held], float (&shrink)[2]) {
+  // some of the keys, and did so before. values() comes where the last tile's values have to be there.
+  template <bool Seeing, int Held, class Values>
+  OPSWAP_DEVICE void take(float (&s)[Held], float (&shrink)[2], Values &&values) {
 #pragma unroll
     for (int row = 0; row < 2; ++row) {
       const float now = largest_score(s, row, most[row]);
@@ -80,6 +107,7 @@ struct SoftmaxRows : SoftmaxState {
       most[row] = now;
       total[row] = total[row] * shrink[row] + exponentials(s, row, scale, from);
     }
+    values();
   }
   OPSWAP_DEVICE void settle() { most[0] *= scale, most[1] *= scale; }
 };
@@ -99,13 +127,28 @@ OPSWAP_DEVICE void scale_scores(float (&s)[Held], float softmax_scale, float sof
     for (int i = 0; i < Held; ++i) s[i] *= scale;
   }
 }
-// Those of keys that a row does not see as -inf.
+// A thread holds two neighbouring columns out of eight: bits for those of them in front of `column`, 32 to a word.
+template <int Words>
+OPSWAP_DEVICE Vec<uint32_t, Words> columns_before(int column) {
+  const int count = (column >> 3) * 2 + std::min(column & 7, 2);
+  Vec<uint32_t, Words> bits;
+#pragma unroll
+  for (int i = 0; i < Words; ++i)
+    bits[i] = ~uint32_t(uint64_t{0xffffffff} << std::min(std::max(count - i * 32, 0), 32));
+  return bits;
+}
+// Those of keys that a row does not see as -inf. Bits become predicates many at a time.
 template <int Held>
 OPSWAP_DEVICE void hide_scores(float (&s)[Held], const SeenColumns (&seen)[2], int lane) {
+  constexpr int kWords = (Held / 2 + 31) / 32;
+  const int own = lane % kRowLanes * 2;
 #pragma unroll
-  for (int i = 0; i < Held; ++i) {
-    const int column = i / 4 * 8 + lane % kRowLanes * 2 + i % 2, row = i / 2 % 2;
-    if (column < seen[row].first || column >= seen[row].last) s[i] = -INFINITY;
+  for (int row = 0; row < 2; ++row) {
+    const auto before = columns_before<kWords>(seen[row].first - own),
+               to = columns_before<kWords>(seen[row].last - own);
+#pragma unroll
+    for (int i = 0; i < Held / 2; ++i)
+      if (!((to[i / 32] & ~before[i / 32]) >> i % 32 & 1)) s[i / 2 * 4 + 2 * row + i % 2] = -INFINITY;
   }
 }
 // Each key's times a factor of its own.
