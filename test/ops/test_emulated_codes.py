@@ -37,23 +37,34 @@ def rounded(x: np.ndarray) -> np.ndarray:
     return x.astype(np.float32).astype(ml_dtypes.float8_e4m3fn).astype(np.float64)
 
 
-def products_of_codes(values: dict[str, Any]) -> np.ndarray:
-    """Rows of query by a power of two that leaves the largest of 128 to 256, probabilities by one that leaves the
-    largest of more than 128 up to 256."""
+def scores_of_codes(values: dict[str, Any]) -> np.ndarray:
+    """As powers of two; rows of query by a power of two that leaves the largest of 128 to 256."""
     query, length = values["query"].astype(np.float64), int(values["seq_lens"][0])
-    blocks = values["block_table"][0, : -(-length // CASE["BS"])]
-    keys, cached = (
-        values[name][blocks, 0].reshape(-1, CASE["D"])[:length].astype(np.float64)
-        for name in ("key_cache", "value_cache")
-    )
+    keys = cached(values, "key_cache")
     power = 2.0 ** (np.floor(np.log2(np.abs(query).max(-1, keepdims=True))) - 7)
     scores = np.einsum("thd,pd->thp", rounded(query / power) * power, keys)
     scores *= values["softmax_scale"] * values["k_scale"][0] * np.log2(np.e)
     behind = length - len(query) + np.arange(len(query))[:, None] - np.arange(length)
-    scores = np.where(behind[:, None] < 0, -np.inf, scores)
+    return np.where(behind[:, None] < 0, -np.inf, scores)
+
+
+def products_of_codes(values: dict[str, Any]) -> np.ndarray:
+    """Probabilities by a power of two that leaves the largest of more than 128 up to 256."""
+    scores = scores_of_codes(values)
     weights = 2.0 ** (scores - np.ceil(scores.max(-1, keepdims=True)) + 8)
-    out = np.einsum("thp,pv->thv", rounded(weights), cached) / weights.sum(-1, keepdims=True)
+    out = np.einsum("thp,pv->thv", rounded(weights), cached(values, "value_cache")) / weights.sum(-1, keepdims=True)
     return out * values["v_scale"][0]
+
+
+def slots(values: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """The block and the place in it of each key."""
+    keys = np.arange(int(values["seq_lens"][0]))
+    return values["block_table"][0, keys // CASE["BS"]], keys % CASE["BS"]
+
+
+def cached(values: dict[str, Any], name: str) -> np.ndarray:
+    blocks, places = slots(values)
+    return values[name][blocks, 0, places].astype(np.float64)
 
 
 def attended(values: dict[str, Any]) -> np.ndarray:
@@ -70,6 +81,21 @@ def test_codes_are_multiplied_as_they_are_said_to_be() -> None:
     exact = PREFILL.module.ref(**values)["out"]
     far = 1 - (exact * wanted).sum() / np.sqrt((exact * exact).sum() * (wanted * wanted).sum())
     assert far > 1e-4, "a test that rounding does not show in finds nothing"
+
+
+# The first row of [64, 447] sees two whole tiles of 192 keys, and nothing of the third one, which comes first.
+@pytest.mark.parametrize("lens", [[40, 450], [64, 447], [3, 193]])
+@pytest.mark.parametrize("ends", [(-96, -6), (-6, -96), (6, 96), (96, 6), (-48, 48), (48, -48)])
+def test_scores_that_grow_or_fall_along_the_keys(lens: list[int], ends: tuple[int, int]) -> None:
+    values = build(PREFILL, CASE | {"lens": [lens]}, TYPES)
+    blocks, places = slots(values)
+    unit = values["softmax_scale"] * values["k_scale"][0] * np.log2(np.e) * 8
+    values["key_cache"][blocks, 0, places, 0] = np.linspace(*(end / 8 for end in ends), lens[1])
+    values["query"][..., 0] = 8 / unit
+    got, wanted, scores = attended(values), products_of_codes(values), scores_of_codes(values)
+    np.testing.assert_allclose(got, wanted, atol=1e-2, rtol=2**-7)
+    sums = np.log(2) * np.logaddexp2.reduce(scores, axis=-1)
+    np.testing.assert_allclose(values["lse"], sums, atol=2e-5, rtol=2e-6)
 
 
 @pytest.mark.parametrize("change", [{}, {"D": 64, "V": 64, "sliding_window": 100, "BS": 48}, {"D": 256, "V": 256}])
