@@ -16,13 +16,14 @@ namespace opswap::OPSWAP_PASS {
 // sass attend_many_kernel<256, *: descriptor=0x40000040 issue<=95
 // sass attend_many_kernel<64, *: descriptor=0x40000040 issue<=240
 
-constexpr int64_t kTileRows = 128, kLeastPart = 512;  // keys that are worth a state of their own
+// Keys that are worth a state of their own, and states that a row joins without waiting for them long.
+constexpr int64_t kTileRows = 128, kLeastPart = 512, kMostParts = 8;
 
 // Parts of the prefix: where there are fewer tiles of rows than SMs, the others take keys of their own.
 static int64_t parts_of(const cascade_attention_args &a, const opswap_exec &exec) {
   if (a.batch_invariant) return 1;
   const int64_t tiles = ceil_div<int64_t>(a.T * (a.QH / a.KH), kTileRows) * a.KH;
-  return std::max<int64_t>(std::min(sms_of(exec) / tiles, a.prefix_len / kLeastPart), 1);
+  return std::max<int64_t>(std::min({sms_of(exec) / tiles, a.prefix_len / kLeastPart, kMostParts}), 1);
 }
 
 // Of the workspace: what the own keys need, then the prefix's values [parts, T, QH, V] and their log-sum-exp

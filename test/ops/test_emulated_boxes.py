@@ -69,3 +69,9 @@ def test_codes_that_become_numbers_come_as_bytes() -> None:
 
 def test_of_codes_that_are_multiplied_keys_come_boxed() -> None:
     assert boxed("attention_prefill", PREFILL | PRODUCTS, FP8) == RUNS * RUN // 2
+
+
+def test_interleaved_keys_in_front_of_a_window_come_in_no_box() -> None:
+    """Rows see from key 200 on, in the middle of a run, behind which there are 5 whole ones."""
+    how = PRODUCTS | {"interleaved_values": True, "sliding_window": 96}
+    assert boxed("attention_prefill", PREFILL | how, FP8) == 5 * RUN // 2

@@ -29,7 +29,8 @@ OPSWAP_DEVICE KeySlot find_slot(const AttentionCall<T> &call, const AttentionTas
   return {call.block_table ? load<1>(row + page * call.table_column)[0] : page, at - page * call.block_size.divisor};
 }
 
-// What a thread of those who load knows of a tile: its own keys' slots, and which of them come in boxes.
+// What a thread of those who load knows of a tile: its own keys' slots, and which of them come in boxes. Of interleaved
+// keys more are looked for than rows see, from `seen_from` on.
 template <int Keys>
 struct TileSlots {
   static constexpr int kMine = (Keys + device::kWarpgroup - 1) / device::kWarpgroup;
@@ -39,14 +40,15 @@ struct TileSlots {
   int thread;
 
   template <class T>
-  OPSWAP_DEVICE TileSlots(const AttentionCall<T> &call, const AttentionTask &task, int first, bool there, int thread_of)
-      : all_boxed(call.boxed && first >= task.first_key && first + Keys <= task.last_key), thread(thread_of) {
+  OPSWAP_DEVICE TileSlots(const AttentionCall<T> &call, const AttentionTask &task, int seen_from, int first, bool there,
+                          int thread_of)
+      : all_boxed(call.boxed && first >= seen_from && first + Keys <= task.last_key), thread(thread_of) {
 #pragma unroll
     for (int j = 0; j < kMine; ++j) {
       const int key = first + thread + j * device::kWarpgroup, run = key - thread % kBoxKeys;
       const bool mine = there && thread + j * device::kWarpgroup < Keys;
       slot[j] = mine ? find_slot(call, task, key) : KeySlot{0, -1};
-      boxed[j] = mine && call.boxed && run >= task.first_key && run + kBoxKeys <= task.last_key;
+      boxed[j] = mine && call.boxed && run >= seen_from && run + kBoxKeys <= task.last_key;
     }
   }
 

@@ -173,7 +173,7 @@ OPSWAP_DEVICE void load_code_tiles(Memory &s, const AttentionCall<T> &call, cons
 #pragma unroll 1
   for (int i = 0; i < tiles; ++i) {
     const CodeTile tile = tile_of(i);
-    const TileSlots<Memory::kKeys> own(call, looked_for, tile.first, true, thread);
+    const TileSlots<Memory::kKeys> own(call, looked_for, task.first_key, tile.first, true, thread);
     own.put(s.key_places[tile.stage], call.keys, task.kv_head);
     own.template put<false>(s.value_places[tile.stage], call.values, task.kv_head);
     sm90::barrier_sync(kLoadingBarrier, device::kWarpgroup);

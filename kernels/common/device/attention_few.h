@@ -228,7 +228,7 @@ OPSWAP_DEVICE void write_few(Memory &s, const AttentionCall<T> &call, const Atte
     }
     const TokenHead to = token_head(call, task, row);
     const JoinedStates joined(call, to, own_lse);
-    if (at < call.value_features) store_row(call, to, at, joined, x);
+    if (at < call.value_features) store_row(call, to, at, joined_row(call, to, at, joined, x));
     if (call.lse.data && at == 0) store(call.lse.data + to.in(call.lse), Vec<float, 1>{{joined.lse}});
   }
 }
@@ -348,7 +348,7 @@ OPSWAP_DEVICE void each_part(const AttentionCall<T> &call, const AttentionParts 
 template <sm90::MatrixType Type, class Memory, class T>
 OPSWAP_DEVICE void run_few(Memory &s, const AttentionCall<T> &call, const AttentionParts &parts) {
   const int thread = int(threadIdx.x);
-  if (thread == 0) attention_ring_init(s);
+  if (thread == 0) attention_ring_init(s, call);
   __syncthreads();
   sm90::dependency_wait();
   sm90::dependency_trigger();

@@ -1,4 +1,4 @@
-// The body that attention of many rows of queries shares on sm_90a: a warpgroup gathers keys and values into a ring,
+// The body that attention of many rows of queries shares on sm_90a: a warpgroup brings keys and values to a ring,
 // the others take 64 rows of queries each through all of them, from the last tile to the first. While the softmax of a
 // tile is worked out, the tensor cores multiply the next tile's keys, the last one's values, or the other warpgroup's.
 #pragma once
@@ -242,6 +242,29 @@ OPSWAP_DEVICE void attend_slowly(Memory &s, AttentionRows<Memory> &rows, const A
   }
 }
 
+// Sums of a thread's row become its values, with those of the other keys' states: a part's loads do not wait for each
+// other. The log-sum-exp of all.
+template <class T, int Held>
+OPSWAP_DEVICE float join_sums(const AttentionCall<T> &call, const TokenHead &row, float (&sums)[Held], int r,
+                              float share, float lse, int column) {
+  const JoinedStates joined(call, row, lse);
+#pragma unroll
+  for (int i = 2 * r; i < Held; i += 4) sums[i] *= share * joined.own, sums[i + 1] *= share * joined.own;
+  if (!call.other.data) return lse;
+#pragma unroll 1
+  for (int part = 0; part < call.states; ++part) {
+    const float of_part = joined.share(call, row, part);
+    const float *const from = call.other.data + row.in(call.other) + part * call.state_part + column;
+#pragma unroll
+    for (int i = 0; i < Held; i += 4) {
+      if (i * 2 + column >= call.value_features) continue;
+      const Vec<float, 2> other = load<2>(from + i * 2);
+      sums[i + 2 * r] += other[0] * of_part, sums[i + 2 * r + 1] += other[1] * of_part;
+    }
+  }
+  return joined.lse;
+}
+
 // A warpgroup's rows of out, and their log-sum-exp.
 template <class Memory, class T>
 OPSWAP_DEVICE void write_attention(const AttentionCall<T> &call, const AttentionTask &task, AttentionRows<Memory> &rows,
@@ -259,13 +282,12 @@ OPSWAP_DEVICE void write_attention(const AttentionCall<T> &call, const Attention
     const TokenHead to = token_head(call, task, row);
     float lse = rows.softmax.lse(r);
     if constexpr (Memory::kJoins) {
-      const JoinedStates joined(call, to, lse);
+      lse = join_sums(call, to, rows.sums, r, share, lse, column);
 #pragma unroll
       for (int i = 0; i < Memory::kValueHead / 2; i += 4)
         if (i * 2 + column < call.value_features)
-          store_row(call, to, i * 2 + column, joined,
-                    Vec<float, 2>{{rows.sums[i + 2 * r] * share, rows.sums[i + 2 * r + 1] * share}}, task.part);
-      lse = joined.lse;
+          store_row(call, to, i * 2 + column, Vec<float, 2>{{rows.sums[i + 2 * r], rows.sums[i + 2 * r + 1]}},
+                    task.part);
     } else {
       T *const out = call.out.data + to.in(call.out) + column;
 #pragma unroll
@@ -335,7 +357,7 @@ template <class Memory, class T, class Load, class Multiply>
 OPSWAP_DEVICE void run_attention(Memory &s, const AttentionCall<T> &call, int kv_heads, Load &&load,
                                  Multiply &&multiply) {
   const int thread = int(threadIdx.x);
-  if (thread == 0) attention_ring_init(s);
+  if (thread == 0) attention_ring_init(s, call);
   __syncthreads();
   sm90::dependency_wait();
   sm90::dependency_trigger();

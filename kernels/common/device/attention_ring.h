@@ -51,8 +51,12 @@ OPSWAP_DEVICE RingStage ring_stage(int count) {
   return {count % Memory::kStages, count % 2, uint32_t(count / Memory::kStages) & 1};
 }
 
-template <class Memory>
-OPSWAP_DEVICE void attention_ring_init(Memory &s) {
+template <class Memory, class T>
+OPSWAP_DEVICE void attention_ring_init(Memory &s, const AttentionCall<T> &call) {
+  if (call.boxed) {
+    sm90::tma_prefetch(&call.key_map);
+    if constexpr (!Memory::kCodes) sm90::tma_prefetch(&call.value_map);
+  }
   for (int i = 0; i < Memory::kStages; ++i) {
     sm90::mbarrier_init(s.full_keys[i], device::kWarpgroup);
     sm90::mbarrier_init(s.full_values[i], device::kWarpgroup);
@@ -220,7 +224,7 @@ OPSWAP_DEVICE void load_tiles(Memory &s, const AttentionCall<T> &call, const Att
   constexpr int kKeys = Memory::kKeys, kHead = Memory::kHead, kValueHead = Memory::kValueHead;
   static_assert(kKeys <= device::kWarpgroup || Memory::kPlain, "a thread asks for the scale of one key");
   const auto find = [&](int i) {
-    return TileSlots<kKeys>(call, task, first + (Down ? tiles - 1 - i : i) * kKeys, i < tiles, thread);
+    return TileSlots<kKeys>(call, task, task.first_key, first + (Down ? tiles - 1 - i : i) * kKeys, i < tiles, thread);
   };
   TileSlots<kKeys> own = find(0);
 #pragma unroll 1

@@ -170,16 +170,16 @@ OPSWAP_DEVICE int length_of(const AttentionCall<T> &call, int sequence) {
 
 // The share of a row's own state beside those of other keys, and the log-sum-exp of all.
 struct JoinedStates {
-  float own = 1, lse;
+  float own = 1, most = -INFINITY, shrink = 0, lse;
   template <class T>
   OPSWAP_DEVICE JoinedStates(const AttentionCall<T> &call, const TokenHead &row, float own_lse) : lse(own_lse) {
     if (!call.other.data) return;
-    float most = own_lse;
+    most = own_lse;
     for (int part = 0; part < call.states; ++part) most = fmaxf(most, lse_of(call, row, part));
     if (most == -INFINITY) return;
     float total = expf(own_lse - most);
     for (int part = 0; part < call.states; ++part) total += expf(lse_of(call, row, part) - most);
-    own = expf(own_lse - most) / total, lse = most + logf(total);
+    shrink = 1 / total, own = expf(own_lse - most) * shrink, lse = most + logf(total);
   }
   template <class T>
   OPSWAP_DEVICE static float lse_of(const AttentionCall<T> &call, const TokenHead &row, int part) {
@@ -188,28 +188,35 @@ struct JoinedStates {
   // Of a part of the other keys.
   template <class T>
   OPSWAP_DEVICE float share(const AttentionCall<T> &call, const TokenHead &row, int part) const {
-    return lse == -INFINITY ? 0 : expf(lse_of(call, row, part) - lse);
+    return most == -INFINITY ? 0 : expf(lse_of(call, row, part) - most) * shrink;
   }
 };
 
-// Writes some features of a row, from feature `at` on, with those of the other keys' states; or a part's state.
+// Features [at, at + N) of a row with those of the other keys' states; a part without keys has zeros.
 template <class T, int N>
-OPSWAP_DEVICE void store_row(const AttentionCall<T> &call, const TokenHead &row, int at, const JoinedStates &joined,
-                             Vec<float, N> x, int part = 0) {
-  if (call.state.data) return store(call.state.data + row.in(call.state) + part * call.state_part + at, x);
-  if (call.other.data) {
+OPSWAP_DEVICE Vec<float, N> joined_row(const AttentionCall<T> &call, const TokenHead &row, int at,
+                                       const JoinedStates &joined, Vec<float, N> x) {
+  if (!call.other.data) return x;
 #pragma unroll
-    for (int i = 0; i < N; ++i) x[i] *= joined.own;
-#pragma unroll 1
-    for (int of = 0; of < call.states; ++of) {
-      const float share = joined.share(call, row, of);
-      if (share == 0) continue;
-      const Vec<float, N> other = load<N>(call.other.data + row.in(call.other) + of * call.state_part + at);
+  for (int i = 0; i < N; ++i) x[i] *= joined.own;
+#pragma unroll 4
+  for (int part = 0; part < call.states; ++part) {
+    const float share = joined.share(call, row, part);
+    const Vec<float, N> other = load<N>(call.other.data + row.in(call.other) + part * call.state_part + at);
 #pragma unroll
-      for (int i = 0; i < N; ++i) x[i] += other[i] * share;
-    }
+    for (int i = 0; i < N; ++i) x[i] += other[i] * share;
   }
-  store(call.out.data + row.in(call.out) + at, from_float<T>(x));
+  return x;
+}
+
+// Writes them, or the state of a part of the keys.
+template <class T, int N>
+OPSWAP_DEVICE void store_row(const AttentionCall<T> &call, const TokenHead &row, int at, const Vec<float, N> &x,
+                             int part = 0) {
+  if (call.state.data)
+    store(call.state.data + row.in(call.state) + part * call.state_part + at, x);
+  else
+    store(call.out.data + row.in(call.out) + at, from_float<T>(x));
 }
 
 }  // namespace opswap

@@ -127,7 +127,8 @@ OPSWAP_DEVICE void merge_parts(const AttentionCall<T> &call, const AttentionPart
       Vec<float, kVector> some;
 #pragma unroll
       for (int k = 0; k < kVector; ++k) some[k] = x[i + k];
-      if (lane * kRun < call.value_features) store_row(call, to, lane * kRun + i, joined, some);
+      const int from = lane * kRun + i;
+      if (lane * kRun < call.value_features) store_row(call, to, from, joined_row(call, to, from, joined, some));
     }
     if (call.lse.data && lane == 0) store(call.lse.data + to.in(call.lse), Vec<float, 1>{{joined.lse}});
   };
