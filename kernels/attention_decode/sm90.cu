@@ -11,7 +11,7 @@ namespace opswap::OPSWAP_PASS {
 // sass attend_few_kernel<128, 8>: issue<=115
 // sass attend_few_kernel<256, *: descriptor=0x40000040 issue<=165
 // sass attend_few_kernel<64, *: descriptor=0x40000040 issue<=290
-// sass attend_few_kernel<64, 8>: issue<=170
+// sass attend_few_kernel<64, 8>: issue<=180
 
 OPSWAP_SM90_CAN(attention_decode) { return attention_refusal(a); }
 

@@ -61,18 +61,23 @@ struct TileSlots {
         store_shared(places + key, Vec<int64_t, 1>{Boxed && boxed[j] ? kComesBoxed : slot[j].in(cache, kv_head)});
   }
 
-  // The thread of a box's first key asks for it: `Boxes` boxes of rows of `RowBytes` bytes, `elements` in each.
+  // A thread of the warp that has a box's keys asks for it: `Boxes` boxes of rows of `RowBytes` bytes, `elements` in
+  // each.
   template <int RowBytes, int Boxes>
   OPSWAP_DEVICE void ask(unsigned char *to, const sm90::TensorMap &map, sm90::Mbarrier &there, int elements,
                          int kv_head) const {
 #pragma unroll
-    for (int j = 0; j < kMine; ++j) {
-      if (!boxed[j] || thread % kBoxKeys) continue;
+    for (int i = 0; i < kMine * device::kWarp / kBoxKeys; ++i) {
+      const int j = i / 2, lane = i % 2 * kBoxKeys,
+                key = j * device::kWarpgroup + thread / device::kWarp * device::kWarp;
+      const bool mine = __shfl_sync(device::kAllLanes, int(boxed[j]), lane);
+      const int block = __shfl_sync(device::kAllLanes, slot[j].block, lane),
+                at = __shfl_sync(device::kAllLanes, slot[j].slot, lane);
+      if (!mine || !sm90::elect_one()) continue;
       sm90::mbarrier_expect(there, Boxes * kBoxKeys * RowBytes);
 #pragma unroll
       for (int box = 0; box < Boxes; ++box)
-        sm90::tma_load(to + (box * Keys + thread + j * device::kWarpgroup) * RowBytes, &map, there, box * elements,
-                       slot[j].slot, kv_head, slot[j].block);
+        sm90::tma_load(to + (box * Keys + key + lane) * RowBytes, &map, there, box * elements, at, kv_head, block);
     }
   }
 };
